@@ -51,6 +51,7 @@ __all__ = [
     "raw_extension",
     "sign",
     "subject_hash",
+    "write_file",
     "write_trust_dir",
 ]
 
@@ -408,7 +409,7 @@ class TestCA:
         own.append((x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False))
         if parent is not None:
             own.append((x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), False))
-        self.certificate = sign(
+        self.certificate: x509.Certificate = sign(
             subject,
             self.key,
             issuer,
