@@ -1,0 +1,64 @@
+# The same words here, in the README and in CI. `make run` and `make test` are all that a new machine needs.
+SHELL := /bin/sh
+VENV ?= .venv
+# The first interpreter that is new enough; say `make PYTHON=/path/to/python3.12 ...` to choose another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST_ARGS ?=
+ARGS ?=
+
+.PHONY: run test lint types imports pytest interop bench docs format peers clean
+
+run: $(VENV)/.installed-run
+	@exec $(BIN)/grid-sandbox $(ARGS)
+
+test: peers lint types imports pytest
+
+peers:
+	@tests/install-peers
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed-test
+	$(BIN)/lint-imports
+
+pytest: $(VENV)/.installed-test
+	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+interop: $(VENV)/.installed-test
+	$(BIN)/pytest -n auto --dist worksteal tests/interop $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python bench/run.py $(ARGS)
+
+docs: $(VENV)/.installed-test
+	$(BIN)/python -m gsi.cli.manual docs
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one or say PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { echo "make: cannot create a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.installed-run: pyproject.toml | $(VENV)/bin/python
+	@echo "installing gsi-toolkit with the server and portal extras"
+	@$(PIP_INSTALL) -e '.[server,portal]'
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python peers
+	@echo "installing gsi-toolkit with every extra and the test tools"
+	@$(PIP_INSTALL) -e '.[all,test]'
+	@touch $@ $(VENV)/.installed-run
