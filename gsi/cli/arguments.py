@@ -1,0 +1,335 @@
+"""Options in the spelling of the C grid tools, and the help text made from them; not what a command does.
+
+The C tools take long options with a single dash (`-valid 12:00`). Ours take both `-valid` and `--valid`, also as
+`--valid=12:00`; options are never abbreviated, so a typing error cannot become another option. One description serves
+the parser, the help, the man page and the shell completions:
+
+    parser = CommandParser("grid-proxy-info", "show a proxy", usage=("[options]",))
+    section = parser.section("What to print")
+    section.flag("-subject", "-s", text="the subject name")
+    section.value("-valid", "-v", metavar="H:M", convert=duration, text="the proxy must last that long")
+    arguments = parser.parse_args(argv)
+
+Options: every command also has -help, -usage, -version and -debug. A bad command line raises `UsageError`, which
+`gsi.cli.run` turns into a message and exit status 1, as in the C tools.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from gsi._version import __version__
+from gsi.errors import GridError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+__all__ = [
+    "CommandParser",
+    "Completion",
+    "Namespace",
+    "OptionSpec",
+    "Section",
+    "UsageError",
+    "choice",
+    "count",
+    "duration",
+]
+
+HELP_WIDTH = 100
+"""Columns of the help text: a constant, so that help, its tests and its transcripts agree on every terminal."""
+
+HELP_INDENT = 28
+"""Columns that an option and its value may take before its description moves to a line of its own."""
+
+Namespace = argparse.Namespace
+
+
+class UsageError(GridError):
+    """A command line that does not follow the command's grammar."""
+
+    slug = "usage"
+
+
+class Completion(Enum):
+    """What a shell offers as the value of an option or operand."""
+
+    NOTHING = "nothing"
+    FILE = "file"
+    DIRECTORY = "directory"
+
+
+class OptionSpec(NamedTuple):
+    """One option or operand as help, man page and completions need it.
+
+    Attributes:
+        names: All single-dash spellings, the principal one first; empty for an operand.
+        metavar: The name of its value, or None for a flag.
+        text: One sentence without a final stop.
+        choices: The only values allowed, or empty.
+        completion: What a shell offers where `choices` is empty.
+        repeatable: Whether it may be given several times with effect.
+    """
+
+    names: tuple[str, ...]
+    metavar: str | None
+    text: str
+    choices: tuple[str, ...] = ()
+    completion: Completion = Completion.NOTHING
+    repeatable: bool = False
+
+    @property
+    def label(self) -> str:
+        """The spellings with the value, as a help line begins: `-valid, -v H:M`."""
+        names = ", ".join(self.names)
+        return names if self.metavar is None else f"{names} {self.metavar}".lstrip()
+
+
+class Section:
+    """A titled group of options of one command. Made by `CommandParser.section`."""
+
+    __slots__ = ("_parser", "specs", "title")
+
+    def __init__(self, parser: CommandParser, title: str) -> None:
+        self._parser = parser
+        self.title = title
+        self.specs: list[OptionSpec] = []
+
+    def flag(self, *names: str, text: str, dest: str | None = None, append_to: str | None = None) -> None:
+        """Add an option without a value.
+
+        Args:
+            names: Single-dash spellings, the principal one first.
+            text: One sentence without a final stop.
+            dest: The attribute set to True; by default the principal name without its dash.
+            append_to: Instead of a flag of its own, collect the principal name (without dash) in this list
+                attribute, in the order of the command line.
+        """
+        target = append_to or dest or _destination(names)
+        if append_to is None:
+            self._parser.add_argument(*_spellings(names), dest=target, action="store_true")
+        else:
+            self._parser.add_argument(
+                *_spellings(names), dest=target, action="append_const", const=names[0].lstrip("-"), default=[]
+            )
+        self.specs.append(OptionSpec(names, None, text))
+
+    def value(
+        self,
+        *names: str,
+        metavar: str,
+        text: str,
+        convert: Callable[[str], object] = str,
+        default: object = None,
+        choices: Iterable[str] = (),
+        completion: Completion = Completion.NOTHING,
+        dest: str | None = None,
+        repeatable: bool = False,
+    ) -> None:
+        """Add an option with a value.
+
+        Args:
+            names: Single-dash spellings, the principal one first.
+            metavar: The name of the value in help texts.
+            text: One sentence without a final stop.
+            convert: Text to value; raises ValueError or GridError for a text it cannot use.
+            default: The value when the option is absent.
+            choices: The only texts allowed (checked before `convert`).
+            completion: What a shell offers.
+            dest: The attribute set; by default the principal name without its dash.
+            repeatable: Collect the values of every occurrence in a list; otherwise the last one counts.
+        """
+        allowed = tuple(choices)
+        self._parser.add_argument(
+            *_spellings(names),
+            dest=dest or _destination(names),
+            metavar=metavar,
+            type=_converter(convert, allowed),
+            default=[] if repeatable and default is None else default,
+            action="append" if repeatable else "store",
+        )
+        self.specs.append(OptionSpec(names, metavar, text, allowed, completion, repeatable))
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The command line of one program: options in sections, then operands.
+
+    Attributes:
+        summary: What the command does, as a clause without capital or final stop ("show a proxy").
+        usage_lines: The usage after the program's name, one entry per form.
+        sections: The options, in the order of the help text.
+        operands: What stands on the command line without a dash.
+    """
+
+    def __init__(self, prog: str, summary: str, *, usage: Sequence[str] = ("[options]",)) -> None:
+        super().__init__(prog=prog, add_help=False, allow_abbrev=False, argument_default=None)
+        self.summary = summary
+        self.usage_lines = tuple(usage)
+        self.sections: list[Section] = []
+        self.operands: list[OptionSpec] = []
+        general = Section(self, "General")
+        self.add_argument(*_spellings(("-help", "-usage")), action=_ShowHelp, nargs=0)
+        self.add_argument(*_spellings(("-version",)), action=_ShowVersion, nargs=0)
+        general.specs.append(OptionSpec(("-help", "-usage"), None, "print this help and exit"))
+        general.specs.append(OptionSpec(("-version",), None, "print the version to standard error and exit"))
+        general.flag("-debug", text="explain errors with their causes and the place in the program")
+        self._general = general
+
+    def section(self, title: str) -> Section:
+        """Start a titled group of options; groups are shown in the order made, the general ones last."""
+        section = Section(self, title)
+        self.sections.append(section)
+        return section
+
+    @property
+    def all_sections(self) -> tuple[Section, ...]:
+        """Every section with the general options (-help, -version, -debug) at the end."""
+        return (*self.sections, self._general)
+
+    def operand(
+        self,
+        metavar: str,
+        *,
+        text: str,
+        dest: str,
+        many: bool = False,
+        required: bool = False,
+        completion: Completion = Completion.FILE,
+    ) -> None:
+        """Add what stands without a dash: one optional (default None), one required, or a list with `many`."""
+        if many:
+            self.add_argument(dest, metavar=metavar, nargs="+" if required else "*")
+        elif required:
+            self.add_argument(dest, metavar=metavar)
+        else:
+            self.add_argument(dest, metavar=metavar, nargs="?")
+        self.operands.append(OptionSpec((), metavar, text, (), completion, many))
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            UsageError: Always, with the place of the help as its hint.
+        """
+        raise UsageError(message, hint=f"'{self.prog} -help' lists the options")
+
+    def format_usage(self) -> str:
+        """Return the usage lines."""
+        return "".join(
+            f"{'usage:' if number == 0 else '      '} {self.prog} {line}".rstrip() + "\n"
+            for number, line in enumerate(self.usage_lines)
+        )
+
+    def format_help(self) -> str:
+        """Return the help text: usage, summary, sections of options, where to read more."""
+        lines = [self.format_usage(), f"{self.summary[:1].upper()}{self.summary[1:]}.\n"]
+        if self.operands:
+            lines.append("\n" + "".join(_help_entry(spec) for spec in self.operands))
+        for section in self.all_sections:
+            lines.append(f"\n{section.title}:\n")
+            lines.extend(_help_entry(spec) for spec in section.specs)
+        lines.append(f"\nOptions may be written with one dash or two. See also: man {self.prog}\n")
+        return "".join(lines)
+
+    def _get_option_tuples(self, option_string: str) -> list[tuple[argparse.Action, str, str | None]]:
+        """Find no abbreviations: argparse would still take `-val` for `-valid` with a single dash."""
+        del option_string
+        return []
+
+
+class _ShowHelp(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        del namespace, values, option_string
+        sys.stdout.write(parser.format_help())
+        sys.exit(0)
+
+
+class _ShowVersion(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        del namespace, values, option_string
+        sys.stderr.write(f"{parser.prog} (gsi-toolkit) {__version__}\n")
+        sys.exit(0)
+
+
+def duration(text: str) -> object:
+    """Convert `H:M` to a timedelta by the C tools' rules (minutes 0 to 60); for `Section.value(convert=...)`."""
+    from gsi.lifetime import parse_hours_minutes
+
+    return parse_hours_minutes(text)
+
+
+def count(text: str, *, minimum: int = 0, maximum: int = 2**31 - 1) -> int:
+    """Convert a decimal number within limits.
+
+    Raises:
+        ValueError: With a message for the user; plain ASCII digits only (no sign, blank or underscore).
+    """
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or not minimum <= int(text) <= maximum:
+        limits = f"of at least {minimum}" if maximum == 2**31 - 1 else f"from {minimum} to {maximum}"
+        raise ValueError(f"needs a whole number {limits}, not '{text}'")
+    return int(text)
+
+
+def choice(enumeration: type[Enum]) -> tuple[str, ...]:
+    """Return the values of an enumeration as `choices`."""
+    return tuple(str(member.value) for member in enumeration)
+
+
+def _destination(names: Sequence[str]) -> str:
+    return names[0].lstrip("-").replace("-", "_")
+
+
+def _spellings(names: Sequence[str]) -> tuple[str, ...]:
+    """Give each name with one dash and with two; single letters too, since the C habit is one dash for all."""
+    return tuple(spelling for name in names for spelling in (name, f"-{name}"))
+
+
+def _converter(convert: Callable[[str], object], choices: tuple[str, ...]) -> Callable[[str], object]:
+    """Make `convert` report in argparse's own way, which adds the option's name to the message."""
+
+    def checked(text: str) -> object:
+        if choices and text not in choices:
+            raise argparse.ArgumentTypeError(f"'{text}' is not one of {', '.join(choices)}")
+        try:
+            return convert(text)
+        except GridError as error:
+            raise argparse.ArgumentTypeError(error.message) from error
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return checked
+
+
+def _help_entry(spec: OptionSpec) -> str:
+    """Format one option: its label, then its description wrapped in a column of its own."""
+    label = f"  {spec.label}"
+    lines = _wrap(spec.text, HELP_WIDTH - HELP_INDENT)
+    first = label.ljust(HELP_INDENT) + lines[0] if len(label) < HELP_INDENT else label
+    rest = lines[1:] if len(label) < HELP_INDENT else lines
+    return "\n".join([first, *(" " * HELP_INDENT + line for line in rest)]) + "\n"
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Break text at blanks; textwrap would cost more than the rest of the help together."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".lstrip()
+    return lines

@@ -1,0 +1,177 @@
+"""The one place where errors become messages and exit codes; commands raise, they never print errors or exit.
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return run(build_parser, _execute, argv)
+
+    def _execute(arguments: Namespace) -> int:
+        ...                                    # returns the exit status, raises GridError
+
+What the user sees, always on standard error:
+
+    grid-proxy-init: error: /home/a/.globus/userkey.pem: readable by others (mode 0644)
+    hint: chmod 600 /home/a/.globus/userkey.pem
+
+Exit codes: 0 done; 1 any error, a bad command line included (as the C tools); other numbers only where a command passes
+`exit_code`; 130 after an interrupt; 141 when the reader of our output went away; 70 for an error inside the program.
+With -debug the chain of causes follows. Text from outside (names, files, a server's words) is shown with its control
+characters escaped, so that it cannot drive the terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from gsi.errors import GridError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gsi.cli.arguments import CommandParser, Namespace
+
+__all__ = [
+    "EXIT_BROKEN_PIPE",
+    "EXIT_ERROR",
+    "EXIT_INTERNAL",
+    "EXIT_INTERRUPTED",
+    "EXIT_OK",
+    "printable",
+    "report",
+    "run",
+    "warn",
+]
+
+EXIT_OK = 0
+EXIT_ERROR = 1
+EXIT_INTERNAL = 70
+"""A defect of ours (EX_SOFTWARE of sysexits.h), told apart from every answer of a command."""
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as a shell reports it."""
+EXIT_BROKEN_PIPE = 141
+"""128 + SIGPIPE, as a shell reports it for a program killed by it."""
+
+
+def run(
+    parser_factory: Callable[[], CommandParser],
+    body: Callable[[Namespace], int],
+    argv: Sequence[str] | None = None,
+    *,
+    exit_code: Callable[[GridError], int] = lambda _error: EXIT_ERROR,
+) -> int:
+    """Parse the command line, run the body, and turn whatever happens into an exit status.
+
+    Args:
+        parser_factory: Makes the command's parser.
+        body: Does the work and returns the exit status; may raise.
+        argv: The arguments without the program's name; by default those of the process.
+        exit_code: The status for an error, where the command has more than 1.
+
+    Returns:
+        The exit status; never raises.
+    """
+    parser = parser_factory()
+    arguments: Namespace | None = None
+    try:
+        arguments = parser.parse_args(argv)
+        status = body(arguments)
+        sys.stdout.flush()
+    except GridError as error:
+        report(parser.prog, error, debug=_wants_debug(arguments))
+        status = exit_code(error)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{parser.prog}: interrupted\n")
+        status = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        status = EXIT_BROKEN_PIPE
+    except SystemExit as stop:  # -help and -version
+        status = stop.code if isinstance(stop.code, int) else EXIT_OK
+    except Exception as error:  # noqa: BLE001  the last door: a traceback is no answer to a user
+        status = _report_unexpected(parser.prog, error, debug=_wants_debug(arguments))
+    return _close_output(status)
+
+
+def report(prog: str, error: GridError, *, debug: bool = False) -> None:
+    """Print an error and its hint to standard error; with `debug` also its causes and the traceback."""
+    if debug:
+        _print_traceback(error)
+    sys.stderr.write(f"{prog}: error: {printable(error.message)}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {printable(error.hint)}\n")
+
+
+def warn(prog: str, message: str, *, hint: str | None = None) -> None:
+    """Print a warning to standard error. Warnings are shown in quiet mode too."""
+    sys.stderr.write(f"{prog}: warning: {printable(message)}\n")
+    if hint:
+        sys.stderr.write(f"hint: {printable(hint)}\n")
+
+
+def printable(text: str) -> str:
+    r"""Escape control characters as `\xHH` or `\uHHHH`, so that foreign text cannot drive the terminal.
+
+    A line feed stays, with the next line indented, so that no foreign line can look like one of ours.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_printable_character(character) for character in text.rstrip("\n"))
+
+
+def _printable_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    if character == "\n":
+        return "\n    "
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _wants_debug(arguments: Namespace | None) -> bool:
+    return arguments is not None and bool(getattr(arguments, "debug", False))
+
+
+def _report_unexpected(prog: str, error: Exception, *, debug: bool) -> int:
+    """Report an exception that the library should have turned into a GridError."""
+    if debug:
+        _print_traceback(error)
+    if isinstance(error, OSError):
+        sys.stderr.write(f"{prog}: error: {printable(str(error))}\n")
+        return EXIT_ERROR
+    sys.stderr.write(f"{prog}: internal error: {type(error).__name__}: {printable(str(error))}\n")
+    if not debug:
+        sys.stderr.write("hint: -debug shows where; please report it with that output\n")
+    return EXIT_INTERNAL
+
+
+def _print_traceback(error: BaseException) -> None:
+    import traceback
+
+    sys.stderr.write("".join(traceback.format_exception(error)))
+
+
+def _close_output(status: int) -> int:
+    """Flush standard output; what cannot be written must not be taken for success.
+
+    A full device or a closed pipe shows only now, and the interpreter's own flush at exit would print a traceback.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        return EXIT_BROKEN_PIPE
+    except (OSError, ValueError) as error:
+        _discard_output()
+        sys.stderr.write(f"error: cannot write to standard output: {printable(str(error))}\n")
+        return status or EXIT_ERROR
+    return status
+
+
+def _discard_output() -> None:
+    """Point standard output at /dev/null, so that the flush at exit has somewhere to go."""
+    import os
+
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError):
+        pass
