@@ -1,0 +1,80 @@
+"""What a package contributes to the sandbox, as values; runs nothing.
+
+A package names a function in the entry-point group `gsi.sandbox`; it is called with the `VO` and returns a
+`Contribution`. Contributions are ordered by `order`, so that the tour reads as one story.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+__all__ = ["Command", "Contribution", "Service", "Step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A server that the sandbox starts and ends.
+
+    Attributes:
+        name: What it is called in the output and in the log file's name.
+        argv: The command in the foreground; it must not detach.
+        environment: Variables for it on top of the sandbox's own.
+        port_path: The file into which it writes its TCP port once it listens on 127.0.0.1.
+        summary: One line for the user: what it is good for.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    port_path: Path
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of the tour, as a user would type it.
+
+    Attributes:
+        argv: Program and arguments.
+        user: Whose environment it runs in: a person of the VO.
+        environment: Variables set in front of the command.
+        stdin_path: A file to read from, shown as `< file`; None for no input.
+        status: The exit status that makes the step a success.
+        expect: Texts that the output must hold.
+    """
+
+    argv: tuple[str, ...]
+    user: str
+    environment: tuple[tuple[str, str], ...] = ()
+    stdin_path: Path | None = None
+    status: int = 0
+    expect: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stop on the tour: a sentence and the commands that show it."""
+
+    title: str
+    text: str
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one package adds.
+
+    Attributes:
+        order: Place in the story; lower comes first.
+        services: The servers to start.
+        make_steps: Called once the services listen, with the port of every service by name; returns the tour steps.
+    """
+
+    order: int
+    services: tuple[Service, ...]
+    make_steps: Callable[[Mapping[str, int]], tuple[Step, ...]]

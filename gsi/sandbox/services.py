@@ -1,0 +1,108 @@
+"""Starting and ending the sandbox's services: processes, ports, logs; knows nothing of what they do.
+
+with running(services, vo) as ports:
+    ports["myproxy-server"]
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from gsi.errors import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gsi.sandbox.plan import Service
+    from gsi.sandbox.vo import VO
+
+__all__ = ["running"]
+
+START_SECONDS: Final = 30.0  # a cold start with a new database takes 2 s; slow disks get the rest
+STOP_SECONDS: Final = 10.0  # a server drains its open requests first
+_POLL_SECONDS: Final = 0.02
+_LOG_TAIL_BYTES: Final = 4000
+
+
+@contextmanager
+def running(services: Iterable[Service], vo: VO) -> Iterator[dict[str, int]]:
+    """Start the services, wait until each one listens, give their ports by name, and end them all on the way out.
+
+    Raises:
+        TransportError: A service ended or did not listen within `START_SECONDS`; the end of its log is in the hint.
+    """
+    with ExitStack() as stack:
+        ports: dict[str, int] = {}
+        for service in services:
+            process = stack.enter_context(_process(service, vo))
+            ports[service.name] = _wait_for_port(service, process, vo)
+        yield ports
+
+
+@contextmanager
+def _process(service: Service, vo: VO) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {
+        "PATH": vo.person("alice").environment["PATH"],
+        "HOME": str(vo.state_dir(service.name)),
+        "X509_CERT_DIR": str(vo.trust_dir),
+        **service.environment,
+    }
+    service.port_path.unlink(missing_ok=True)
+    log = os.open(_log_path(service, vo), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        # A session of its own: Ctrl-C in the terminal reaches the sandbox alone, which then ends each service by pid.
+        process = subprocess.Popen(
+            service.argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=vo.root,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise TransportError(f"{service.name} cannot be started: {error}") from error
+    finally:
+        os.close(log)
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its own session, so the group is the service and its workers
+            process.wait()
+
+
+def _wait_for_port(service: Service, process: subprocess.Popen[bytes], vo: VO) -> int:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            port = int(service.port_path.read_text("ascii"))
+            with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+                return port
+        except (OSError, ValueError):
+            time.sleep(_POLL_SECONDS)
+    log = _log_path(service, vo)
+    with open(log, "rb") as stream:
+        tail = stream.read()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
+    fate = "did not listen in time" if process.poll() is None else f"ended with status {process.returncode}"
+    raise TransportError(f"{service.name} {fate}", hint=f"its log {log} ends with:\n{tail}")
+
+
+def _log_path(service: Service, vo: VO) -> str:
+    return str(vo.state_dir(service.name) / "log")
