@@ -109,5 +109,6 @@ def _contributions(vo: VO) -> list[Contribution]:
 
 
 def _show_services(services: list[Service], ports: dict[str, int], out: TextIO) -> None:
-    for service in services:
-        out.write(f"{service.name} listens on 127.0.0.1:{ports[service.name]}: {service.summary}\n")
+    out.writelines(
+        f"{service.name} listens on 127.0.0.1:{ports[service.name]}: {service.summary}\n" for service in services
+    )
