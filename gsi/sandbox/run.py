@@ -109,6 +109,5 @@ def _contributions(vo: VO) -> list[Contribution]:
 
 
 def _show_services(services: list[Service], ports: dict[str, int], out: TextIO) -> None:
-    out.writelines(
-        f"{service.name} listens on 127.0.0.1:{ports[service.name]}: {service.summary}\n" for service in services
-    )
+    lines = (f"{one.name} listens on 127.0.0.1:{ports[one.name]}: {one.summary}\n" for one in services)
+    out.writelines(lines)

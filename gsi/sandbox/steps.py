@@ -48,7 +48,7 @@ def _kinds(vo: VO) -> Step:
     limited, restricted = str(home / "limited.pem"), str(home / "restricted.pem")
     return Step(
         "Proxies that may do less",
-        "A limited proxy is refused by job services; a restricted one carries a policy that a service must know.",
+        "Job services refuse a limited proxy; a restricted one carries a policy that a service must know.",
         (
             _init(vo, "-limited", "-out", limited),
             Command(("grid-proxy-info", "-file", limited, "-type"), "alice", expect=("limited proxy",)),
