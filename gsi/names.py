@@ -1,0 +1,636 @@
+"""Distinguished names: DER in and out of the text forms of grids, and when two are the same; knows no certificate.
+
+A name is carried as the DER that was signed (RFC 5280 section 4.1.2.4). Text is made from it for people and for policy
+files, and is ambiguous: a value may hold `/`, string types are lost. So compare DER (`same_name`), and compare text
+(`same_oneline`) only against files that hold nothing else.
+
+    oneline(certificate.subject_der)                  # /O=Grid/OU=Test/CN=Alice, as OpenSSL and every C tool prints it
+    same_name(certificate.issuer_der, ca.subject_der)
+    append_common_name(certificate.subject_der, "1234")
+
+It reads the bytes itself instead of using pyca's names, which refuse Latin-1 in TeletexString, still alive in old CAs.
+Must agree with OpenSSL's X509_NAME_oneline, X509_NAME_print_ex and canonical encoding, with
+gct:gsi/cert_utils/source/library/globus_gsi_cert_utils.c and gct:gsi/gss_assist/source/gridmap.c.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from gsi import der, oids
+from gsi.errors import ParseError
+
+__all__ = [
+    "MAX_ATTRIBUTES",
+    "MAX_NAME_BYTES",
+    "Attribute",
+    "added_common_name",
+    "append_common_name",
+    "attributes",
+    "canonical",
+    "canonical_oneline",
+    "last_common_name",
+    "name_from_rdns",
+    "oneline",
+    "parse_oneline",
+    "parse_rfc4514",
+    "quote_gridmap",
+    "rdns",
+    "rfc4514",
+    "same_name",
+    "same_oneline",
+    "unquote_gridmap",
+]
+
+MAX_NAME_BYTES: Final = 32 << 10  # the longest grid names take 300 bytes; a proxy adds 20 per level, 100 levels at most
+MAX_ATTRIBUTES: Final = 256  # 100 proxy levels on top of any name in use
+_WHAT: Final = "name"
+
+_PILOT: Final = "0.9.2342.19200300.100.1."
+_PILOT_UID: Final = _PILOT + "44"  # uniqueIdentifier, which OpenSSL abbreviates "uid", beside "UID" for userId
+
+# OpenSSL's short names, which its one-line form shows, in the arcs that naming attributes come from.
+_SHORT: Final[dict[str, str]] = {
+    oids.COMMON_NAME: "CN",
+    oids.SURNAME: "SN",
+    oids.COUNTRY: "C",
+    oids.LOCALITY: "L",
+    oids.STATE: "ST",
+    oids.STREET: "street",
+    oids.ORGANIZATION: "O",
+    oids.ORGANIZATIONAL_UNIT: "OU",
+    oids.GIVEN_NAME: "GN",
+    oids.USER_ID: "UID",
+    oids.DOMAIN_COMPONENT: "DC",
+    oids.EMAIL_ADDRESS: "emailAddress",
+    "2.5.4.65": "pseudonym",
+    "2.5.4.72": "role",
+    "2.5.4.97": "organizationIdentifier",
+    "2.5.4.98": "c3",
+    "2.5.4.99": "n3",
+    "2.5.4.100": "dnsName",
+    "1.2.643.3.131.1.1": "INN",
+    "1.2.643.100.1": "OGRN",
+    "1.2.643.100.3": "SNILS",
+    "1.2.643.100.5": "OGRNIP",
+    "1.3.6.1.4.1.311.60.2.1.1": "jurisdictionL",
+    "1.3.6.1.4.1.311.60.2.1.2": "jurisdictionST",
+    "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC",
+    "1.2.840.113549.1.9.2": "unstructuredName",
+    "1.2.840.113549.1.9.7": "challengePassword",
+    "1.2.840.113549.1.9.8": "unstructuredAddress",
+    "1.2.840.113549.1.9.20": "friendlyName",
+    "1.3.6.1.5.5.7.9.1": "id-pda-dateOfBirth",
+    "1.3.6.1.5.5.7.9.2": "id-pda-placeOfBirth",
+    "1.3.6.1.5.5.7.9.3": "id-pda-gender",
+    "1.3.6.1.5.5.7.9.4": "id-pda-countryOfCitizenship",
+    "1.3.6.1.5.5.7.9.5": "id-pda-countryOfResidence",
+    _PILOT_UID: "uid",
+}
+# X.520: arc 2.5.4 from 5 on; None where the table above has the name.
+_X520: Final = (
+    "serialNumber . . . . . . title description searchGuide businessCategory postalAddress postalCode postOfficeBox "
+    "physicalDeliveryOfficeName telephoneNumber telexNumber teletexTerminalIdentifier facsimileTelephoneNumber "
+    "x121Address internationaliSDNNumber registeredAddress destinationIndicator preferredDeliveryMethod "
+    "presentationAddress supportedApplicationContext member owner roleOccupant seeAlso userPassword userCertificate "
+    "cACertificate authorityRevocationList certificateRevocationList crossCertificatePair name . initials "
+    "generationQualifier x500UniqueIdentifier dnQualifier enhancedSearchGuide protocolInformation distinguishedName "
+    "uniqueMember houseIdentifier supportedAlgorithms deltaRevocationList dmdName"
+)
+# RFC 4524 and its forerunner RFC 1274: the pilot arc from 2 on.
+_RFC1274: Final = (
+    "textEncodedORAddress mail info favouriteDrink roomNumber photo userClass host manager documentIdentifier "
+    "documentTitle documentVersion documentAuthor documentLocation . . . . homeTelephoneNumber secretary otherMailbox "
+    "lastModifiedTime lastModifiedBy . aRecord pilotAttributeType27 mXRecord nSRecord sOARecord cNAMERecord . . . . . "
+    "associatedDomain associatedName homePostalAddress personalTitle mobileTelephoneNumber pagerTelephoneNumber "
+    "friendlyCountryName . organizationalStatus janetMailbox mailPreferenceOption buildingName dSAQuality "
+    "singleLevelQuality subtreeMinimumQuality subtreeMaximumQuality personalSignature dITRedirect audio "
+    "documentPublisher"
+)
+for _arc, _first, _names in (("2.5.4.", 5, _X520), (_PILOT, 2, _RFC1274)):
+    for _number, _name in enumerate(_names.split(), _first):
+        if _name != ".":
+            _SHORT[f"{_arc}{_number}"] = _name
+
+# Other spellings met in files, in lower case. The first four rows are GCT's and old OpenSSL's own.
+_ALIASES: Final[dict[str, str]] = {
+    "email": oids.EMAIL_ADDRESS,
+    "e": oids.EMAIL_ADDRESS,
+    "userid": oids.USER_ID,
+    "uid": oids.USER_ID,
+    "commonname": oids.COMMON_NAME,
+    "surname": oids.SURNAME,
+    "countryname": oids.COUNTRY,
+    "localityname": oids.LOCALITY,
+    "stateorprovincename": oids.STATE,
+    "s": oids.STATE,
+    "streetaddress": oids.STREET,
+    "organizationname": oids.ORGANIZATION,
+    "organizationalunitname": oids.ORGANIZATIONAL_UNIT,
+    "givenname": oids.GIVEN_NAME,
+    "g": oids.GIVEN_NAME,
+    "domaincomponent": oids.DOMAIN_COMPONENT,
+    "rfc822mailbox": _PILOT + "3",
+    "uniqueidentifier": _PILOT_UID,
+}
+_EXACT: Final = {short: oid for oid, short in _SHORT.items()}
+_FOLDED: Final = {short.lower(): oid for short, oid in _EXACT.items() if short != "uid"} | _ALIASES
+
+_LATIN_1: Final = frozenset({der.NUMERIC_STRING, der.PRINTABLE_STRING, der.T61_STRING, der.IA5_STRING})
+_WIDE: Final = {der.BMP_STRING: ("utf-16-be", 2), der.UNIVERSAL_STRING: ("utf-32-be", 4)}
+_VALUE_TAGS: Final = _LATIN_1 | {der.UTF8_STRING, der.BIT_STRING, *_WIDE}
+_FOLDED_TAGS: Final = _VALUE_TAGS - {der.NUMERIC_STRING, der.BIT_STRING}
+
+_ONELINE_BYTE: Final = tuple(chr(byte) if 0x20 <= byte <= 0x7E else f"\\x{byte:02X}" for byte in range(256))
+_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+_BLANKS: Final = re.compile("[ \t\n\v\f\r]+")
+_BLANK: Final = " \t\n\v\f\r"
+_ONELINE_SPLIT: Final = re.compile(r"/([A-Za-z][A-Za-z0-9-]*|[0-2](?:\.[0-9]+)+)=")
+_HEX_ESCAPE: Final = re.compile(rb"\\x([0-9A-Fa-f]{2})")
+_PRINTABLE: Final = re.compile(rb"[A-Za-z0-9 '()+,\-./:=?]*\Z")
+_OID: Final = re.compile(r"(?:[oO][iI][dD]\.)?([0-2](?:\.[0-9]+)+)\Z")
+
+
+class Attribute(NamedTuple):
+    """One attribute of a name, as it stands in the DER."""
+
+    oid: str
+    tag: int
+    """The DER tag of the value: which string type."""
+    content: bytes
+    """The content of the value, without tag and length."""
+    raw: bytes
+    """The value whole, tag and length included."""
+
+    def text(self) -> str:
+        """Return the value as text, by its string type; TeletexString is read as Latin-1, as OpenSSL does.
+
+        Raises:
+            ParseError: The bytes do not fit the string type, or it is no string.
+        """
+        tag, content = self.tag, self.content
+        try:
+            if tag == der.UTF8_STRING:
+                return content.decode("utf-8")
+            if tag in _LATIN_1:
+                return content.decode("latin-1")
+            if tag in _WIDE:
+                codec, width = _WIDE[tag]
+                text = content.decode(codec)
+                if len(text) * width == len(content):  # else: surrogate pairs, which BMPString does not have
+                    return text
+        except UnicodeDecodeError as error:
+            raise ParseError(f"{_WHAT}: the value of {self.oid} is not valid text", what=_WHAT) from error
+        raise ParseError(f"{_WHAT}: the value of {self.oid} is not valid text", what=_WHAT)
+
+
+def rdns(name_der: bytes) -> tuple[bytes, ...]:
+    """Return the relative distinguished names of a name, each a whole DER SET, first the most significant.
+
+    Raises:
+        ParseError: Not a Name in DER, or longer than `MAX_NAME_BYTES`.
+    """
+    if len(name_der) > MAX_NAME_BYTES:
+        raise ParseError(f"{_WHAT}: {len(name_der)} bytes, limit {MAX_NAME_BYTES}", what=_WHAT, offset=0)
+    reader = der.parse_one(name_der, what=_WHAT)
+    found: list[bytes] = []
+    while not reader.at_end():
+        if len(found) == MAX_ATTRIBUTES:
+            raise ParseError(f"{_WHAT}: more than {MAX_ATTRIBUTES} parts", what=_WHAT)
+        found.append(reader.take_raw(der.SET))
+    return tuple(found)
+
+
+def name_from_rdns(parts: tuple[bytes, ...] | list[bytes]) -> bytes:
+    """Return the DER name made of these whole SETs, in this order; the inverse of `rdns`."""
+    return der.encode_sequence(*parts)
+
+
+def attributes(name_der: bytes) -> tuple[tuple[Attribute, ...], ...]:
+    """Return the attributes of a name, grouped by relative distinguished name.
+
+    Raises:
+        ParseError: Not a Name in DER, or a value that is none of the string types of RFC 5280 appendix A.1.
+    """
+    found: list[tuple[Attribute, ...]] = []
+    total = 0
+    for rdn in rdns(name_der):
+        group = _read_rdn(rdn)
+        total += len(group)
+        if total > MAX_ATTRIBUTES:
+            raise ParseError(f"{_WHAT}: more than {MAX_ATTRIBUTES} attributes", what=_WHAT)
+        found.append(group)
+    return tuple(found)
+
+
+def _read_rdn(rdn: bytes) -> tuple[Attribute, ...]:
+    members = der.parse_one(rdn, what=_WHAT, tag=der.SET)
+    group: list[Attribute] = []
+    while not members.at_end():
+        pair = members.sequence()
+        oid = pair.oid()
+        tag, content, raw = pair.take_any()
+        pair.finish()
+        if tag not in _VALUE_TAGS:
+            raise ParseError(f"{_WHAT}: the value of {oid} has tag 0x{tag:02x}, which is no string", what=_WHAT)
+        group.append(Attribute(oid, tag, content, raw))
+    if not group:
+        raise ParseError(f"{_WHAT}: an empty relative distinguished name", what=_WHAT)
+    return tuple(group)
+
+
+def oneline(name_der: bytes) -> str:
+    r"""Return the one-line form, `/O=Grid/CN=Alice`, exactly as OpenSSL's X509_NAME_oneline writes it.
+
+    Bytes of the value outside printable ASCII appear as `\xHH` (also each zero byte of a BMPString); `/`, `=` and the
+    backslash are not escaped; the members of a multi-valued part follow one another like parts. An attribute type
+    without a short name appears as its numbers.
+
+    Raises:
+        ParseError: Not a Name in DER.
+    """
+    parts: list[str] = []
+    for group in attributes(name_der):
+        for attribute in group:
+            content = attribute.content
+            if attribute.tag == der.BIT_STRING:
+                content = content[1:]  # without the count of unused bits
+            text = content.decode("latin-1")
+            if not (content.isascii() and text.isprintable()):
+                text = "".join([_ONELINE_BYTE[byte] for byte in content])
+            parts.append(f"/{_SHORT.get(attribute.oid, attribute.oid)}={text}")
+    return "".join(parts)
+
+
+def rfc4514(name_der: bytes) -> str:
+    """Return the LDAP form, `CN=Alice,O=Grid`: last part first (RFC 4514), escaped as `openssl -nameopt RFC2253`.
+
+    One deviation: an attribute type whose short name would be read back as another (`uid`, pilot attribute 44) is
+    written as its numbers.
+
+    Raises:
+        ParseError: Not a Name in DER.
+    """
+    return ",".join(
+        "+".join([_rfc4514_pair(attribute) for attribute in reversed(group)])
+        for group in reversed(attributes(name_der))
+    )
+
+
+def _rfc4514_pair(attribute: Attribute) -> str:
+    short = None if attribute.oid == _PILOT_UID else _SHORT.get(attribute.oid)
+    if short is not None and attribute.tag != der.BIT_STRING:
+        try:
+            return f"{short}={_escape_4514(attribute.text())}"
+        except ParseError:
+            pass  # not text: the hexadecimal form below carries any bytes
+    return f"{short or attribute.oid}=#{attribute.raw.hex().upper()}"
+
+
+def _escape_4514(text: str) -> str:
+    out: list[str] = []
+    last = len(text) - 1
+    for index, char in enumerate(text):
+        if char in ',+"\\<>;' or (char == " " and index in {0, last}) or (char == "#" and index == 0):
+            out.append("\\" + char)
+        elif " " <= char <= "~":
+            out.append(char)
+        else:
+            out.extend(f"\\{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+    return "".join(out)
+
+
+def canonical(name_der: bytes) -> bytes:
+    """Return OpenSSL's canonical encoding of a name: equal for names that RFC 5280 section 7.1 calls the same.
+
+    String values become UTF8String, ASCII letters lower case, blanks trimmed and collapsed; the outer SEQUENCE header
+    is left off. SHA-1 over it gives the file names of a trust directory. Usable as a dictionary key.
+
+    Raises:
+        ParseError: Not a Name in DER, or a value that is not valid text.
+    """
+    return b"".join([_canonical_rdn(group) for group in attributes(name_der)])
+
+
+def _canonical_rdn(group: tuple[Attribute, ...]) -> bytes:
+    members: list[bytes] = []
+    for attribute in group:
+        value = attribute.raw
+        if attribute.tag in _FOLDED_TAGS:
+            folded = _BLANKS.sub(" ", attribute.text().strip(_BLANK)).translate(_LOWER)
+            value = der.encode_tlv(der.UTF8_STRING, folded.encode("utf-8", "surrogatepass"))
+        members.append(der.encode_sequence(der.encode_oid(attribute.oid), value))
+    return der.encode_set(*members)
+
+
+def same_name(first_der: bytes, second_der: bytes) -> bool:
+    """Tell whether two names are the same: equal bytes, or equal after the fold of RFC 5280 section 7.1.
+
+    Raises:
+        ParseError: The bytes differ and one of them is not a well-formed name.
+    """
+    return first_der == second_der or canonical(first_der) == canonical(second_der)
+
+
+def append_common_name(name_der: bytes, common_name: str) -> bytes:
+    """Return the name with one more part that holds one commonName, as a proxy's subject needs it.
+
+    The string type is the one GCT chooses (PrintableString for digits, `proxy` and `limited proxy`); the given parts
+    are kept byte for byte (RFC 3820 section 3.4).
+
+    Raises:
+        ParseError: Not a Name in DER, or the result is too long.
+    """
+    pair = der.encode_sequence(
+        der.encode_oid(oids.COMMON_NAME), _encode_value(oids.COMMON_NAME, common_name.encode("utf-8", "replace"))
+    )
+    extended = name_from_rdns([*rdns(name_der), der.encode_set(pair)])
+    rdns(extended)  # the bounds hold for what we make, too
+    return extended
+
+
+def added_common_name(subject_der: bytes, base_der: bytes) -> str | None:
+    """Return the commonName that `subject` adds to `base`, or None when it adds anything else.
+
+    Anything else: no or several parts, another attribute, a multi-valued part, another base (RFC 3820 section 3.4).
+
+    Raises:
+        ParseError: One of the two is not a well-formed name.
+    """
+    *base, last = rdns(subject_der) or (b"",)
+    if not last:
+        return None
+    group = _read_rdn(last)
+    if len(group) != 1 or group[0].oid != oids.COMMON_NAME:
+        return None
+    return group[0].text() if same_name(name_from_rdns(base), base_der) else None
+
+
+def last_common_name(name_der: bytes) -> str | None:
+    """Return the value of the last attribute when it is a commonName, else None.
+
+    As GCT, the last attribute counts even inside a multi-valued part; `added_common_name` is what proves a proxy name.
+
+    Raises:
+        ParseError: Not a Name in DER, or the value is not valid text.
+    """
+    parts = rdns(name_der)
+    if not parts:
+        return None
+    attribute = _read_rdn(parts[-1])[-1]
+    return attribute.text() if attribute.oid == oids.COMMON_NAME else None
+
+
+# --- text to DER ------------------------------------------------------------------------------------------------------
+
+
+def _encode_value(oid: str, value: bytes) -> bytes:
+    """Choose the string type as CAs do: Printable where it fits, IA5 for dc and email, else UTF-8.
+
+    Bytes that are not UTF-8 were Latin-1 in a TeletexString; that is the one type that shows them as they are.
+    """
+    if oid in {oids.DOMAIN_COMPONENT, oids.EMAIL_ADDRESS} and value.isascii():
+        return der.encode_tlv(der.IA5_STRING, value)
+    if _PRINTABLE.match(value):
+        return der.encode_tlv(der.PRINTABLE_STRING, value)
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return der.encode_tlv(der.T61_STRING, value)
+    return der.encode_tlv(der.UTF8_STRING, value)
+
+
+def _find_type(text: str) -> str | None:
+    numbers = _OID.match(text)
+    if numbers:
+        return numbers[1]
+    return _EXACT.get(text) or _FOLDED.get(text.lower())
+
+
+def _check_text(text: str, what: str) -> None:
+    if len(text) > MAX_NAME_BYTES:
+        raise ParseError(f"{what}: {len(text)} characters, limit {MAX_NAME_BYTES}", what=what)
+
+
+def parse_oneline(text: str) -> bytes:
+    r"""Return the DER name for a one-line form, `/O=Grid/CN=Alice`.
+
+    The form is ambiguous, so this is a reading, not an inverse: a part begins at each `/` that is followed by a known
+    attribute type (short or long, any case, or numbers) and `=`; any other `/` belongs to the value, as in
+    `/CN=host/www.example.org`. `\xHH` is one byte. Every part gets one attribute. `/` alone is the empty name.
+
+    Raises:
+        ParseError: The text does not begin with `/` and a known attribute type, or is too long.
+    """
+    what = "one-line name"
+    _check_text(text, what)
+    if text in {"", "/"}:
+        return name_from_rdns([])
+    starts = [(found, oid) for found in _ONELINE_SPLIT.finditer(text) if (oid := _find_type(found[1])) is not None]
+    if not starts or starts[0][0].start() != 0:
+        raise ParseError(
+            f"{what}: {text[:80]!r} does not begin with / and a known attribute type",
+            what=what,
+            offset=0,
+            hint="write it as the grid tools print it: /O=Grid/OU=Test/CN=Alice",
+        )
+    parts: list[bytes] = []
+    for index, (found, oid) in enumerate(starts):
+        end = starts[index + 1][0].start() if index + 1 < len(starts) else len(text)
+        value = _encode_text(text[found.end() : end], what)
+        value = _HEX_ESCAPE.sub(lambda escape: bytes((int(escape[1], 16),)), value)
+        parts.append(der.encode_set(der.encode_sequence(der.encode_oid(oid), _encode_value(oid, value))))
+    return _checked(parts)
+
+
+def _encode_text(text: str, what: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")  # file names and arguments carry odd bytes that way
+    except UnicodeEncodeError as error:
+        raise ParseError(f"{what}: not valid text", what=what, offset=error.start) from error
+
+
+def _checked(parts: list[bytes]) -> bytes:
+    name = name_from_rdns(parts)
+    rdns(name)
+    return name
+
+
+def parse_rfc4514(text: str) -> bytes:
+    """Return the DER name for an LDAP form, `CN=Alice,O=Grid` (RFC 4514 section 3).
+
+    Also read, as RFC 2253 section 4 asks: blanks around separators, `;` for `,`, values in double quotes, `OID.1.2.3`.
+
+    Raises:
+        ParseError: The text does not follow the grammar, names an unknown attribute type, or is too long.
+    """
+    what = "RFC 4514 name"
+    _check_text(text, what)
+    if not text.strip(" "):
+        return name_from_rdns([])
+    parser = _LDAPName(text, what)
+    parts: list[bytes] = []
+    group = [parser.pair()]
+    while (separator := parser.separator()) is not None:
+        if separator != "+":
+            parts.append(der.encode_set(*group))
+            group = []
+        group.append(parser.pair())
+    parts.append(der.encode_set(*group))
+    return _checked(parts[::-1])
+
+
+class _LDAPName:
+    """A cursor over the text of `parse_rfc4514`."""
+
+    _type = re.compile(r" *([A-Za-z][A-Za-z0-9-]*|(?:[oO][iI][dD]\.)?[0-2](?:\.[0-9]+)+) *= *")
+    _hex = re.compile(r"#((?:[0-9A-Fa-f]{2})+) *(?=[,;+]|\Z)")
+    _quoted = re.compile(r'"((?:[^"\\]|\\.)*)" *(?=[,;+]|\Z)', re.DOTALL)
+    _plain = re.compile(r'((?:[^,;+"\\<>\0]|\\.)*)', re.DOTALL)
+    _escape = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|([ \"#+,;<=>\\]))", re.DOTALL)
+
+    def __init__(self, text: str, what: str) -> None:
+        self._text = text
+        self._what = what
+        self._at = 0
+
+    def separator(self) -> str | None:
+        if self._at == len(self._text):
+            return None
+        char = self._text[self._at]
+        if char not in ",;+":
+            raise self._error(f"{char!r} must be written with a backslash before it")
+        self._at += 1
+        return char
+
+    def pair(self) -> bytes:
+        found = self._type.match(self._text, self._at)
+        oid = _find_type(found[1]) if found else None
+        if found is not None and found[1] == "uid":  # here, unlike OpenSSL, types ignore case (RFC 4514 section 3)
+            oid = oids.USER_ID
+        if found is None or oid is None:
+            raise self._error("a known attribute type and = expected")
+        self._at = found.end()
+        return der.encode_sequence(der.encode_oid(oid), self._value(oid))
+
+    def _value(self, oid: str) -> bytes:
+        hexadecimal = self._hex.match(self._text, self._at)
+        if hexadecimal:
+            self._at = hexadecimal.end()
+            raw = bytes.fromhex(hexadecimal[1])
+            reader = der.Reader(raw, what=self._what)
+            tag, _, _ = reader.take_any()
+            reader.finish()
+            if tag not in _VALUE_TAGS:
+                raise self._error("the hexadecimal value is no string type of names")
+            return raw
+        begin = self._at
+        quoted = self._quoted.match(self._text, begin)
+        if quoted:
+            self._at = quoted.end()
+            return _encode_value(oid, self._unescape(quoted[1], begin))
+        plain = self._plain.match(self._text, begin)
+        assert plain is not None  # the pattern matches the empty text
+        self._at = plain.end()
+        value = plain[1]
+        stripped = value.rstrip(" ")
+        backslashes = len(stripped) - len(stripped.rstrip("\\"))
+        if backslashes % 2 and len(stripped) < len(value):
+            stripped += " "  # the blank was escaped
+        if stripped.startswith("#"):
+            raise self._error("# begins a hexadecimal value; write \\# for the character", begin)
+        return _encode_value(oid, self._unescape(stripped, begin))
+
+    def _unescape(self, text: str, begin: int) -> bytes:
+        data = _encode_text(text, self._what)
+        if b"\\" in self._escape.sub(b"", data):
+            raise self._error("a backslash must be followed by a special character or two hex digits", begin)
+        return self._escape.sub(lambda found: bytes((int(found[1], 16),)) if found[1] else found[2], data)
+
+    def _error(self, why: str, at: int | None = None) -> ParseError:
+        at = self._at if at is None else at
+        return ParseError(
+            f"{self._what}: character {at + 1}: {why}", what=self._what, offset=at, hint="like CN=Alice,OU=Test,O=Grid"
+        )
+
+
+# --- comparing text and grid-mapfiles ---------------------------------------------------------------------------------
+
+_EQUIVALENT: Final = re.compile(r"/(?:(uid|userid)|e|email|emailaddress)=", re.IGNORECASE | re.ASCII)
+
+
+def canonical_oneline(text: str) -> str:
+    """Return the key under which GCT considers one-line names equal.
+
+    ASCII case is ignored, UID is USERID, and E, Email and emailAddress are one
+    (gct:globus_gsi_cert_utils.c, globus_i_gsi_cert_utils_dn_cmp).
+    """
+    return _EQUIVALENT.sub(lambda found: "/userid=" if found[1] else "/emailaddress=", text).translate(_LOWER)
+
+
+def same_oneline(first: str, second: str) -> bool:
+    """Tell whether two one-line names are equal for GCT; for text against text only, see `same_name`."""
+    return first == second or canonical_oneline(first) == canonical_oneline(second)
+
+
+_SHOWN_BYTE: Final = re.compile(r"\\x(?:[01][0-9A-F]|7F|[89A-F][0-9A-F])")
+
+
+def quote_gridmap(dn: str) -> str:
+    r"""Return a one-line name as the quoted first field of a grid-mapfile line.
+
+    Bytes outside printable ASCII are written `\xHH`, and so are the double quote and the backslash, because the C
+    reader loses its way at a name that ends in an escaped backslash. `unquote_gridmap` gives the same name back.
+
+    Raises:
+        ParseError: The text is not encodable or too long.
+    """
+    what = "grid-mapfile name"
+    _check_text(dn, what)
+    out: list[str] = []
+    at = 0
+    for shown in _SHOWN_BYTE.finditer(dn):
+        out += [_quote_part(dn[at : shown.start()], what), shown[0]]
+        at = shown.end()
+    out.append(_quote_part(dn[at:], what))
+    return f'"{"".join(out)}"'
+
+
+def _quote_part(text: str, what: str) -> str:
+    return "".join([f"\\x{byte:02X}" if byte in b'"\\' else _ONELINE_BYTE[byte] for byte in _encode_text(text, what)])
+
+
+def unquote_gridmap(text: str) -> str:
+    r"""Return the one-line name that a grid-mapfile's first field stands for.
+
+    The field is a word, or text in double quotes. A backslash takes the next character as it is, `\xHH` is one byte;
+    bytes outside printable ASCII come out as `\xHH`, as `oneline` shows them.
+
+    Raises:
+        ParseError: A quote is missing or misplaced, a backslash ends the field, or it is too long.
+    """
+    what = "grid-mapfile name"
+    _check_text(text, what)
+    quoted = text.startswith('"')
+    data = _encode_text(text[1:] if quoted else text, what)
+    out: list[str] = []
+    at, closed = 0, False
+    while at < len(data):
+        byte = data[at]
+        at += 1
+        if closed or (byte == 0x22 and not quoted) or (not quoted and byte in b" \t\r\n"):
+            raise ParseError(f"{what}: misplaced quote or blank in {text[:80]!r}", what=what, offset=at)
+        if byte == 0x22:
+            closed = True
+            continue
+        if byte == 0x5C:
+            if at == len(data):
+                raise ParseError(f"{what}: a backslash ends {text[:80]!r}", what=what, offset=at)
+            escape = _HEX_ESCAPE.match(data, at - 1)
+            byte = int(escape[1], 16) if escape else data[at]
+            at += 3 if escape else 1
+        out.append(_ONELINE_BYTE[byte])
+    if quoted and not closed:
+        raise ParseError(f"{what}: the closing quote is missing in {text[:80]!r}", what=what, offset=at)
+    return "".join(out)
