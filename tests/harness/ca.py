@@ -42,6 +42,7 @@ __all__ = [
     "KeyKind",
     "PrivateKey",
     "TestCA",
+    "encoded_oid",
     "named_bits",
     "new_key",
     "one_line",
@@ -51,6 +52,7 @@ __all__ = [
     "raw_extension",
     "sign",
     "subject_hash",
+    "tlv",
     "write_file",
     "write_trust_dir",
 ]
@@ -176,7 +178,8 @@ def raw_extension(oid: str, value: bytes, *, critical: bool = False) -> Extra:
     return x509.UnrecognizedExtension(ObjectIdentifier(oid), value), critical
 
 
-def _tlv(tag: int, content: bytes) -> bytes:
+def tlv(tag: int, content: bytes) -> bytes:
+    """One TLV with a definite length."""
     size = len(content)
     if size < 0x80:
         return bytes((tag, size)) + content
@@ -184,7 +187,8 @@ def _tlv(tag: int, content: bytes) -> bytes:
     return bytes((tag, 0x80 | len(length))) + length + content
 
 
-def _encoded_oid(dotted: str) -> bytes:
+def encoded_oid(dotted: str) -> bytes:
+    """An object identifier, whole."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))
     out = bytearray()
     for arc in (40 * first + second, *rest):
@@ -192,7 +196,7 @@ def _encoded_oid(dotted: str) -> bytes:
         while arc := arc >> 7:
             group.append(0x80 | arc & 0x7F)
         out += bytes(reversed(group))
-    return _tlv(0x06, bytes(out))
+    return tlv(0x06, bytes(out))
 
 
 def proxy_info(language: str, *, path_length: int | None = None, policy: bytes | None = None) -> bytes:
@@ -200,9 +204,9 @@ def proxy_info(language: str, *, path_length: int | None = None, policy: bytes |
     length = b""
     if path_length is not None:
         size = path_length.bit_length() // 8 + 1
-        length = _tlv(0x02, path_length.to_bytes(size, "big", signed=True))
-    octets = b"" if policy is None else _tlv(0x04, policy)
-    return _tlv(0x30, length + _tlv(0x30, _encoded_oid(language) + octets))
+        length = tlv(0x02, path_length.to_bytes(size, "big", signed=True))
+    octets = b"" if policy is None else tlv(0x04, policy)
+    return tlv(0x30, length + tlv(0x30, encoded_oid(language) + octets))
 
 
 def _digest_for(key: PrivateKey) -> Digest | None:
