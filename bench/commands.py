@@ -1,0 +1,77 @@
+"""Wall time of the commands beside the C ones: whole processes, in turn, medians."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.pairs import Figure, alternate, command, median_ms, show
+from gsi.sandbox.vo import make_vo
+from gsi.system.clock import now
+
+HELP_COMMANDS = (
+    "grid-proxy-init",
+    "grid-proxy-info",
+    "grid-proxy-destroy",
+    "grid-proxy-verify",
+    "grid-sandbox",
+    "myproxy-init",
+    "myproxy-logon",
+    "myproxy-info",
+    "myproxy-destroy",
+    "myproxy-server",
+)
+
+
+def figures(rounds: int = 40) -> list[Figure]:
+    """Measure and return the figures."""
+    ours_bin = Path(sys.executable).parent
+    peer_init, peer_info = (_peer(name) for name in ("grid-proxy-init", "grid-proxy-info"))
+    found: list[Figure] = []
+    with TemporaryDirectory() as directory:
+        vo = make_vo(Path(directory), now=now())
+        alice = vo.person("alice")
+        environment = dict(alice.environment)
+        answer = (alice.home / "key-passphrase").read_bytes()
+        ours_init = [str(ours_bin / "grid-proxy-init"), "-q", "-pwstdin", "-out", str(alice.home / "ours.pem")]
+        theirs_init = [peer_init, "-q", "-pwstdin", "-out", str(alice.home / "theirs.pem")]
+        ours, p256, theirs = alternate(
+            rounds,
+            command(ours_init, environment, answer),
+            command([*ours_init, "--key-type", "p256"], environment, answer),
+            command(theirs_init, environment, answer),
+        )
+        peer = median_ms(theirs)
+        found.append(_ratio("grid-proxy-init, RSA 2048", median_ms(ours), peer, 1.0))
+        found.append(_ratio("grid-proxy-init, P-256 proxy key, vs C's RSA 2048", median_ms(p256), peer, 0.6))
+        file = ["-file", str(alice.home / "theirs.pem")]
+        ours, theirs = alternate(
+            rounds,
+            command([str(ours_bin / "grid-proxy-info"), *file], environment),
+            command([peer_info, *file], environment),
+        )
+        value = median_ms(ours)
+        found.append(Figure("grid-proxy-info", value, median_ms(theirs), "<= 100 ms", value <= 100))
+        for name in HELP_COMMANDS:
+            (ours,) = alternate(rounds // 2, command([str(ours_bin / name), "--help"], environment))
+            value = median_ms(ours)
+            found.append(Figure(f"{name} --help", value, None, "<= 50 ms", value <= 50))
+    return found
+
+
+def _ratio(name: str, ours: float, peer: float, limit: float) -> Figure:
+    return Figure(name, ours, peer, f"<= {limit} x", ours <= limit * peer)
+
+
+def _peer(name: str) -> str:
+    """Find the C program, which must not be the one of our own environment."""
+    found = shutil.which(name, path="/usr/bin:/usr/local/bin")
+    if found is None:
+        raise SystemExit(f"{name} of the C toolkit is not installed; run tests/install-peers first")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(0 if show(figures()) else 1)

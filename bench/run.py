@@ -1,0 +1,20 @@
+"""Every figure in one run: `make bench`. Exit status 0 when all were reached."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench import commands
+from bench.pairs import show
+
+
+def main() -> int:
+    """Measure everything and print one table."""
+    return 0 if show(commands.figures()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
