@@ -1,0 +1,59 @@
+"""The tour's own honesty: what fails is called failed, and what is shown can be typed again."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from gsi.sandbox.plan import Command, Step
+from gsi.sandbox.tour import run_tour
+from gsi.sandbox.vo import VO, Person
+
+
+def _vo(root: Path) -> VO:
+    someone = Person("alice", root, {"PATH": "/usr/bin:/bin", "WHERE": "a place"})
+    return VO(root, root, root, root / "cert", root / "key", {"alice": someone})
+
+
+def _tour(root: Path, *commands: Command) -> tuple[bool, str]:
+    out = io.StringIO()
+    good = run_tour([Step("A title", "A sentence.", commands)], _vo(root), out)
+    return good, out.getvalue()
+
+
+def test_shows_what_was_typed_and_what_came_out(tmp_path: Path) -> None:
+    answers = tmp_path / "my answers"
+    answers.write_text("from a file\n")
+    good, shown = _tour(
+        tmp_path,
+        Command(
+            ("sh", "-c", 'echo "$WHERE $EXTRA"; cat'), "alice", (("EXTRA", "b c"),), answers, expect=("a place b c",)
+        ),
+    )
+    assert good
+    assert "export WHERE='a place'\n" in shown
+    assert f"$ EXTRA='b c' sh -c 'echo \"$WHERE $EXTRA\"; cat' < '{answers}'\n" in shown
+    assert "a place b c\nfrom a file\n" in shown
+
+
+def test_an_unexpected_status_fails(tmp_path: Path) -> None:
+    good, shown = _tour(tmp_path, Command(("false",), "alice"), Command(("true",), "alice"))
+    assert not good
+    assert "FAILED: exit status 1, expected 0" in shown
+
+
+def test_an_expected_refusal_is_a_success(tmp_path: Path) -> None:
+    good, _ = _tour(tmp_path, Command(("sh", "-c", "echo no >&2; exit 1"), "alice", status=1, expect=("no",)))
+    assert good
+
+
+def test_missing_output_fails(tmp_path: Path) -> None:
+    good, shown = _tour(tmp_path, Command(("true",), "alice", expect=("wonder",)))
+    assert not good
+    assert "no 'wonder' in the output" in shown
+
+
+def test_a_missing_program_fails(tmp_path: Path) -> None:
+    good, shown = _tour(tmp_path, Command(("no-such-program",), "alice"))
+    assert not good
+    assert "no-such-program" in shown
