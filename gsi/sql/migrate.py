@@ -1,0 +1,77 @@
+"""Bring a database to the schema that the program expects, with Alembic; not the migrations themselves.
+
+    upgrade(database, "/.../myproxy/repository/migrations")
+
+A migrations directory belongs to the package that owns the tables. Its `env.py` is two lines:
+
+    from gsi.sql.migrate import run_in_environment
+    run_in_environment()
+
+All steps run in one transaction, so that a crash leaves the old schema; two servers that start at once wait for each
+other. A database written by a newer version is refused instead of being used with the wrong idea of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import alembic.command
+import alembic.context
+import alembic.util
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from gsi.errors import StorageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from gsi.sql.engine import Database
+
+__all__ = ["run_in_environment", "upgrade"]
+
+_CONNECTION: Final = "connection"
+
+
+def upgrade(database: Database, directory: str) -> None:
+    """Apply the migrations that the database lacks; cheap when there are none.
+
+    Args:
+        database: What to upgrade.
+        directory: The migrations directory (holds `env.py` and `versions/`).
+
+    Raises:
+        StorageError: The database cannot be changed, or comes from a newer version of the program.
+    """
+    config = Config()
+    config.set_main_option("script_location", directory.replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head()
+    with database.read() as connection:
+        if _current(connection) == head:
+            return
+    with database.write() as connection:
+        current = _current(connection)
+        try:
+            if current is not None:
+                script.get_revision(current)
+            config.attributes[_CONNECTION] = connection
+            alembic.command.upgrade(config, "head")
+        except alembic.util.CommandError as error:
+            raise StorageError(
+                f"the database {database.place} has schema version {current}, which this program does not know",
+                hint="it was written by a newer version; start that one",
+            ) from error
+
+
+def run_in_environment() -> None:
+    """Run the pending migrations on the connection that `upgrade` opened; called by `env.py`."""
+    connection = alembic.context.config.attributes[_CONNECTION]
+    alembic.context.configure(connection=connection)
+    with alembic.context.begin_transaction():
+        alembic.context.run_migrations()
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

@@ -1,0 +1,329 @@
+"""The grammar of myproxy-server.config, read into one frozen value; not what the server does with it.
+
+    config = parse_config(text, path="/etc/myproxy-server.config")
+    config.access_policy
+
+One directive per line; words are split at spaces and tabs, `"..."` keeps a word together (a quote after a backslash
+does not end it, and the backslash stays), `#` starts a comment where a word could start. Every directive of the C
+server is known (gct:myproxy/source/myproxy_server_config.c). What this version does not yet act upon is told in
+`ServerConfig.notes`, unless it would restrict access: then the configuration is refused, because a server that ignored
+the restriction would hand out what the administrator forbade.
+
+Stricter than the C server: numbers must be numbers, a quote must be closed, policy patterns are checked at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from gsi.errors import ConfigError, ParseError
+from myproxy.policy import AccessPolicy, Client, Rule, parse_rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DEFAULT_REQUEST_BYTES", "MAX_CONFIG_BYTES", "Method", "ServerConfig", "parse_config"]
+
+MAX_CONFIG_BYTES: Final = 1024 * 1024
+"""The largest configuration file; real ones have a few kilobytes."""
+
+DEFAULT_REQUEST_BYTES: Final = 1024 * 1024
+"""`request_size_limit` of the C server, and our ceiling when the file asks for none."""
+
+_TRUE: Final = frozenset({"true", "enabled", "yes", "on", "1"})
+_ALIASES: Final = {"allowed_clients": "accepted_credentials", "allowed_services": "authorized_retrievers"}
+_IGNORED: Final = frozenset({"disable_usage_stats", "usage_stats_target"})
+
+
+class Method(Enum):
+    """How PAM or SASL takes part."""
+
+    REQUIRED = "required"
+    SUFFICIENT = "sufficient"
+    DISABLED = "disabled"
+
+
+class _Kind(Enum):
+    RULES = auto()
+    TEXT = auto()
+    BOOL = auto()
+    METHOD = auto()
+    NUMBER = auto()
+
+
+class _State(Enum):
+    """What this version makes of a directive."""
+
+    ACTED_UPON = auto()
+    NOT_YET = auto()
+    RESTRICTS = auto()
+
+
+# One shape per line of the table below; the values are given to dataclasses.field.
+def _rules(state: _State = _State.ACTED_UPON) -> tuple[Rule, ...] | None:
+    return field(default=None, metadata={"kind": _Kind.RULES, "state": state})
+
+
+def _text(state: _State = _State.NOT_YET) -> str | None:
+    return field(default=None, metadata={"kind": _Kind.TEXT, "state": state})
+
+
+def _bool(state: _State = _State.NOT_YET) -> bool:
+    return field(default=False, metadata={"kind": _Kind.BOOL, "state": state})
+
+
+def _number(default: int, state: _State = _State.ACTED_UPON) -> int:
+    return field(default=default, metadata={"kind": _Kind.NUMBER, "state": state})
+
+
+_METHOD: Final = {"kind": _Kind.METHOD, "state": _State.NOT_YET}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Every directive by its name. Absent texts and lists are None; hours, seconds and bytes are whole numbers.
+
+    `max_proxy_lifetime`, `max_cred_lifetime` and `max_cert_lifetime` count hours, 0 meaning no limit of their own.
+
+    Attributes:
+        notes: What the administrator should read in the log: unknown directives, and those not yet acted upon.
+    """
+
+    # Who may do what (myproxy.policy).
+    accepted_credentials: tuple[Rule, ...] | None = _rules()
+    authorized_retrievers: tuple[Rule, ...] | None = _rules()
+    default_retrievers: tuple[Rule, ...] | None = _rules()
+    authorized_renewers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
+    default_renewers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
+    authorized_key_retrievers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
+    default_key_retrievers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
+    trusted_retrievers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
+    default_trusted_retrievers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
+    allow_self_authorization: bool = _bool()
+    accepted_credentials_mapfile: str | None = _text(_State.RESTRICTS)
+    accepted_credentials_mapapp: str | None = _text(_State.RESTRICTS)
+    check_multiple_credentials: bool = _bool()
+    # Pass phrases and other proofs.
+    passphrase_policy_program: str | None = _text(_State.RESTRICTS)
+    pam: Method = field(default=Method.DISABLED, metadata=_METHOD)
+    pam_id: str | None = _text()
+    sasl: Method = field(default=Method.DISABLED, metadata=_METHOD)
+    sasl_mech: str | None = _text()
+    sasl_serverFQDN: str | None = _text()  # noqa: N815  # the directive's own spelling
+    sasl_user_realm: str | None = _text()
+    # Limits on what is stored and delegated.
+    max_proxy_lifetime: int = _number(0)
+    max_cred_lifetime: int = _number(0)
+    min_proxy_keylen: int = _number(2048)
+    ignore_globus_limited_proxy_flag: bool = _bool(_State.ACTED_UPON)
+    proxy_extfile: str | None = _text(_State.RESTRICTS)
+    proxy_extapp: str | None = _text(_State.RESTRICTS)
+    ocsp_policy: str | None = _text(_State.RESTRICTS)
+    ocsp_responder_url: str | None = _text(_State.RESTRICTS)
+    ocsp_responder_cert: str | None = _text(_State.RESTRICTS)
+    voms_userconf: str | None = _text()
+    allow_voms_attribute_requests: bool = _bool()
+    cert_dir: str | None = _text()
+    # The built-in authority: never asked in this version, so its checkers restrict nothing yet.
+    certificate_issuer_cert: str | None = _text()
+    certificate_issuer_key: str | None = _text()
+    certificate_issuer_key_passphrase: str | None = field(
+        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": _State.NOT_YET}
+    )
+    certificate_issuer_program: str | None = _text()
+    certificate_issuer_hashalg: str | None = _text()
+    certificate_issuer_subca_certfile: str | None = _text()
+    certificate_issuer_email_domain: str | None = _text()
+    certificate_request_checker: str | None = _text()
+    certificate_issuer_checker: str | None = _text()
+    certificate_extfile: str | None = _text()
+    certificate_extapp: str | None = _text()
+    certificate_mapfile: str | None = _text()
+    certificate_mapapp: str | None = _text()
+    max_cert_lifetime: int = _number(12, _State.NOT_YET)
+    min_keylen: int = _number(0, _State.NOT_YET)
+    certificate_serialfile: str | None = _text()
+    certificate_serial_skip: int = _number(1, _State.NOT_YET)
+    certificate_out_dir: str | None = _text()
+    certificate_openssl_engine_id: str | None = _text()
+    certificate_openssl_engine_lockfile: str | None = _text()
+    certificate_openssl_engine_pre: str | None = _text()
+    certificate_openssl_engine_post: str | None = _text()
+    ca_ldap_server: str | None = _text()
+    ca_ldap_searchbase: str | None = _text()
+    ca_ldap_uid_attribute: str | None = _text()
+    ca_ldap_dn_attribute: str | None = _text()
+    ca_ldap_connect_dn: str | None = _text()
+    ca_ldap_connect_passphrase: str | None = field(
+        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": _State.NOT_YET}
+    )
+    ca_ldap_start_tls: bool = _bool()
+    # The server itself. Those from audit_log on are ours.
+    syslog_ident: str | None = _text()
+    syslog_facility: str | None = _text()
+    slave_servers: str | None = _text()
+    request_timeout: int = _number(120)
+    request_size_limit: int = _number(DEFAULT_REQUEST_BYTES)
+    audit_log: str | None = _text(_State.ACTED_UPON)
+    worker_processes: int = _number(1)
+    max_connections: int = _number(1000)
+    argon2_memory_kib: int = _number(7168)
+    argon2_iterations: int = _number(5)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def access_policy(self) -> AccessPolicy:
+        """The access directives as one value."""
+        return AccessPolicy(
+            accepted_credentials=self.accepted_credentials or (),
+            authorized_retrievers=self.authorized_retrievers or (),
+            default_retrievers=self.default_retrievers,
+            authorized_renewers=self.authorized_renewers or (),
+            default_renewers=self.default_renewers,
+            authorized_key_retrievers=self.authorized_key_retrievers or (),
+            default_key_retrievers=self.default_key_retrievers,
+            trusted_retrievers=self.trusted_retrievers or (),
+            default_trusted_retrievers=self.default_trusted_retrievers,
+            allow_self_authorization=self.allow_self_authorization,
+        )
+
+
+_FIELDS: Final = {f.name: f for f in dataclasses.fields(ServerConfig) if "kind" in f.metadata}
+_RANGES: Final = {
+    "min_proxy_keylen": (2048, 16384),
+    "worker_processes": (1, 256),
+    "max_connections": (1, 1_000_000),
+    "argon2_memory_kib": (7168, 1024 * 1024),
+    "argon2_iterations": (1, 64),
+    "request_timeout": (-(2**31), 86400),
+    "request_size_limit": (-(2**31), 16 * 1024 * 1024),
+}
+_DEFAULT_RANGE: Final = (0, 2**31 - 1)
+
+
+def parse_config(text: str, *, path: str) -> ServerConfig:
+    """Parse a configuration file.
+
+    Args:
+        text: Its content, at most `MAX_CONFIG_BYTES`.
+        path: Its name, for messages.
+
+    Raises:
+        ConfigError: A line breaks the grammar, a value does not fit, or a directive would restrict access in a way
+            that this version does not implement.
+    """
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"larger than {MAX_CONFIG_BYTES} bytes", path=path)
+    values: dict[str, object] = {}
+    notes: list[str] = []
+    for line, words in _split_lines(text, path):
+        name, arguments = _ALIASES.get(words[0], words[0]), words[1:]
+        if name in _IGNORED:
+            notes.append(f"{path}:{line}: {words[0]} is ignored: no usage statistics are sent")
+        elif name not in _FIELDS:
+            notes.append(f"{path}:{line}: unknown directive {words[0]} is ignored")
+        else:
+            try:
+                value = _convert(name, arguments, values.get(name))
+            except (ParseError, ValueError) as error:
+                raise ConfigError(f"{words[0]}: {error}", path=path, line=line) from error
+            _check_state(name, value, path, line, notes)
+            values[name] = value
+    config = ServerConfig(**values, notes=tuple(notes))  # type: ignore[arg-type]  # built by the table of kinds
+    _check_trusted_retrievers(config, path)
+    return config
+
+
+def _split_lines(text: str, path: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            words = _split_words(line.removesuffix("\r"))
+        except ValueError as error:
+            raise ConfigError(str(error), path=path, line=number) from error
+        if words:
+            yield number, words
+
+
+def _split_words(line: str) -> list[str]:
+    words: list[str] = []
+    at = 0
+    while True:
+        while at < len(line) and line[at] in " \t":
+            at += 1
+        if at == len(line) or line[at] == "#":
+            return words
+        if line[at] == '"':
+            end = at + 1
+            while end < len(line) and (line[end] != '"' or line[end - 1] == "\\"):
+                end += 1
+            if end == len(line):
+                raise ValueError("a quote is not closed")
+            words.append(line[at + 1 : end])
+            at = end + 1
+            if line[at : at + 1] not in {"", " ", "\t"}:
+                raise ValueError("text follows a closing quote without a space")
+        else:
+            end = at
+            while end < len(line) and line[end] not in " \t":
+                end += 1
+            words.append(line[at:end])
+            at = end
+
+
+def _convert(name: str, arguments: list[str], before: object) -> object:
+    """Return the value of a directive; lists grow with each line, of other directives the last line counts."""
+    kind = _FIELDS[name].metadata["kind"]
+    if kind is _Kind.RULES:
+        if not arguments:
+            raise ValueError("needs at least one value")
+        return (*(before if isinstance(before, tuple) else ()), *map(parse_rule, arguments))
+    if len(arguments) != 1:
+        raise ValueError(f"needs exactly one value, not {len(arguments)}")
+    (argument,) = arguments
+    if kind is _Kind.BOOL:
+        return argument.lower() in _TRUE
+    if kind is _Kind.METHOD:
+        return Method(argument.lower())
+    if kind is _Kind.NUMBER:
+        return _convert_number(name, argument)
+    return argument
+
+
+def _convert_number(name: str, argument: str) -> int:
+    if not argument.lstrip("-").isdecimal() or not argument.isascii() or len(argument) > 11:
+        raise ValueError(f"{argument!r} is not a whole number")
+    number = int(argument)
+    low, high = _RANGES.get(name, _DEFAULT_RANGE)
+    if not low <= number <= high:
+        raise ValueError(f"{number} is not between {low} and {high}")
+    return number
+
+
+def _check_state(name: str, value: object, path: str, line: int, notes: list[str]) -> None:
+    state = _FIELDS[name].metadata["state"]
+    if state is _State.RESTRICTS or value is Method.REQUIRED:
+        raise ConfigError(
+            f"{name} restricts access and is not supported by this version, so the server does not start",
+            path=path,
+            line=line,
+            hint="remove the line only if access may be granted without it",
+        )
+    if state is _State.NOT_YET and value is not False and value is not Method.DISABLED:
+        notes.append(f"{path}:{line}: {name} is not yet acted upon by this version")
+
+
+def _check_trusted_retrievers(config: ServerConfig, path: str) -> None:
+    """Refuse `trusted_retrievers` for everyone without a default that narrows it, as the C server does."""
+    everyone = Client("/CN=\x01anyone at all")
+    trusted, default = config.trusted_retrievers or (), config.default_trusted_retrievers
+    if any(rule.matches(everyone) for rule in trusted) and (
+        default is None or any(rule.matches(everyone) for rule in default)
+    ):
+        raise ConfigError(
+            "trusted_retrievers for everyone would hand out every credential without a pass phrase",
+            path=path,
+            hint="narrow trusted_retrievers or set default_trusted_retrievers",
+        )

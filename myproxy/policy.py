@@ -1,0 +1,215 @@
+"""Who may store, retrieve and renew: rules over verified names, pure; not how a name was proved, not what is done.
+
+    policy = AccessPolicy(authorized_retrievers=parse_rules(["*"]))
+    permission = policy.permit_retrieval(Client("/O=Grid/CN=Alice"), stored_retrievers)    # or DeniedError
+
+A question is answered by a `Permission`, which names the rule that said yes and which the service hands on, or by
+`DeniedError`. Both lists have to agree: the server's (no entry means nobody) and, if the credential carries one, the
+credential's own, else the server's default list, if there is one (gct:myproxy/source/myproxy_server.c,
+do_authz_handshake; the pattern language is `myproxy.patterns`).
+
+In this version pass phrases are the only proof of identity, so renewal and trusted retrieval are permitted to nobody;
+their lists are kept here so that the configuration is complete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from gsi.errors import DeniedError, ParseError
+from myproxy.patterns import Pattern, parse_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["ANONYMOUS", "AccessPolicy", "Client", "Permission", "Rule", "Subject", "parse_rule", "parse_rules"]
+
+ANONYMOUS: Final = "<anonymous>"
+"""The name of a client without a certificate, in policies, audit and as the owner that it can never be."""
+
+
+class Subject(Enum):
+    """What a rule is compared with."""
+
+    NAME = "SUBJECT:"
+    FQAN = "FQAN:"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The verified facts about a client that rules may speak of.
+
+    Attributes:
+        name: The identity in the one-line form, or `ANONYMOUS`.
+        fqans: Verified VOMS attributes (`/vo/group/Role=r`).
+    """
+
+    name: str
+    fqans: tuple[str, ...] = ()
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the client showed no certificate."""
+        return self.name == ANONYMOUS
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of a policy list.
+
+    Attributes:
+        text: The entry as written, prefix included.
+        subject: What the pattern is compared with.
+        pattern: The pattern, prefix removed.
+    """
+
+    text: str
+    subject: Subject
+    pattern: Pattern
+
+    def matches(self, client: Client) -> bool:
+        """Say whether the client is meant by this rule."""
+        names = (client.name,) if self.subject is Subject.NAME else client.fqans
+        return any(self.pattern.matches(name) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A yes, with the rules that gave it.
+
+    Attributes:
+        client: Who may.
+        server_rule: The entry of the server's list that matched, with the list's name, for the audit.
+        credential_rule: The credential's or default entry that matched; None where there was no such list.
+    """
+
+    client: Client
+    server_rule: str
+    credential_rule: str | None = None
+
+
+def parse_rule(text: str) -> Rule:
+    """Parse one entry: a pattern, after an optional `SUBJECT:` or `FQAN:` in any case.
+
+    Raises:
+        ParseError: The pattern is not valid.
+    """
+    for subject in Subject:
+        if text[: len(subject.value)].upper() == subject.value:
+            return Rule(text, subject, parse_pattern(text[len(subject.value) :]))
+    return Rule(text, Subject.NAME, parse_pattern(text))
+
+
+def parse_rules(texts: Iterable[str]) -> tuple[Rule, ...]:
+    """Parse the entries of one list.
+
+    Raises:
+        ParseError: One of them is not valid.
+    """
+    return tuple(map(parse_rule, texts))
+
+
+def _find(rules: tuple[Rule, ...], client: Client) -> Rule | None:
+    return next((rule for rule in rules if rule.matches(client)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    """The access directives of one server.
+
+    Lists that are None are not configured. An `authorized_` list without entries permits nobody; a `default_` list
+    that is None leaves the decision to the server's list.
+    """
+
+    accepted_credentials: tuple[Rule, ...] = ()
+    authorized_retrievers: tuple[Rule, ...] = ()
+    default_retrievers: tuple[Rule, ...] | None = None
+    authorized_renewers: tuple[Rule, ...] = ()
+    default_renewers: tuple[Rule, ...] | None = None
+    authorized_key_retrievers: tuple[Rule, ...] = ()
+    default_key_retrievers: tuple[Rule, ...] | None = None
+    trusted_retrievers: tuple[Rule, ...] = ()
+    default_trusted_retrievers: tuple[Rule, ...] | None = None
+    allow_self_authorization: bool = False
+
+    def permit_storage(self, client: Client, *, owner: str | None) -> Permission:
+        """Permit to put, store or destroy.
+
+        Args:
+            client: Who asks; an anonymous client never may.
+            owner: Owner of the credential that is there already, or None.
+
+        Raises:
+            DeniedError: The client is not accepted, or somebody else owns the credential.
+        """
+        if client.is_anonymous:
+            raise DeniedError("authentication failed", hint="present a certificate")
+        rule = _find(self.accepted_credentials, client)
+        if rule is None:
+            raise DeniedError(
+                f'"{client.name}" not authorized to store credentials on this server (accepted_credentials policy)'
+            )
+        if owner is not None and owner != client.name:
+            raise DeniedError(f'Credentials not owned by "{client.name}".')
+        return Permission(client, f"accepted_credentials {rule.text}")
+
+    def permit_server_retrieval(self, client: Client) -> Permission:
+        """Permit to ask for credentials at all, by `authorized_retrievers` alone (also the rule for trust roots).
+
+        Raises:
+            DeniedError: No entry matches.
+        """
+        rule = _find(self.authorized_retrievers, client)
+        if rule is None:
+            raise _not_authorized(client, "server's")
+        return Permission(client, f"authorized_retrievers {rule.text}")
+
+    def permit_retrieval(self, client: Client, stored: str | None) -> Permission:
+        """Permit to receive a proxy of one credential after its pass phrase was given.
+
+        Args:
+            client: Who asks.
+            stored: The retriever policy stored with the credential, or None. One that cannot be parsed (it may come
+                from an older store) matches nobody.
+
+        Raises:
+            DeniedError: One of the two lists does not match.
+        """
+        permission = self.permit_server_retrieval(client)
+        if stored is not None:
+            return _narrow(permission, _parse_stored(stored), "credential's")
+        if self.default_retrievers is not None:
+            return _narrow(permission, self.default_retrievers, "server's default")
+        return permission
+
+    def permit_owner(self, client: Client, *, owner: str | None) -> Permission:
+        """Permit what only the owner may: listing and changing the pass phrase.
+
+        Raises:
+            DeniedError: The client is anonymous, or not exactly the owner, or there is no such credential.
+        """
+        if client.is_anonymous or owner is None or owner != client.name:
+            raise DeniedError(f"'{client.name}' does not own the credentials")
+        return Permission(client, "owner")
+
+
+def _parse_stored(text: str) -> tuple[Rule, ...]:
+    try:
+        return (parse_rule(text),)
+    except ParseError:
+        return ()
+
+
+def _narrow(permission: Permission, rules: tuple[Rule, ...], whose: str) -> Permission:
+    """Apply the credential's own list, or the default list in its absence."""
+    rule = _find(rules, permission.client)
+    if rule is None:
+        raise _not_authorized(permission.client, whose)
+    return Permission(permission.client, permission.server_rule, f"{whose} {rule.text}")
+
+
+def _not_authorized(client: Client, whose: str) -> DeniedError:
+    """Return the refusal in the C server's words."""
+    return DeniedError(f'"{client.name}" not authorized by {whose} authorized_retrievers policy')

@@ -1,0 +1,224 @@
+"""Private keys at rest: argon2id and AES-256-GCM under the holder's pass phrase; not where the result is kept.
+
+    sealer = Sealer(SealParameters())
+    blob = sealer.seal(key_pem, passphrase, place)
+    sealer.open(blob, passphrase, place)            # AuthenticationError: 'invalid credential passphrase'
+
+Format, version 1 (numbers big-endian):
+
+    offset 0   4 bytes  magic "MPSK"
+           4   1        format version, 1
+           5   1        outer layer: 0 none; other values are kept for a server key around all of this
+           6   1        method: 0 = not sealed, 1 = argon2id + AES-256-GCM
+    method 1:
+           7   4        argon2 memory in KiB
+          11   4        argon2 iterations
+          15   1        argon2 lanes
+          16  16        salt
+          32  12        nonce
+          44  n+16      ciphertext and tag
+    method 0:
+           7   n        the key (a credential stored without a pass phrase, for renewal)
+
+The additional authenticated data are the 44 bytes of the header and the `Place`: user name, credential name, owner and
+the SHA-256 of the leaf certificate, each after its length. So a blob opens only in the row that it was made for, and
+nobody can weaken the parameters of an existing one. Parameters are bounded when read, so that a damaged or hostile row
+cannot ask for gigabytes.
+
+A derivation costs about 15 ms and 7 MiB. It runs outside the interpreter lock; `Sealer` bounds how many run at once.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from gsi.errors import AuthenticationError, ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from gsi.secret import Passphrase
+
+__all__ = ["INVALID_PASSPHRASE", "MAX_KEY_BYTES", "Place", "SealParameters", "Sealer", "is_sealed"]
+
+INVALID_PASSPHRASE: Final = "invalid credential passphrase"
+"""The one text for a wrong pass phrase; C clients and their scripts look for it."""
+
+MAX_KEY_BYTES: Final = 65536
+"""The largest key that is sealed or opened; an RSA key of 16384 bits takes 13 KiB as PEM."""
+
+MAX_MEMORY_KIB: Final = 1024 * 1024
+"""1 GiB: above every recommendation, below what would stop a server."""
+
+MAX_ITERATIONS: Final = 64
+"""Above every recommendation; a second or so at the default memory."""
+
+MAX_LANES: Final = 16
+"""Above every recommendation."""
+
+_MAGIC: Final = b"MPSK"
+_VERSION: Final = 1
+_NO_OUTER_LAYER: Final = 0
+_UNSEALED: Final = 0
+_ARGON2ID_AES256GCM: Final = 1
+_PREFIX: Final = struct.Struct(">4sBBB")
+_HEADER: Final = struct.Struct(">4sBBBIIB16s12s")
+_KEY_BYTES: Final = 32
+_TAG_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SealParameters:
+    """The price of a guess (argon2id, RFC 9106); the default is one of OWASP's equivalent choices.
+
+    Attributes:
+        memory_kib: Memory of a derivation in KiB.
+        iterations: Passes over it.
+        lanes: Degree of parallelism.
+    """
+
+    memory_kib: int = 7168
+    iterations: int = 5
+    lanes: int = 1
+
+    def __post_init__(self) -> None:
+        fits = (
+            8 * self.lanes <= self.memory_kib <= MAX_MEMORY_KIB
+            and 1 <= self.iterations <= MAX_ITERATIONS
+            and 1 <= self.lanes <= MAX_LANES
+        )
+        if not fits:
+            raise ConfigError("argon2id parameters are out of range")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The row that a blob belongs to; part of what is authenticated.
+
+    Attributes:
+        username: Account name.
+        name: Credential name, or None.
+        owner: Owner in the one-line form.
+        fingerprint: SHA-256 of the leaf certificate, as hexadecimal text.
+    """
+
+    username: str
+    name: str | None
+    owner: str
+    fingerprint: str
+
+    def encode(self) -> bytes:
+        """Return the fields, each after its length; an absent name differs from every present one."""
+        parts = [self.username, self.owner, self.fingerprint]
+        if self.name is not None:
+            parts.append(self.name)
+        encoded = [part.encode("utf-8", "surrogateescape") for part in parts]
+        return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
+
+
+class Sealer:
+    """Seals and opens keys with a bounded number of derivations at once. Safe for use by several threads."""
+
+    def __init__(self, parameters: SealParameters, *, concurrency: int | None = None) -> None:
+        """Set the price of new seals and how many derivations may run at once (default: one per processor)."""
+        self._parameters = parameters
+        self._slots = threading.BoundedSemaphore(concurrency or os.cpu_count() or 1)
+
+    def seal(self, key: bytes, passphrase: Passphrase, place: Place) -> bytes:
+        """Seal a key for one place; with an empty pass phrase it is only wrapped, for renewal without one.
+
+        Raises:
+            StorageError: The key is too large.
+        """
+        if len(key) > MAX_KEY_BYTES:
+            raise StorageError(f"a private key of {len(key)} bytes is too large to be stored")
+        if not passphrase:
+            return _PREFIX.pack(_MAGIC, _VERSION, _NO_OUTER_LAYER, _UNSEALED) + key
+        salt, nonce = os.urandom(16), os.urandom(12)
+        cost = self._parameters
+        header = _HEADER.pack(
+            _MAGIC,
+            _VERSION,
+            _NO_OUTER_LAYER,
+            _ARGON2ID_AES256GCM,
+            cost.memory_kib,
+            cost.iterations,
+            cost.lanes,
+            salt,
+            nonce,
+        )
+        derived = self._derive(passphrase, salt, cost)
+        return header + AESGCM(derived).encrypt(nonce, key, header + place.encode())
+
+    def open(self, blob: bytes, passphrase: Passphrase, place: Place) -> bytes:
+        """Return the key.
+
+        An unsealed blob opens with the empty pass phrase only; any other is refused after the same work as a wrong
+        one, so that the answer does not tell which credentials are sealed.
+
+        Raises:
+            AuthenticationError: The pass phrase is wrong, or the blob belongs to another place.
+            StorageError: The blob is damaged or of a kind this version does not know.
+        """
+        if not is_sealed(blob):
+            if passphrase:
+                self.pretend(passphrase)
+                raise AuthenticationError(INVALID_PASSPHRASE)
+            return blob[_PREFIX.size :]
+        if not _HEADER.size + _TAG_BYTES <= len(blob) <= _HEADER.size + _TAG_BYTES + MAX_KEY_BYTES:
+            raise _damaged("its size is wrong")
+        *_, memory_kib, iterations, lanes, salt, nonce = _HEADER.unpack_from(blob)
+        try:
+            cost = SealParameters(memory_kib, iterations, lanes)
+        except ConfigError as error:
+            raise _damaged("its parameters are out of range") from error
+        derived = self._derive(passphrase, salt, cost)
+        header, ciphertext = blob[: _HEADER.size], blob[_HEADER.size :]
+        try:
+            return AESGCM(derived).decrypt(nonce, ciphertext, header + place.encode())
+        except InvalidTag as error:
+            raise AuthenticationError(INVALID_PASSPHRASE) from error
+
+    def pretend(self, passphrase: Passphrase) -> None:
+        """Do the work of one derivation for nothing, so that an absent credential takes as long as a wrong guess."""
+        self._derive(passphrase, bytes(16), self._parameters)
+
+    def _derive(self, passphrase: Passphrase, salt: bytes, cost: SealParameters) -> bytes:
+        derivation = Argon2id(
+            salt=salt,
+            length=_KEY_BYTES,
+            iterations=cost.iterations,
+            lanes=cost.lanes,
+            memory_cost=cost.memory_kib,
+        )
+        with self._slots:
+            return derivation.derive(passphrase.reveal())
+
+
+def is_sealed(blob: bytes) -> bool:
+    """Say whether a blob needs a pass phrase.
+
+    Raises:
+        StorageError: The blob is damaged or of a kind this version does not know.
+    """
+    if len(blob) < _PREFIX.size:
+        raise _damaged("it is cut short")
+    magic, version, layer, method = _PREFIX.unpack_from(blob)
+    if magic != _MAGIC:
+        raise _damaged("it does not start with the right mark")
+    if version != _VERSION or layer != _NO_OUTER_LAYER or method not in {_UNSEALED, _ARGON2ID_AES256GCM}:
+        raise StorageError(
+            f"a stored key has format {version}.{layer}.{method}, which this version does not know",
+            hint="it was written by a newer version",
+        )
+    return bool(method == _ARGON2ID_AES256GCM)
+
+
+def _damaged(why: str) -> StorageError:
+    return StorageError(f"a stored key is damaged: {why}")
