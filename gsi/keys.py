@@ -1,0 +1,642 @@
+"""Private and public keys: make, read, write, judge their strength, sign and verify; knows no certificate, no file.
+
+    block = split_pem(pem, what=path)[0]
+    key = parse_private_key(block, passphrase)
+    signature, algorithm_der = sign(key, tbs_der)
+
+RSA of 2048 to 16384 bits, the NIST curves by name, and Ed25519. The digest follows the signer's key, never an older
+signature: SHA-256, SHA-384 for P-384, none for Ed25519; SHA-1 is neither made nor accepted. Every key is judged before
+it is used, and what a pass phrase costs to try is bounded before the first try.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from math import gcd
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+
+from gsi import der
+from gsi.errors import CredentialError, CredentialProblem, ParseError, Reason, VerificationError
+from gsi.pem import encode_pem
+
+if TYPE_CHECKING:
+    from gsi.pem import PEMBlock
+    from gsi.secret import Passphrase
+
+__all__ = [
+    "KEY_LABELS",
+    "MAX_KDF_ITERATIONS",
+    "MAX_PRIVATE_KEY_BYTES",
+    "MAX_RSA_BITS",
+    "MAX_SCRYPT_BYTES",
+    "MAX_SCRYPT_WORK",
+    "MIN_RSA_BITS",
+    "KeyType",
+    "PrivateKey",
+    "PublicKey",
+    "check_public_key",
+    "encode_private_key",
+    "generate_key",
+    "is_encrypted",
+    "kdf_cost",
+    "key_bits",
+    "parse_private_key",
+    "parse_public_key",
+    "same_key",
+    "sign",
+    "signature_algorithm_der",
+    "signature_digest",
+    "spki_der",
+    "verify_signature",
+]
+
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+MIN_RSA_BITS: Final = 2048  # NIST SP 800-131A: the least that still counts
+MAX_RSA_BITS: Final = 16384  # OpenSSL verifies no larger one, and time grows with the square
+MAX_EXPONENT_BITS: Final = 64  # OpenSSL's limit for moduli over 3072 bits, for the same reason
+MIN_EXPONENT: Final = 65537  # FIPS 186-5 section 5.1; smaller ones live from perfect padding checks
+MAX_PRIVATE_KEY_BYTES: Final = 16 << 10  # RSA of 16384 bits takes 9.3 kB
+MAX_KDF_ITERATIONS: Final = 10_000_000  # some 5 s; OWASP asks for 600,000, OpenSSL writes 2,048
+MAX_SCRYPT_BYTES: Final = 256 << 20  # OpenSSL writes 16 MiB
+MAX_SCRYPT_WORK: Final = 8 << 20  # N * r * p, some 5 s; OpenSSL writes 1/64 of it
+PBKDF2_ITERATIONS: Final = 600_000  # OWASP's figure for HMAC-SHA-256; the C tools read any number
+RSA_SIZES: Final = (2048, 3072, 4096)
+KEY_LABELS: Final = frozenset({"PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"})
+_PEM_CIPHERS: Final = frozenset({"DES-EDE3-CBC", "AES-128-CBC", "AES-192-CBC", "AES-256-CBC"})
+_WHAT: Final = "private key"
+
+_RSA: Final = "1.2.840.113549.1.1.1"
+_RSA_PSS: Final = "1.2.840.113549.1.1.10"
+_EC: Final = "1.2.840.10045.2.1"
+_ED25519: Final = "1.3.101.112"
+_PBES2: Final = "1.2.840.113549.1.5.13"
+_PBKDF2: Final = "1.2.840.113549.1.5.12"
+_SCRYPT: Final = "1.3.6.1.4.1.11591.4.11"
+_PBE_ARCS: Final = ("1.2.840.113549.1.5.", "1.2.840.113549.1.12.1.")  # PBES1 and PKCS#12 forms: salt and iterations
+_CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_CURVE_OIDS: Final = frozenset({"1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"})
+
+_SHA256: Final = hashes.SHA256()
+_SHA384: Final = hashes.SHA384()
+_SHA512: Final = hashes.SHA512()
+_PKCS1: Final = padding.PKCS1v15()
+
+
+def _algorithm(oid_content: str, *, null: bool = False) -> bytes:
+    return der.encode_sequence(der.encode_tlv(der.OID, bytes.fromhex(oid_content)), b"\x05\x00" if null else b"")
+
+
+_RSA_ARC: Final = "2a864886f70d0101"
+_ECDSA_ARC: Final = "2a8648ce3d0403"
+# Signature algorithms by their whole AlgorithmIdentifier; RSA with NULL as RFC 4055 writes it, and without, as some do;
+# ECDSA without parameters as RFC 5758 writes it, and with NULL, as old Java did.
+_RSA_ALGORITHMS: Final = {
+    _algorithm(f"{_RSA_ARC}{number}", null=null): digest
+    for number, digest in (("0b", _SHA256), ("0c", _SHA384), ("0d", _SHA512))
+    for null in (True, False)
+}
+_ECDSA_ALGORITHMS: Final = {
+    _algorithm(f"{_ECDSA_ARC}{number}", null=null): digest
+    for number, digest in (("02", _SHA256), ("03", _SHA384), ("04", _SHA512))
+    for null in (True, False)
+}
+_ED25519_ALGORITHM: Final = _algorithm("2b6570")
+_WEAK_ALGORITHMS: Final = {
+    "1.2.840.113549.1.1.2": "MD2",
+    "1.2.840.113549.1.1.3": "MD4",
+    "1.2.840.113549.1.1.4": "MD5",
+    "1.2.840.113549.1.1.5": "SHA-1",
+    "1.3.14.3.2.29": "SHA-1",
+    "1.2.840.10045.4.1": "SHA-1",
+    "1.2.840.10040.4.3": "SHA-1",
+}
+
+
+class KeyType(StrEnum):
+    """The kinds of key that are made here."""
+
+    RSA = "rsa"
+    P256 = "p256"
+    P384 = "p384"
+    ED25519 = "ed25519"
+
+
+def _refuse(problem: CredentialProblem, message: str, hint: str | None = None) -> NoReturn:
+    raise CredentialError(message, problem=problem, hint=hint)
+
+
+def generate_key(key_type: KeyType = KeyType.RSA, *, bits: int = 2048) -> PrivateKey:
+    """Return a fresh private key.
+
+    Args:
+        key_type: The kind; RSA is what every C peer can use.
+        bits: Size of an RSA modulus: 2048, 3072 or 4096. The other kinds have one size and ignore it.
+
+    Raises:
+        CredentialError: WEAK_KEY for 512 or 1024 bits, UNSUPPORTED_KEY for any other size.
+    """
+    match KeyType(key_type):
+        case KeyType.P256:
+            return ec.generate_private_key(ec.SECP256R1())
+        case KeyType.P384:
+            return ec.generate_private_key(ec.SECP384R1())
+        case KeyType.ED25519:
+            return ed25519.Ed25519PrivateKey.generate()
+        case KeyType.RSA:
+            if bits not in RSA_SIZES:
+                _refuse(
+                    CredentialProblem.WEAK_KEY if bits < MIN_RSA_BITS else CredentialProblem.UNSUPPORTED_KEY,
+                    f"RSA keys of {bits} bits are not made" + (": they are too weak" if bits < MIN_RSA_BITS else ""),
+                    "use 2048, 3072 or 4096 bits",
+                )
+            return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def is_encrypted(block: PEMBlock) -> bool:
+    """Tell whether a pass phrase is needed to read this block."""
+    return block.label == "ENCRYPTED PRIVATE KEY" or any(
+        name.lower() == "proc-type" and "ENCRYPTED" in value for name, value in block.headers
+    )
+
+
+def parse_private_key(block: PEMBlock, passphrase: Passphrase | None = None) -> PrivateKey:
+    """Return the key in a PEM block: PKCS#8 (RFC 5958), PKCS#1 (RFC 8017 A.1.2) or SEC1 (RFC 5915), locked or not.
+
+    A pass phrase that is not needed is not looked at.
+
+    Raises:
+        ParseError: The block does not hold what its label says.
+        CredentialError: NEEDS_PASSPHRASE, WRONG_PASSPHRASE (or a damaged locked key: the two look alike), WEAK_KEY,
+            UNSUPPORTED_KEY (a kind, cipher or key derivation that is not read, or one that costs too much).
+    """
+    if block.label not in KEY_LABELS:
+        _refuse(
+            CredentialProblem.UNSUPPORTED_KEY,
+            f"a key labelled {block.label!r} is not read",
+            "convert it: openssl pkcs8 -topk8 -in KEY -out NEW",
+        )
+    if len(block.data) > MAX_PRIVATE_KEY_BYTES:
+        raise ParseError(f"{_WHAT}: {len(block.data)} bytes, limit {MAX_PRIVATE_KEY_BYTES}", what=_WHAT)
+    if is_encrypted(block):
+        return _unlock(block, passphrase)
+    if block.headers:
+        raise ParseError(f"{_WHAT}: unknown PEM headers", what=_WHAT)
+    _inspect(block.label, block.data)
+    try:
+        # The numbers of an RSA key were checked above; pyca would spend 27 ms on proving its factors prime.
+        key = serialization.load_der_private_key(block.data, None, unsafe_skip_rsa_key_validation=True)
+    except UnsupportedAlgorithm as error:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: {error}")
+    except (ValueError, TypeError) as error:
+        raise ParseError(f"{_WHAT}: malformed: {error}", what=_WHAT) from error
+    return _checked(key)
+
+
+def _unlock(block: PEMBlock, passphrase: Passphrase | None) -> PrivateKey:
+    if block.label == "ENCRYPTED PRIVATE KEY":
+        outer = der.parse_one(block.data, what=_WHAT)
+        kdf_cost(outer.take_raw(der.SEQUENCE))
+        outer.octet_string()
+        outer.finish()
+    else:
+        cipher = dict(block.headers).get("DEK-Info", "").partition(",")[0]
+        if cipher not in _PEM_CIPHERS:
+            _refuse(
+                CredentialProblem.UNSUPPORTED_KEY,
+                f"{_WHAT}: locked with {cipher or 'an unnamed cipher'}, which is not read",
+                "write it anew: openssl pkcs8 -topk8 -in KEY -out NEW",
+            )
+    if passphrase is None:
+        _refuse(CredentialProblem.NEEDS_PASSPHRASE, f"{_WHAT}: locked with a pass phrase, and none was given")
+    if not passphrase:  # pyca takes an empty one for none
+        _refuse(CredentialProblem.WRONG_PASSPHRASE, f"{_WHAT}: the pass phrase is wrong: it is empty")
+    try:
+        key = serialization.load_pem_private_key(block.text, passphrase.reveal(), unsafe_skip_rsa_key_validation=True)
+    except UnsupportedAlgorithm as error:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: {error}")
+    except (ValueError, TypeError):
+        _refuse(CredentialProblem.WRONG_PASSPHRASE, f"{_WHAT}: the pass phrase is wrong, or the key is damaged")
+    return _checked(key)
+
+
+def _checked(key: object) -> PrivateKey:
+    """Judge a key that a decoder returned."""
+    if not isinstance(key, PrivateKey):
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: neither RSA nor a named curve nor Ed25519")
+    check_public_key(key.public_key())
+    if isinstance(key, rsa.RSAPrivateKey):
+        numbers = key.private_numbers()
+        public = numbers.public_numbers
+        _check_rsa(public.n, public.e, numbers.d, (numbers.p, numbers.q), (numbers.dmp1, numbers.dmq1, numbers.iqmp))
+    return key
+
+
+def _inspect(label: str, data: bytes) -> None:
+    """Look at an unlocked key before the decoder does: kind, sizes, named curve."""
+    if label == "RSA PRIVATE KEY":
+        _inspect_rsa(data)
+        return
+    reader = der.parse_one(data, what=_WHAT)
+    version = reader.integer()
+    if label == "EC PRIVATE KEY":
+        reader.octet_string()
+        if version != 1 or reader.peek() != der.context(0):
+            raise ParseError(f"{_WHAT}: malformed EC key, or its curve is missing", what=_WHAT)
+        parameters = reader.enter(der.context(0))
+        _check_curve(parameters)
+        return
+    algorithm = reader.sequence()
+    oid = algorithm.oid()
+    content = reader.octet_string()
+    if version not in {0, 1}:
+        raise ParseError(f"{_WHAT}: PKCS#8 version {version} is not known", what=_WHAT)
+    if oid == _RSA:
+        _inspect_rsa(content)
+    elif oid == _EC:
+        _check_curve(algorithm)
+    elif oid != _ED25519:
+        _refuse(
+            CredentialProblem.UNSUPPORTED_KEY,
+            f"{_WHAT}: algorithm {oid} is not one of RSA, EC, Ed25519",
+        )
+
+
+def _inspect_rsa(data: bytes) -> None:
+    reader = der.parse_one(data, what=_WHAT)
+    if reader.integer() != 0:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: RSA keys of more than two primes are not used")
+    n, e, d, p, q, dmp1, dmq1, iqmp = [reader.integer() for _ in range(8)]
+    reader.finish()
+    _check_rsa_public(n, e)
+    _check_rsa(n, e, d, (p, q), (dmp1, dmq1, iqmp))
+
+
+def _check_rsa(n: int, e: int, d: int, primes: tuple[int, int], crt: tuple[int, int, int]) -> None:
+    """Check that the numbers of an RSA key belong together (RFC 8017 section 3.2); whether p and q are prime is not.
+
+    A key that fails leaks its factors with the first signature.
+    """
+    p, q = primes
+    dmp1, dmq1, iqmp = crt
+    order = (p - 1) * (q - 1) // gcd(p - 1, q - 1) if p > 2 and q > 2 else 0
+    if (
+        order == 0
+        or p * q != n
+        or not 0 < d < n
+        or e * d % order != 1
+        or (dmp1, dmq1) != (d % (p - 1), d % (q - 1))
+        or not 0 < iqmp < p
+        or iqmp * q % p != 1
+    ):
+        raise ParseError(f"{_WHAT}: its numbers do not belong together; the key is damaged", what=_WHAT)
+
+
+def _check_curve(reader: der.Reader) -> None:
+    if reader.peek() != der.OID:
+        _refuse(
+            CredentialProblem.UNSUPPORTED_KEY,
+            "an EC key must name its curve; explicit parameters can describe a broken one",
+            "make a key with: openssl ecparam -name prime256v1 -genkey -noout",
+        )
+    oid = reader.oid()
+    if oid not in _CURVE_OIDS:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"curve {oid} is none of P-256, P-384, P-521")
+
+
+def kdf_cost(algorithm_der: bytes) -> int:
+    """Return how many iterations it takes to try one pass phrase against this encryption AlgorithmIdentifier.
+
+    Read before a decoder runs it: PBES2 with PBKDF2 or scrypt (RFC 8018, RFC 7914), PBES1 and the PKCS#12 forms.
+    scrypt is counted as one per unit of N * r * p.
+
+    Raises:
+        ParseError: Not such a value.
+        CredentialError: UNSUPPORTED_KEY: another method, or more than `MAX_KDF_ITERATIONS`, `MAX_SCRYPT_BYTES` or
+            `MAX_SCRYPT_WORK`.
+    """
+    what = "key encryption"
+    reader = der.parse_one(algorithm_der, what=what)
+    method = reader.oid()
+    if method != _PBES2:
+        if not method.startswith(_PBE_ARCS):
+            _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{what}: method {method} is not known")
+        parameters = reader.sequence()
+        parameters.octet_string()
+        return _check_iterations(parameters.integer(), what)
+    derivation = reader.sequence().sequence()
+    method = derivation.oid()
+    parameters = derivation.sequence()
+    if method == _PBKDF2:
+        parameters.octet_string()
+        return _check_iterations(parameters.integer(), what)
+    if method != _SCRYPT:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{what}: key derivation {method} is not known")
+    parameters.octet_string()
+    n, r, p = parameters.integer(), parameters.integer(), parameters.integer()
+    if min(n, r, p) < 1 or 128 * n * r > MAX_SCRYPT_BYTES or n * r * p > MAX_SCRYPT_WORK:
+        _refuse(
+            CredentialProblem.UNSUPPORTED_KEY, f"{what}: scrypt with N={n:.9g}, r={r:.9g}, p={p:.9g} costs too much"
+        )
+    return n * r * p
+
+
+def _check_iterations(count: int, what: str) -> int:
+    if not 0 < count <= MAX_KDF_ITERATIONS:
+        _refuse(
+            CredentialProblem.UNSUPPORTED_KEY,
+            f"{what}: the number of iterations is not between 1 and {MAX_KDF_ITERATIONS}",
+            "write it anew with a usual number: openssl pkcs8 -topk8 -in KEY -out NEW",
+        )
+    return count
+
+
+def parse_public_key(spki: bytes) -> PublicKey:
+    """Return the public key in a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), judged by `check_public_key`.
+
+    Raises:
+        ParseError: Not a SubjectPublicKeyInfo.
+        CredentialError: WEAK_KEY or UNSUPPORTED_KEY, as `check_public_key`, and explicit curve parameters.
+    """
+    what = "public key"
+    outer = der.parse_one(spki, what=what)
+    algorithm = outer.sequence()
+    oid = algorithm.oid()
+    content = outer.bit_string()
+    outer.finish()
+    if oid == _RSA:
+        numbers = der.parse_one(content, what=what)
+        _check_rsa_public(numbers.integer(), numbers.integer())
+        numbers.finish()
+    elif oid == _EC:
+        _check_curve(algorithm)
+    elif oid != _ED25519:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{what}: algorithm {oid} is not one of RSA, EC, Ed25519")
+    try:
+        key = serialization.load_der_public_key(spki)
+    except UnsupportedAlgorithm as error:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{what}: {error}")
+    except (ValueError, TypeError) as error:
+        raise ParseError(f"{what}: malformed: {error}", what=what) from error
+    check_public_key(key)
+    assert isinstance(key, PublicKey)
+    return key
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+def check_public_key(key: object) -> None:
+    """Refuse a key that must not sign for anyone: RSA under 2048 or over 16384 bits, small or even exponents, curves.
+
+    Raises:
+        CredentialError: WEAK_KEY: too short, or an exponent below 65537 (1, 3 and 17 among them) or even.
+            UNSUPPORTED_KEY: too long, an exponent over 64 bits, a curve other than P-256, P-384, P-521, another kind.
+    """
+    if isinstance(key, rsa.RSAPublicKey):
+        numbers = key.public_numbers()
+        _check_rsa_public(numbers.n, numbers.e)
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        if key.curve.name not in _CURVES:
+            _refuse(CredentialProblem.UNSUPPORTED_KEY, f"curve {key.curve.name} is none of P-256, P-384, P-521")
+    elif not isinstance(key, ed25519.Ed25519PublicKey):
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, "the key is neither RSA nor a named curve nor Ed25519")
+
+
+def _check_rsa_public(n: int, e: int) -> None:
+    bits = n.bit_length()
+    if n < 0 or bits < MIN_RSA_BITS:
+        _refuse(
+            CredentialProblem.WEAK_KEY,
+            f"an RSA key of {bits} bits is too weak",
+            f"make one of at least {MIN_RSA_BITS} bits",
+        )
+    if bits > MAX_RSA_BITS:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"an RSA key of {bits} bits is over the limit of {MAX_RSA_BITS}")
+    if n % 2 == 0:
+        _refuse(CredentialProblem.WEAK_KEY, "an RSA key with an even modulus is no key")
+    if e.bit_length() > MAX_EXPONENT_BITS:
+        _refuse(
+            CredentialProblem.UNSUPPORTED_KEY,
+            f"an RSA key with an exponent of {e.bit_length()} bits is over the limit of {MAX_EXPONENT_BITS}",
+        )
+    if e < MIN_EXPONENT or e % 2 == 0:
+        _refuse(
+            CredentialProblem.WEAK_KEY,
+            f"an RSA key with exponent {e} is not safe",
+            "make a key with the usual exponent 65537",
+        )
+
+
+def key_bits(key: object) -> int:
+    """Return the size that `openssl` prints for a public key: the modulus, the field of the curve, 253 for Ed25519.
+
+    Raises:
+        CredentialError: UNSUPPORTED_KEY for another kind.
+    """
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.key_size
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.curve.key_size
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return 253
+    _refuse(CredentialProblem.UNSUPPORTED_KEY, "the key is neither RSA nor EC nor Ed25519")
+
+
+def spki_der(key: PrivateKey | PublicKey) -> bytes:
+    """Return the SubjectPublicKeyInfo of a key, DER."""
+    public = key.public_key() if isinstance(key, PrivateKey) else key
+    return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def same_key(private: PrivateKey, spki: bytes) -> bool:
+    """Tell whether a private key belongs to this SubjectPublicKeyInfo, however that is written.
+
+    A SubjectPublicKeyInfo that cannot be read belongs to no key.
+    """
+    if spki_der(private) == spki:
+        return True
+    try:
+        other = serialization.load_der_public_key(spki)  # a compressed point, or missing NULL parameters
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return bool(private.public_key() == other)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def encode_private_key(key: PrivateKey, *, passphrase: Passphrase | None = None, traditional: bool = False) -> bytes:
+    """Return the key as one PEM block.
+
+    Args:
+        key: The key.
+        passphrase: Locks it: PBES2 with AES-256-CBC and PBKDF2-HMAC-SHA-256 over 600,000 rounds, which every OpenSSL
+            since 1.1 reads. None writes it open.
+        traditional: `RSA PRIVATE KEY` and `EC PRIVATE KEY`, for old readers, instead of PKCS#8. Ed25519 has no such
+            form and is written as PKCS#8.
+
+    Raises:
+        CredentialError: An empty pass phrase, or one together with `traditional`, whose locking is one round of MD5.
+    """
+    if passphrase is not None and not passphrase:
+        _refuse(CredentialProblem.WRONG_PASSPHRASE, "a private key is not locked with an empty pass phrase")
+    if traditional and passphrase is not None:
+        _refuse(
+            CredentialProblem.UNSUPPORTED_KEY,
+            "the traditional key format is not locked safely",
+            "leave out the pass phrase or write PKCS#8",
+        )
+    old = traditional and not isinstance(key, ed25519.Ed25519PrivateKey)
+    form = serialization.PrivateFormat.TraditionalOpenSSL if old else serialization.PrivateFormat.PKCS8
+    content = key.private_bytes(serialization.Encoding.DER, form, serialization.NoEncryption())
+    if passphrase is not None:
+        return encode_pem("ENCRYPTED PRIVATE KEY", _lock(content, passphrase))
+    if not old:
+        return encode_pem("PRIVATE KEY", content)
+    return encode_pem("RSA PRIVATE KEY" if isinstance(key, rsa.RSAPrivateKey) else "EC PRIVATE KEY", content)
+
+
+def _lock(content: bytes, passphrase: Passphrase) -> bytes:
+    """Return an EncryptedPrivateKeyInfo (RFC 5958 section 3). pyca would derive with 2,048 rounds only."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+    from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+    from cryptography.hazmat.primitives.padding import PKCS7
+
+    salt, vector = os.urandom(16), os.urandom(16)
+    derived = PBKDF2HMAC(_SHA256, 32, salt, PBKDF2_ITERATIONS).derive(passphrase.reveal())
+    padder = PKCS7(128).padder()
+    cipher = Cipher(algorithms.AES(derived), modes.CBC(vector)).encryptor()
+    locked = cipher.update(padder.update(content) + padder.finalize()) + cipher.finalize()
+    hmac_sha256 = der.encode_sequence(der.encode_oid("1.2.840.113549.2.9"), b"\x05\x00")
+    derivation = der.encode_sequence(
+        der.encode_oid(_PBKDF2),
+        der.encode_sequence(der.encode_octet_string(salt), der.encode_integer(PBKDF2_ITERATIONS), hmac_sha256),
+    )
+    aes_256_cbc = der.encode_sequence(der.encode_oid("2.16.840.1.101.3.4.1.42"), der.encode_octet_string(vector))
+    scheme = der.encode_sequence(der.encode_oid(_PBES2), der.encode_sequence(derivation, aes_256_cbc))
+    return der.encode_sequence(scheme, der.encode_octet_string(locked))
+
+
+# --- signing ----------------------------------------------------------------------------------------------------------
+
+
+def signature_digest(key: PrivateKey | PublicKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
+    """Return the digest a key signs with: SHA-256, SHA-384 for P-384, SHA-512 for P-521, None for Ed25519."""
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        size = key.curve.key_size
+        return _SHA256 if size <= 256 else _SHA384 if size <= 384 else _SHA512
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
+        return None
+    return _SHA256
+
+
+def sign(key: PrivateKey, data: bytes) -> tuple[bytes, bytes]:
+    """Return (signature, AlgorithmIdentifier in DER) over `data`; the digest is `signature_digest(key)`."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(data), _ED25519_ALGORITHM
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, _PKCS1, _SHA256), signature_algorithm_der(key)
+    digest = signature_digest(key)
+    assert digest is not None  # only Ed25519 has none
+    return key.sign(data, ec.ECDSA(digest)), signature_algorithm_der(key)
+
+
+def signature_algorithm_der(key: PrivateKey | PublicKey) -> bytes:
+    """Return the AlgorithmIdentifier that `sign` uses with this key, which stands inside what is signed, too."""
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
+        return _ED25519_ALGORITHM
+    if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
+        return _algorithm(f"{_RSA_ARC}0b", null=True)
+    size = key.curve.key_size
+    return _algorithm(f"{_ECDSA_ARC}{'02' if size <= 256 else '03' if size <= 384 else '04'}")
+
+
+def verify_signature(key: object, algorithm_der: bytes, signature: bytes, data: bytes) -> None:
+    """Return if `signature` over `data` is good under this public key and AlgorithmIdentifier.
+
+    RSA (PKCS#1 v1.5, PSS) and ECDSA with SHA-256, SHA-384 or SHA-512, and Ed25519. The key itself is judged by
+    `check_public_key`.
+
+    Raises:
+        VerificationError: BAD_SIGNATURE, WEAK_SIGNATURE (SHA-1, MD5), UNSUPPORTED_ALGORITHM.
+        ParseError: `algorithm_der` is no AlgorithmIdentifier.
+    """
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            digest = _RSA_ALGORITHMS.get(algorithm_der)
+            if digest is not None:
+                key.verify(signature, data, _PKCS1, digest)
+            else:
+                key.verify(signature, data, *_pss(algorithm_der))
+            return
+        if isinstance(key, ec.EllipticCurvePublicKey) and algorithm_der in _ECDSA_ALGORITHMS:
+            key.verify(signature, data, ec.ECDSA(_ECDSA_ALGORITHMS[algorithm_der]))
+            return
+        if isinstance(key, ed25519.Ed25519PublicKey) and algorithm_der == _ED25519_ALGORITHM:
+            key.verify(signature, data)
+            return
+    except InvalidSignature as error:
+        raise VerificationError("the signature is wrong", reason=Reason.BAD_SIGNATURE) from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise VerificationError(f"the signature cannot be checked: {error}", reason=Reason.BAD_SIGNATURE) from error
+    _refuse_algorithm(der.parse_one(algorithm_der, what="signature algorithm").oid())
+
+
+def _refuse_algorithm(oid: str) -> NoReturn:
+    weak = _WEAK_ALGORITHMS.get(oid)
+    if weak is not None:
+        raise VerificationError(f"the signature uses {weak}, which is broken", reason=Reason.WEAK_SIGNATURE)
+    raise VerificationError(
+        f"signature algorithm {oid} is not known or does not fit the signer's key", reason=Reason.UNSUPPORTED_ALGORITHM
+    )
+
+
+_PSS_DIGESTS: Final[dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
+    "2.16.840.1.101.3.4.2.1": _SHA256,
+    "2.16.840.1.101.3.4.2.2": _SHA384,
+    "2.16.840.1.101.3.4.2.3": _SHA512,
+}
+
+
+def _pss(algorithm_der: bytes) -> tuple[padding.PSS, hashes.SHA256 | hashes.SHA384 | hashes.SHA512]:
+    """Read RSASSA-PSS parameters (RFC 4055 section 3.1); the digest of the mask must be that of the message."""
+    reader = der.parse_one(algorithm_der, what="signature algorithm")
+    oid = reader.oid()
+    if oid != _RSA_PSS:
+        _refuse_algorithm(oid)
+    found = ["", ""]
+    salt = 20
+    parameters = reader.sequence()
+    for number in range(4):
+        if parameters.peek() != der.context(number):
+            continue
+        field = parameters.enter(der.context(number))
+        if number == 0:
+            found[0] = field.sequence().oid()
+        elif number == 1:
+            mask = field.sequence()
+            if mask.oid() != "1.2.840.113549.1.1.8":
+                _refuse_algorithm(oid)
+            found[1] = mask.sequence().oid()
+        elif number == 2:
+            salt = field.integer()
+        elif field.integer() != 1:
+            _refuse_algorithm(oid)
+        field.finish()
+    parameters.finish()
+    digest = _PSS_DIGESTS.get(found[0])
+    if not found[0] or not found[1]:
+        raise VerificationError("the signature uses SHA-1, which is broken", reason=Reason.WEAK_SIGNATURE)
+    if digest is None or found[0] != found[1] or not 0 <= salt <= digest.digest_size:
+        _refuse_algorithm(oid)
+    return padding.PSS(padding.MGF1(digest), salt), digest
