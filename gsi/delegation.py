@@ -183,9 +183,29 @@ def _check_signatures(certificates: tuple[Certificate, ...]) -> None:
                 reason=Reason.BAD_SIGNATURE,
                 position=position,
             )
+        _check_signature(certificate, issuer, position)
+
+
+def _check_signature(certificate: Certificate, issuer: Certificate, position: int) -> None:
+    try:
+        public_key = keys.parse_public_key(issuer.spki_der)
+    except (CredentialError, ParseError) as error:
+        is_weak = isinstance(error, CredentialError) and error.problem is CredentialProblem.WEAK_KEY
+        raise VerificationError(
+            f"certificate at index {position + 1}: {error.message}",
+            reason=Reason.WEAK_KEY if is_weak else Reason.UNSUPPORTED_ALGORITHM,
+            position=position + 1,
+        ) from error
+    try:
         keys.verify_signature(
-            issuer.public_key(), certificate.signature_algorithm_der, certificate.signature, certificate.tbs_der
+            public_key, certificate.signature_algorithm_der, certificate.signature, certificate.tbs_der
         )
+    except (VerificationError, ParseError) as error:
+        raise VerificationError(
+            f"certificate at index {position}: {error.message}",
+            reason=error.reason if isinstance(error, VerificationError) else Reason.MALFORMED,
+            position=position,
+        ) from error
 
 
 def _check_validity(certificate: Certificate, position: int, now: datetime) -> None:
@@ -211,11 +231,12 @@ def parse_delegation_request(data: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -
 
     Args:
         data: The request, DER, nothing after it.
-        min_rsa_bits: Smallest RSA key to take, never below 2048.
+        min_rsa_bits: Smallest RSA key to take. Below 2048 it has no effect: no part of the project takes such keys.
 
     Raises:
-        ParseError: Not such a request, or its signature does not verify.
+        ParseError: Not such a request.
         CredentialError: The key is too weak, or of a kind that is not supported.
+        VerificationError: The signature is wrong, or made with a broken digest.
     """
     if len(data) > MAX_REQUEST_BYTES:
         raise _bad(f"{len(data)} bytes, limit {MAX_REQUEST_BYTES}")
@@ -234,7 +255,6 @@ def parse_delegation_request(data: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -
     body.finish()
     public_key = keys.parse_public_key(spki_der)
     _check_rsa_floor(public_key, min_rsa_bits)
-    keys.check_public_key(public_key)
     keys.verify_signature(public_key, algorithm, signature, body_der)
     return DelegationRequest(spki_der, wanted, form)
 

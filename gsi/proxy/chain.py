@@ -301,12 +301,7 @@ def check_proxy_rules(chain: ProxyChain) -> None:
     form: ProxyFormat | None = None
     for position in range(len(chain.proxies) - 1, -1, -1):
         proxy, found = chain.proxies[position], chain.classifications[position]
-        if not names.same_name(proxy.issuer_der, issuer.subject_der):
-            raise _breach("the proxy's issuer is not the next certificate", Reason.CHAIN_BROKEN, position)
-        if names.added_common_name(proxy.subject_der, issuer.subject_der) is None:
-            raise _breach(
-                "the proxy's subject is not its issuer's plus exactly one common name", Reason.PROXY_NAME, position
-            )
+        _check_names(proxy, issuer, position)
         if proxy.has_duplicate_extensions:
             raise _breach("an extension occurs twice", Reason.DUPLICATE_EXTENSION, position)
         if proxy.find_extension(oids.SUBJECT_ALT_NAME) or proxy.find_extension(oids.ISSUER_ALT_NAME):
@@ -326,6 +321,18 @@ def check_proxy_rules(chain: ProxyChain) -> None:
             raise _breach("proxies of two forms in one chain", Reason.PROXY_MIXED_FORMATS, position)
         form = found.format
         issuer = proxy
+
+
+def _check_names(proxy: Certificate, issuer: Certificate, position: int) -> None:
+    try:
+        is_linked = names.same_name(proxy.issuer_der, issuer.subject_der)
+        added = names.added_common_name(proxy.subject_der, issuer.subject_der)
+    except ParseError as error:
+        raise _breach(error.message, Reason.MALFORMED, position) from error
+    if not is_linked:
+        raise _breach("its issuer is not the next certificate", Reason.CHAIN_BROKEN, position)
+    if added is None:
+        raise _breach("its subject is not its issuer's plus exactly one common name", Reason.PROXY_NAME, position)
 
 
 def _check_key_usages(proxy: Certificate, issuer: Certificate, position: int) -> None:

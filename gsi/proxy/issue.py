@@ -149,7 +149,7 @@ def sign_proxy(
     options = options or ProxyOptions()
     chain = _check_signer(credential, now)
     plan = _plan(chain, options)
-    keys.check_public_key(keys.parse_public_key(spki_der))
+    keys.parse_public_key(spki_der)  # judges its strength
     signer = credential.certificate
     if plan.format is ProxyFormat.GT2:
         serial = signer.serial
@@ -166,7 +166,7 @@ def sign_proxy(
     not_before, not_after, _ = proxy_validity(
         now, DEFAULT_LIFETIME if options.lifetime is None else options.lifetime, chain.not_after
     )
-    algorithm = keys.signature_algorithm(credential.key)
+    algorithm = keys.signature_algorithm_der(credential.key)
     tbs = der.encode_sequence(
         der.encode_explicit(0, der.encode_integer(2)),  # version 3
         der.encode_integer(serial),
