@@ -1,0 +1,281 @@
+"""What the sessions tell their owners, and the buffer that turns bytes into whole messages; no order, no sockets.
+
+Nothing frames a message of this protocol: a text ends at its NUL, a certificate request where its DER ends, a block of
+certificates after as many as its first byte says. `ReceiveBuffer` finds these ends whatever way the bytes were split,
+and holds no more than the limit of what it is waiting for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from gsi.der import object_length
+from gsi.errors import ParseError, RemoteProtocolError
+from myproxy.protocol.messages import SignatureBlock
+
+if TYPE_CHECKING:
+    from myproxy.protocol.messages import AuthorizationReply, Request, Response
+
+__all__ = [
+    "MAX_AUTHORIZATION_TEXT_BYTES",
+    "MAX_CERTIFICATE_BLOCK_BYTES",
+    "MAX_CERTIFICATE_REQUEST_BYTES",
+    "MAX_CREDENTIAL_TEXT_BYTES",
+    "MAX_SIGNATURE_BYTES",
+    "NEED_DATA",
+    "AuthorizationReceived",
+    "CertificateRequestReceived",
+    "CertificatesReceived",
+    "ConnectionClosed",
+    "CredentialReceived",
+    "Event",
+    "NeedData",
+    "PeerFailed",
+    "ReceiveBuffer",
+    "RequestReceived",
+    "ResponseReceived",
+]
+
+MAX_CERTIFICATE_REQUEST_BYTES: Final = 65536
+"""A PKCS#10 request: one with a 16384-bit key and a long subject is under 8 KiB."""
+MAX_CERTIFICATE_BLOCK_BYTES: Final = 1048576
+"""A block of certificates: the count allows 255, and 4 KiB each is generous."""
+MAX_CREDENTIAL_TEXT_BYTES: Final = 1048576
+"""A PEM credential as STORE and RETRIEVE carry it: key and chain, with whatever text users have between the blocks."""
+MAX_AUTHORIZATION_TEXT_BYTES: Final = 20480
+"""A pass phrase or base64 SASL data: the C programs' SASL buffer."""
+MAX_SIGNATURE_BYTES: Final = 4096
+"""A signature: one of RSA 16384 has half of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """Server: the client has asked."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseReceived:
+    """Client: the server has answered."""
+
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationReceived:
+    """Server: the client has answered an offer of authorization."""
+
+    reply: AuthorizationReply
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequestReceived:
+    """A PKCS#10 request: the peer wants a proxy for its new key. Its content is not yet judged."""
+
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatesReceived:
+    """A block of certificates, the new proxy first. Their content is not yet judged."""
+
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialReceived:
+    """A credential as PEM text: STORE on the server, RETRIEVE on the client."""
+
+    pem: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFailed:
+    """Server: the client sent an error in place of certificates; nothing more follows."""
+
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """The peer has closed where it may."""
+
+
+class NeedData(Enum):
+    """The answer of `next_event` when no whole message is there."""
+
+    NEED_DATA = "need data"
+
+
+NEED_DATA: Final = NeedData.NEED_DATA
+
+Event: TypeAlias = (
+    RequestReceived
+    | ResponseReceived
+    | AuthorizationReceived
+    | CertificateRequestReceived
+    | CertificatesReceived
+    | CredentialReceived
+    | PeerFailed
+    | ConnectionClosed
+    | NeedData
+)
+
+
+class ReceiveBuffer:
+    """Bytes not yet understood.
+
+    Each `take_` method returns one whole message and drops it, or returns None when more bytes are needed.
+    """
+
+    __slots__ = ("_data", "_searched", "_skip_nul", "burst_ended", "closed")
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._searched = 0  # no NUL before this offset: a byte-by-byte peer must not cost quadratic time
+        self._skip_nul = False
+        self.burst_ended = False  # the owner says that nothing more is under way just now
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def receive(self, data: bytes) -> None:
+        """Add bytes; no bytes mean the end of the stream.
+
+        Raises:
+            RemoteProtocolError: Bytes after the end.
+        """
+        if not data:
+            self.closed = True
+            return
+        if self.closed:
+            raise RemoteProtocolError("bytes after the end of the stream")
+        self.burst_ended = False
+        self._data += data
+
+    def peek(self, count: int) -> bytes:
+        """The first bytes, at most `count`, after NULs that only end what was before."""
+        self._drop_stray_nuls()
+        return bytes(self._data[:count])
+
+    def take_byte(self) -> int | None:
+        """Take one byte."""
+        if not self._data:
+            return None
+        byte = self._data[0]
+        self._drop(1)
+        return byte
+
+    def take_text(self, limit: int, what: str) -> bytes | None:
+        """Take a text up to its NUL, which is dropped; at the end of a burst or of the stream also without NUL.
+
+        Raises:
+            RemoteProtocolError: It is longer than `limit` bytes.
+        """
+        self._drop_stray_nuls()
+        end = self._data.find(b"\0", self._searched)
+        self._searched = len(self._data) if end < 0 else end
+        if self._searched > limit:
+            raise RemoteProtocolError(f"the {what} is longer than {limit} bytes")
+        if end >= 0:
+            text = bytes(self._data[:end])
+            self._drop(end + 1)
+            return text
+        if self._data and (self.burst_ended or self.closed):
+            text = bytes(self._data)
+            self._drop(len(text))
+            self._skip_nul = True  # it may still come
+            return text
+        return None
+
+    def take_der(self, limit: int, what: str) -> bytes | None:
+        """Take one DER object.
+
+        Raises:
+            RemoteProtocolError: It is no DER SEQUENCE, or longer than `limit` bytes.
+        """
+        self._drop_stray_nuls()
+        if not self._data:
+            return None
+        if self._data[0] != 0x30:
+            raise RemoteProtocolError(f"a {what} was expected, but the peer sent something else")
+        try:
+            length = object_length(bytes(self._data[:16]), what=what, limit=limit)
+        except ParseError as error:
+            raise RemoteProtocolError(f"the {what} cannot be read: {error}") from error
+        if length is None or len(self._data) < length:
+            return None
+        der = bytes(self._data[:length])
+        self._drop(length)
+        return der
+
+    def take_block(self, what: str) -> tuple[bytes, ...] | None:
+        """Take a block of certificates: one byte with their number, then as many DER objects.
+
+        Raises:
+            RemoteProtocolError: It is no such block, or longer than `MAX_CERTIFICATE_BLOCK_BYTES`.
+        """
+        from gsi.delegation import parse_certificate_block
+
+        if not self._data:
+            return None
+        try:
+            found = parse_certificate_block(bytes(self._data[: MAX_CERTIFICATE_BLOCK_BYTES + 1]))
+        except ParseError as error:
+            raise RemoteProtocolError(f"the {what} cannot be read: {error}") from error
+        if found is None:
+            if len(self._data) > MAX_CERTIFICATE_BLOCK_BYTES:
+                raise RemoteProtocolError(f"the {what} is longer than {MAX_CERTIFICATE_BLOCK_BYTES} bytes")
+            return None
+        certificates, consumed = found
+        self._drop(consumed)
+        return certificates
+
+    def take_signature(self) -> SignatureBlock | None:
+        """Take a signature block: a length of 4 bytes, the signature, then a block of certificates.
+
+        Raises:
+            RemoteProtocolError: It is no such block, or over the limits.
+        """
+        from gsi.delegation import parse_certificate_block
+
+        length = int.from_bytes(self._data[:4], "big")
+        if len(self._data) >= 4 and not 0 < length <= MAX_SIGNATURE_BYTES:
+            raise RemoteProtocolError(f"the signature has {length} bytes, more than {MAX_SIGNATURE_BYTES} or none")
+        if len(self._data) <= 4 + length:
+            return None
+        try:
+            found = parse_certificate_block(
+                bytes(self._data[4 + length : 4 + length + MAX_CERTIFICATE_BLOCK_BYTES + 1])
+            )
+        except ParseError as error:
+            raise RemoteProtocolError(f"the signer's certificates cannot be read: {error}") from error
+        if found is None:
+            if len(self._data) > 4 + length + MAX_CERTIFICATE_BLOCK_BYTES:
+                raise RemoteProtocolError(f"the signer's certificates are over {MAX_CERTIFICATE_BLOCK_BYTES} bytes")
+            return None
+        certificates, consumed = found
+        block = SignatureBlock(bytes(self._data[4 : 4 + length]), certificates)
+        self._drop(4 + length + consumed)
+        return block
+
+    def allow_stray_nuls(self) -> None:
+        """Drop NULs in front of the next message: some texts end with two."""
+        self._skip_nul = True
+
+    def _drop_stray_nuls(self) -> None:
+        if not self._skip_nul:
+            return
+        count = len(self._data) - len(self._data.lstrip(b"\0"))
+        if count:
+            self._drop(count)
+        if self._data:
+            self._skip_nul = False
+
+    def _drop(self, count: int) -> None:
+        del self._data[:count]
+        self._searched = 0

@@ -1,0 +1,363 @@
+"""The server's side of a MYPROXYv2 conversation without I/O: what may follow what; not what is answered.
+
+    session = ServerSession()
+    session.receive_data(data)                       # b"" = the client has closed
+    event = session.next_event()                     # RequestReceived, ..., NEED_DATA
+    out = session.send_response(Response.ok())       # one message; encrypt and send it in one burst
+
+The legal order is the table `_NEXT`; an exchange by command:
+
+    GET             request, [AUTHORIZATION, reply]..., OK, certificate request, certificates, OK
+    PUT             request, OK, certificate request, certificates, OK
+    STORE           request, OK, credential, OK
+    RETRIEVE        request, [AUTHORIZATION, reply]..., OK, credential, OK
+    others          request, OK
+
+Before the request a client sends one byte `0`. An error response ends every exchange
+(gct:myproxy/source/myproxy_server.c). A client may close after any answer.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from gsi.errors import LocalProtocolError, RemoteProtocolError
+from gsi.secret import Passphrase
+from myproxy.protocol.codec import (
+    MAX_PASSPHRASE_BYTES,
+    MAX_REQUEST_BYTES,
+    encode_response,
+    looks_complete,
+    parse_request,
+    parse_response,
+)
+from myproxy.protocol.events import (
+    MAX_AUTHORIZATION_TEXT_BYTES,
+    MAX_CERTIFICATE_REQUEST_BYTES,
+    MAX_CREDENTIAL_TEXT_BYTES,
+    NEED_DATA,
+    AuthorizationReceived,
+    CertificateRequestReceived,
+    CertificatesReceived,
+    ConnectionClosed,
+    CredentialReceived,
+    Event,
+    PeerFailed,
+    ReceiveBuffer,
+    RequestReceived,
+)
+from myproxy.protocol.messages import (
+    METHOD_NAMES,
+    AuthorizationMethod,
+    AuthorizationReply,
+    Command,
+    Response,
+    ResponseType,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gsi.certificate import Certificate
+
+__all__ = ["ServerSession", "ServerState"]
+
+NO_DELEGATION: Final = ord("0")
+WANTS_DELEGATION: Final = ord("D")
+
+
+class ServerState(Enum):
+    """Where the conversation stands, named after what has to happen next."""
+
+    AWAIT_FLAG = "await the client's first byte"
+    AWAIT_REQUEST = "await the request"
+    ANSWER = "answer the request"
+    AWAIT_AUTHORIZATION = "await the authorization"
+    AWAIT_CERTIFICATE_REQUEST = "await the client's certificate request"
+    SEND_CERTIFICATES = "send certificates"
+    SEND_CERTIFICATE_REQUEST = "send a certificate request"
+    AWAIT_CERTIFICATES = "await certificates"
+    AWAIT_CREDENTIAL = "await the credential"
+    SEND_CREDENTIAL = "send the credential"
+    CONCLUDE = "send the final response"
+    DONE = "nothing more"
+
+
+_AFTER_OK: Final = {
+    Command.GET: ServerState.AWAIT_CERTIFICATE_REQUEST,
+    Command.PUT: ServerState.SEND_CERTIFICATE_REQUEST,
+    Command.STORE: ServerState.AWAIT_CREDENTIAL,
+    Command.RETRIEVE: ServerState.SEND_CREDENTIAL,
+    Command.INFO: ServerState.DONE,
+    Command.DESTROY: ServerState.DONE,
+    Command.CHANGE_PASSPHRASE: ServerState.DONE,
+    Command.GET_TRUSTROOTS: ServerState.DONE,
+}
+"""Where a yes to the request leads."""
+
+_NEXT: Final = {
+    (ServerState.AWAIT_CERTIFICATE_REQUEST, CertificateRequestReceived): ServerState.SEND_CERTIFICATES,
+    (ServerState.AWAIT_CERTIFICATES, CertificatesReceived): ServerState.CONCLUDE,
+    (ServerState.AWAIT_CERTIFICATES, PeerFailed): ServerState.DONE,
+    (ServerState.AWAIT_CREDENTIAL, CredentialReceived): ServerState.CONCLUDE,
+    (ServerState.AWAIT_AUTHORIZATION, AuthorizationReceived): ServerState.ANSWER,
+    (ServerState.AWAIT_REQUEST, RequestReceived): ServerState.ANSWER,
+}
+"""Where what the client sent leads."""
+
+_MAY_REFUSE: Final = frozenset(
+    {
+        ServerState.AWAIT_FLAG,
+        ServerState.AWAIT_REQUEST,
+        ServerState.ANSWER,
+        ServerState.AWAIT_AUTHORIZATION,
+        ServerState.AWAIT_CERTIFICATE_REQUEST,
+        ServerState.SEND_CERTIFICATES,
+        ServerState.SEND_CERTIFICATE_REQUEST,
+        ServerState.AWAIT_CERTIFICATES,
+        ServerState.AWAIT_CREDENTIAL,
+        ServerState.CONCLUDE,
+    }
+)
+"""Where an error response can be understood. Not in place of a credential text: C clients would write it to a file."""
+
+
+class ServerSession:
+    """One conversation. Not safe for use by two threads at once.
+
+    Args:
+        max_request_bytes: Limit of a request (the directive `request_size_limit`).
+    """
+
+    __slots__ = ("_broken", "_buffer", "_max_request", "_method", "_offers", "_request", "_state")
+
+    def __init__(self, *, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+        self._buffer = ReceiveBuffer()
+        self._max_request = max_request_bytes
+        self._state = ServerState.AWAIT_FLAG
+        self._request: Command | None = None
+        self._offers: frozenset[str] = frozenset()
+        self._method: AuthorizationMethod | None = None
+        self._broken = False
+
+    @property
+    def state(self) -> ServerState:
+        """What has to happen next."""
+        return self._state
+
+    @property
+    def awaits_silence(self) -> bool:
+        """Whether what is buffered could be a whole message of a client that writes no NUL.
+
+        Then the owner waits a moment for more bytes and, if none come, calls `end_of_burst`. A request cut in two by
+        the network would otherwise lose its last lines, which may be its access policies.
+        """
+        if self._state is ServerState.AWAIT_REQUEST:
+            return looks_complete(self._buffer.peek(self._max_request))
+        return self._state is ServerState.AWAIT_CREDENTIAL and b"-----END " in self._buffer.peek(
+            MAX_CREDENTIAL_TEXT_BYTES
+        )
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the client; no bytes mean that it has closed.
+
+        Raises:
+            RemoteProtocolError: Bytes after the end of the stream.
+        """
+        self._buffer.receive(data)
+
+    def end_of_burst(self) -> None:
+        """Say that no more bytes are under way: a text that ends here without NUL is taken as whole."""
+        if self.awaits_silence:
+            self._buffer.burst_ended = True
+
+    def next_event(self) -> Event:
+        """Return what has arrived, or NEED_DATA.
+
+        What comes before it is its turn stays in the buffer.
+
+        Raises:
+            RemoteProtocolError: The client left the protocol. The session can then only refuse.
+        """
+        if self._broken:
+            raise RemoteProtocolError("the client has left the protocol")
+        try:
+            event = self._read()
+        except RemoteProtocolError:
+            self._broken = True
+            raise
+        if event is None:
+            return self._at_end()
+        self._state = _NEXT[self._state, type(event)]
+        return event
+
+    def send_response(self, response: Response) -> bytes:
+        """Answer the request, demand authorization, refuse, or conclude.
+
+        Raises:
+            LocalProtocolError: Not its turn, or the response cannot be encoded.
+        """
+        state = self._after_response(response)
+        data = encode_response(response)
+        self._state = state
+        if response.type is ResponseType.AUTHORIZATION:
+            self._offers = frozenset(offer.method for offer in response.offers)
+            self._method = None
+        return data
+
+    def send_certificate_request(self, der: bytes) -> bytes:
+        """PUT: ask for a proxy for the server's new key.
+
+        Raises:
+            LocalProtocolError: Not its turn.
+        """
+        self._expect(ServerState.SEND_CERTIFICATE_REQUEST)
+        self._state = ServerState.AWAIT_CERTIFICATES
+        return der
+
+    def send_certificates(self, certificates: Sequence[Certificate]) -> bytes:
+        """GET: hand over the new proxy and its chain; the final response follows.
+
+        Raises:
+            LocalProtocolError: Not its turn, or not 1 to 255 certificates.
+        """
+        from gsi.delegation import encode_certificate_block
+
+        self._expect(ServerState.SEND_CERTIFICATES)
+        data = encode_certificate_block(certificates)
+        self._state = ServerState.CONCLUDE
+        return data
+
+    def send_credential(self, pem: bytes) -> bytes:
+        """RETRIEVE: hand over the credential's text; the final response follows.
+
+        Raises:
+            LocalProtocolError: Not its turn, or the text holds a NUL.
+        """
+        self._expect(ServerState.SEND_CREDENTIAL)
+        if b"\0" in pem:
+            raise LocalProtocolError("a credential's text cannot hold a NUL")
+        self._state = ServerState.CONCLUDE
+        return pem + b"\0"
+
+    def _after_response(self, response: Response) -> ServerState:
+        if response.type is ResponseType.ERROR:
+            if self._state not in _MAY_REFUSE:
+                raise self._not_now("refuse")
+            return ServerState.DONE
+        if self._broken:
+            raise LocalProtocolError("the client has left the protocol; it can only be refused")
+        if response.type is ResponseType.AUTHORIZATION:
+            self._expect(ServerState.ANSWER)
+            if self._request not in (Command.GET, Command.RETRIEVE) or not response.offers:
+                raise LocalProtocolError("authorization can only be offered to GET and RETRIEVE, and never nothing")
+            return ServerState.AWAIT_AUTHORIZATION
+        if self._state is ServerState.CONCLUDE:
+            return ServerState.DONE
+        self._expect(ServerState.ANSWER)
+        assert self._request is not None
+        return _AFTER_OK[self._request]
+
+    def _expect(self, state: ServerState) -> None:
+        if self._broken or self._state is not state:
+            raise self._not_now(state.value)
+
+    def _not_now(self, action: str) -> LocalProtocolError:
+        return LocalProtocolError(f"cannot {action} now; the conversation stands at: {self._state.value}")
+
+    def _read(self) -> Event | None:
+        """Take one whole message, if it is the client's turn and one is there."""
+        if self._state is ServerState.AWAIT_FLAG:
+            self._read_flag()
+        match self._state:
+            case ServerState.AWAIT_REQUEST:
+                return self._read_request()
+            case ServerState.AWAIT_AUTHORIZATION:
+                return self._read_authorization()
+            case ServerState.AWAIT_CERTIFICATE_REQUEST:
+                der = self._buffer.take_der(MAX_CERTIFICATE_REQUEST_BYTES, "certificate request")
+                return None if der is None else CertificateRequestReceived(der)
+            case ServerState.AWAIT_CERTIFICATES:
+                return self._read_certificates()
+            case ServerState.AWAIT_CREDENTIAL:
+                pem = self._buffer.take_text(MAX_CREDENTIAL_TEXT_BYTES, "credential")
+                return None if pem is None else CredentialReceived(pem)
+        return None
+
+    def _read_flag(self) -> None:
+        """Take the byte that says whether GSI delegation follows the handshake; MyProxy clients send `0`."""
+        byte = self._buffer.take_byte()
+        if byte is None:
+            return
+        if byte == WANTS_DELEGATION:
+            raise RemoteProtocolError("the client asks for GSI delegation, which MyProxy does not have")
+        if byte != NO_DELEGATION:
+            raise RemoteProtocolError(f"the client's first byte is 0x{byte:02x} instead of '0': no MyProxy client")
+        self._state = ServerState.AWAIT_REQUEST
+
+    def _read_request(self) -> Event | None:
+        text = self._buffer.take_text(self._max_request, "request")
+        if text is None:
+            return None
+        request = parse_request(text)
+        self._request = request.command
+        return RequestReceived(request)
+
+    def _read_certificates(self) -> Event | None:
+        head = self._buffer.peek(2)
+        # 'V' could be a count of 86, but then a DER SEQUENCE (0x30) follows.
+        if not head or (head == b"V"):
+            return None
+        if head == b"VE":
+            text = self._buffer.take_text(MAX_REQUEST_BYTES, "client's error")
+            return None if text is None else PeerFailed(parse_response(text).errors)
+        certificates = self._buffer.take_block("certificates")
+        return None if certificates is None else CertificatesReceived(certificates)
+
+    def _read_authorization(self) -> Event | None:
+        """Take 4 bytes with the method's number in the first, then its data (myproxy.md: 4)."""
+        if self._method is None:
+            self._method = self._read_method()
+            if self._method is None:
+                return None
+        match self._method:
+            case AuthorizationMethod.PASSWORD | AuthorizationMethod.SASL:
+                limit = (
+                    MAX_PASSPHRASE_BYTES
+                    if self._method is AuthorizationMethod.PASSWORD
+                    else MAX_AUTHORIZATION_TEXT_BYTES
+                )
+                text = self._buffer.take_text(limit, "authorization")
+                if text is None:
+                    return None
+                reply = AuthorizationReply(self._method, text=Passphrase(text))
+            case _:
+                found = self._buffer.take_signature()
+                if found is None:
+                    return None
+                reply = AuthorizationReply(self._method, signature=found)
+        self._buffer.allow_stray_nuls()  # C clients end a pass phrase with two
+        return AuthorizationReceived(reply)
+
+    def _read_method(self) -> AuthorizationMethod | None:
+        head = self._buffer.peek(4)
+        if len(head) < 4:
+            return None
+        for _ in range(4):
+            self._buffer.take_byte()
+        try:
+            method = AuthorizationMethod(head[0])
+        except ValueError:
+            raise RemoteProtocolError(f"the client chose the unknown authorization method {head[0]}") from None
+        if METHOD_NAMES[method] not in self._offers:
+            raise RemoteProtocolError(f"the client chose the authorization method {METHOD_NAMES[method]}, not offered")
+        return method
+
+    def _at_end(self) -> Event:
+        """Say what silence means: waiting, or the end."""
+        if not self._buffer.closed:
+            return NEED_DATA
+        if len(self._buffer) and self._state is not ServerState.DONE:
+            raise RemoteProtocolError("the client closed in the middle of a message")
+        return ConnectionClosed()
