@@ -39,6 +39,7 @@ __all__ = [
     "KeyType",
     "PrivateKey",
     "PublicKey",
+    "adopt_private_key",
     "check_public_key",
     "encode_private_key",
     "generate_key",
@@ -199,7 +200,7 @@ def parse_private_key(block: PEMBlock, passphrase: Passphrase | None = None) -> 
         _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: {error}")
     except (ValueError, TypeError) as error:
         raise ParseError(f"{_WHAT}: malformed: {error}", what=_WHAT) from error
-    return _checked(key)
+    return adopt_private_key(key)
 
 
 def _unlock(block: PEMBlock, passphrase: Passphrase | None) -> PrivateKey:
@@ -226,11 +227,16 @@ def _unlock(block: PEMBlock, passphrase: Passphrase | None) -> PrivateKey:
         _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: {error}")
     except (ValueError, TypeError):
         _refuse(CredentialProblem.WRONG_PASSPHRASE, f"{_WHAT}: the pass phrase is wrong, or the key is damaged")
-    return _checked(key)
+    return adopt_private_key(key)
 
 
-def _checked(key: object) -> PrivateKey:
-    """Judge a key that a decoder returned."""
+def adopt_private_key(key: object) -> PrivateKey:
+    """Return a key that some decoder made, judged as `parse_private_key` judges.
+
+    Raises:
+        CredentialError: WEAK_KEY or UNSUPPORTED_KEY, as `check_public_key`.
+        ParseError: The numbers of an RSA key do not belong together.
+    """
     if not isinstance(key, PrivateKey):
         _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: neither RSA nor a named curve nor Ed25519")
     check_public_key(key.public_key())

@@ -1,0 +1,188 @@
+"""PKCS#12 files (RFC 7292): what one costs to open, and its key and certificates; not where it lies nor what it proves.
+
+    key, certificates = parse_pkcs12_bag(data, passphrase)
+
+Browsers and old Java write BER instead of DER, so the bytes are read with an own tolerant walker. Its first task is to
+add up the key derivations that opening would run, before one is run.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Final
+
+from gsi import der
+from gsi.certificate import Certificate
+from gsi.errors import CredentialError, CredentialProblem, ParseError
+from gsi.keys import MAX_KDF_ITERATIONS, PrivateKey, adopt_private_key, kdf_cost, same_key
+
+if TYPE_CHECKING:
+    from gsi.secret import Passphrase
+
+__all__ = ["MAX_PKCS12_BYTES", "check_pkcs12", "parse_pkcs12_bag"]
+
+MAX_PKCS12_BYTES: Final = 1 << 20  # a key and a chain of four take 10 kB
+_MAX_BER_DEPTH: Final = 32  # the deepest place of a PKCS#12 file nests 12 deep
+_WHAT: Final = "PKCS#12 file"
+_DATA: Final = "1.2.840.113549.1.7.1"
+_ENCRYPTED_DATA: Final = "1.2.840.113549.1.7.6"
+_PBMAC1: Final = "1.2.840.113549.1.5.14"
+_SHROUDED_KEY: Final = "1.2.840.113549.1.12.10.1.2"
+_NESTED_BAGS: Final = "1.2.840.113549.1.12.10.1.6"
+_CONSTRUCTED: Final = 0x20
+
+
+def check_pkcs12(data: bytes) -> int:
+    """Return how many iterations of key derivation opening the file takes, its integrity check included.
+
+    Raises:
+        ParseError: Not a PKCS#12 file.
+        CredentialError: UNSUPPORTED_KEY: over `MAX_KDF_ITERATIONS` in all, an unknown method, or protected by a public
+            key instead of a pass phrase.
+    """
+    if len(data) > MAX_PKCS12_BYTES:
+        raise ParseError(f"{_WHAT}: {len(data)} bytes, limit {MAX_PKCS12_BYTES}", what=_WHAT, offset=0)
+    outer = der.parse_one(_to_der(data), what=_WHAT)
+    if outer.integer() != 3:
+        raise ParseError(f"{_WHAT}: only version 3 is known", what=_WHAT)
+    safe = outer.sequence()
+    if safe.oid() != _DATA:
+        raise CredentialError(
+            f"{_WHAT}: protected by a public key, not by a pass phrase", problem=CredentialProblem.UNSUPPORTED_KEY
+        )
+    contents = der.parse_one(_to_der(safe.enter(der.context(0)).octet_string()), what=_WHAT)
+    total = 0
+    while not contents.at_end():
+        total += _content_cost(contents.sequence())
+    if not outer.at_end():
+        total += _mac_cost(outer.sequence())
+    outer.finish()
+    if total > MAX_KDF_ITERATIONS:
+        raise CredentialError(
+            f"{_WHAT}: opening it takes {total} rounds of key derivation, limit {MAX_KDF_ITERATIONS}",
+            problem=CredentialProblem.UNSUPPORTED_KEY,
+            hint="write it anew with a usual number: openssl pkcs12",
+        )
+    return total
+
+
+def _content_cost(content: der.Reader) -> int:
+    kind = content.oid()
+    body = content.enter(der.context(0))
+    if kind == _ENCRYPTED_DATA:
+        encrypted = body.sequence()
+        encrypted.integer()
+        described = encrypted.sequence()
+        described.oid()
+        return kdf_cost(described.take_raw(der.SEQUENCE))
+    if kind != _DATA:
+        raise CredentialError(
+            f"{_WHAT}: a part is protected by a public key", problem=CredentialProblem.UNSUPPORTED_KEY
+        )
+    bags = der.parse_one(_to_der(body.octet_string()), what=_WHAT)
+    total = 0
+    while not bags.at_end():
+        bag = bags.sequence()
+        bag_kind = bag.oid()
+        if bag_kind == _NESTED_BAGS:
+            raise CredentialError(f"{_WHAT}: bags within bags", problem=CredentialProblem.UNSUPPORTED_KEY)
+        if bag_kind == _SHROUDED_KEY:
+            total += kdf_cost(bag.enter(der.context(0)).sequence().take_raw(der.SEQUENCE))
+    return total
+
+
+def _mac_cost(mac: der.Reader) -> int:
+    algorithm = mac.sequence().sequence()
+    if algorithm.oid() == _PBMAC1:  # RFC 9579: the derivation stands where PBES2 has it
+        pbes2 = der.encode_sequence(der.encode_oid("1.2.840.113549.1.5.13"), algorithm.take_raw(der.SEQUENCE))
+        return kdf_cost(pbes2)
+    mac.octet_string()
+    count = 1 if mac.at_end() else mac.integer()
+    if not 0 < count <= MAX_KDF_ITERATIONS:
+        raise CredentialError(
+            f"{_WHAT}: the integrity check takes too many rounds", problem=CredentialProblem.UNSUPPORTED_KEY
+        )
+    return count
+
+
+def _to_der(data: bytes) -> bytes:
+    """Return BER with definite lengths and strings in one piece, so that the strict reader can walk it."""
+    value, end = _one_value(data, 0, 0)
+    if end != len(data):
+        raise ParseError(f"{_WHAT}: {len(data) - end} bytes left over", what=_WHAT, offset=end)
+    return value
+
+
+def _one_value(data: bytes, offset: int, depth: int) -> tuple[bytes, int]:
+    if depth > _MAX_BER_DEPTH or offset + 2 > len(data) or data[offset] & 0x1F == 0x1F:
+        raise ParseError(f"{_WHAT}: malformed, cut off or nested too deep", what=_WHAT, offset=offset)
+    tag, length, start = data[offset], data[offset + 1], offset + 2
+    indefinite = length == 0x80
+    if length > 0x80:
+        count = length & 0x7F
+        length = int.from_bytes(data[start : start + count], "big")
+        start += count
+        if count > 8:
+            raise ParseError(f"{_WHAT}: a length field is too long", what=_WHAT, offset=offset)
+    end = len(data) if indefinite else start + length
+    if end > len(data) or start > len(data) or (indefinite and not tag & _CONSTRUCTED):
+        raise ParseError(f"{_WHAT}: malformed or cut off", what=_WHAT, offset=offset)
+    if not tag & _CONSTRUCTED:
+        return der.encode_tlv(tag, data[start:end]), end
+    parts: list[bytes] = []
+    at = start
+    while at < end and not (indefinite and data[at : at + 2] == b"\0\0"):
+        part, at = _one_value(data, at, depth + 1)
+        parts.append(part)
+    if indefinite:
+        if data[at : at + 2] != b"\0\0":
+            raise ParseError(f"{_WHAT}: cut off", what=_WHAT, offset=at)
+        at += 2
+    elif at != end:
+        raise ParseError(f"{_WHAT}: a value runs past the one around it", what=_WHAT, offset=at)
+    if tag == der.OCTET_STRING | _CONSTRUCTED:
+        pieces = [der.Reader(part, what=_WHAT).octet_string() for part in parts]
+        return der.encode_octet_string(b"".join(pieces)), at
+    return der.encode_tlv(tag, b"".join(parts)), at
+
+
+def parse_pkcs12_bag(data: bytes, passphrase: Passphrase | None) -> tuple[PrivateKey, tuple[Certificate, ...]]:
+    """Return the key and the certificates of a PKCS#12 file, the one that belongs to the key first.
+
+    Raises:
+        ParseError: Not a PKCS#12 file, or a certificate in it is malformed.
+        CredentialError: NEEDS_PASSPHRASE, WRONG_PASSPHRASE (or a damaged file: the two look alike), KEY_MISSING,
+            MISSING (no certificate), KEY_MISMATCH (none belongs to the key), and as `check_pkcs12`.
+    """
+    check_pkcs12(data)
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+
+    secret = None if passphrase is None else passphrase.reveal()
+    try:
+        with warnings.catch_warnings():  # pyca warns about BER, which whoever exported the file cannot help
+            warnings.simplefilter("ignore")
+            opened = pkcs12.load_pkcs12(data, secret)
+    except UnsupportedAlgorithm as error:
+        raise CredentialError(f"{_WHAT}: {error}", problem=CredentialProblem.UNSUPPORTED_KEY) from error
+    except (ValueError, TypeError) as error:
+        if passphrase is None:
+            raise CredentialError(
+                f"{_WHAT}: locked with a pass phrase, and none was given", problem=CredentialProblem.NEEDS_PASSPHRASE
+            ) from error
+        raise CredentialError(
+            f"{_WHAT}: the pass phrase is wrong, or the file is damaged", problem=CredentialProblem.WRONG_PASSPHRASE
+        ) from error
+    if opened.key is None:
+        raise CredentialError(f"{_WHAT}: no private key in it", problem=CredentialProblem.KEY_MISSING)
+    key = adopt_private_key(opened.key)
+    bags = [bag for bag in (opened.cert, *opened.additional_certs) if bag is not None]
+    certificates = [Certificate.parse(bag.certificate.public_bytes(Encoding.DER)) for bag in bags]
+    if not certificates:
+        raise CredentialError(f"{_WHAT}: no certificate in it", problem=CredentialProblem.MISSING)
+    own = [certificate for certificate in certificates if same_key(key, certificate.spki_der)]
+    if not own:
+        raise CredentialError(
+            f"{_WHAT}: none of its certificates belongs to its key", problem=CredentialProblem.KEY_MISMATCH
+        )
+    return key, (own[0], *[certificate for certificate in certificates if certificate != own[0]])
