@@ -1,0 +1,104 @@
+"""What the service hands on between the steps of a request: who asks, and what was permitted; no decisions.
+
+A grant is made only by `myproxy.service` after authentication and policy have agreed, and the second step of an
+exchange takes nothing else: without the value there is no way to delegate or to store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from myproxy.policy import ANONYMOUS, AccessPolicy, Client
+
+if TYPE_CHECKING:
+    from gsi.credential import Credential
+    from gsi.delegation import DelegationRequester
+    from gsi.trust.verify import VerifiedPeer
+    from myproxy.policy import Permission
+    from myproxy.protocol.messages import Request
+
+__all__ = ["Caller", "RetrievalGrant", "Settings", "StorageGrant"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the administrator decides about the service.
+
+    Attributes:
+        access: Who may do what.
+        max_proxy_lifetime: Longest proxy that is delegated; zero = no limit of the server.
+        max_credential_lifetime: Longest credential that is stored; zero = no limit.
+        min_key_bits: Smallest RSA key that a proxy is delegated to.
+        limited_stays_limited: Whether a limited client gets limited proxies only.
+    """
+
+    access: AccessPolicy
+    max_proxy_lifetime: timedelta = timedelta(0)
+    max_credential_lifetime: timedelta = timedelta(0)
+    min_key_bits: int = 2048
+    limited_stays_limited: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        peer: The verified chain, or None for a client without a certificate.
+        address: Its network address, for the audit.
+        request_id: The id in every log line and error of this request.
+    """
+
+    peer: VerifiedPeer | None
+    address: str
+    request_id: str
+
+    @property
+    def client(self) -> Client:
+        """The facts that rules may speak of."""
+        return Client(ANONYMOUS if self.peer is None else self.peer.identity)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the client showed a limited proxy."""
+        return self.peer is not None and self.peer.limited
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalGrant:
+    """The right to one proxy of one credential.
+
+    Attributes:
+        caller: Who receives it.
+        request: What was asked for.
+        permission: The rules that said yes.
+        credential: The stored credential with its key in clear.
+        lifetime: Longest lifetime of the proxy; zero = as long as the credential.
+        limited: Whether the proxy must be limited.
+    """
+
+    caller: Caller
+    request: Request
+    permission: Permission
+    credential: Credential = field(repr=False)
+    lifetime: timedelta
+    limited: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageGrant:
+    """The right to store one credential under the address in the request.
+
+    Attributes:
+        caller: Who will own it.
+        request: What was asked for.
+        permission: The rules that said yes.
+        requester: Holds the new key and the certificate request to send.
+    """
+
+    caller: Caller
+    request: Request
+    permission: Permission
+    requester: DelegationRequester = field(repr=False)
