@@ -47,6 +47,7 @@ PassphraseSource: TypeAlias = "Passphrase | Callable[[], Passphrase] | None"
 _CERTIFICATE_LABELS: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
 _TRUSTED: Final = "TRUSTED CERTIFICATE"
 _KEY_SUFFIX: Final = "PRIVATE KEY"
+_WHAT: Final = "PEM file"
 
 
 class Credential:
@@ -153,7 +154,12 @@ class Credential:
 
 
 def parse_credential(
-    pem: bytes, *, passphrase: PassphraseSource = None, key_pem: bytes | None = None, source: str = "credential"
+    pem: bytes,
+    *,
+    passphrase: PassphraseSource = None,
+    key_pem: bytes | None = None,
+    source: str = "credential",
+    key_source: str | None = None,
 ) -> Credential:
     """Return the credential in a PEM bundle, its blocks in any order.
 
@@ -164,50 +170,71 @@ def parse_credential(
         passphrase: Opens a locked key; a function is called only when the key is locked.
         key_pem: Where the key is, when it is not in `pem`; a key in `pem` is then not looked at.
         source: Name of the file, for error texts; becomes `path` of a `CredentialError`.
+        key_source: The same for `key_pem`; None is `source`.
 
     Raises:
         ParseError: A block is malformed, above all the first certificate, or there are more than `MAX_CERTIFICATES`.
         CredentialError: MISSING (no certificate), KEY_MISSING, KEY_MISMATCH, and as `gsi.keys.parse_private_key`.
     """
     try:
-        return _parse_bundle(pem, passphrase, key_pem)
+        certificates, found_keys, others = _sort_blocks(pem)
+        parsed = [_parse_certificate(block, number) for number, block in enumerate(certificates)]
     except (ParseError, CredentialError) as error:
         raise located(error, source) from error
+    key_source = source if key_source is None else key_source
+    try:
+        if key_pem is not None:
+            found_keys = _key_blocks(key_pem)
+        key = _parse_key(found_keys, passphrase)
+    except (ParseError, CredentialError) as error:
+        raise located(error, key_source) from error
+    try:
+        return Credential(key, parsed[0], order_chain(parsed[0], parsed[1:]), other_blocks=others)
+    except (ParseError, CredentialError) as error:
+        raise located(error, source if key_source == source else f"{key_source} and {source}") from error
 
 
-def _parse_bundle(pem: bytes, passphrase: PassphraseSource, key_pem: bytes | None) -> Credential:
-    what = "PEM file"
-    if max(len(pem), len(key_pem or b"")) > MAX_CREDENTIAL_BYTES:
-        raise ParseError(f"{what}: longer than {MAX_CREDENTIAL_BYTES} bytes", what=what)
+def _sort_blocks(pem: bytes) -> tuple[list[PEMBlock], list[PEMBlock], list[bytes]]:
+    """Return (certificates, keys, other blocks) of a bundle."""
     certificates: list[PEMBlock] = []
     found_keys: list[PEMBlock] = []
     others: list[bytes] = []
-    for block in split_pem(pem, what=what):
+    for block in _split(pem):
         if block.label in _CERTIFICATE_LABELS:
             certificates.append(block)
         elif block.label == _TRUSTED:
             raise ParseError(
                 "OpenSSL's TRUSTED CERTIFICATE form is not read in a credential",
-                what=what,
+                what=_WHAT,
                 hint="convert it: openssl x509 -in FILE -clrtrust",
             )
         elif block.label.endswith(_KEY_SUFFIX):
             found_keys.append(block)
         else:
             others.append(block.text)
-    if key_pem is not None:
-        found_keys = [block for block in split_pem(key_pem, what="key file") if block.label.endswith(_KEY_SUFFIX)]
     if not certificates:
         raise CredentialError("no certificate in it", problem=CredentialProblem.MISSING)
     if len(certificates) > MAX_CERTIFICATES:
-        raise ParseError(f"{len(certificates)} certificates in it, limit {MAX_CERTIFICATES}", what=what)
-    parsed = [_parse_certificate(block, number) for number, block in enumerate(certificates)]
-    if not found_keys:
+        raise ParseError(f"{len(certificates)} certificates in it, limit {MAX_CERTIFICATES}", what=_WHAT)
+    return certificates, found_keys, others
+
+
+def _key_blocks(pem: bytes) -> list[PEMBlock]:
+    return [block for block in _split(pem) if block.label.endswith(_KEY_SUFFIX)]
+
+
+def _split(pem: bytes) -> tuple[PEMBlock, ...]:
+    if len(pem) > MAX_CREDENTIAL_BYTES:
+        raise ParseError(f"longer than {MAX_CREDENTIAL_BYTES} bytes", what=_WHAT)
+    return split_pem(pem, what=_WHAT)
+
+
+def _parse_key(blocks: list[PEMBlock], passphrase: PassphraseSource) -> PrivateKey:
+    if not blocks:
         raise CredentialError("no private key in it", problem=CredentialProblem.KEY_MISSING)
-    if len(found_keys) > 1:
-        raise ParseError("more than one private key in it", what=what, hint="keep the one of the first certificate")
-    key = keys.parse_private_key(found_keys[0], _ask(passphrase) if keys.is_encrypted(found_keys[0]) else None)
-    return Credential(key, parsed[0], order_chain(parsed[0], parsed[1:]), other_blocks=others)
+    if len(blocks) > 1:
+        raise ParseError("more than one private key in it", what=_WHAT, hint="keep the one of the first certificate")
+    return keys.parse_private_key(blocks[0], _ask(passphrase) if keys.is_encrypted(blocks[0]) else None)
 
 
 def _ask(passphrase: PassphraseSource) -> Passphrase | None:

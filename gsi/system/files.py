@@ -1,0 +1,303 @@
+"""Reading and writing single files so that nobody else can lead it astray; knows no certificate.
+
+    pem = read_private(path, max_bytes=MAX_CREDENTIAL_BYTES)
+    write_private(path, pem)
+
+Reading checks the file that was opened, never the name: regular, bounded, and for a private file owned by the effective
+user with a mode of at most 0600. A symbolic link to a private file is followed only if the user or root made it.
+
+Writing makes a new file beside the old one and renames it into place. So nobody reads half a file, a full disk leaves
+the old one as it was, and a link, a FIFO or a device under the name is never written into: a link is replaced, not
+followed, anything but a regular file is refused. Must be at least as careful as
+gct:gsi/sysconfig/source/library/globus_gsi_system_config.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from gsi.errors import CredentialError, CredentialProblem, ParseError
+from gsi.system.environ import ignores_credential_permissions
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["FileLock", "read_private", "read_public", "write_private", "write_public"]
+
+_READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # NONBLOCK: a FIFO must not hang us
+_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_LINKS: Final = 8  # a certificate store needs two
+_CHUNK: Final = 1 << 20
+_PRIVATE_MODE: Final = 0o600
+_MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+def read_private(path: str, *, max_bytes: int) -> bytes:
+    """Return the content of a file that holds a secret.
+
+    GLOBUS_IGNORE_CRED_PERMS in the environment switches the checks of owner and mode off.
+
+    Args:
+        path: The file.
+        max_bytes: The most that is read; a longer file is refused.
+
+    Raises:
+        CredentialError: MISSING (no such file, or empty) or UNSAFE_FILE (not regular, another owner, open to others, a
+            link made by somebody else, not readable).
+        ParseError: The file is longer than `max_bytes`.
+    """
+    descriptor = _open_own(path)
+    try:
+        found = os.fstat(descriptor)
+        _check_regular(path, found)
+        if not ignores_credential_permissions():
+            if found.st_uid != os.geteuid():
+                _unsafe(path, f"is not owned by the current user (uid {os.geteuid()}) but by uid {found.st_uid}")
+            if stat.S_IMODE(found.st_mode) & ~_PRIVATE_MODE:
+                _unsafe(
+                    path,
+                    f"has permissions {stat.S_IMODE(found.st_mode):03o}, which are too permissive. "
+                    "Maximum allowable permissions are 600",
+                    f"chmod 600 {path}",
+                )
+        if found.st_size == 0:
+            raise CredentialError(f"{path}: the file is empty", problem=CredentialProblem.MISSING, path=path)
+        return _read(path, descriptor, max_bytes)
+    finally:
+        os.close(descriptor)
+
+
+def read_public(path: str, *, max_bytes: int, check_writers: bool = False) -> bytes:
+    """Return the content of a file that holds no secret; it may be empty, and links are followed.
+
+    Args:
+        path: The file.
+        max_bytes: The most that is read; a longer file is refused.
+        check_writers: Refuse a file that anyone but its owner can write, or that belongs to anyone but the effective
+            user or root, as GCT does for user certificates (except that it also refuses root's);
+            GLOBUS_IGNORE_CRED_PERMS switches that off.
+
+    Raises:
+        CredentialError: MISSING or UNSAFE_FILE (not regular, not readable, writable by others).
+        ParseError: The file is longer than `max_bytes`.
+    """
+    descriptor = _open(path, _READ_FLAGS)
+    try:
+        found = os.fstat(descriptor)
+        _check_regular(path, found)
+        if check_writers and not ignores_credential_permissions():
+            if found.st_uid not in {0, os.geteuid()}:
+                _unsafe(path, f"is owned by uid {found.st_uid}, neither the current user nor root")
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                _unsafe(
+                    path,
+                    f"has permissions {stat.S_IMODE(found.st_mode):03o}: others can change it. "
+                    "Maximum allowable permissions are 644",
+                    f"chmod go-w {path}",
+                )
+        return _read(path, descriptor, max_bytes)
+    finally:
+        os.close(descriptor)
+
+
+def _unsafe(path: str, why: str, hint: str | None = None) -> NoReturn:
+    raise CredentialError(f"{path} {why}", problem=CredentialProblem.UNSAFE_FILE, path=path, hint=hint)
+
+
+def _open(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno in _MISSING:
+            raise CredentialError(f"{path}: {error.strerror}", problem=CredentialProblem.MISSING, path=path) from error
+        raise CredentialError(f"{path}: {error.strerror}", problem=CredentialProblem.UNSAFE_FILE, path=path) from error
+    except ValueError as error:  # a NUL or an unencodable character in the name
+        raise CredentialError(
+            f"{path!r} is no file name: {error}", problem=CredentialProblem.MISSING, path=path
+        ) from error
+
+
+def _open_own(path: str) -> int:
+    """Open without following a link at the end of the path, except links that the user or root made."""
+    at = path
+    for _ in range(_MAX_LINKS):
+        try:
+            found = os.lstat(at)
+            if not stat.S_ISLNK(found.st_mode):
+                break
+            target = os.readlink(at)
+        except (OSError, ValueError):
+            break  # the open below tells why
+        if found.st_uid not in {0, os.geteuid()}:
+            _unsafe(path, f"is a symbolic link made by uid {found.st_uid}, neither the current user nor root")
+        at = os.path.join(os.path.dirname(at), target)
+    return _open(at, _READ_FLAGS | os.O_NOFOLLOW)
+
+
+def _check_regular(path: str, found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        _unsafe(path, "is a directory, not a file")
+    if not stat.S_ISREG(found.st_mode):
+        _unsafe(path, "is not a regular file")
+
+
+def _read(path: str, descriptor: int, max_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    left = max_bytes + 1
+    try:
+        while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK))):
+            chunks.append(chunk)
+            left -= len(chunk)
+    except OSError as error:
+        raise CredentialError(f"{path}: {error.strerror}", problem=CredentialProblem.UNSAFE_FILE, path=path) from error
+    if left <= 0:
+        raise ParseError(f"{path}: longer than {max_bytes} bytes", what="file", offset=max_bytes)
+    return b"".join(chunks)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write_private(path: str, data: bytes) -> None:
+    """Write a file that holds a secret: mode 0600, in one step, durable when this returns.
+
+    Args:
+        path: The file; one that is there is replaced, and kept if this fails.
+        data: The whole content.
+
+    Raises:
+        CredentialError: UNWRITABLE: no such directory, no permission, no space, or the name belongs to a directory, a
+            FIFO, a socket or a device.
+    """
+    _write(path, data, _PRIVATE_MODE)
+
+
+def write_public(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Write a file that holds no secret, as carefully as `write_private`.
+
+    Args:
+        path: The file; one that is there is replaced, and kept if this fails.
+        data: The whole content.
+        mode: Its permissions, whatever the umask.
+
+    Raises:
+        CredentialError: UNWRITABLE, as `write_private`.
+    """
+    _write(path, data, mode)
+
+
+def _write(path: str, data: bytes, mode: int) -> None:
+    directory, name = os.path.split(path)
+    if name in {"", ".", ".."}:
+        raise CredentialError(f"{path!r} is no file name", problem=CredentialProblem.UNWRITABLE, path=path)
+    try:
+        # Everything below is relative to this directory, so that nobody can put another under its name meanwhile.
+        descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _check_target(path, name, descriptor)
+            _replace(name, data, mode, descriptor)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise CredentialError(
+            f"{path}: cannot be written: {reason}",
+            problem=CredentialProblem.UNWRITABLE,
+            path=path,
+            hint="a file that was there before is unchanged",
+        ) from error
+
+
+def _check_target(path: str, name: str, directory: int) -> None:
+    try:
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise CredentialError(
+            f"{path}: cannot be written: it is {kind}", problem=CredentialProblem.UNWRITABLE, path=path
+        )
+
+
+def _replace(name: str, data: bytes, mode: int, directory: int) -> None:
+    temporary = f".{name[:100]}.{os.urandom(8).hex()}"
+    descriptor = os.open(temporary, _CREATE_FLAGS, _PRIVATE_MODE, dir_fd=directory)
+    try:
+        try:
+            os.fchmod(descriptor, mode)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+            written = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:  # an interrupt, too, must not leave a key lying about
+        with contextlib.suppress(OSError):  # what made the writing fail is the news
+            os.unlink(temporary, dir_fd=directory)
+        raise
+    now_there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if (now_there.st_dev, now_there.st_ino) != (written.st_dev, written.st_ino):
+        raise OSError(errno.EBUSY, "somebody else put another file there at the same time")
+    os.fsync(directory)
+
+
+class FileLock:
+    """An exclusive lock between processes, on a file of its own that stays; for use in a `with` statement.
+
+    The kernel lets go of it when the process ends, however that happens.
+    """
+
+    __slots__ = ("_descriptor", "_path", "_wait")
+
+    def __init__(self, path: str, *, wait: bool = True) -> None:
+        """Name the lock file; it is made with mode 0600 when needed.
+
+        Args:
+            path: The lock file.
+            wait: Whether to wait while another process holds the lock.
+        """
+        self._path = path
+        self._wait = wait
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            CredentialError: UNWRITABLE: held by another process and not to be waited for, or no lock file can be made.
+        """
+        import fcntl
+
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self._path, flags, _PRIVATE_MODE)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except BlockingIOError as error:
+            raise CredentialError(
+                f"{self._path}: in use by another process", problem=CredentialProblem.UNWRITABLE, path=self._path
+            ) from error
+        except (OSError, ValueError) as error:
+            raise CredentialError(
+                f"{self._path}: cannot be locked: {error}", problem=CredentialProblem.UNWRITABLE, path=self._path
+            ) from error
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the lock."""
+        os.close(self._descriptor)
+        self._descriptor = -1
