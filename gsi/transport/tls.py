@@ -1,0 +1,612 @@
+"""TLS between grid peers: contexts that admit proxy chains, sessions without sockets; the only user of `ssl`.
+
+A client, blocking:
+
+    tls = ClientTLS(credential)                          # or ClientTLS() to stay anonymous
+    stream = TLSStream(connect(...), tls.session(verifier))
+    stream.handshake()
+    stream.send(b"0", request)                           # one record each at least, one write to the kernel
+
+A server (`gsi.transport.serve` drives it):
+
+    tls = ServerTLS(credential, trust_directory.anchors)
+    session = tls.session()                              # one per connection
+    peer = session.verify_peer(anchors, now=now)         # after the handshake; None = anonymous
+
+Who judges. A client's session asks its `verifier` as soon as the server's certificates are there, and lets nothing of
+its own, above all not its certificate, leave before the verifier agreed; OpenSSL judges nothing, so that the reasons
+are `gsi.trust`'s. A server can ask for certificates only by letting OpenSSL look at them first: that look is made as
+lenient as OpenSSL's rules for proxies allow (no CRLs, partial chains, security level 1), and `verify_peer` is the
+judgement. What OpenSSL alone refuses is legacy (GT2, GT3) proxies and end entities not meant for TLS clients.
+
+Server names are not compared here (`gsi.trust.peername` does), SNI and ALPN are not sent; nothing is resumed.
+Agrees with gct:gsi/gssapi on the wire: plain TLS records, minimum 1.2.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from gsi.errors import (
+    ConfigError,
+    CredentialError,
+    CredentialProblem,
+    GridError,
+    LocalProtocolError,
+    Reason,
+    TransportError,
+    VerificationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from gsi.certificate import Certificate
+    from gsi.credential import Credential
+    from gsi.transport.stream import Stream
+    from gsi.trust.anchors import TrustAnchors
+    from gsi.trust.options import ValidationOptions
+    from gsi.trust.verify import VerificationCache, VerifiedPeer
+
+__all__ = [
+    "RECORD_BYTES",
+    "ClientTLS",
+    "PeerVerifier",
+    "ServerTLS",
+    "TLSSession",
+    "TLSStream",
+    "TLSVersion",
+    "parse_tls_version",
+]
+
+RECORD_BYTES: Final = 16384
+"""The most plaintext in one TLS record (RFC 8446 section 5.1), and the unit of every read."""
+SESSIONS_PER_CONTEXT: Final = 1000
+"""OpenSSL keeps up to 20,480 finished sessions of a context for resumption, some 5 KiB each with a chain; a fresh
+context after this many connections bounds that to a few megabytes."""
+_CIPHERS: Final = "HIGH:!aNULL:!eNULL:!MD5:!RC4:!3DES:!PSK:!SRP:@SECLEVEL=1"
+"""As the C side's `HIGH`, without anonymous and broken ones, for TLS 1.2. Level 1, because level 2 would refuse key
+sizes and digests before our own validator can say why; SHA-1 signatures stay refused at level 1."""
+
+_ENCODING_DER: Final = 2  # X509_FILETYPE_ASN1, for `_ssl.Certificate.public_bytes`
+
+PeerVerifier: TypeAlias = "Callable[[tuple[bytes, ...]], VerifiedPeer]"
+"""Judges the peer's chain (DER, leaf first): returns the proven peer or raises `VerificationError`."""
+
+
+class TLSVersion(StrEnum):
+    """The versions in use; older ones are not offered at all."""
+
+    TLS1_2 = "1.2"
+    TLS1_3 = "1.3"
+
+
+_VERSIONS: Final = {TLSVersion.TLS1_2: ssl.TLSVersion.TLSv1_2, TLSVersion.TLS1_3: ssl.TLSVersion.TLSv1_3}
+_VERSION_NAMES: Final = {
+    "TLS1_2_VERSION": TLSVersion.TLS1_2,
+    "TLS1_3_VERSION": TLSVersion.TLS1_3,
+    "1.2": TLSVersion.TLS1_2,
+    "1.3": TLSVersion.TLS1_3,
+}
+
+
+def parse_tls_version(text: str, *, default: TLSVersion) -> TLSVersion:
+    """Read a version as `gsi.conf` and `GLOBUS_GSSAPI_MIN_TLS_PROTOCOL` write it; `0` and empty give the default.
+
+    Raises:
+        ConfigError: A version that is not known or no longer offered.
+    """
+    if text in ("", "0"):
+        return default
+    try:
+        return _VERSION_NAMES[text]
+    except KeyError:
+        raise ConfigError(
+            f"'{text}' is no TLS version that can be used", hint="TLS1_2_VERSION or TLS1_3_VERSION"
+        ) from None
+
+
+class ClientTLS:
+    """What a client needs for connections: its credential, loaded once.
+
+    Args:
+        credential: Whom to be, or None to show no certificate.
+        minimum: The lowest version to offer.
+        maximum: The highest.
+
+    Raises:
+        CredentialError: OpenSSL cannot use the credential.
+        ConfigError: The minimum is above the maximum.
+    """
+
+    __slots__ = ("_context",)
+
+    def __init__(
+        self,
+        credential: Credential | None = None,
+        *,
+        minimum: TLSVersion = TLSVersion.TLS1_2,
+        maximum: TLSVersion = TLSVersion.TLS1_3,
+    ) -> None:
+        context = _make_context(ssl.PROTOCOL_TLS_CLIENT, minimum, maximum)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # the session's verifier judges, see the module's docstring
+        if credential is not None:
+            _load_credential(context, credential)
+        self._context = context
+
+    def session(self, verifier: PeerVerifier) -> TLSSession:
+        """Start one connection.
+
+        Args:
+            verifier: Judges the server's chain before anything of ours leaves.
+        """
+        return TLSSession(self._context, verifier=verifier)
+
+
+class ServerTLS:
+    """What a server needs for connections: its credential, and the trust anchors as they change.
+
+    Args:
+        credential: The server's own. Its issuers as far as the anchors know them are sent along, since clients
+            without any trust yet take them from there.
+        anchors: Returns the current snapshot; asked at every connection, so it has to be cheap.
+        minimum: The lowest version to accept.
+        maximum: The highest.
+        ask_certificate: Whether clients are asked for a certificate; they may always stay anonymous.
+
+    Raises:
+        CredentialError: OpenSSL cannot use the credential.
+        ConfigError: The minimum is above the maximum.
+    """
+
+    __slots__ = ("_anchors", "_ask", "_context", "_credential", "_generation", "_maximum", "_minimum", "_used")
+
+    def __init__(
+        self,
+        credential: Credential,
+        anchors: Callable[[], TrustAnchors],
+        *,
+        minimum: TLSVersion = TLSVersion.TLS1_2,
+        maximum: TLSVersion = TLSVersion.TLS1_3,
+        ask_certificate: bool = True,
+    ) -> None:
+        self._credential = credential
+        self._anchors = anchors
+        self._minimum = minimum
+        self._maximum = maximum
+        self._ask = ask_certificate
+        self._used = 0
+        snapshot = anchors()
+        self._generation = snapshot.generation
+        self._context = self._make(snapshot)
+
+    def session(self) -> TLSSession:
+        """Start one connection."""
+        snapshot = self._anchors()
+        if self._used >= SESSIONS_PER_CONTEXT or snapshot.generation != self._generation:
+            self._context = self._make(snapshot)
+            self._generation = snapshot.generation
+            self._used = 0
+        self._used += 1
+        return TLSSession(self._context, server_side=True)
+
+    def replace_credential(self, credential: Credential) -> None:
+        """Use another credential from the next connection on.
+
+        Raises:
+            CredentialError: OpenSSL cannot use it; the old one stays.
+        """
+        before, self._credential = self._credential, credential
+        try:
+            self._context = self._make(self._anchors())
+        except GridError:
+            self._credential = before
+            raise
+        self._used = 0
+
+    def _make(self, anchors: TrustAnchors) -> ssl.SSLContext:
+        context = _make_context(ssl.PROTOCOL_TLS_SERVER, self._minimum, self._maximum)
+        context.verify_mode = ssl.CERT_OPTIONAL if self._ask else ssl.CERT_NONE
+        context.verify_flags = (
+            ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST
+            | ssl.VerifyFlags.VERIFY_ALLOW_PROXY_CERTS
+            | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        )
+        # Exactly one ticket, and that one stateful: in TLS 1.3 C clients wait for one more record after their Finished
+        # and take a second one for an empty message; other clients take the NUL byte that the C server sends instead
+        # for an empty response. One ticket serves them all.
+        context.num_tickets = 1
+        context.options |= ssl.OP_NO_TICKET | ssl.OP_CIPHER_SERVER_PREFERENCE
+        known = b"".join(authority.certificate.der for authority in anchors.authorities)
+        if known:
+            try:
+                context.load_verify_locations(cadata=known)
+            except ssl.SSLError as error:
+                raise TransportError(f"OpenSSL cannot read the trust anchors: {error}") from error
+        _load_credential(context, self._credential, _find_issuers(self._credential, anchors))
+        return context
+
+
+def _make_context(protocol: int, minimum: TLSVersion, maximum: TLSVersion) -> ssl.SSLContext:
+    if minimum > maximum:
+        raise ConfigError(f"the lowest TLS version {minimum} is above the highest {maximum}")
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = _VERSIONS[minimum]
+    context.maximum_version = _VERSIONS[maximum]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_ciphers(_CIPHERS)
+    return context
+
+
+def _find_issuers(credential: Credential, anchors: TrustAnchors) -> list[Certificate]:
+    """The authorities above the credential, from the anchors, root last."""
+    issuers: list[Certificate] = []
+    last = credential.certificates[-1]
+    while not last.is_self_issued and len(issuers) < 10:  # no authority sits deeper; a loop must end
+        found = anchors.find_authorities(last.issuer_der)
+        if not found:
+            break
+        last = found[0].certificate
+        issuers.append(last)
+    return issuers
+
+
+def _load_credential(context: ssl.SSLContext, credential: Credential, issuers: Sequence[Certificate] = ()) -> None:
+    """Give OpenSSL the key and chain. `ssl` reads only files, so they pass through memory that has a path.
+
+    An anonymous memory file never touches a disk and is gone when closed. Where there is none (not Linux, or /proc not
+    mounted), a 0600 file in a private directory serves for the moment of reading.
+    """
+    pem = credential.encode() + b"".join(issuer.pem() for issuer in issuers)
+    try:
+        descriptor = os.memfd_create("credential", os.MFD_CLOEXEC)
+    except (AttributeError, OSError):
+        descriptor = -1
+    try:
+        if descriptor >= 0 and os.path.exists(path := f"/proc/self/fd/{descriptor}"):
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(pem)
+            context.load_cert_chain(path)
+        else:
+            _load_through_disk(context, pem)
+    except (ssl.SSLError, OSError) as error:
+        raise CredentialError(
+            f"OpenSSL cannot use the credential of {credential.subject}: {_reason_of(error)}",
+            problem=CredentialProblem.UNSUPPORTED_KEY,
+        ) from error
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _load_through_disk(context: ssl.SSLContext, pem: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="gsi-") as directory:  # mode 0700
+        path = os.path.join(directory, "credential.pem")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+        context.load_cert_chain(path)
+
+
+class TLSSession:
+    """One TLS connection without its socket. Made by `ClientTLS.session` and `ServerTLS.session`.
+
+    Feed what arrives to `receive_data`, call `handshake` until it says True, then `read` and `write`; after every call
+    send what `data_to_send` returns, also when a call raised: an alert for the peer may be in it.
+
+    Attributes:
+        peer: The proven peer: on a client once the handshake is done, on a server after `verify_peer`; None for an
+            anonymous client.
+    """
+
+    __slots__ = ("_established", "_incoming", "_outgoing", "_server_side", "_tls", "_verified", "_verifier", "peer")
+
+    def __init__(
+        self, context: ssl.SSLContext, *, server_side: bool = False, verifier: PeerVerifier | None = None
+    ) -> None:
+        if not server_side and verifier is None:
+            raise LocalProtocolError("a TLS client needs a verifier for the server's certificates")
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._server_side = server_side
+        self._verifier = verifier
+        self._verified = False
+        self._established = False
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        self.peer: VerifiedPeer | None = None
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the peer; no bytes mean that it has closed."""
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def data_to_send(self) -> bytes:
+        """Return and forget the bytes for the peer: everything in one piece, for one write."""
+        return self._outgoing.read()
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True once it is done.
+
+        Raises:
+            VerificationError: The peer's certificates were refused.
+            TransportError: TLS failed, or the peer closed.
+        """
+        if self._established:
+            return True
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._judge_server()
+            return False
+        except ssl.SSLError as error:
+            raise self._translate(error, "TLS handshake failed") from error
+        self._judge_server()
+        if not self._server_side and not self._verified:
+            self._outgoing.read()
+            raise VerificationError("the server showed no certificate", reason=Reason.NO_CERTIFICATE)
+        self._established = True
+        return True
+
+    def read(self) -> bytes:
+        """Return decrypted bytes, at most one record; none when there are none just now or the peer has closed.
+
+        Raises:
+            TransportError: TLS failed; also when the peer refused our certificate after the handshake.
+        """
+        try:
+            return self._tls.read(RECORD_BYTES)
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+        except ssl.SSLError as error:
+            raise self._translate(error, "TLS failed") from error
+
+    def write(self, message: bytes) -> None:
+        """Encrypt a message into records of its own; none are shared with other messages.
+
+        Raises:
+            LocalProtocolError: Before the end of the handshake.
+            TransportError: TLS failed.
+        """
+        if not self._established:
+            raise LocalProtocolError("nothing can be sent before the TLS handshake is done")
+        rest = memoryview(message)
+        while rest:
+            try:
+                rest = rest[self._tls.write(rest) :]
+            except ssl.SSLError as error:
+                raise self._translate(error, "TLS failed") from error
+
+    @property
+    def is_established(self) -> bool:
+        """Whether the handshake is done, and on a client the server is proven."""
+        return self._established
+
+    @property
+    def version(self) -> TLSVersion | None:
+        """The version agreed on, or None before."""
+        name = self._tls.version()
+        return TLSVersion(name.removeprefix("TLSv")) if name in ("TLSv1.2", "TLSv1.3") else None
+
+    @property
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """The peer's certificates as it sent them, DER, leaf first; empty for an anonymous client."""
+        return _unverified_chain(self._tls)
+
+    def verify_peer(
+        self,
+        anchors: TrustAnchors,
+        *,
+        now: datetime,
+        options: ValidationOptions | None = None,
+        cache: VerificationCache | None = None,
+    ) -> VerifiedPeer | None:
+        """Judge the client's certificates in full and return the proven peer, or None for an anonymous one.
+
+        A resumed session is judged anew like any other, and refused when it brings no certificates: with resumption
+        OpenSSL may know the leaf of the first connection but not its chain, so anonymity cannot be told from loss.
+
+        Raises:
+            VerificationError: The chain is not to be trusted.
+            LocalProtocolError: Before the end of the handshake.
+        """
+        from gsi.trust.options import ValidationOptions
+        from gsi.trust.verify import verify_chain
+
+        if not self._established:
+            raise LocalProtocolError("the peer cannot be judged before the TLS handshake is done")
+        chain = self.peer_chain
+        if not chain:
+            if self._tls.session_reused or self._tls.getpeercert(binary_form=True):
+                raise VerificationError(
+                    "the client resumed an earlier session without its certificates",
+                    reason=Reason.NO_CERTIFICATE,
+                    hint="connect anew, without session resumption",
+                )
+            self.peer = None
+            return None
+        self.peer = verify_chain(chain, anchors, now=now, options=options or ValidationOptions(), cache=cache)
+        return self.peer
+
+    def _judge_server(self) -> None:
+        """On a client: ask the verifier as soon as the server's chain is there, with all output still held."""
+        if self._server_side or self._verified or self._verifier is None:
+            return
+        chain = self.peer_chain
+        if not chain:
+            return
+        try:
+            self.peer = self._verifier(chain)
+        except BaseException:
+            self._outgoing.read()  # our certificate may be in it
+            raise
+        self._verified = True
+
+    def _translate(self, error: ssl.SSLError, what: str) -> GridError:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return _verification_error(error)
+        if isinstance(error, ssl.SSLZeroReturnError | ssl.SSLEOFError):
+            return TransportError(f"{what}: the peer closed the connection")
+        reason = error.reason or ""
+        message, hint = _ALERTS.get(reason, (None, None))
+        return TransportError(f"{what}: {message or _reason_of(error)}", hint=hint)
+
+
+def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The chain as the peer sent it: public from Python 3.13, before that on the inner object only."""
+    public = getattr(tls, "get_unverified_chain", None)
+    found = public() if public is not None else tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001  no other way on 3.11 and 3.12
+    certificates = [one for one in found or () if one is not None]  # a server sees [None] for an anonymous client
+    return tuple(one if isinstance(one, bytes) else one.public_bytes(_ENCODING_DER) for one in certificates)
+
+
+def _reason_of(error: Exception) -> str:
+    """OpenSSL's words for an error, without its numbers and source lines."""
+    reason = getattr(error, "reason", None)
+    return reason.replace("_", " ").lower() if isinstance(reason, str) and reason else str(error)
+
+
+_REFUSED_HINT: Final = "the server's log says why; check its trust directory and the dates of the certificate"
+_ALERTS: Final = {
+    "TLSV1_ALERT_UNKNOWN_CA": ("the peer does not know the CA of our certificate", _REFUSED_HINT),
+    "SSLV3_ALERT_BAD_CERTIFICATE": ("the peer refuses our certificate", _REFUSED_HINT),
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": ("the peer refuses this kind of certificate", _REFUSED_HINT),
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": ("the peer says that our certificate is revoked", None),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": ("the peer says that our certificate has expired", "make a new proxy"),
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": ("the peer does not accept our certificate", _REFUSED_HINT),
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("the peer requires a certificate", "make a proxy first"),
+    "TLSV1_ALERT_ACCESS_DENIED": ("the peer denies access to our certificate", None),
+    "TLSV1_ALERT_PROTOCOL_VERSION": ("the peer wants another TLS version", None),
+    "UNSUPPORTED_PROTOCOL": ("the peer offers no TLS version that is safe to use", None),
+    "WRONG_VERSION_NUMBER": ("the peer does not speak TLS", "check host and port"),
+    "HTTP_REQUEST": ("the peer speaks HTTP, not TLS", None),
+    "NO_SHARED_CIPHER": ("no cipher in common with the peer", None),
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": ("the peer refused the handshake", None),
+    "TLSV1_ALERT_INTERNAL_ERROR": ("the peer has an internal error", None),
+}
+"""What OpenSSL calls an alert or fault, and what it means to a person."""
+
+_LEGACY_HINT: Final = "legacy (GT2, GT3) proxies cannot be used for TLS here; make an RFC 3820 proxy"
+_VERIFY_REASONS: Final = {
+    2: Reason.UNTRUSTED,
+    7: Reason.BAD_SIGNATURE,
+    9: Reason.NOT_YET_VALID,
+    10: Reason.EXPIRED,
+    18: Reason.UNTRUSTED,
+    19: Reason.UNTRUSTED,
+    20: Reason.UNTRUSTED,
+    21: Reason.UNTRUSTED,
+    22: Reason.CHAIN_TOO_LONG,
+    23: Reason.REVOKED,
+    24: Reason.NOT_A_CA,
+    25: Reason.CA_PATH_LENGTH,
+    26: Reason.EXTENDED_KEY_USAGE,
+    27: Reason.UNTRUSTED,
+    28: Reason.UNTRUSTED,
+    29: Reason.CHAIN_BROKEN,
+    32: Reason.KEY_USAGE,
+    34: Reason.UNKNOWN_CRITICAL_EXTENSION,
+    38: Reason.PROXY_PATH_LENGTH,
+    39: Reason.KEY_USAGE,
+    41: Reason.MALFORMED,
+    47: Reason.NAME_CONSTRAINTS,
+    48: Reason.NAME_CONSTRAINTS,
+    66: Reason.WEAK_KEY,
+    67: Reason.WEAK_KEY,
+    68: Reason.WEAK_SIGNATURE,
+    72: Reason.PROXY_NAME,
+    79: Reason.NOT_A_CA,
+}
+"""OpenSSL's X509_V_ERR numbers (openssl/x509_vfy.h) as our reasons; any other is MALFORMED."""
+
+
+def _verification_error(error: ssl.SSLCertVerificationError) -> VerificationError:
+    """OpenSSL's verdict on a client's certificates as one of ours. It does not say which certificate."""
+    reason = _VERIFY_REASONS.get(error.verify_code, Reason.MALFORMED)
+    return VerificationError(
+        f"the peer's certificate was refused in the TLS handshake: {error.verify_message}",
+        reason=reason,
+        hint=_LEGACY_HINT if reason is Reason.NOT_A_CA else None,
+    )
+
+
+class TLSStream:
+    """A TLS connection over a blocking stream; itself a `Stream`.
+
+    Args:
+        stream: What carries the records; closed with this one.
+        session: The TLS state.
+    """
+
+    __slots__ = ("_stream", "session")
+
+    def __init__(self, stream: Stream, session: TLSSession) -> None:
+        self._stream = stream
+        self.session = session
+
+    def handshake(self) -> None:
+        """Do the handshake; on return a client has proven the server.
+
+        The last flight is not sent yet but goes out together with the first message: a round trip and a packet less.
+
+        Raises:
+            VerificationError: The peer's certificates were refused.
+            TransportError: TLS or the connection failed.
+        """
+        try:
+            while not self.session.handshake():
+                self._flush()
+                self.session.receive_data(self._stream.receive())
+        except GridError:
+            self._flush_quietly()
+            raise
+
+    def send(self, *messages: bytes) -> None:
+        """Send messages, each in records of its own, all handed over in one piece.
+
+        Raises:
+            TransportError: The connection failed.
+        """
+        for message in messages:
+            self.session.write(message)
+        self._flush()
+
+    def receive(self) -> bytes:
+        """Wait for bytes and return those of one record; none mean that the peer has closed.
+
+        Raises:
+            TransportError: TLS or the connection failed.
+        """
+        while not (data := self.session.read()):
+            received = self._stream.receive()
+            self.session.receive_data(received)
+            if not received:
+                return self.session.read()
+        return data
+
+    def flush(self) -> None:
+        """Send what is still held back, where no message follows a handshake."""
+        self._flush()
+
+    def close(self) -> None:
+        """Close the connection, without a closing alert: grid peers send none and do not expect one."""
+        self._stream.close()
+
+    def _flush(self) -> None:
+        data = self.session.data_to_send()
+        if data:
+            self._stream.send(data)
+
+    def _flush_quietly(self) -> None:
+        """Send an alert if there is one; the first error is the one to report."""
+        try:
+            self._flush()
+        except TransportError:
+            return
