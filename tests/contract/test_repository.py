@@ -1,0 +1,211 @@
+"""What every repository must keep, whatever it is made of; each new kind joins `repository` below."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gsi.errors import ConflictError, NotFoundError, StorageError
+from myproxy.repository.base import MAX_TEXT_BYTES, Repository, StoredCredential
+from myproxy.repository.sql import open_sqlite_repository
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+ALICE = "/O=Grid/CN=Alice"
+BOB = "/O=Grid/CN=Bob"
+
+
+@pytest.fixture(params=["sqlite"])
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Repository]:
+    store = open_sqlite_repository(str(tmp_path / "store"))
+    yield store
+    store.close()
+
+
+def credential(**changes: object) -> StoredCredential:
+    base = StoredCredential(
+        username="alice",
+        owner=ALICE,
+        certificates=(b"0leaf", b"0issuer"),
+        sealed_key=b"sealed\0\xff",
+        not_before=NOW,
+        not_after=NOW + timedelta(days=7),
+        lifetime=timedelta(hours=12),
+        created=NOW,
+        updated=NOW,
+    )
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]  # field values by name
+
+
+FULL = credential(
+    name="second",
+    description="a description, with ünïcode",
+    retrievers="*",
+    renewers="*/CN=x",
+    key_retrievers="",
+    trusted_retrievers="/CN=y",
+    lock_message="closed\nfor repairs",
+)
+
+
+def test_what_goes_in_comes_out(repository: Repository) -> None:
+    for stored in (credential(), FULL):
+        repository.put(stored)
+        expected = dataclasses.replace(stored, version=1)
+        assert repository.get(stored.username, stored.name) == expected
+
+
+def test_absent(repository: Repository) -> None:
+    repository.put(credential())
+    for username, name in (
+        ("bob", None),
+        ("alice", "second"),
+        ("Alice", None),
+        ("alice ", None),
+        ("\ud800", None),
+        ("a\0", None),
+    ):
+        with pytest.raises(NotFoundError):
+            repository.get(username, name)
+        with pytest.raises(NotFoundError):
+            repository.delete(username, name, owner=ALICE)
+
+
+def test_names_never_collide(repository: Repository) -> None:
+    """The C store keeps these pairs in one file (user `a-b` unnamed, user `a` name `b`)."""
+    pairs: list[tuple[str, str | None]] = [
+        ("a-b", None),
+        ("a", "b"),
+        ("a", "b-c"),
+        ("a-b", "c"),
+        ("a", None),
+        ("A", None),
+    ]
+    pairs += [("../x", None), (".", None), ("a/b", None), ("a" * 300, None), ("a" * 300, "n" * 300), ("ä", None)]
+    for number, (username, name) in enumerate(pairs):
+        repository.put(credential(username=username, name=name, sealed_key=b"%d" % number))
+    for number, (username, name) in enumerate(pairs):
+        assert repository.get(username, name).sealed_key == b"%d" % number
+
+
+def test_replacing(repository: Repository) -> None:
+    repository.put(credential(lock_message="locked"))
+    repository.put(credential(sealed_key=b"new", created=LATER, updated=LATER, retrievers="*"))
+    found = repository.get("alice", None)
+    assert (found.sealed_key, found.retrievers, found.created, found.updated) == (b"new", "*", NOW, LATER)
+    assert found.version == 2
+    assert found.lock_message == "locked", "storing anew must not unlock"
+
+
+def test_another_owner_cannot_replace_or_delete(repository: Repository) -> None:
+    repository.put(credential())
+    with pytest.raises(ConflictError):
+        repository.put(credential(owner=BOB, sealed_key=b"stolen"))
+    with pytest.raises(NotFoundError):
+        repository.delete("alice", None, owner=BOB)
+    with pytest.raises(NotFoundError):
+        repository.delete("alice", None, owner=ALICE.lower())
+    assert repository.get("alice", None).sealed_key == b"sealed\0\xff"
+
+
+def test_delete(repository: Repository) -> None:
+    repository.put(credential())
+    repository.put(FULL)
+    repository.delete("alice", None, owner=ALICE)
+    with pytest.raises(NotFoundError):
+        repository.get("alice", None)
+    assert repository.get("alice", "second").owner == ALICE
+    with pytest.raises(NotFoundError):
+        repository.delete("alice", None, owner=ALICE)
+
+
+def test_listing_is_by_user_and_owner_unnamed_first(repository: Repository) -> None:
+    for name in ("zeta", None, "Beta", "alpha"):
+        repository.put(credential(name=name))
+    repository.put(credential(name="bobs", owner=BOB))
+    repository.put(credential(username="other"))
+    listed = [found.name for found in repository.list_owned("alice", ALICE)]
+    assert listed[0] is None
+    assert sorted(filter(None, listed)) == ["Beta", "alpha", "zeta"]
+    assert [found.name for found in repository.list_owned("alice", BOB)] == ["bobs"]
+    assert repository.list_owned("nobody", ALICE) == ()
+
+
+def test_replace_key_needs_the_version_that_was_read(repository: Repository) -> None:
+    repository.put(credential())
+    read = repository.get("alice", None)
+    repository.replace_key(read, b"second", now=LATER)
+    with pytest.raises(ConflictError):
+        repository.replace_key(read, b"third", now=LATER)
+    found = repository.get("alice", None)
+    assert (found.sealed_key, found.updated, found.version) == (b"second", LATER, 2)
+    repository.delete("alice", None, owner=ALICE)
+    with pytest.raises(ConflictError):
+        repository.replace_key(found, b"fourth", now=LATER)
+
+
+def test_lock_and_unlock(repository: Repository) -> None:
+    repository.put(credential())
+    repository.set_lock("alice", None, "closed", now=LATER)
+    assert repository.get("alice", None).lock_message == "closed"
+    repository.set_lock("alice", None, None, now=LATER)
+    assert repository.get("alice", None).lock_message is None
+    with pytest.raises(NotFoundError):
+        repository.set_lock("bob", None, "closed", now=LATER)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"username": ""},
+        {"name": ""},
+        {"username": "a\0b"},
+        {"description": "\ud800"},
+        {"retrievers": "x" * (MAX_TEXT_BYTES + 1)},
+    ],
+)
+def test_what_cannot_be_kept_is_refused(repository: Repository, changes: dict[str, object]) -> None:
+    with pytest.raises(StorageError):
+        repository.put(credential(**changes))
+
+
+def test_concurrent_writers(repository: Repository) -> None:
+    """Two owners race for each of many names: each name has one winner, and nobody sees a foreign error."""
+    errors: list[BaseException] = []
+
+    def write(owner: str) -> None:
+        for number in range(20):
+            try:
+                repository.put(credential(username=f"user{number}", owner=owner))
+            except ConflictError:
+                pass
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(owner,)) for owner in (ALICE, BOB, "/CN=c", "/CN=d")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    for number in range(20):
+        assert repository.get(f"user{number}", None).version == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(username=st.text(min_size=1, max_size=20), name=st.one_of(st.none(), st.text(max_size=20)))
+def test_any_text_is_kept_or_refused(repository: Repository, username: str, name: str | None) -> None:
+    stored = credential(username=username, name=name, owner=ALICE)
+    try:
+        repository.put(stored)
+    except StorageError:
+        return
+    found = repository.get(username, name)
+    assert (found.username, found.name) == (username, name)

@@ -1,0 +1,137 @@
+"""The configuration grammar, and what a directive that we cannot honour does to the start."""
+
+from __future__ import annotations
+
+import pytest
+
+from gsi.errors import ConfigError
+from myproxy.config import Method, ServerConfig, parse_config
+from myproxy.policy import Client
+
+PATH = "/etc/myproxy-server.config"
+
+
+def parse(text: str) -> ServerConfig:
+    return parse_config(text, path=PATH)
+
+
+def texts(rules: tuple[object, ...] | None) -> list[str]:
+    return [getattr(rule, "text", "") for rule in rules or ()]
+
+
+def test_empty_file_permits_nobody() -> None:
+    config = parse("")
+    assert config == ServerConfig()
+    assert config.accepted_credentials is None
+    assert config.access_policy.accepted_credentials == ()
+    assert config.request_timeout == 120
+
+
+def test_words_quotes_and_comments() -> None:
+    config = parse(
+        "# a comment\n"
+        '  accepted_credentials "/O=Grid/CN=A B"\t/CN=x # rest\n'
+        "\n"
+        'accepted_credentials "say \\"hi\\" *"  /CN=a#b\r\n'
+    )
+    assert texts(config.accepted_credentials) == ["/O=Grid/CN=A B", "/CN=x", 'say \\"hi\\" *', "/CN=a#b"]
+    assert config.access_policy.accepted_credentials[2].matches(Client('say "hi" there'))
+
+
+def test_old_names() -> None:
+    config = parse("allowed_clients *\nallowed_services /CN=x")
+    assert texts(config.accepted_credentials) == ["*"]
+    assert texts(config.authorized_retrievers) == ["/CN=x"]
+
+
+@pytest.mark.parametrize("word", ["true", "Enabled", "YES", "on", "1"])
+def test_booleans(word: str) -> None:
+    assert parse(f"ignore_globus_limited_proxy_flag {word}").ignore_globus_limited_proxy_flag
+    assert not parse(f"ignore_globus_limited_proxy_flag un{word}").ignore_globus_limited_proxy_flag
+
+
+def test_numbers_and_the_last_line_wins() -> None:
+    config = parse("max_proxy_lifetime 12\nmax_proxy_lifetime 24\nrequest_timeout -1\nrequest_size_limit 0")
+    assert (config.max_proxy_lifetime, config.request_timeout, config.request_size_limit) == (24, -1, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("accepted_credentials", "at least one"),
+        ("max_proxy_lifetime", "exactly one"),
+        ("max_proxy_lifetime 1 2", "exactly one"),
+        ("max_proxy_lifetime 1h", "whole number"),
+        ("max_proxy_lifetime -1", "not between"),
+        ("max_proxy_lifetime 99999999999", "not between"),
+        ("max_proxy_lifetime ²", "whole number"),
+        ('accepted_credentials "open', "not closed"),
+        ('accepted_credentials "a"b', "without a space"),
+        ("accepted_credentials ((", "parenthesis"),
+        ("pam sometimes", "pam"),
+        ("argon2_iterations 0", "not between"),
+    ],
+)
+def test_errors_name_file_and_line(line: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=what) as caught:
+        parse(f"# first\n{line}\n")
+    assert (caught.value.path, caught.value.line) == (PATH, 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "passphrase_policy_program /bin/check",
+        "accepted_credentials_mapfile /etc/map",
+        "accepted_credentials_mapapp /bin/map",
+        "ocsp_policy aia",
+        "ocsp_responder_url http://x",
+        "ocsp_responder_cert /x.pem",
+        "proxy_extfile /x",
+        "proxy_extapp /x",
+        "pam required",
+        "sasl REQUIRED",
+    ],
+)
+def test_restrictions_that_are_not_implemented_refuse_to_start(line: str) -> None:
+    with pytest.raises(ConfigError, match="restricts access and is not supported"):
+        parse(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pam sufficient",
+        "cert_dir /certs",
+        "certificate_issuer_cert /ca.pem",
+        "authorized_renewers *",
+        "check_multiple_credentials on",
+        "slave_servers a;b",
+        "max_cert_lifetime 24",
+        "nonsense 1 2 3",
+        "disable_usage_stats 1",
+    ],
+)
+def test_others_are_told(line: str) -> None:
+    (note,) = parse(line).notes
+    assert note.startswith(f"{PATH}:1: {line.split(maxsplit=1)[0]} is ") or "unknown directive nonsense" in note
+
+
+def test_what_is_switched_off_needs_no_note() -> None:
+    config = parse("pam disabled\nsasl disabled\ncheck_multiple_credentials off\nmax_proxy_lifetime 12")
+    assert config.notes == ()
+    assert config.pam is Method.DISABLED
+
+
+def test_trusted_retrievers_for_everyone_is_refused() -> None:
+    for text in ("trusted_retrievers *", 'trusted_retrievers /CN=a *\ndefault_trusted_retrievers "*"'):
+        with pytest.raises(ConfigError, match="every credential without a pass phrase"):
+            parse(text)
+    parse("trusted_retrievers *\ndefault_trusted_retrievers none")
+    parse("trusted_retrievers /CN=portal")
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    config = parse("certificate_issuer_key_passphrase hunter2\nca_ldap_connect_passphrase hunter3")
+    assert config.certificate_issuer_key_passphrase == "hunter2"
+    assert "hunter" not in repr(config) + "".join(config.notes)
