@@ -12,13 +12,12 @@ key and not the digest of the signer's own certificate, and nothing asked for is
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import der, keys, names, oids
 from gsi.certificate import Certificate, Extension
 from gsi.credential import Credential
-from gsi.errors import ConfigError, CredentialError, CredentialProblem, GridError, ParseError, VerificationError
+from gsi.errors import ConfigError, CredentialError, CredentialProblem, ParseError, VerificationError
 from gsi.keys import KeyType
 from gsi.lifetime import proxy_validity
 from gsi.proxy.chain import (
@@ -34,11 +33,10 @@ from gsi.proxy.kinds import ProxyFormat, ProxyKind, kind_of_language
 from gsi.proxy.legacy import GT2_FULL_NAME, GT2_LIMITED_NAME, encode_gt3
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
-__all__ = ["DEFAULT_LIFETIME", "ProxyOptions", "hashed_serial", "make_proxy", "sign_proxy"]
+__all__ = ["ProxyOptions", "hashed_serial", "make_proxy", "sign_proxy"]
 
-DEFAULT_LIFETIME: Final = timedelta(hours=12)  # grid-proxy-init's
 RANDOM_SERIAL_BITS: Final = 128  # RFC 5280 section 4.1.2.2 allows 159; 64 of them random are asked for
 _REROLLS: Final = 4  # a hash of 0 comes once in 2^31 keys; more than one in a row is a broken generator
 _LANGUAGE_OF_KIND: Final = {
@@ -163,9 +161,7 @@ def sign_proxy(
             problem=CredentialProblem.UNSUPPORTED_KEY,
             hint="make another key, or ask for a random serial number",
         )
-    not_before, not_after, _ = proxy_validity(
-        now, DEFAULT_LIFETIME if options.lifetime is None else options.lifetime, chain.not_after
-    )
+    not_before, not_after, _ = proxy_validity(now, options.lifetime, chain.not_after)
     algorithm = keys.signature_algorithm_der(credential.key)
     tbs = der.encode_sequence(
         der.encode_explicit(0, der.encode_integer(2)),  # version 3
@@ -206,7 +202,8 @@ def _check_signer(credential: Credential, now: datetime) -> ProxyChain:
         check_proxy_rules(chain)
         usage = key_usage_bits(signer)
     except (VerificationError, ParseError) as error:
-        raise _cannot_sign(f"this credential cannot sign a proxy: {error.message}", hint=error.hint) from error
+        hint = error.hint or "sign with a user's or host's own credential, or a proxy made from it"
+        raise _cannot_sign(f"this credential cannot sign a proxy: {error.message}", hint=hint) from error
     for certificate in (*chain.proxies, chain.eec):
         _check_validity(certificate, now)
     if usage is not None and not usage & DIGITAL_SIGNATURE:
@@ -254,7 +251,8 @@ def _plan(chain: ProxyChain, options: ProxyOptions) -> _Plan:
     kind = _wanted_kind(options) or chain.leaf_kind or ProxyKind.FULL
     _check_narrowing(chain, kind)
     if form is ProxyFormat.GT2:
-        return _Plan(form, kind, _no_gt2_info(kind, options))
+        _check_gt2(kind, options)
+        return _Plan(form, kind, None)
     return _Plan(form, kind, _make_info(chain, kind, options))
 
 
@@ -283,7 +281,7 @@ def _check_narrowing(chain: ProxyChain, kind: ProxyKind) -> None:
         raise _cannot_sign(f"a {kind} proxy is wider than the limited one above it", hint="make a limited proxy")
 
 
-def _no_gt2_info(kind: ProxyKind, options: ProxyOptions) -> None:
+def _check_gt2(kind: ProxyKind, options: ProxyOptions) -> None:
     if kind in {ProxyKind.INDEPENDENT, ProxyKind.RESTRICTED}:
         raise ConfigError(f"a legacy (GT2) proxy cannot be {kind}", hint="use an RFC 3820 proxy")
     if options.path_length is not None:
@@ -365,5 +363,5 @@ def _encode_time(moment: datetime) -> bytes:
     return der.encode_tlv(der.GENERALIZED_TIME, f"{moment:%Y%m%d%H%M%SZ}".encode())
 
 
-def _cannot_sign(message: str, *, hint: str | None) -> GridError:
+def _cannot_sign(message: str, *, hint: str) -> CredentialError:
     return CredentialError(message, problem=CredentialProblem.CANNOT_SIGN, hint=hint)
