@@ -51,7 +51,7 @@ def test_a_block_commits_or_rolls_back(database: Database) -> None:
     with database.write() as connection:
         connection.execute(sa.text("CREATE TABLE t (a INTEGER PRIMARY KEY)"))
         connection.execute(sa.text("INSERT INTO t VALUES (1)"))
-    with pytest.raises(KeyError), database.write() as connection:
+    with pytest.raises(KeyError), database.write() as connection:  # noqa: PT012  # the block is what is tested
         connection.execute(sa.text("INSERT INTO t VALUES (2)"))
         raise KeyError
     with sqlite3.connect(database.place) as raw:

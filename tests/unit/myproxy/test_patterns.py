@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 
@@ -60,8 +61,9 @@ def test_matches(pattern: str, name: str, expected: bool) -> None:
 
 
 REFUSED = [
-    "(a", "a)", "a)|(b", "[a", "[z-a]", "[[:nope:]]", "[a-b-c]", "a{", "a{x}", "a{2,1}", "a{256}", "+a", "|\\*", "(\\*a)",
-    "a\\", "(a)\\1", "\\<a", "\\ba", "^+", "(" * 60 + ")" * 60, "a" + "+" * 60, "((a{250}){250}){250}", "(){250}" + "{250}" * 8,
+    "(a", "a)", "a)|(b", "[a", "[z-a]", "[[:nope:]]", "[a-b-c]", "a{", "a{x}", "a{2,1}", "a{256}", "+a", "|\\*",
+    "(\\*a)", "a\\", "(a)\\1", "\\<a", "\\ba", "^+", "(" * 60 + ")" * 60, "a" + "+" * 60, "((a{250}){250}){250}",
+    "(){250}" + "{250}" * 8,
     "a" * (MAX_PATTERN_CHARS + 1), "a\nb", "a\0",
 ]  # fmt: skip
 
@@ -89,7 +91,7 @@ def test_backtracking_bombs_end() -> None:
         assert not parse_pattern(bomb).matches("a" * 1000)
 
 
-# --- the same answers as regcomp and regexec, which the C server calls -------------------------------------------------
+# --- the same answers as regcomp and regexec, which the C server calls -----------------------------------------------
 
 _LIBC = ctypes.CDLL(ctypes.util.find_library("c"))
 _EXTENDED_NOSUB = 1 | 8
@@ -135,7 +137,5 @@ def test_nothing_valid_is_refused(pattern: str) -> None:
 
 @given(st.text(max_size=40))
 def test_only_our_errors(text: str) -> None:
-    try:
+    with contextlib.suppress(ParseError):
         parse_pattern(text).matches(text)
-    except ParseError:
-        pass
