@@ -37,6 +37,7 @@ __all__ = [
     "choice",
     "count",
     "duration",
+    "wrap",
 ]
 
 HELP_WIDTH = 100
@@ -69,7 +70,7 @@ class OptionSpec(NamedTuple):
         names: All single-dash spellings, the principal one first; empty for an operand.
         metavar: The name of its value, or None for a flag.
         text: One sentence without a final stop.
-        choices: The only values allowed, or empty.
+        choices: The values to offer, or empty.
         completion: What a shell offers where `choices` is empty.
         repeatable: Whether it may be given several times with effect.
     """
@@ -125,6 +126,7 @@ class Section:
         convert: Callable[[str], object] = str,
         default: object = None,
         choices: Iterable[str] = (),
+        suggestions: Iterable[str] = (),
         completion: Completion = Completion.NOTHING,
         dest: str | None = None,
         repeatable: bool = False,
@@ -138,7 +140,8 @@ class Section:
             convert: Text to value; raises ValueError or GridError for a text it cannot use.
             default: The value when the option is absent.
             choices: The only texts allowed (checked before `convert`).
-            completion: What a shell offers.
+            suggestions: What a shell offers where `convert` decides what is allowed.
+            completion: What a shell offers where there are neither choices nor suggestions.
             dest: The attribute set; by default the principal name without its dash.
             repeatable: Collect the values of every occurrence in a list; otherwise the last one counts.
         """
@@ -151,7 +154,7 @@ class Section:
             default=[] if repeatable and default is None else default,
             action="append" if repeatable else "store",
         )
-        self.specs.append(OptionSpec(names, metavar, text, allowed, completion, repeatable))
+        self.specs.append(OptionSpec(names, metavar, text, allowed or tuple(suggestions), completion, repeatable))
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -225,7 +228,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help text: usage, summary, sections of options, where to read more."""
-        lines = [self.format_usage(), f"{self.summary[:1].upper()}{self.summary[1:]}.\n"]
+        lines = [self.format_usage(), f"\n{self.summary[:1].upper()}{self.summary[1:]}.\n"]
         if self.operands:
             lines.append("\n" + "".join(_help_entry(spec) for spec in self.operands))
         for section in self.all_sections:
@@ -318,13 +321,13 @@ def _converter(convert: Callable[[str], object], choices: tuple[str, ...]) -> Ca
 def _help_entry(spec: OptionSpec) -> str:
     """Format one option: its label, then its description wrapped in a column of its own."""
     label = f"  {spec.label}"
-    lines = _wrap(spec.text, HELP_WIDTH - HELP_INDENT)
+    lines = wrap(spec.text, HELP_WIDTH - HELP_INDENT)
     first = label.ljust(HELP_INDENT) + lines[0] if len(label) < HELP_INDENT else label
     rest = lines[1:] if len(label) < HELP_INDENT else lines
     return "\n".join([first, *(" " * HELP_INDENT + line for line in rest)]) + "\n"
 
 
-def _wrap(text: str, width: int) -> list[str]:
+def wrap(text: str, width: int) -> list[str]:
     """Break text at blanks; textwrap would cost more than the rest of the help together."""
     lines = [""]
     for word in text.split():

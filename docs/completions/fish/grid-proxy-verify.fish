@@ -1,0 +1,12 @@
+# Completion for grid-proxy-verify. Made by gsi.cli.manual from the command's parser; do not edit.
+complete -c grid-proxy-verify -o certdir -l certdir -x -a '(__fish_complete_directories)' -d 'the trust directory'
+complete -c grid-proxy-verify -o crl -l crl -x -a 'require if-present off' -d 'revocation lists: require one of every CA, use them if-present (default), or leave them off'
+complete -c grid-proxy-verify -o purpose -l purpose -x -a 'client server any' -d 'what the chain must be fit for: client (default), server or any'
+complete -c grid-proxy-verify -o at -l at -x -d 'judge as of this time instead of now: ISO 8601 (UTC unless it says otherwise) or seconds since 1970'
+complete -c grid-proxy-verify -o accept-gt3 -l accept-gt3 -d 'accept proxies of the pre-RFC draft (GSI-3)'
+complete -c grid-proxy-verify -o accept-gt2 -l accept-gt2 -d 'accept legacy proxies, known by their name alone (GSI-2)'
+complete -c grid-proxy-verify -o json -l json -d 'print the verdict as one JSON object'
+complete -c grid-proxy-verify -s q -d 'print nothing when the chain is good'
+complete -c grid-proxy-verify -o help -l help -o usage -l usage -d 'print this help and exit'
+complete -c grid-proxy-verify -o version -l version -d 'print the version to standard error and exit'
+complete -c grid-proxy-verify -o debug -l debug -d 'explain errors with their causes and the place in the program'

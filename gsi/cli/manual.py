@@ -1,0 +1,371 @@
+r"""Man pages and shell completions, made from the commands' own parsers; not the programs' help text.
+
+    python -m gsi.cli.manual docs            # writes docs/man/*.1 and docs/completions/{bash,zsh,fish}/*
+    python -m gsi.cli.manual --check docs    # writes nothing; exit 1 when a file is out of date
+
+What a parser knows (options, values, operands) comes from it; the rest (description, environment, files, exit status,
+examples, differences from the C tool) is a `gsi.cli.pages.ManualPage` in a module of its own, so that no command loads
+it. To add a command, add one line to `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gsi.cli.arguments import CommandParser, Completion, OptionSpec, wrap
+from gsi.cli.pages import ManualPage
+from gsi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+__all__ = ["COMMANDS", "Command", "main", "render_all", "render_man_page"]
+
+
+class Command(NamedTuple):
+    """Where to find what a command's documents are made from, as `module:attribute`.
+
+    Names instead of objects, so that one command's documents need nothing of another's, and so that this room names
+    commands of the packages above it without importing them.
+    """
+
+    parser: str
+    """A callable without arguments that returns the `CommandParser`."""
+    page: str
+    """A `ManualPage`."""
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "grid-proxy-init": Command("gsi.cli.proxy_init:build_parser", "gsi.cli.pages.proxy_init:PAGE"),
+    "grid-proxy-info": Command("gsi.cli.proxy_info:build_parser", "gsi.cli.pages.proxy_info:PAGE"),
+    "grid-proxy-destroy": Command("gsi.cli.proxy_destroy:build_parser", "gsi.cli.pages.proxy_destroy:PAGE"),
+    "grid-proxy-verify": Command("gsi.cli.proxy_verify:build_parser", "gsi.cli.pages.proxy_verify:PAGE"),
+}
+
+
+def render_all() -> dict[str, str]:
+    """Return every document: path below the output directory -> text."""
+    documents: dict[str, str] = {}
+    for name, command in COMMANDS.items():
+        parser = _find_parser(command)
+        documents[f"man/{name}.1"] = render_man_page(parser, _find_page(command))
+        documents[f"completions/bash/{name}"] = _render_bash(parser)
+        documents[f"completions/zsh/_{name}"] = _render_zsh(parser)
+        documents[f"completions/fish/{name}.fish"] = _render_fish(parser)
+    return documents
+
+
+def _find(place: str) -> object:
+    module, _, attribute = place.partition(":")
+    found: object = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def _find_parser(command: Command) -> CommandParser:
+    factory = _find(command.parser)
+    parser = factory() if callable(factory) else factory
+    if not isinstance(parser, CommandParser):
+        raise ConfigError(f"{command.parser} does not make a CommandParser")
+    return parser
+
+
+def _find_page(command: Command) -> ManualPage:
+    page = _find(command.page)
+    if not isinstance(page, ManualPage):
+        raise ConfigError(f"{command.page} is not a ManualPage")
+    return page
+
+
+_SOURCE_WIDTH: Final = 78
+"""Columns of the roff source; mandoc asks for 80."""
+
+
+# --- man(7) ----------------------------------------------------------------------------------------------------------
+
+
+def render_man_page(parser: CommandParser, page: ManualPage) -> str:
+    """Return the page in man(7) macros, which every man program since the seventies renders."""
+    lines = [
+        f'.TH "{parser.prog.upper()}" "1" "{page.date}" "gsi-toolkit" "Grid commands"',
+        ".SH NAME",
+        f"{_roff(parser.prog)} \\- {_roff(parser.summary)}",
+        ".SH SYNOPSIS",
+        *_synopsis(parser),
+        ".SH DESCRIPTION",
+        *_paragraphs(page.description),
+        ".SH OPTIONS",
+        *_sentences(
+            "Every option may be written with one dash or two, and its value after a blank or an equals sign. "
+            "A bare `--` ends the options."
+        ),
+    ]
+    for spec in parser.operands:
+        lines += [".TP", f"\\fI{_roff(spec.metavar or '')}\\fR", *_sentences(_sentence(spec.text))]
+    for section in parser.all_sections:
+        lines.append(f".SS {section.title}")
+        for spec in section.specs:
+            lines += [".TP", _option_label(spec), *_sentences(_sentence(spec.text))]
+    lines += [".SH EXIT STATUS", *_definitions(page.exit_status)]
+    lines += _section("ENVIRONMENT", _definitions(page.environment))
+    lines += _section("FILES", _definitions(page.files, italic=True))
+    lines += _section("EXAMPLES", _examples(page.examples))
+    lines += _section("DIFFERENCES FROM THE C TOOL", _paragraphs(page.differences))
+    lines += _section("SEE ALSO", _references(page.see_also))
+    return "\n".join(lines) + "\n"
+
+
+def _section(title: str, body: Sequence[str]) -> list[str]:
+    return [f".SH {title}", *body] if body else []
+
+
+def _synopsis(parser: CommandParser) -> Iterator[str]:
+    for number, line in enumerate(parser.usage_lines):
+        if number:
+            yield ".br"
+        yield f".B {_roff(parser.prog)}"
+        yield _roff(line)
+
+
+def _paragraphs(text: str) -> list[str]:
+    lines: list[str] = []
+    for number, paragraph in enumerate(filter(None, text.strip().split("\n\n"))):
+        lines += [".PP"] if number else []
+        lines += _sentences(paragraph)
+    return lines
+
+
+def _definitions(pairs: Iterable[tuple[str, str]], *, italic: bool = False) -> list[str]:
+    font = "I" if italic else "B"
+    lines: list[str] = []
+    for term, meaning in pairs:
+        lines += [".TP", f".{font} {_roff(term)}", *_sentences(meaning)]
+    return lines
+
+
+def _examples(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    lines: list[str] = []
+    for number, (purpose, command) in enumerate(pairs):
+        lines += [".PP"] if number else []
+        lines += [*_sentences(purpose), ".PP", ".RS 4", ".nf", *map(_roff, command.splitlines()), ".fi", ".RE"]
+    return lines
+
+
+def _references(pages: Sequence[str]) -> list[str]:
+    last = len(pages) - 1
+    return [
+        f".BR {_roff(page.partition('(')[0])} ({page.partition('(')[2]}{'' if number == last else ' ,'}"
+        for number, page in enumerate(pages)
+    ]
+
+
+def _option_label(spec: OptionSpec) -> str:
+    names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in spec.names)
+    return names if spec.metavar is None else f"{names} \\fI{_roff(spec.metavar)}\\fR"
+
+
+def _sentence(text: str) -> str:
+    """Make a help clause a sentence."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _sentences(text: str) -> list[str]:
+    """Put each sentence on a line of its own, as roff wants for its spacing, and break long ones."""
+    parts = re.split(r"(?<=[.:;!?]) (?=[A-Z`*0-9])", " ".join(text.split()))
+    return [_protect(line) for part in parts for line in wrap(_marked(part), _SOURCE_WIDTH)]
+
+
+def _marked(text: str) -> str:
+    """Turn `code` into bold and *name* into italic."""
+    parts = re.split(r"(`[^`]+`|\*[A-Za-z][^*]*\*)", text)
+    return "".join(
+        f"\\fB{_escape(part[1:-1])}\\fR"
+        if part.startswith("`") and len(part) > 1
+        else f"\\fI{_escape(part[1:-1])}\\fR"
+        if part.startswith("*") and len(part) > 1
+        else _escape(part)
+        for part in parts
+    )
+
+
+def _roff(text: str) -> str:
+    return _protect(_escape(text))
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\e").replace("-", "\\-").replace("~", "\\(ti").replace("^", "\\(ha")
+
+
+def _protect(line: str) -> str:
+    """Keep a line that begins like a request from being one."""
+    return f"\\&{line}" if line.startswith((".", "'")) else line
+
+
+# --- completions -----------------------------------------------------------------------------------------------------
+
+_NOTE: Final = "Completion for {prog}. Made by gsi.cli.manual from the command's parser; do not edit."
+
+
+def _all_specs(parser: CommandParser) -> list[OptionSpec]:
+    return [spec for section in parser.all_sections for spec in section.specs]
+
+
+def _spellings(spec: OptionSpec) -> list[str]:
+    return [spelling for name in spec.names for spelling in (name, f"-{name}")]
+
+
+def _render_bash(parser: CommandParser) -> str:
+    """Return a completion for bash 4.2 or later that needs no bash-completion package."""
+    function = "_" + parser.prog.replace("-", "_")
+    specs = _all_specs(parser)
+    single = " ".join(name for spec in specs for name in spec.names)
+    double = " ".join(f"-{name}" for spec in specs for name in spec.names)
+    operand = parser.operands[0].completion if parser.operands else Completion.NOTHING
+    cases = [
+        f"        {'|'.join(_spellings(spec))})\n            {_bash_values(spec)}\n            return\n            ;;"
+        for spec in specs
+        if spec.metavar is not None
+    ]
+    return "\n".join(
+        [
+            f"# {_NOTE.format(prog=parser.prog)}",
+            f"{function}()",
+            "{",
+            '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"',
+            "    COMPREPLY=()",
+            '    case "$prev" in',
+            *cases,
+            "    esac",
+            '    case "$cur" in',
+            f'        --*) mapfile -t COMPREPLY < <(compgen -W "{double}" -- "$cur") ;;',
+            f'        -*) mapfile -t COMPREPLY < <(compgen -W "{single}" -- "$cur") ;;',
+            f"        *) {_bash_completion(operand)} ;;",
+            "    esac",
+            "}",
+            f"complete -F {function} {parser.prog}",
+            "",
+        ]
+    )
+
+
+def _bash_values(spec: OptionSpec) -> str:
+    if spec.choices:
+        return f'mapfile -t COMPREPLY < <(compgen -W "{" ".join(spec.choices)}" -- "$cur")'
+    return _bash_completion(spec.completion)
+
+
+def _bash_completion(completion: Completion) -> str:
+    match completion:
+        case Completion.FILE:
+            return 'compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur")'
+        case Completion.DIRECTORY:
+            return 'compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur")'
+        case Completion.NOTHING:
+            return ":"
+
+
+def _render_zsh(parser: CommandParser) -> str:
+    """Return a completion function for zsh's `_arguments`."""
+    entries: list[str] = []
+    for spec in _all_specs(parser):
+        spellings = _spellings(spec)
+        exclusion = "*" if spec.repeatable else f"({' '.join(spellings)})"
+        value = "" if spec.metavar is None else f":{_zsh_quote(spec.metavar)}:{_zsh_values(spec)}"
+        braces = "{" + ",".join(spellings) + "}"
+        entries.append(f"'{exclusion}'{braces}'[{_zsh_quote(spec.text)}]{value}'")
+    entries += [
+        f"'{'*' if spec.repeatable else '1'}:{_zsh_quote(spec.metavar or '')}:{_zsh_values(spec)}'"
+        for spec in parser.operands
+    ]
+    return "\n".join(
+        [
+            f"#compdef {parser.prog}",
+            f"# {_NOTE.format(prog=parser.prog)}",
+            "_arguments \\",
+            " \\\n".join(f"    {entry}" for entry in entries),
+            "",
+        ]
+    )
+
+
+def _zsh_values(spec: OptionSpec) -> str:
+    if spec.choices:
+        return f"({' '.join(spec.choices)})"
+    return {Completion.FILE: "_files", Completion.DIRECTORY: "_files -/", Completion.NOTHING: " "}[spec.completion]
+
+
+def _zsh_quote(text: str) -> str:
+    """Quote for the inside of a single-quoted `_arguments` specification."""
+    return re.sub(r"([\\\[\]:])", r"\\\1", text).replace("'", "'\\''")
+
+
+def _render_fish(parser: CommandParser) -> str:
+    """Return completions for fish: `-o` is its word for long options with a single dash."""
+    lines = [f"# {_NOTE.format(prog=parser.prog)}"]
+    if not parser.operands:
+        lines.append(f"complete -c {parser.prog} -f")
+    for spec in _all_specs(parser):
+        words = [f"complete -c {parser.prog}"]
+        words += [f"-s {name[1:]}" if len(name) == 2 else f"-o {name[1:]} -l {name[1:]}" for name in spec.names]
+        if spec.metavar is not None:
+            words.append(_fish_values(spec))
+        words.append(f"-d {_fish_quote(spec.text)}")
+        lines.append(" ".join(words))
+    return "\n".join(lines) + "\n"
+
+
+def _fish_values(spec: OptionSpec) -> str:
+    if spec.choices:
+        return f"-x -a {_fish_quote(' '.join(spec.choices))}"
+    match spec.completion:
+        case Completion.FILE:
+            return "-r -F"
+        case Completion.DIRECTORY:
+            return "-x -a '(__fish_complete_directories)'"
+        case Completion.NOTHING:
+            return "-x"
+
+
+def _fish_quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the documents below a directory, or with `--check` say which ones are out of date."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    check = "--check" in words
+    if check:
+        words.remove("--check")
+    if len(words) != 1 or words[0].startswith("-"):
+        sys.stderr.write("usage: python -m gsi.cli.manual [--check] OUTDIR\n")
+        return 2
+    stale = [path for path, text in render_all().items() if not _put(os.path.join(words[0], path), text, check=check)]
+    for path in stale:
+        sys.stderr.write(f"{path} is out of date\n")
+    return 1 if stale else 0
+
+
+def _put(path: str, text: str, *, check: bool) -> bool:
+    """Write a document unless it is there already; with `check` only tell whether it is."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            if file.read() == text:
+                return True
+    except FileNotFoundError:
+        pass
+    if check:
+        return False
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

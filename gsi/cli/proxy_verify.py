@@ -1,0 +1,237 @@
+"""The command `grid-proxy-verify`: say whether a chain file is to be trusted, and why not; `gsi.trust` is the judge.
+
+It has no counterpart among the C tools; its nearest relative is `grid-proxy-init -verify`. Exit status 0 only for a
+chain that is good; 1 for everything else, also when it could not be judged.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from gsi.cli.arguments import CommandParser, Completion
+from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, run
+from gsi.errors import ConfigError, ParseError, Reason, VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gsi.certificate import Certificate
+    from gsi.cli.arguments import Namespace
+    from gsi.trust.verify import VerifiedPeer
+
+__all__ = ["MAX_CHAIN_FILE_BYTES", "build_parser", "main", "parse_time"]
+
+PROG = "grid-proxy-verify"
+
+MAX_CHAIN_FILE_BYTES: Final = 4 << 20
+"""Enough for a hundred certificates with attribute certificates in them; a longer chain is refused anyway."""
+
+PURPOSES = ("client", "server", "any")
+CRL_POLICIES = ("require", "if-present", "off")
+
+
+def build_parser() -> CommandParser:
+    """Return the command's parser."""
+    parser = CommandParser(PROG, "verify a proxy or certificate chain", usage=("[options] [FILE]",))
+    trust = parser.section("Trust")
+    trust.value("-certdir", metavar="DIR", completion=Completion.DIRECTORY, text="the trust directory")
+    trust.value(
+        "-crl",
+        metavar="POLICY",
+        choices=CRL_POLICIES,
+        default="if-present",
+        text="revocation lists: require one of every CA, use them if-present (default), or leave them off",
+    )
+    chain = parser.section("What is accepted")
+    chain.value(
+        "-purpose",
+        metavar="PURPOSE",
+        choices=PURPOSES,
+        default="client",
+        text="what the chain must be fit for: client (default), server or any",
+    )
+    chain.value(
+        "-at",
+        metavar="TIME",
+        convert=parse_time,
+        text="judge as of this time instead of now: ISO 8601 (UTC unless it says otherwise) or seconds since 1970",
+    )
+    chain.flag("-accept-gt3", text="accept proxies of the pre-RFC draft (GSI-3)")
+    chain.flag("-accept-gt2", text="accept legacy proxies, known by their name alone (GSI-2)")
+    output = parser.section("Output")
+    output.flag("-json", text="print the verdict as one JSON object")
+    output.flag("-q", dest="quiet", text="print nothing when the chain is good")
+    parser.operand(
+        "FILE",
+        dest="file",
+        text="the chain, leaf first, in PEM; - for standard input; default: the proxy at the default place",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run(build_parser, _execute, argv)
+
+
+def parse_time(text: str) -> datetime:
+    """Convert seconds since 1970 or an ISO 8601 date and time to an aware time; without an offset it is UTC.
+
+    Raises:
+        ValueError: With a message for the user.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    try:
+        if text.isascii() and text.isdigit():
+            return datetime.fromtimestamp(0, UTC) + timedelta(seconds=int(text))
+        found = datetime.fromisoformat(text)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            f"'{text}' is neither an ISO 8601 time such as 2026-11-21T14:00:00Z nor seconds since 1970"
+        ) from error
+
+
+def _execute(arguments: Namespace) -> int:
+    from gsi.system import clock
+    from gsi.system.environ import read_locations
+
+    path = arguments.file or read_locations().proxy
+    now = arguments.at or clock.now()
+    data = _read_chain(path)
+    certificates: Sequence[Certificate] = ()
+    try:
+        certificates = _parse_chain(data, path)
+        peer = _judge(arguments, certificates, now)
+    except VerificationError as error:
+        _print_refusal(arguments, error, certificates, path, now)
+        return EXIT_ERROR
+    _print_good(arguments, peer, path, now)
+    return EXIT_OK
+
+
+def _read_chain(path: str) -> bytes:
+    if path == "-":
+        data = sys.stdin.buffer.read(MAX_CHAIN_FILE_BYTES + 1)
+        if len(data) > MAX_CHAIN_FILE_BYTES:
+            raise ConfigError(f"more than {MAX_CHAIN_FILE_BYTES} bytes on standard input")
+        return data
+    from gsi.system.files import read_public
+
+    return read_public(path, max_bytes=MAX_CHAIN_FILE_BYTES)
+
+
+def _parse_chain(data: bytes, path: str) -> tuple[Certificate, ...]:
+    """Return the certificates of the file; a block that does not parse is a refusal, never skipped.
+
+    Raises:
+        VerificationError: MALFORMED.
+    """
+    from gsi.certificate import load_certificates
+
+    try:
+        return load_certificates(data, what="standard input" if path == "-" else path)
+    except ParseError as error:
+        raise VerificationError(error.message, reason=Reason.MALFORMED, hint=error.hint) from error
+
+
+def _judge(arguments: Namespace, certificates: Sequence[Certificate], now: datetime) -> VerifiedPeer:
+    from gsi.system.environ import read_locations
+    from gsi.system.trustdir import TrustDirectory
+    from gsi.trust.options import CRLPolicy, Purpose, ValidationOptions
+    from gsi.trust.verify import verify_chain
+
+    options = ValidationOptions(
+        purpose=Purpose(arguments.purpose),
+        crl=CRLPolicy(arguments.crl),
+        accept_gt3=arguments.accept_gt3,
+        accept_gt2=arguments.accept_gt2,
+    )
+    anchors = TrustDirectory(arguments.certdir or read_locations().trust_dir).anchors()
+    return verify_chain(certificates, anchors, now=now, options=options)
+
+
+def _print_good(arguments: Namespace, peer: VerifiedPeer, path: str, now: datetime) -> None:
+    from gsi import names
+    from gsi.lifetime import asctime, format_timeleft
+    from gsi.proxy.chain import ProxyChain
+
+    chain = ProxyChain.split(peer.chain)
+    subject = names.oneline(peer.leaf.subject_der)
+    if arguments.json:
+        _print_json(
+            {
+                "verdict": "good",
+                "path": path,
+                "at": _iso(now),
+                "identity": peer.identity,
+                "subject": subject,
+                "type": chain.type_text,
+                "format": peer.format,
+                "kind": peer.kind,
+                "limited": peer.limited,
+                "independent": peer.independent,
+                "depth_left": peer.depth_left,
+                "not_after": _iso(peer.not_after),
+            }
+        )
+    elif not arguments.quiet:
+        depth = "unlimited" if peer.depth_left is None else str(peer.depth_left)
+        sys.stdout.write(
+            "verdict  : good\n"
+            f"identity : {peer.identity}\n"
+            f"subject  : {subject}\n"
+            f"type     : {chain.type_text}\n"
+            f"depth    : {depth}\n"
+            f"until    : {asctime(peer.not_after)}\n"
+            f"timeleft : {format_timeleft(peer.not_after - now)}\n"
+        )
+
+
+def _print_refusal(
+    arguments: Namespace, error: VerificationError, certificates: Sequence[Certificate], path: str, now: datetime
+) -> None:
+    from gsi import names
+
+    position = error.position
+    subject: str | None = None
+    if position is not None and position < len(certificates):
+        subject = names.oneline(certificates[position].subject_der)
+    if arguments.json:
+        _print_json(
+            {
+                "verdict": "refused",
+                "path": path,
+                "at": _iso(now),
+                "reason": error.reason,
+                "index": position,
+                "subject": subject,
+                "message": error.message,
+                "hint": error.hint,
+            }
+        )
+        return
+    lines = ["verdict  : refused", f"reason   : {error.reason}"]
+    if position is not None:
+        lines.append(f"index    : {position}" + ("" if subject is None else f" ({subject})"))
+    lines.append(f"message  : {printable(error.message)}")
+    if error.hint:
+        lines.append(f"hint     : {printable(error.hint)}")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _print_json(value: dict[str, object]) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gsi.cli.arguments import CommandParser
+from gsi.cli.run import (
+    EXIT_BROKEN_PIPE,
+    EXIT_ERROR,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    printable,
+    report,
+    run,
+    warn,
+)
+from gsi.errors import CredentialError, CredentialProblem, GridError
+
+if TYPE_CHECKING:
+    from gsi.cli.arguments import Namespace
+
+
+def parser() -> CommandParser:
+    made = CommandParser("grid-thing", "do a thing")
+    made.section("S").flag("-quick", text="be quick")
+    return made
+
+
+class Raising:
+    """A command body that raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __call__(self, arguments: Namespace) -> int:
+        raise self.error
+
+
+def test_the_body_gives_the_status(capsys: pytest.CaptureFixture[str]) -> None:
+    def body(arguments: Namespace) -> int:
+        print("quick" if arguments.quick else "slow")
+        return 3
+
+    assert run(parser, body, ["-quick"]) == 3
+    assert capsys.readouterr() == ("quick\n", "")
+
+
+def test_an_error_is_one_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parser, Raising(GridError("it broke", hint="mend it")), []) == EXIT_ERROR
+    assert capsys.readouterr() == ("", "grid-thing: error: it broke\nhint: mend it\n")
+
+
+def test_a_command_can_have_its_own_status() -> None:
+    error = CredentialError("old", problem=CredentialProblem.EXPIRED)
+    assert run(parser, Raising(error), [], exit_code=lambda found: 2 if found is error else 1) == 2
+
+
+def test_a_bad_command_line_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parser, Raising(AssertionError()), ["-slow"]) == EXIT_ERROR
+    assert capsys.readouterr().err == (
+        "grid-thing: error: unrecognized arguments: -slow\nhint: 'grid-thing -help' lists the options\n"
+    )
+
+
+def test_help_is_status_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parser, Raising(AssertionError()), ["-help"]) == EXIT_OK
+    assert capsys.readouterr().out == parser().format_help()
+
+
+def test_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parser, Raising(KeyboardInterrupt()), []) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err == "\ngrid-thing: interrupted\n"
+
+
+def test_a_closed_pipe_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parser, Raising(BrokenPipeError()), []) == EXIT_BROKEN_PIPE
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_defect_is_told_shortly_and_with_debug_at_length(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parser, Raising(KeyError("oops")), []) == EXIT_INTERNAL
+    assert capsys.readouterr().err == (
+        "grid-thing: internal error: KeyError: 'oops'\nhint: -debug shows where; please report it with that output\n"
+    )
+    assert run(parser, Raising(KeyError("oops")), ["-debug"]) == EXIT_INTERNAL
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "test_run.py" in told
+
+
+def test_debug_shows_the_cause_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    error = GridError("it broke")
+    error.__cause__ = ValueError("the cause")
+    run(parser, Raising(error), ["-debug"])
+    assert "ValueError: the cause" in capsys.readouterr().err
+    run(parser, Raising(error), [])
+    assert "the cause" not in capsys.readouterr().err
+
+
+class _Full(io.StringIO):
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_output_that_cannot_be_written_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", _Full())
+    assert run(parser, lambda _: EXIT_OK, []) == EXIT_ERROR
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_foreign_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    report("p", GridError("a\x1b[2Jb\rc\x85d\u202ee\U000e0001f", hint="one\ntwo"))
+    warn("p", "x\x07", hint="y\x00")
+    assert capsys.readouterr().err == (
+        "p: error: a\\x1b[2Jb\\x0dc\\x85d\\u202ee\\U000e0001f\nhint: one\n    two\np: warning: x\\x07\nhint: y\\x00\n"
+    )
+
+
+def test_a_second_line_cannot_pass_for_ours() -> None:
+    assert printable("no such host\ngrid-thing: error: all is lost\n") == (
+        "no such host\n    grid-thing: error: all is lost"
+    )
+
+
+def test_undecodable_file_names_are_shown() -> None:
+    assert printable("a\udcffb") == "a\\udcffb"
