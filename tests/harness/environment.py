@@ -10,11 +10,18 @@ Workflow:
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from tests.harness.ca import Issued, TestCA, write_trust_dir
 from tests.harness.run import DEFAULT_TIMEOUT, Done, c_program, our_program, run
 
 __all__ = ["UserEnvironment", "clean_environment"]
+
+# The programs that work with the user's long-lived key. For all others the variables naming it are left out: a C
+# client prefers X509_USER_CERT and X509_USER_KEY, where they are set, to the proxy that the test wants it to show.
+_USES_LONG_LIVED_KEY: Final = frozenset(
+    {"grid-proxy-init", "grid-cert-info", "grid-cert-diagnostics", "myproxy-init", "myproxy-store"}
+)
 
 
 def clean_environment(home: Path) -> dict[str, str]:
@@ -41,7 +48,8 @@ class UserEnvironment:
         key_path: X509_USER_KEY.
         proxy_path: X509_USER_PROXY.
         trust_dir: X509_CERT_DIR.
-        variables: The environment for `run`; tests may change their copy with `with_variables`.
+        variables: The environment for `run`; tests may change their copy with `with_variables`. The C programs take
+            the home directory from the password file, so nothing is left to its default.
     """
 
     def __init__(self, directory: str | Path, *, trust_dir: str | Path | None = None) -> None:
@@ -80,10 +88,15 @@ class UserEnvironment:
         self, name: str, *arguments: str | Path, stdin: str | bytes = b"", timeout: float = DEFAULT_TIMEOUT
     ) -> Done:
         """Run our command of this name as this user."""
-        return run([our_program(name), *arguments], env=self.variables, stdin=stdin, timeout=timeout)
+        return run([our_program(name), *arguments], env=self._variables_for(name), stdin=stdin, timeout=timeout)
 
     def theirs(
         self, name: str, *arguments: str | Path, stdin: str | bytes = b"", timeout: float = DEFAULT_TIMEOUT
     ) -> Done:
         """Run the C command of this name as this user."""
-        return run([c_program(name), *arguments], env=self.variables, stdin=stdin, timeout=timeout)
+        return run([c_program(name), *arguments], env=self._variables_for(name), stdin=stdin, timeout=timeout)
+
+    def _variables_for(self, name: str) -> dict[str, str]:
+        if name in _USES_LONG_LIVED_KEY:
+            return self.variables
+        return self.with_variables(X509_USER_CERT=None, X509_USER_KEY=None)
