@@ -29,7 +29,7 @@ __all__ = [
 BACKDATE: Final = timedelta(minutes=5)  # GCT and VOMS: peers whose clocks run behind by less take the proxy at once
 DEFAULT_PROXY_LIFETIME: Final = timedelta(hours=12)  # GCT's default
 MAX_HOURS: Final = 999_999  # a century; a credential's own end comes sooner
-_HOURS_MINUTES: Final = re.compile(r"([0-9]{1,6}):([0-9]{1,2})\Z")
+_HOURS_MINUTES: Final = r"([0-9]{1,6}):([0-9]{1,2})\Z"
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -40,7 +40,7 @@ def parse_hours_minutes(text: str) -> timedelta:
     Raises:
         ParseError: Any other text, or more than `MAX_HOURS` hours.
     """
-    found = _HOURS_MINUTES.match(text)
+    found = re.match(_HOURS_MINUTES, text)
     if found is None or int(found[2]) > 60:
         raise ParseError(
             f"{text[:40]!r} is no lifetime: hours, a colon, and minutes from 0 to 60 are expected",

@@ -143,13 +143,13 @@ _VALUE_TAGS: Final = _LATIN_1 | {der.UTF8_STRING, der.BIT_STRING, *_WIDE}
 _FOLDED_TAGS: Final = _VALUE_TAGS - {der.NUMERIC_STRING, der.BIT_STRING}
 
 _ONELINE_BYTE: Final = tuple(chr(byte) if 0x20 <= byte <= 0x7E else f"\\x{byte:02X}" for byte in range(256))
-_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-_BLANKS: Final = re.compile("[ \t\n\v\f\r]+")
-_BLANK: Final = " \t\n\v\f\r"
-_ONELINE_SPLIT: Final = re.compile(r"/([A-Za-z][A-Za-z0-9-]*|[0-2](?:\.[0-9]+)+)=")
-_HEX_ESCAPE: Final = re.compile(rb"\\x([0-9A-Fa-f]{2})")
-_PRINTABLE: Final = re.compile(rb"[A-Za-z0-9 '()+,\-./:=?]*\Z")
-_OID: Final = re.compile(r"(?:[oO][iI][dD]\.)?([0-2](?:\.[0-9]+)+)\Z")
+_LOWER: Final[dict[int, int | str]] = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+_FOLD: Final = _LOWER | dict.fromkeys(map(ord, "\t\n\v\f\r"), " ")
+# Patterns are kept as text and compiled at their first use: eager, they would add 4 ms to every command.
+_ONELINE_SPLIT: Final = r"/([A-Za-z][A-Za-z0-9-]*|[0-2](?:\.[0-9]+)+)="
+_HEX_ESCAPE: Final = rb"\\x([0-9A-Fa-f]{2})"
+_OID: Final = r"(?:[oO][iI][dD]\.)?([0-2](?:\.[0-9]+)+)\Z"
+_PRINTABLE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?"
 
 
 class Attribute(NamedTuple):
@@ -318,7 +318,9 @@ def _canonical_rdn(group: tuple[Attribute, ...]) -> bytes:
     for attribute in group:
         value = attribute.raw
         if attribute.tag in _FOLDED_TAGS:
-            folded = _BLANKS.sub(" ", attribute.text().strip(_BLANK)).translate(_LOWER)
+            folded = attribute.text().translate(_FOLD).strip(" ")
+            while "  " in folded:
+                folded = folded.replace("  ", " ")
             value = der.encode_tlv(der.UTF8_STRING, folded.encode("utf-8", "surrogatepass"))
         members.append(der.encode_sequence(der.encode_oid(attribute.oid), value))
     return der.encode_set(*members)
@@ -392,7 +394,7 @@ def _encode_value(oid: str, value: bytes) -> bytes:
     """
     if oid in {oids.DOMAIN_COMPONENT, oids.EMAIL_ADDRESS} and value.isascii():
         return der.encode_tlv(der.IA5_STRING, value)
-    if _PRINTABLE.match(value):
+    if not value.translate(None, _PRINTABLE):
         return der.encode_tlv(der.PRINTABLE_STRING, value)
     try:
         value.decode("utf-8")
@@ -402,7 +404,7 @@ def _encode_value(oid: str, value: bytes) -> bytes:
 
 
 def _find_type(text: str) -> str | None:
-    numbers = _OID.match(text)
+    numbers = re.match(_OID, text)
     if numbers:
         return numbers[1]
     return _EXACT.get(text) or _FOLDED.get(text.lower())
@@ -427,7 +429,7 @@ def parse_oneline(text: str) -> bytes:
     _check_text(text, what)
     if text in {"", "/"}:
         return name_from_rdns([])
-    starts = [(found, oid) for found in _ONELINE_SPLIT.finditer(text) if (oid := _find_type(found[1])) is not None]
+    starts = [(found, oid) for found in re.finditer(_ONELINE_SPLIT, text) if (oid := _find_type(found[1])) is not None]
     if not starts or starts[0][0].start() != 0:
         raise ParseError(
             f"{what}: {text[:80]!r} does not begin with / and a known attribute type",
@@ -439,7 +441,7 @@ def parse_oneline(text: str) -> bytes:
     for index, (found, oid) in enumerate(starts):
         end = starts[index + 1][0].start() if index + 1 < len(starts) else len(text)
         value = _encode_text(text[found.end() : end], what)
-        value = _HEX_ESCAPE.sub(lambda escape: bytes((int(escape[1], 16),)), value)
+        value = re.sub(_HEX_ESCAPE, lambda escape: bytes((int(escape[1], 16),)), value)
         parts.append(der.encode_set(der.encode_sequence(der.encode_oid(oid), _encode_value(oid, value))))
     return _checked(parts)
 
@@ -481,14 +483,17 @@ def parse_rfc4514(text: str) -> bytes:
     return _checked(parts[::-1])
 
 
+_TYPE: Final = r" *([A-Za-z][A-Za-z0-9-]*|(?:[oO][iI][dD]\.)?[0-2](?:\.[0-9]+)+) *= *"
+_HEX: Final = r"#((?:[0-9A-Fa-f]{2})+) *(?=[,;+]|\Z)"
+_QUOTED: Final = r'(?s)"((?:[^"\\]|\\.)*)" *(?=[,;+]|\Z)'
+_PLAIN: Final = r'(?s)((?:[^,;+"\\<>\0]|\\.)*)'
+_ESCAPE: Final = rb"(?s)\\(?:([0-9A-Fa-f]{2})|([ \"#+,;<=>\\]))"
+
+
 class _LDAPName:
     """A cursor over the text of `parse_rfc4514`."""
 
-    _type = re.compile(r" *([A-Za-z][A-Za-z0-9-]*|(?:[oO][iI][dD]\.)?[0-2](?:\.[0-9]+)+) *= *")
-    _hex = re.compile(r"#((?:[0-9A-Fa-f]{2})+) *(?=[,;+]|\Z)")
-    _quoted = re.compile(r'"((?:[^"\\]|\\.)*)" *(?=[,;+]|\Z)', re.DOTALL)
-    _plain = re.compile(r'((?:[^,;+"\\<>\0]|\\.)*)', re.DOTALL)
-    _escape = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|([ \"#+,;<=>\\]))", re.DOTALL)
+    __slots__ = ("_at", "_text", "_what")
 
     def __init__(self, text: str, what: str) -> None:
         self._text = text
@@ -505,7 +510,7 @@ class _LDAPName:
         return char
 
     def pair(self) -> bytes:
-        found = self._type.match(self._text, self._at)
+        found = re.compile(_TYPE).match(self._text, self._at)
         oid = _find_type(found[1]) if found else None
         if found is not None and found[1] == "uid":  # here, unlike OpenSSL, types ignore case (RFC 4514 section 3)
             oid = oids.USER_ID
@@ -515,7 +520,7 @@ class _LDAPName:
         return der.encode_sequence(der.encode_oid(oid), self._value(oid))
 
     def _value(self, oid: str) -> bytes:
-        hexadecimal = self._hex.match(self._text, self._at)
+        hexadecimal = re.compile(_HEX).match(self._text, self._at)
         if hexadecimal:
             self._at = hexadecimal.end()
             raw = bytes.fromhex(hexadecimal[1])
@@ -526,11 +531,11 @@ class _LDAPName:
                 raise self._error("the hexadecimal value is no string type of names")
             return raw
         begin = self._at
-        quoted = self._quoted.match(self._text, begin)
+        quoted = re.compile(_QUOTED).match(self._text, begin)
         if quoted:
             self._at = quoted.end()
             return _encode_value(oid, self._unescape(quoted[1], begin))
-        plain = self._plain.match(self._text, begin)
+        plain = re.compile(_PLAIN).match(self._text, begin)
         assert plain is not None  # the pattern matches the empty text
         self._at = plain.end()
         value = plain[1]
@@ -544,9 +549,9 @@ class _LDAPName:
 
     def _unescape(self, text: str, begin: int) -> bytes:
         data = _encode_text(text, self._what)
-        if b"\\" in self._escape.sub(b"", data):
+        if b"\\" in re.sub(_ESCAPE, b"", data):
             raise self._error("a backslash must be followed by a special character or two hex digits", begin)
-        return self._escape.sub(lambda found: bytes((int(found[1], 16),)) if found[1] else found[2], data)
+        return re.sub(_ESCAPE, lambda found: bytes((int(found[1], 16),)) if found[1] else found[2], data)
 
     def _error(self, why: str, at: int | None = None) -> ParseError:
         at = self._at if at is None else at
@@ -557,7 +562,7 @@ class _LDAPName:
 
 # --- comparing text and grid-mapfiles ---------------------------------------------------------------------------------
 
-_EQUIVALENT: Final = re.compile(r"/(?:(uid|userid)|e|email|emailaddress)=", re.IGNORECASE | re.ASCII)
+_EQUIVALENT: Final = r"(?ia)/(?:(uid|userid)|e|email|emailaddress)="
 
 
 def canonical_oneline(text: str) -> str:
@@ -566,7 +571,7 @@ def canonical_oneline(text: str) -> str:
     ASCII case is ignored, UID is USERID, and E, Email and emailAddress are one
     (gct:globus_gsi_cert_utils.c, globus_i_gsi_cert_utils_dn_cmp).
     """
-    return _EQUIVALENT.sub(lambda found: "/userid=" if found[1] else "/emailaddress=", text).translate(_LOWER)
+    return re.sub(_EQUIVALENT, lambda found: "/userid=" if found[1] else "/emailaddress=", text).translate(_LOWER)
 
 
 def same_oneline(first: str, second: str) -> bool:
@@ -574,7 +579,7 @@ def same_oneline(first: str, second: str) -> bool:
     return first == second or canonical_oneline(first) == canonical_oneline(second)
 
 
-_SHOWN_BYTE: Final = re.compile(r"\\x(?:[01][0-9A-F]|7F|[89A-F][0-9A-F])")
+_SHOWN_BYTE: Final = r"\\x(?:[01][0-9A-F]|7F|[89A-F][0-9A-F])"
 
 
 def quote_gridmap(dn: str) -> str:
@@ -590,7 +595,7 @@ def quote_gridmap(dn: str) -> str:
     _check_text(dn, what)
     out: list[str] = []
     at = 0
-    for shown in _SHOWN_BYTE.finditer(dn):
+    for shown in re.finditer(_SHOWN_BYTE, dn):
         out += [_quote_part(dn[at : shown.start()], what), shown[0]]
         at = shown.end()
     out.append(_quote_part(dn[at:], what))
@@ -627,7 +632,7 @@ def unquote_gridmap(text: str) -> str:
         if byte == 0x5C:
             if at == len(data):
                 raise ParseError(f"{what}: a backslash ends {text[:80]!r}", what=what, offset=at)
-            escape = _HEX_ESCAPE.match(data, at - 1)
+            escape = re.compile(_HEX_ESCAPE).match(data, at - 1)
             byte = int(escape[1], 16) if escape else data[at]
             at += 3 if escape else 1
         out.append(_ONELINE_BYTE[byte])
