@@ -1,0 +1,77 @@
+"""A bounded memory of issuer parts that were found good, so that only the leaf of the next chain costs signatures.
+
+    cache = VerificationCache()
+    verify_chain(chain, anchors, now=now, cache=cache)
+
+Kept is the state above the leaf under a key of everything the verdict came from: the bytes of those certificates, the
+contents of the trust directory, the caller's switches. It is used only within the time for which it was proven (the
+validity of every certificate and CRL in it). Refusals are never kept. Safe to share between threads: every step is
+one operation of an `OrderedDict`, and a lost race costs one verification more.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import suppress
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+    from datetime import datetime
+
+    from gsi.trust.anchors import TrustAnchors
+    from gsi.trust.options import ValidationOptions
+    from gsi.trust.proxies import ProxyState
+
+__all__ = ["DEFAULT_ENTRIES", "MAX_ENTRY_BYTES", "VerificationCache"]
+
+DEFAULT_ENTRIES: Final = 1024  # issuer parts; at some 20 kB each (parsed certificates) this takes 20 MB
+MAX_ENTRY_BYTES: Final = 64 << 10  # of DER in one issuer part; a longer one is verified each time
+
+
+class VerificationCache:
+    """Remembers up to `max_entries` issuer parts, the least recently used ones forgotten first."""
+
+    __slots__ = ("_entries", "_max_entries")
+
+    def __init__(self, max_entries: int = DEFAULT_ENTRIES) -> None:
+        self._entries: OrderedDict[Hashable, ProxyState] = OrderedDict()
+        self._max_entries = max_entries
+
+    def find(self, key: Hashable, now: datetime) -> ProxyState | None:
+        """Return the state kept under a key if it holds at `now`."""
+        state = self._entries.get(key)
+        if state is None or not state.holds_from <= now <= state.holds_until:
+            return None
+        with suppress(KeyError):  # forgotten by another thread in between
+            self._entries.move_to_end(key)
+        return state
+
+    def keep(self, key: Hashable, state: ProxyState) -> None:
+        """Keep a state that was found good."""
+        self._entries[key] = state
+        while len(self._entries) > self._max_entries:
+            try:
+                self._entries.popitem(last=False)
+            except KeyError:
+                return
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def cache_key(issuers: Sequence[bytes], anchors: TrustAnchors, options: ValidationOptions) -> Hashable | None:
+    """Return the key for the certificates above a leaf; None when there are none, or too much of them to keep."""
+    total = 0
+    digest = sha256()
+    for der in issuers:
+        total += len(der)
+        digest.update(der)  # DER says its own length, so the certificates cannot run into one another
+    if not 0 < total <= MAX_ENTRY_BYTES:
+        return None
+    return digest.digest(), anchors.generation, options.cache_key

@@ -1,0 +1,122 @@
+"""The EUGridPMA namespaces file: which subjects a CA may certify (`<hash>.namespaces`); reads no file.
+
+    policy = parse_namespaces(text)
+    policy.permits("/O=Grid/CN=Test CA", "/O=Grid/OU=Test/CN=Alice")
+
+Statements, each on one line; a backslash at the end continues it, `#` begins a comment line, keywords in any case:
+
+    TO Issuer ("<CA DN>" / SELF) (PERMIT / DENY) Subject "<regular expression over the one-line subject>"
+
+The expression must match the whole subject, ignoring the case of letters and the spelling of UID=USERID and
+E=Email=emailAddress. A DENY that matches overrides every PERMIT; what nothing permits is refused, also when no
+statement is about the issuer at all. SELF is the CA under whose hash the file lies.
+
+Of regular expressions the part that needs no endless search is taken: literals, `.`, classes, groups with
+alternatives, `* + ?` behind a single character or class, `^ $`, and escaped punctuation. The rest is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from gsi.errors import ParseError
+from gsi.names import canonical_oneline
+
+__all__ = ["MAX_NAMESPACES_BYTES", "Namespaces", "parse_namespaces"]
+
+MAX_NAMESPACES_BYTES: Final = 64 << 10  # as for signing policies
+_MAX_REPEATS: Final = 16  # `*` and `+` in one expression; those distributed have at most 3
+_WHAT: Final = "namespaces"
+_STATEMENT: Final = re.compile(
+    r'\s*TO\s+Issuer\s+(?:"([^"]*)"|(SELF))\s+(PERMIT|DENY)\s+Subject\s+"([^"]*)"\s*', re.IGNORECASE
+)
+_PIECE: Final = re.compile(
+    r"(?P<atom>\\[^A-Za-z0-9]|\[\^?\]?(?:\\.|[^\]\\\[])*\]|[^\\\[\](){}|*+?])(?P<repeat>[*+?]?)"
+    r"|(?P<open>\((?!\?))|(?P<close>\)(?![*+?{]))|(?P<bar>\|)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    issuer: str | None
+    permit: bool
+    subject: re.Pattern[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """What one namespaces file says. Build it with `parse_namespaces`."""
+
+    statements: tuple[_Statement, ...]
+
+    def permits(self, ca_oneline: str, subject_oneline: str) -> bool:
+        """Tell whether the CA of this one-line name may certify the subject of that one."""
+        issuer, subject = canonical_oneline(ca_oneline), canonical_oneline(subject_oneline)
+        permitted = False
+        for statement in self.statements:
+            if statement.issuer not in {None, issuer} or not statement.subject.fullmatch(subject):
+                continue
+            if not statement.permit:
+                return False
+            permitted = True
+        return permitted
+
+
+def parse_namespaces(text: str | bytes) -> Namespaces:
+    """Return what the text of a `.namespaces` file says.
+
+    Raises:
+        ParseError: The text leaves the grammar anywhere; nothing of such a file may be used.
+    """
+    if len(text) > MAX_NAMESPACES_BYTES:
+        raise ParseError(f"{_WHAT}: {len(text)} bytes, limit {MAX_NAMESPACES_BYTES}", what=_WHAT, offset=0)
+    if isinstance(text, bytes):
+        text = text.decode("latin-1")
+    statements: list[_Statement] = []
+    pending = ""
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.rstrip("\r")  # noqa: PLW2901  the line without its ending is the line
+        if not pending and (not line.strip() or line.lstrip().startswith("#")):
+            continue
+        if line.rstrip().endswith("\\"):
+            pending += line.rstrip()[:-1] + " "
+            continue
+        statements.append(_parse_statement(pending + line, number))
+        pending = ""
+    if pending:
+        _fail(text.count("\n") + 1, "the file ends inside a continued line")
+    return Namespaces(tuple(statements))
+
+
+def _parse_statement(line: str, number: int) -> _Statement:
+    found = _STATEMENT.fullmatch(line)
+    if found is None:
+        _fail(number, 'not of the form TO Issuer "DN" PERMIT Subject "expression"')
+    issuer = None if found[2] else canonical_oneline(found[1])
+    return _Statement(issuer, found[3].upper() == "PERMIT", _compile(found[4], number))
+
+
+def _compile(expression: str, line: int) -> re.Pattern[str]:
+    position = repeats = 0
+    while position < len(expression):
+        piece = _PIECE.match(expression, position)
+        if piece is None:
+            _fail(line, f"unsupported regular expression at {expression[position:][:20]!r}")
+        position = piece.end()
+        repeats += piece["repeat"] in {"*", "+"}
+    if repeats > _MAX_REPEATS:
+        _fail(line, f"more than {_MAX_REPEATS} repetitions in one expression")
+    try:
+        return re.compile(canonical_oneline(expression), re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError) as error:
+        _fail(line, f"malformed regular expression: {error}")
+
+
+def _fail(line: int, why: str) -> NoReturn:
+    raise ParseError(
+        f"{_WHAT}: line {line}: {why}",
+        what=_WHAT,
+        hint="restore the file from the CA's distribution; no certificate of this CA is accepted until then",
+    )

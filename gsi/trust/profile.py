@@ -1,0 +1,196 @@
+"""The extensions of one certificate, read once into the few facts that path validation asks for; judges no chain.
+
+    profile = read_profile(certificate, position=1)
+    profile.is_ca, profile.path_length, profile.key_usage
+
+Reading refuses what no chain may contain: a doubled extension, an unknown critical one, a malformed value, a version
+that does not fit (RFC 5280 sections 4.1.2.1, 4.2 and 6.1.4).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from gsi import der, oids
+from gsi.errors import ParseError, Reason, VerificationError
+
+if TYPE_CHECKING:
+    from gsi.certificate import Certificate
+
+__all__ = ["CRL_SIGN", "DIGITAL_SIGNATURE", "KEY_CERT_SIGN", "Profile", "read_profile"]
+
+DIGITAL_SIGNATURE: Final = 0x80  # RFC 5280 section 4.2.1.3, in the first byte of the BIT STRING
+KEY_CERT_SIGN: Final = 0x04
+CRL_SIGN: Final = 0x02
+
+_MEMORY: Final = 256  # values remembered per decoder: key usages and the like repeat from certificate to certificate
+_SHORT: Final = 256  # longer values are decoded anew each time, so that the memories stay small
+_MAX_USAGES: Final = 64  # extended key usages in one certificate; three are much
+
+# Critical extensions that this validator processes, or that ask nothing of one which never requires a policy:
+# certificatePolicies, policyMappings and inhibitAnyPolicy only matter where an explicit policy is required, and
+# policyConstraints, the one that can require it from inside a certificate, is refused below.
+_PROCESSED: Final = frozenset(
+    {
+        oids.KEY_USAGE,
+        oids.SUBJECT_ALT_NAME,
+        oids.BASIC_CONSTRAINTS,
+        oids.NAME_CONSTRAINTS,
+        oids.CRL_DISTRIBUTION_POINTS,
+        oids.CERTIFICATE_POLICIES,
+        oids.POLICY_MAPPINGS,
+        oids.INHIBIT_ANY_POLICY,
+        oids.EXTENDED_KEY_USAGE,
+        oids.PROXY_CERT_INFO,
+        oids.PROXY_CERT_INFO_GT3,
+    }
+)
+
+
+class Profile:
+    """What one certificate's extensions say.
+
+    Attributes:
+        is_ca: BasicConstraints with CA true.
+        path_length: BasicConstraints' path length; None for no limit.
+        key_usage: First byte of KeyUsage (see the constants here); None when the extension is absent.
+        extended_key_usage: Purposes, dotted; None when the extension is absent.
+        name_constraints: The raw NameConstraints value, or None.
+        name_constraints_critical: Whether that extension is critical.
+        subject_alt_name: The raw SubjectAltName value, or None.
+        has_issuer_alt_name: Whether IssuerAltName is there.
+        has_proxy_info: Whether a ProxyCertInfo of either form is there.
+    """
+
+    __slots__ = (
+        "extended_key_usage",
+        "has_issuer_alt_name",
+        "has_proxy_info",
+        "is_ca",
+        "key_usage",
+        "name_constraints",
+        "name_constraints_critical",
+        "path_length",
+        "subject_alt_name",
+    )
+
+    def __init__(self) -> None:
+        self.is_ca = False
+        self.path_length: int | None = None
+        self.key_usage: int | None = None
+        self.extended_key_usage: frozenset[str] | None = None
+        self.name_constraints: bytes | None = None
+        self.name_constraints_critical = False
+        self.subject_alt_name: bytes | None = None
+        self.has_issuer_alt_name = False
+        self.has_proxy_info = False
+
+    def may(self, usage: int) -> bool:
+        """Tell whether KeyUsage permits this bit; absent, it permits all."""
+        return self.key_usage is None or bool(self.key_usage & usage)
+
+
+def read_profile(certificate: Certificate, position: int | None) -> Profile:
+    """Return what the extensions of a certificate say.
+
+    Args:
+        certificate: The certificate.
+        position: Its index, for the error.
+
+    Raises:
+        VerificationError: MALFORMED, UNSUPPORTED_VERSION, DUPLICATE_EXTENSION or UNKNOWN_CRITICAL_EXTENSION.
+    """
+    extensions = certificate.extensions
+    if certificate.version != 3 and (extensions or certificate.version > 3):
+        raise VerificationError(
+            f"certificate of version {certificate.version}{' with extensions' if extensions else ''}",
+            reason=Reason.UNSUPPORTED_VERSION,
+            position=position,
+        )
+    profile = Profile()
+    seen: set[str] = set()
+    try:
+        for oid, critical, value in extensions:
+            if oid in seen:
+                raise VerificationError(
+                    f"extension {oid} occurs twice", reason=Reason.DUPLICATE_EXTENSION, position=position
+                )
+            seen.add(oid)
+            if critical and oid not in _PROCESSED and not _asks_nothing(oid, value):
+                raise VerificationError(
+                    f"critical extension {oid} is not known here",
+                    reason=Reason.UNKNOWN_CRITICAL_EXTENSION,
+                    position=position,
+                )
+            _note(profile, oid, value, critical=critical)
+    except ParseError as error:
+        raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
+    return profile
+
+
+def _note(profile: Profile, oid: str, value: bytes, *, critical: bool) -> None:
+    if oid == oids.KEY_USAGE:
+        profile.key_usage = _key_usage(value)
+    elif oid == oids.BASIC_CONSTRAINTS:
+        profile.is_ca, profile.path_length = _basic_constraints(value)
+    elif oid == oids.EXTENDED_KEY_USAGE:
+        profile.extended_key_usage = _usages(value) if len(value) <= _SHORT else _usages.__wrapped__(value)
+    elif oid == oids.NAME_CONSTRAINTS:
+        profile.name_constraints, profile.name_constraints_critical = value, critical
+    elif oid == oids.SUBJECT_ALT_NAME:
+        profile.subject_alt_name = value
+    elif oid == oids.ISSUER_ALT_NAME:
+        profile.has_issuer_alt_name = True
+    elif oid in {oids.PROXY_CERT_INFO, oids.PROXY_CERT_INFO_GT3}:
+        profile.has_proxy_info = True
+
+
+def _asks_nothing(oid: str, value: bytes) -> bool:
+    """Tell whether this is a policyConstraints that only inhibits mappings (RFC 5280 section 4.2.1.11)."""
+    if oid != oids.POLICY_CONSTRAINTS:
+        return False
+    reader = der.parse_one(value, what="PolicyConstraints")
+    requires_policy = reader.peek() == der.context(0, constructed=False)
+    return not requires_policy
+
+
+@lru_cache(maxsize=_MEMORY)
+def _usages(value: bytes) -> frozenset[str]:
+    reader = der.parse_one(value, what="ExtendedKeyUsage")
+    found: set[str] = set()
+    while not reader.at_end():
+        found.add(reader.oid())
+        if len(found) > _MAX_USAGES:
+            raise ParseError("ExtendedKeyUsage: too many purposes", what="ExtendedKeyUsage")
+    if not found:
+        raise ParseError("ExtendedKeyUsage: empty", what="ExtendedKeyUsage")
+    return frozenset(found)
+
+
+def _key_usage(value: bytes) -> int:
+    # 03 length unused-bits byte [byte]; nine bits are defined, trailing zero bits should be but are not always cut.
+    size = len(value)
+    if size not in {4, 5} or value[0] != der.BIT_STRING or value[1] != size - 2 or value[2] > 7:
+        if value == b"\x03\x01\x00":
+            return 0
+        raise ParseError("KeyUsage: not a BIT STRING of nine bits", what="KeyUsage")
+    return value[3]
+
+
+def _basic_constraints(value: bytes) -> tuple[bool, int | None]:
+    if value == b"\x30\x00":
+        return False, None
+    if value == b"\x30\x03\x01\x01\xff":
+        return True, None
+    what = "BasicConstraints"
+    reader = der.parse_one(value, what=what)
+    # FALSE written out is not DER (X.690 section 11.5), but old CAs do it and it takes nothing away.
+    is_ca = reader.boolean() if reader.peek() == der.BOOLEAN else False
+    path_length = None
+    if not reader.at_end():
+        path_length = reader.integer()
+        if path_length < 0 or not is_ca:
+            raise ParseError(f"{what}: path length negative or without CA", what=what)
+    reader.finish()
+    return is_ca, path_length

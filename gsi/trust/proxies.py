@@ -1,0 +1,248 @@
+"""The proxies of a chain, judged one by one from the end entity down (RFC 3820 section 4 and the grid's rules).
+
+    state = start(eec, profile, 2, path, options)
+    state = add_proxy(state, proxy, 1, now=now, options=options)
+    state = add_proxy(state, leaf, 0, now=now, options=options)
+
+A `ProxyState` is all that the next proxy's judgement needs to know of those above it, so it can be kept and used again
+for another leaf under the same issuer. Knows no trust directory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gsi import names
+from gsi.errors import ParseError, Reason, VerificationError
+from gsi.proxy.info import WHAT as PROXY_INFO
+from gsi.proxy.kinds import Classification, ProxyFormat, ProxyKind, Role, classify
+from gsi.trust.path import check_extended_key_usage, check_validity
+from gsi.trust.profile import DIGITAL_SIGNATURE, KEY_CERT_SIGN, Profile, read_profile
+from gsi.trust.signatures import check_certificate_signature, load_key
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gsi.certificate import Certificate
+    from gsi.proxy.info import ProxyCertInfo
+    from gsi.trust.options import ValidationOptions
+    from gsi.trust.path import Path
+
+__all__ = ["ProxyState", "add_proxy", "classify_at", "start"]
+
+_AFTER_LIMITED: Final = frozenset({ProxyKind.LIMITED, ProxyKind.INDEPENDENT})
+_OWN_IDENTITY: Final = frozenset({ProxyKind.INDEPENDENT, ProxyKind.RESTRICTED})
+
+
+class ProxyState(NamedTuple):
+    """What the certificates so far have proven; the one added last is `certificate`."""
+
+    certificate: Certificate
+    profile: Profile
+    position: int
+    path: Path
+    certificates: tuple[Certificate, ...]
+    """The proxies (the last one first), then the end entity."""
+    identity_der: bytes
+    depth_left: int | None
+    kinds: frozenset[ProxyKind]
+    format: ProxyFormat | None
+    restrictions: tuple[ProxyCertInfo, ...]
+    grants: frozenset[str] | None
+    not_after: datetime
+    holds_from: datetime
+    holds_until: datetime
+
+
+def classify_at(certificate: Certificate, position: int) -> Classification:
+    """Tell what a certificate is, with faults as refusals of the chain.
+
+    Raises:
+        VerificationError: PROXY_INFO_MALFORMED, PROXY_INFO_NOT_CRITICAL or MALFORMED.
+    """
+    try:
+        found = classify(certificate)
+    except ParseError as error:
+        reason = Reason.PROXY_INFO_MALFORMED if error.what == PROXY_INFO else Reason.MALFORMED
+        raise VerificationError(error.message, reason=reason, position=position) from error
+    if found.has_noncritical_info:
+        raise VerificationError(
+            "a ProxyCertInfo that is not critical",
+            reason=Reason.PROXY_INFO_NOT_CRITICAL,
+            position=position,
+            hint="RFC 3820 section 3.8 wants it critical; make the proxy with another program",
+        )
+    return found
+
+
+def start(eec: Certificate, profile: Profile, position: int, path: Path) -> ProxyState:
+    """Return the state of an end entity whose path is proven, before any proxy."""
+    return ProxyState(
+        certificate=eec,
+        profile=profile,
+        position=position,
+        path=path,
+        certificates=(eec,),
+        identity_der=eec.subject_der,
+        depth_left=None,
+        kinds=frozenset(),
+        format=None,
+        restrictions=(),
+        grants=None,
+        not_after=path.not_after,
+        holds_from=path.holds_from,
+        holds_until=path.holds_until,
+    )
+
+
+def add_proxy(
+    above: ProxyState,
+    proxy: Certificate,
+    found: Classification,
+    position: int,
+    *,
+    now: datetime,
+    options: ValidationOptions,
+) -> ProxyState:
+    """Judge one proxy under what stands above it; return the state with it.
+
+    Args:
+        above: What was proven so far.
+        proxy: The certificate, directly below.
+        found: What `classify_at` says of it.
+        position: Its index in the chain.
+        now: The time of the judgement (aware UTC).
+        options: The caller's switches.
+
+    Raises:
+        VerificationError: The first breach, in the order of the numbers here.
+    """
+    issuer = above.certificate
+    info = found.info
+    if found.role is not Role.PROXY or found.kind is None:
+        raise _refusal("an end entity's certificate issued by no CA", Reason.NOT_A_CA, position + 1)
+    # 0. A form that the caller takes.
+    _check_format(found.format, position, options)
+    profile = read_profile(proxy, position)
+    # 1. Issued and signed by the certificate above.
+    if not _same_name(proxy.issuer_der, issuer.subject_der, position):
+        raise _refusal("its issuer is not the next certificate of the chain", Reason.CHAIN_BROKEN, position)
+    check_certificate_signature(
+        proxy, load_key(issuer, above.position), position, accept_weak=options.accept_weak_signatures
+    )
+    # 2. Named as its issuer, plus exactly one common name.
+    if not _adds_one_common_name(proxy.subject_der, proxy.issuer_der, position):
+        raise _refusal("its subject is not its issuer's plus one common name", Reason.PROXY_NAME, position)
+    # 3. One ProxyCertInfo, critical and well-formed: `classify_at` has seen to it.
+    # 4. No CA (by its classification), no alternative names, not fit to sign certificates.
+    if profile.subject_alt_name is not None or profile.has_issuer_alt_name:
+        raise _refusal("a proxy with an alternative name", Reason.PROXY_ALT_NAME, position)
+    if profile.key_usage is not None and profile.key_usage & KEY_CERT_SIGN:
+        raise _refusal("a proxy with key usage keyCertSign", Reason.KEY_USAGE, position)
+    check_extended_key_usage(profile, position, options)
+    # 5. Its signer may sign.
+    if not above.profile.may(DIGITAL_SIGNATURE):
+        raise _refusal("signs a proxy without key usage digitalSignature", Reason.KEY_USAGE, above.position)
+    # 6. The path lengths above leave room for it.
+    if above.depth_left == 0:
+        raise _refusal("a proxy above allows no further proxy (path length)", Reason.PROXY_PATH_LENGTH, position)
+    # 7. inheritAll and independent bear no policy.
+    if info is not None and info.has_forbidden_policy:
+        raise _refusal("a policy beside inheritAll or independent", Reason.PROXY_POLICY_PRESENT, position)
+    # 8. After limited only limited or independent.
+    if ProxyKind.LIMITED in above.kinds and found.kind not in _AFTER_LIMITED:
+        raise _refusal("wider than the limited proxy above it", Reason.PROXY_LIMITED, position)
+    if found.kind is ProxyKind.LIMITED and not options.accept_limited:
+        raise _refusal("a limited proxy, which is not accepted here", Reason.PROXY_LIMITED, position)
+    # 9. A restriction needs somebody who can read it; grants intersect.
+    grants, restrictions = above.grants, above.restrictions
+    if found.kind is ProxyKind.RESTRICTED and info is not None:
+        granted = _read_restriction(info, position, options)
+        grants = granted if grants is None else grants & granted
+        restrictions = (*restrictions, info)
+    # 10. One form throughout.
+    if above.format is not None and found.format is not above.format:
+        raise _refusal("proxies of two forms in one chain", Reason.PROXY_MIXED_FORMATS, position)
+    # 11. Valid; it may outlive its signer, whose own validity is checked as well.
+    check_validity(proxy, now, position)
+    return ProxyState(
+        certificate=proxy,
+        profile=profile,
+        position=position,
+        path=above.path,
+        certificates=(proxy, *above.certificates),
+        identity_der=proxy.subject_der if _is_own_identity(found.kind) else above.identity_der,
+        depth_left=_next_depth(above.depth_left, info),
+        kinds=above.kinds | {found.kind},
+        format=found.format,
+        restrictions=restrictions,
+        grants=grants,
+        not_after=min(above.not_after, proxy.not_after),
+        holds_from=max(above.holds_from, proxy.not_before),
+        holds_until=min(above.holds_until, proxy.not_after),
+    )
+
+
+def _is_own_identity(kind: ProxyKind) -> bool:
+    """Tell whether such a proxy stands for itself; a restricted one, too, lest its policy be overlooked."""
+    return kind in _OWN_IDENTITY
+
+
+def _check_format(form: ProxyFormat | None, position: int, options: ValidationOptions) -> None:
+    accepted = {ProxyFormat.GT3: options.accept_gt3, ProxyFormat.GT2: options.accept_gt2}
+    if form is not None and not accepted.get(form, True):
+        raise VerificationError(
+            f"a proxy of the old {form.value.upper()} form, which is not accepted by default",
+            reason=Reason.PROXY_FORMAT,
+            position=position,
+            hint=f"make an RFC 3820 proxy (grid-proxy-init -rfc), or switch on accept-{form.value}",
+        )
+
+
+def _next_depth(left: int | None, info: ProxyCertInfo | None) -> int | None:
+    """Return the depth left below a proxy (RFC 3820 section 4.1.3); the smaller of two limits counts."""
+    below = None if left is None else left - 1
+    own = None if info is None else info.path_length
+    if own is None or below is None:
+        return below if own is None else own
+    return min(below, own)
+
+
+def _read_restriction(info: ProxyCertInfo, position: int, options: ValidationOptions) -> frozenset[str]:
+    handler = options.handlers.get(info.language)
+    if handler is None:
+        raise VerificationError(
+            f"a restricted proxy whose policy language {info.language} nobody here can read",
+            reason=Reason.PROXY_RESTRICTION,
+            position=position,
+        )
+    try:
+        granted = frozenset(handler(info.policy or b""))
+    except Exception as error:  # a handler is foreign code, and any failure of it is a no
+        raise VerificationError(
+            f"the policy of a restricted proxy was refused: {error}",
+            reason=Reason.PROXY_RESTRICTION,
+            position=position,
+        ) from error
+    return granted
+
+
+def _same_name(first_der: bytes, second_der: bytes, position: int) -> bool:
+    if first_der == second_der:
+        return True
+    try:
+        return names.same_name(first_der, second_der)
+    except ParseError as error:
+        raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
+
+
+def _adds_one_common_name(subject_der: bytes, issuer_der: bytes, position: int) -> bool:
+    """Tell whether a subject is the issuer's name plus one RDN with one common name."""
+    try:
+        return names.added_common_name(subject_der, issuer_der) is not None
+    except ParseError as error:
+        raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
+
+
+def _refusal(message: str, reason: Reason, position: int) -> VerificationError:
+    return VerificationError(message, reason=reason, position=position)

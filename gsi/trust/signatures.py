@@ -1,0 +1,104 @@
+"""Checking one signature of a certificate or CRL under its issuer's key; judges algorithm and key, not names.
+
+    key = load_key(issuer, position=1)
+    check_certificate_signature(certificate, key, position=0)
+
+MD5 and SHA-1 are verified only when the caller's switch says so; `gsi.keys` refuses them by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from gsi import der, keys
+from gsi.errors import CredentialError, CredentialProblem, ParseError, Reason, VerificationError
+
+if TYPE_CHECKING:
+    from gsi.certificate import Certificate
+    from gsi.keys import PublicKey
+
+__all__ = ["check_certificate_signature", "check_signature", "load_key"]
+
+_WEAK_RSA: Final[dict[str, hashes.HashAlgorithm]] = {
+    "1.2.840.113549.1.1.4": hashes.MD5(),  # noqa: S303  known so that the switch for old CAs can take it
+    "1.2.840.113549.1.1.5": hashes.SHA1(),  # noqa: S303  likewise
+}
+_WEAK_ECDSA: Final[dict[str, hashes.HashAlgorithm]] = {"1.2.840.10045.4.1": hashes.SHA1()}  # noqa: S303  likewise
+
+
+def load_key(certificate: Certificate, position: int | None) -> PublicKey:
+    """Return a certificate's public key, strong enough to be used.
+
+    Raises:
+        VerificationError: WEAK_KEY, UNSUPPORTED_ALGORITHM or MALFORMED.
+    """
+    try:
+        key = certificate.public_key()
+        keys.check_public_key(key)
+    except ParseError as error:
+        raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
+    except CredentialError as error:
+        weak = error.problem is CredentialProblem.WEAK_KEY
+        raise VerificationError(
+            error.message,
+            reason=Reason.WEAK_KEY if weak else Reason.UNSUPPORTED_ALGORITHM,
+            position=position,
+            hint=error.hint,
+        ) from error
+    return cast("PublicKey", key)  # check_public_key has let only these pass
+
+
+def check_signature(
+    key: PublicKey, algorithm_der: bytes, signature: bytes, data: bytes, *, accept_weak: bool = False
+) -> None:
+    """Check one signature.
+
+    Raises:
+        VerificationError: BAD_SIGNATURE, WEAK_SIGNATURE, UNSUPPORTED_ALGORITHM or MALFORMED; without a position,
+            which the caller knows.
+    """
+    try:
+        keys.verify_signature(key, algorithm_der, signature, data)
+    except VerificationError as error:
+        if error.reason is not Reason.WEAK_SIGNATURE or not accept_weak:
+            raise
+        _verify_weak(key, algorithm_der, signature, data)
+    except ParseError as error:
+        raise VerificationError(error.message, reason=Reason.MALFORMED) from error
+
+
+def _verify_weak(key: PublicKey, algorithm_der: bytes, signature: bytes, data: bytes) -> None:
+    oid = der.parse_one(algorithm_der, what="signature algorithm").oid()
+    try:
+        if isinstance(key, rsa.RSAPublicKey) and oid in _WEAK_RSA:
+            key.verify(signature, data, padding.PKCS1v15(), _WEAK_RSA[oid])
+        elif isinstance(key, ec.EllipticCurvePublicKey) and oid in _WEAK_ECDSA:
+            key.verify(signature, data, ec.ECDSA(_WEAK_ECDSA[oid]))
+        else:
+            raise VerificationError(f"signature algorithm {oid} is not known", reason=Reason.UNSUPPORTED_ALGORITHM)
+    except (InvalidSignature, ValueError, UnsupportedAlgorithm) as error:
+        raise VerificationError("the signature is wrong", reason=Reason.BAD_SIGNATURE) from error
+
+
+def check_certificate_signature(
+    certificate: Certificate, issuer_key: PublicKey, position: int | None, *, accept_weak: bool = False
+) -> None:
+    """Check that the holder of this key signed the certificate, with one algorithm named inside and outside.
+
+    Raises:
+        VerificationError: BAD_SIGNATURE, WEAK_SIGNATURE, UNSUPPORTED_ALGORITHM or MALFORMED.
+    """
+    algorithm_der = certificate.signature_algorithm_der
+    if algorithm_der != certificate.inner_signature_algorithm_der:
+        raise VerificationError(
+            "the certificate names two different signature algorithms", reason=Reason.MALFORMED, position=position
+        )
+    try:
+        check_signature(issuer_key, algorithm_der, certificate.signature, certificate.tbs_der, accept_weak=accept_weak)
+    except VerificationError as error:
+        error.position = position
+        raise

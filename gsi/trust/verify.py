@@ -1,0 +1,210 @@
+"""Judging a certificate chain: RFC 5280 path validation, RFC 3820 proxy rules, and the rules of grids; pure.
+
+    peer = verify_chain(chain, anchors, now=now)
+    peer.identity, peer.kind, peer.not_after
+
+The chain comes leaf first, as a TLS peer or a proxy file presents it. The answer is a `VerifiedPeer`, or a
+`VerificationError` with a stable reason, the index of the certificate, and a hint. Any doubt refuses.
+
+The steps are those of docs/wire/proxy-validation: A parse and bound, B split at the end entity, C the path of CAs
+(`gsi.trust.path`), D the end entity, E the proxies (`gsi.trust.proxies`), F the result. Must agree with
+gct: gsi/callback and OpenSSL's proxy support, but for what these accept although a rule forbids it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gsi.certificate import MAX_CERTIFICATE_BYTES, Certificate
+from gsi.errors import ParseError, Reason, VerificationError
+from gsi.proxy.kinds import ProxyKind, Role
+from gsi.trust.cache import VerificationCache, cache_key
+from gsi.trust.options import (
+    MAX_CHAIN_BYTES,
+    CRLPolicy,
+    Purpose,
+    RestrictionHandler,
+    ValidationOptions,
+)
+from gsi.trust.path import check_extended_key_usage, check_validity, find_path
+from gsi.trust.peer import VerifiedPeer
+from gsi.trust.profile import DIGITAL_SIGNATURE, read_profile
+from gsi.trust.proxies import ProxyState, add_proxy, classify_at, start
+from gsi.trust.signatures import load_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gsi.proxy.kinds import Classification
+    from gsi.trust.anchors import TrustAnchors
+
+__all__ = [
+    "CRLPolicy",
+    "Purpose",
+    "RestrictionHandler",
+    "ValidationOptions",
+    "VerificationCache",
+    "VerifiedPeer",
+    "verify_chain",
+]
+
+_DEFAULTS: Final = ValidationOptions()
+_STRICTEST: Final = (ProxyKind.RESTRICTED, ProxyKind.LIMITED, ProxyKind.INDEPENDENT, ProxyKind.FULL)
+
+
+def verify_chain(
+    chain: Sequence[bytes | Certificate],
+    anchors: TrustAnchors,
+    *,
+    now: datetime,
+    options: ValidationOptions = _DEFAULTS,
+    cache: VerificationCache | None = None,
+) -> VerifiedPeer:
+    """Judge a chain; return what it proves.
+
+    Args:
+        chain: Certificates in DER or parsed, leaf first: proxies, end entity, any CAs but the anchor (a root that is
+            presented proves nothing and is passed over).
+        anchors: The contents of the trust directory.
+        now: The time for which the chain is judged (aware UTC). There is no grace for clocks that differ.
+        options: The caller's switches.
+        cache: Where issuer parts found good are kept and found again.
+
+    Raises:
+        VerificationError: The chain must not be trusted.
+    """
+    _check_bounds(chain, options)
+    key = None
+    if cache is not None and len(chain) > 1:
+        ders = [item if isinstance(item, bytes) else item.der for item in chain[1:]]
+        key = cache_key(ders, anchors, options)
+        state = None if key is None else cache.find(key, now)
+        if state is not None:
+            leaf = _parse(chain[0], 0)
+            found = classify_at(leaf, 0)
+            if found.role is Role.PROXY:
+                return _finish(add_proxy(state, leaf, found, 0, now=now, options=options), now, options)
+    # A. Parse everything before judging anything.
+    certificates = [_parse(item, position) for position, item in enumerate(chain)]
+    # B. Split: proxies up to the end entity, CAs above.
+    proxies, eec_position = _split(certificates)
+    state = _judge_end_entity(certificates, eec_position, anchors, now, options)
+    # E. Each proxy, from the end entity down.
+    for position in range(eec_position - 1, -1, -1):
+        if position == 0 and cache is not None and key is not None:
+            cache.keep(key, state)
+        state = add_proxy(state, certificates[position], proxies[position], position, now=now, options=options)
+    return _finish(state, now, options)
+
+
+def _check_bounds(chain: Sequence[bytes | Certificate], options: ValidationOptions) -> None:
+    """Bound the work before any byte is decoded."""
+    if not chain:
+        raise VerificationError("no certificate was presented", reason=Reason.EMPTY_CHAIN)
+    if len(chain) > options.max_chain:
+        raise VerificationError(
+            f"{len(chain)} certificates in the chain, limit {options.max_chain}", reason=Reason.CHAIN_TOO_LONG
+        )
+    total = 0
+    for position, item in enumerate(chain):
+        size = len(item if isinstance(item, bytes) else item.der)
+        total += size
+        if size > MAX_CERTIFICATE_BYTES:
+            raise VerificationError(
+                f"certificate of {size} bytes, limit {MAX_CERTIFICATE_BYTES}",
+                reason=Reason.MALFORMED,
+                position=position,
+            )
+    if total > MAX_CHAIN_BYTES:
+        raise VerificationError(f"chain of {total} bytes, limit {MAX_CHAIN_BYTES}", reason=Reason.CHAIN_TOO_LONG)
+
+
+def _parse(item: bytes | Certificate, position: int) -> Certificate:
+    if isinstance(item, Certificate):
+        return item
+    try:
+        return Certificate.parse(item)
+    except ParseError as error:
+        raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
+
+
+def _split(certificates: Sequence[Certificate]) -> tuple[list[Classification], int]:
+    """Return what each proxy is, leaf first, and the index of the end entity."""
+    proxies: list[Classification] = []
+    for position, certificate in enumerate(certificates):
+        found = classify_at(certificate, position)
+        if found.role is Role.EEC:
+            return proxies, position
+        if found.role is Role.CA:
+            if not proxies:
+                raise VerificationError(
+                    "a CA's certificate where an end entity's or a proxy belongs", reason=Reason.IS_A_CA, position=0
+                )
+            raise VerificationError(
+                "a proxy issued by a CA; only an end entity or another proxy can issue one",
+                reason=Reason.NO_END_ENTITY,
+                position=position - 1,
+            )
+        proxies.append(found)
+    raise VerificationError(
+        "the chain ends with a proxy; the end entity's certificate behind it is missing",
+        reason=Reason.NO_END_ENTITY,
+        position=len(certificates) - 1,
+        hint="send or store the whole chain: the proxies and the user's own certificate. A certificate whose last "
+        "common name is 'proxy' or 'limited proxy' counts as a legacy proxy",
+    )
+
+
+def _judge_end_entity(
+    certificates: Sequence[Certificate],
+    position: int,
+    anchors: TrustAnchors,
+    now: datetime,
+    options: ValidationOptions,
+) -> ProxyState:
+    """Judge the end entity and the CAs above it (steps C and D)."""
+    eec = certificates[position]
+    profile = read_profile(eec, position)
+    presented = list(enumerate(certificates))[position + 1 :]
+    for index, certificate in presented:
+        is_old_root = certificate.version == 1 and certificate.is_self_issued  # passed over like every presented root
+        if not read_profile(certificate, index).is_ca and not is_old_root:
+            raise VerificationError(
+                "a certificate that is no CA's stands above the end entity", reason=Reason.NOT_A_CA, position=index
+            )
+    # D. What can be said of the end entity alone, before the search for its path.
+    check_validity(eec, now, position)
+    load_key(eec, position)
+    if not profile.may(DIGITAL_SIGNATURE):
+        raise VerificationError(
+            "the end entity's key usage lacks digitalSignature", reason=Reason.KEY_USAGE, position=position
+        )
+    check_extended_key_usage(profile, position, options)
+    # C. A path to an anchor, with signing policy and CRL.
+    path = find_path(eec, profile, position, presented=presented, anchors=anchors, now=now, options=options)
+    return start(eec, profile, position, path)
+
+
+def _finish(state: ProxyState, now: datetime, options: ValidationOptions) -> VerifiedPeer:
+    """Judge the leaf as such and give the result (step F)."""
+    if options.purpose is not Purpose.ANY and not state.profile.may(DIGITAL_SIGNATURE):
+        raise VerificationError(
+            "the leaf's key usage lacks digitalSignature, which TLS needs", reason=Reason.KEY_USAGE, position=0
+        )
+    load_key(state.certificate, 0)
+    return VerifiedPeer(
+        leaf=state.certificate,
+        eec=state.certificates[-1],
+        chain=(*state.certificates, *state.path.authorities),
+        identity_der=state.identity_der,
+        kind=next((kind for kind in _STRICTEST if kind in state.kinds), None),
+        format=state.format,
+        limited=ProxyKind.LIMITED in state.kinds,
+        independent=ProxyKind.INDEPENDENT in state.kinds,
+        depth_left=state.depth_left,
+        not_after=state.not_after,
+        restrictions=state.restrictions,
+        grants=state.grants,
+        verified_at=now,
+    )
