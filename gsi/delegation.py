@@ -209,18 +209,19 @@ def _check_signature(certificate: Certificate, issuer: Certificate, position: in
 
 
 def _check_validity(certificate: Certificate, position: int, now: datetime) -> None:
+    if certificate.not_before <= now <= certificate.not_after:
+        return
     name = names.oneline(certificate.subject_der)
     if now > certificate.not_after:
         raise VerificationError(
             f"{name}: expired {certificate.not_after:%Y-%m-%d %H:%M:%S} UTC", reason=Reason.EXPIRED, position=position
         )
-    if now < certificate.not_before:
-        raise VerificationError(
-            f"{name}: not valid before {certificate.not_before:%Y-%m-%d %H:%M:%S} UTC",
-            reason=Reason.NOT_YET_VALID,
-            position=position,
-            hint="compare this machine's clock with the peer's",
-        )
+    raise VerificationError(
+        f"{name}: not valid before {certificate.not_before:%Y-%m-%d %H:%M:%S} UTC",
+        reason=Reason.NOT_YET_VALID,
+        position=position,
+        hint="compare this machine's clock with the peer's",
+    )
 
 
 def parse_delegation_request(data: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -> DelegationRequest:
@@ -357,6 +358,7 @@ def _wanted_format(request: DelegationRequest, options: ProxyOptions) -> ProxyFo
         options.kind in {None, ProxyKind.FULL, ProxyKind.LIMITED}
         and options.language is None
         and options.path_length is None
+        and not options.random_serial
     )
     return request.wanted_format if is_plain or request.wanted_format is not ProxyFormat.GT2 else None
 

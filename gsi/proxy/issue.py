@@ -220,6 +220,8 @@ def _check_signer(credential: Credential, now: datetime) -> ProxyChain:
 
 
 def _check_validity(certificate: Certificate, now: datetime) -> None:
+    if certificate.not_before <= now <= certificate.not_after:
+        return
     name = names.oneline(certificate.subject_der)
     if now > certificate.not_after:
         raise CredentialError(
@@ -227,12 +229,11 @@ def _check_validity(certificate: Certificate, now: datetime) -> None:
             problem=CredentialProblem.EXPIRED,
             hint="renew the certificate, or make the proxy below it again",
         )
-    if now < certificate.not_before:
-        raise CredentialError(
-            f"{name}: not valid before {certificate.not_before:%Y-%m-%d %H:%M:%S} UTC",
-            problem=CredentialProblem.NOT_YET_VALID,
-            hint="check this machine's clock",
-        )
+    raise CredentialError(
+        f"{name}: not valid before {certificate.not_before:%Y-%m-%d %H:%M:%S} UTC",
+        problem=CredentialProblem.NOT_YET_VALID,
+        hint="check this machine's clock",
+    )
 
 
 def _plan(chain: ProxyChain, options: ProxyOptions) -> _Plan:
@@ -288,6 +289,8 @@ def _check_gt2(kind: ProxyKind, options: ProxyOptions) -> None:
         raise ConfigError("a legacy (GT2) proxy cannot carry a path length", hint="use an RFC 3820 proxy")
     if options.policy is not None:
         raise ConfigError("a legacy (GT2) proxy cannot carry a policy", hint="use an RFC 3820 proxy")
+    if options.random_serial:
+        raise ConfigError("a legacy (GT2) proxy has its issuer's serial number", hint="use an RFC 3820 proxy")
 
 
 def _make_info(chain: ProxyChain, kind: ProxyKind, options: ProxyOptions) -> ProxyCertInfo:

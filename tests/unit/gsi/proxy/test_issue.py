@@ -435,6 +435,7 @@ def test_a_policy_survives_whatever_it_holds(alice: Credential, policy: bytes, f
         ({"path_length": -1}, "path length"),
         ({"path_length": 2**31}, "path length"),
         ({"format": GT2, "path_length": 1}, "path length"),
+        ({"format": GT2, "random_serial": True}, "serial number"),
         ({"format": GT2, "kind": INDEPENDENT}, "independent"),
         ({"format": GT2, "language": "1.2.3", "policy": b"x"}, "restricted"),
         ({"format": GT2, "language": oids.LIMITED, "policy": b"x"}, "policy"),
