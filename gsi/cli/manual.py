@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-proxy-info": Command("gsi.cli.proxy_info:build_parser", "gsi.cli.pages.proxy_info:PAGE"),
     "grid-proxy-destroy": Command("gsi.cli.proxy_destroy:build_parser", "gsi.cli.pages.proxy_destroy:PAGE"),
     "grid-proxy-verify": Command("gsi.cli.proxy_verify:build_parser", "gsi.cli.pages.proxy_verify:PAGE"),
+    "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
 }
 
 

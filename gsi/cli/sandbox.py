@@ -1,46 +1,49 @@
-"""The command `grid-sandbox`: a demo virtual organisation with every service, and a tour of it."""
+"""The command `grid-sandbox`: a demo virtual organisation and a tour of it; `gsi.sandbox` does the work."""
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
-from gsi.cli.run import run
+from gsi.cli.arguments import CommandParser, Completion
+from gsi.cli.run import EXIT_ERROR, EXIT_OK, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main", "make_parser"]
+    from gsi.cli.arguments import Namespace
+
+__all__ = ["build_parser", "main"]
 
 PROG = "grid-sandbox"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser, from which the man page and the completion are made too."""
-    parser = argparse.ArgumentParser(
-        prog=PROG,
-        description="Make a demo virtual organisation, start its services on free loopback ports and show a tour.",
-        allow_abbrev=False,
+def build_parser() -> CommandParser:
+    """Return the command's parser."""
+    parser = CommandParser(PROG, "start a demo virtual organisation and show a tour of it", usage=("[options]",))
+    section = parser.section("What to do")
+    section.flag("-once", text="end after the tour: exit 0 if every step worked, else 1")
+    section.flag("-no-tour", dest="no_tour", text="only start the services")
+    section = parser.section("Where")
+    section.value(
+        "-dir",
+        dest="directory",
+        metavar="DIR",
+        completion=Completion.DIRECTORY,
+        text="use and keep DIR, which must be empty, instead of a private temporary directory",
     )
-    parser.add_argument("--once", action="store_true", help="end after the tour; exit 0 if every step worked, else 1")
-    parser.add_argument(
-        "--dir", metavar="DIR", help="use and keep DIR (must be empty) instead of a temporary directory"
-    )
-    parser.add_argument("--keep", action="store_true", help="leave the temporary directory behind")
-    parser.add_argument("--no-tour", action="store_true", help="only start the services")
+    section.flag("-keep", text="leave the temporary directory behind")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    arguments = make_parser().parse_args(argv)
+    return run(build_parser, _execute, argv)
 
-    def body() -> int:
-        from gsi.sandbox.run import run_sandbox
 
-        good = run_sandbox(
-            directory=arguments.dir, once=arguments.once, keep=arguments.keep, tour=not arguments.no_tour
-        )
-        return 0 if good else 1
+def _execute(arguments: Namespace) -> int:
+    from gsi.sandbox.run import run_sandbox
 
-    return run(PROG, body)
+    good = run_sandbox(
+        directory=arguments.directory, once=arguments.once, keep=arguments.keep, tour=not arguments.no_tour
+    )
+    return EXIT_OK if good else EXIT_ERROR

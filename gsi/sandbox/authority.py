@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gsi.certificate import Certificate
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-
     from gsi.keys import PrivateKey
 
 __all__ = ["DemoAuthority"]
@@ -31,6 +29,7 @@ __all__ = ["DemoAuthority"]
 _CA_LIFETIME: Final = timedelta(days=365)
 _EEC_LIFETIME: Final = timedelta(days=90)
 _CRL_LIFETIME: Final = timedelta(days=30)
+_BEGIN_BEFORE: Final = timedelta(days=2)  # so that an expired proxy can be shown under a valid certificate
 _NO_USAGE: Final = {
     "digital_signature": False,
     "content_commitment": False,
@@ -47,16 +46,14 @@ _NO_USAGE: Final = {
 class DemoAuthority:
     """A certification authority that lives in memory."""
 
-    def __init__(self, certificate: Certificate, key: CertificateIssuerPrivateKeyTypes) -> None:
+    def __init__(self, certificate: Certificate, key: rsa.RSAPrivateKey) -> None:
         self.certificate = certificate
         self._key = key
 
     @classmethod
     def make(cls, name: str, *, now: datetime) -> DemoAuthority:
         """Return a new root with an RSA key, which every C grid program can use."""
-        from gsi.keys import KeyType, generate_key
-
-        key = generate_key(KeyType.RSA)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         builder = (
             _builder(name, name, key, now, _CA_LIFETIME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -117,19 +114,18 @@ def _builder(
     subject: str, issuer: str | Certificate, key: PrivateKey, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
     issuer_name = issuer.x509.subject if isinstance(issuer, Certificate) else _name(issuer)
-    start = now - BACKDATE
     return (
         x509.CertificateBuilder()
         .subject_name(_name(subject))
         .issuer_name(issuer_name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
+        .not_valid_before(now - _BEGIN_BEFORE)
         .not_valid_after(now + lifetime)
     )
 
 
-def _sign(builder: x509.CertificateBuilder, key: CertificateIssuerPrivateKeyTypes) -> Certificate:
+def _sign(builder: x509.CertificateBuilder, key: rsa.RSAPrivateKey) -> Certificate:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return Certificate.parse(builder.sign(key, signature_digest(key)).public_bytes(Encoding.DER))

@@ -77,6 +77,6 @@ def _refuse(vo: VO) -> Step:
 
     return Step(
         "Forged, expired, revoked",
-        "A proxy that Bob signed in Alice's name, one whose time is over, and one of a user whom the CA has revoked.",
+        "Alice's name over somebody else's key, a proxy whose time is over, and one of a user whom the CA has revoked.",
         (refused("forged", "bad-signature"), refused("expired", "expired"), refused("revoked", "revoked")),
     )

@@ -18,8 +18,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gsi.certificate import Certificate
 from gsi.credential import Credential
-from gsi.keys import KeyType, generate_key
+from gsi.keys import KeyType, encode_private_key, generate_key, spki_der
 from gsi.names import oneline
 from gsi.proxy.issue import ProxyOptions, make_proxy
 from gsi.sandbox.authority import DemoAuthority
@@ -143,8 +144,6 @@ def _enrol(authority: DemoAuthority, person: Person, common_name: str, *, now: d
 
 
 def _save(certificate_path: Path, key_path: Path, credential: Credential, passphrase: Passphrase | None = None) -> None:
-    from gsi.keys import encode_private_key
-
     write_public(str(certificate_path), credential.certificate.pem(), mode=0o644)
     write_private(str(key_path), encode_private_key(credential.key, passphrase=passphrase))
 
@@ -167,7 +166,10 @@ def _make_exhibits(vo: VO, alice: Credential, bob: Credential, now: datetime) ->
     key = generate_key(KeyType.P256)
     expired = make_proxy(alice, ProxyOptions(lifetime=timedelta(hours=12)), now=now - timedelta(hours=13), key=key)
     revoked = make_proxy(bob, ProxyOptions(), now=now, key=key)
-    # Bob signs below Alice's name: every name is right, only the signature is not hers.
-    forged = make_proxy(Credential(bob.key, alice.certificate, check=False), ProxyOptions(), now=now, key=key)
+    # Somebody else's key under Alice's name: every name is right, only the signature is not over this key.
+    stolen = generate_key(KeyType.P256)
+    genuine = make_proxy(alice, ProxyOptions(), now=now, key=key)
+    swapped = genuine.certificate.der.replace(spki_der(key), spki_der(stolen))
+    forged = Credential(stolen, Certificate.parse(swapped), genuine.chain)
     for name, credential in (("expired", expired), ("revoked", revoked), ("forged", forged)):
         write_private(str(vo.exhibits / f"{name}.pem"), credential.encode())

@@ -1,0 +1,39 @@
+"""The prose of grid-sandbox(1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gsi.cli.pages import ManualPage
+
+__all__ = ["PAGE"]
+
+PAGE: Final = ManualPage(
+    date="2026-11-21",
+    description="""\
+`grid-sandbox` makes a demo virtual organisation in a private directory: a certification authority with a signing
+policy and a revocation list, a host certificate, two users. It starts every service of this installation on a free
+port of the loopback address, and then takes you on a tour: real commands on that real input, each shown with what it
+printed, so that you can type it again.
+
+Then the services stay up until Ctrl-C (or SIGTERM), which ends them and removes the directory.
+
+Everything in it is for demonstration: the keys lie in files, the pass phrases beside them. It needs no root and no
+system service, and it touches nothing outside its directory.
+""",
+    exit_status=(
+        ("0", "Every step of the tour worked."),
+        ("1", "A step failed (its output says `FAILED`), or a service did not start."),
+    ),
+    files=(
+        ("DIR/certificates", "The trust directory."),
+        ("DIR/alice, DIR/bob, DIR/elsewhere", "A home for each user, and one for a machine without certificates."),
+        ("DIR/exhibits", "Chains that must be refused: forged, expired, revoked."),
+        ("DIR/state", "What the services keep, and their logs."),
+    ),
+    examples=(
+        ("Look around, then use it from another shell:", "grid-sandbox"),
+        ("As a test of an installation:", "grid-sandbox -once"),
+    ),
+    see_also=("grid-proxy-init(1)", "grid-proxy-verify(1)", "myproxy-logon(1)", "myproxy-server(8)"),
+)
