@@ -1,0 +1,167 @@
+"""One conversation with one client: bytes to the session, requests to the service, answers back; no decisions.
+
+    await Conversation(connection, service, caller, ...).run()
+
+The service's methods block and so run in threads; everything else is in the event loop. Whatever goes wrong, the client
+gets an error response with the words it may see and the id of the request, and the log gets the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from gsi.errors import AuthenticationError, DeniedError, GridError, RemoteProtocolError, TransportError
+from myproxy.protocol.events import (
+    NEED_DATA,
+    CertificateRequestReceived,
+    CertificatesReceived,
+    ConnectionClosed,
+    Event,
+    PeerFailed,
+    RequestReceived,
+)
+from myproxy.protocol.messages import Command, Request, Response
+from myproxy.protocol.server import ServerState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from gsi.transport.serve import Connection
+    from myproxy.grants import Caller
+    from myproxy.protocol.server import ServerSession
+    from myproxy.service import MyProxyService
+
+__all__ = ["Conversation", "refusal"]
+
+SILENCE_SECONDS: Final = 0.2
+"""How long bytes that look like a whole request without its NUL are given to go on. Some clients never send the NUL."""
+
+_log: Final = logging.getLogger("myproxy.server")
+_T = TypeVar("_T")
+
+
+class Conversation:
+    """The exchange after the handshake, until one side closes."""
+
+    def __init__(
+        self, connection: Connection, session: ServerSession, service: MyProxyService, executor: Executor
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._service = service
+        self._executor = executor
+
+    async def run(self, caller: Caller) -> None:
+        """Serve the one request of the connection.
+
+        Raises:
+            TransportError: The connection failed before the exchange was over.
+        """
+        try:
+            event = await self._next_event()
+            if isinstance(event, RequestReceived):
+                _log.debug("%s: %s for %r", caller.request_id, event.request.command.name, event.request.username)
+                await self._answer(caller, event.request)
+        except TransportError:
+            raise
+        except GridError as error:
+            await self.refuse(error, caller.request_id)
+
+    async def refuse(self, error: GridError, request_id: str) -> None:
+        """Tell the client no, as far as it may know why, and the log everything."""
+        _log.log(
+            logging.INFO if _may_tell(error) else logging.ERROR, "%s: refused: %s: %s", request_id, error.slug, error
+        )
+        if self._session.state is not ServerState.DONE:
+            await self._connection.send(self._session.send_response(refusal(error, request_id)))
+
+    async def refuse_after_request(self, error: GridError, request_id: str) -> None:
+        """Wait for the request, since a client listens only then, and refuse it.
+
+        Raises:
+            TransportError: The connection failed.
+        """
+        try:
+            event = await self._next_event()
+        except RemoteProtocolError:
+            event = None
+        if not isinstance(event, ConnectionClosed):
+            await self.refuse(error, request_id)
+
+    async def _answer(self, caller: Caller, request: Request) -> None:
+        service = self._service
+        match request.command:
+            case Command.GET:
+                await self._get(caller, request)
+            case Command.PUT:
+                await self._put(caller, request)
+            case Command.INFO:
+                found = await self._call(lambda: service.info(caller, request))
+                await self._send_response(Response.ok(credentials=found))
+            case Command.DESTROY:
+                await self._call(lambda: service.destroy(caller, request))
+                await self._send_response(Response.ok())
+            case Command.CHANGE_PASSPHRASE:
+                await self._call(lambda: service.change_passphrase(caller, request))
+                await self._send_response(Response.ok())
+            case _:
+                await self._call(lambda: service.refuse(caller, request))
+
+    async def _get(self, caller: Caller, request: Request) -> None:
+        service = self._service
+        grant = await self._call(lambda: service.begin_get(caller, request))
+        await self._send_response(Response.ok())
+        event = await self._next_event()
+        if not isinstance(event, CertificateRequestReceived):
+            return  # the client wanted to know only whether the pass phrase is right
+        certificates = await self._call(lambda: service.finish_get(grant, event.der))
+        # In one burst: C clients read once, and some close before the last message.
+        await self._connection.send(
+            self._session.send_certificates(certificates), self._session.send_response(Response.ok())
+        )
+
+    async def _put(self, caller: Caller, request: Request) -> None:
+        service = self._service
+        grant = await self._call(lambda: service.begin_put(caller, request))
+        await self._connection.send(
+            self._session.send_response(Response.ok()),
+            self._session.send_certificate_request(grant.requester.request_der),
+        )
+        match await self._next_event():
+            case CertificatesReceived(certificates):
+                await self._call(lambda: service.finish_put(grant, certificates))
+                await self._send_response(Response.ok())
+            case PeerFailed(errors):
+                _log.info("%s: the client gave up: %r", caller.request_id, errors)
+
+    async def _call(self, method: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, method)
+
+    async def _send_response(self, response: Response) -> None:
+        await self._connection.send(self._session.send_response(response))
+
+    async def _next_event(self) -> Event:
+        while (event := self._session.next_event()) is NEED_DATA:
+            if self._session.awaits_silence:
+                data = await self._connection.receive_within(SILENCE_SECONDS)
+                if data is None:
+                    self._session.end_of_burst()
+                    continue
+            else:
+                data = await self._connection.receive()
+            self._session.receive_data(data)
+        return event
+
+
+def _may_tell(error: GridError) -> bool:
+    """Say whether an error's words were written for the client; all others could speak of the server's inside."""
+    return isinstance(error, AuthenticationError | DeniedError | RemoteProtocolError)
+
+
+def refusal(error: GridError, request_id: str) -> Response:
+    """Return the error response for the client: its words line by line, then the id of the request."""
+    lines = error.message.split("\n") if _may_tell(error) else ["internal server error"]
+    return Response.refuse(*lines, f"request id: {request_id}")

@@ -1,0 +1,257 @@
+"""The server of the repository: `gsi.transport.serve` on one side, the service on the other; no decisions of its own.
+
+    options = ServerOptions(config_path=..., storage=...)
+    prepare_storage(options.storage)
+    serve(listen(None, 7512), lambda: MyProxyServer(options), workers=config.worker_processes)
+
+Each worker process makes its own `MyProxyServer`: configuration, host credential, trust directory, store, audit file,
+threads. SIGHUP reads configuration and host credential again and reopens the audit file; if anything of that fails the
+old state stays in use, and the log says so. The trust directory follows its files by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from gsi.errors import ConfigError, DeniedError, GridError, VerificationError
+from gsi.sql.engine import prepare_private_directory
+from gsi.system import clock
+from gsi.system.audit import AuditLog
+from gsi.system.credential_files import load_proxy, load_user_credential
+from gsi.system.environ import get_variable, read_locations
+from gsi.system.files import read_public
+from gsi.system.trustdir import TrustDirectory
+from gsi.transport.serve import Limits
+from gsi.transport.tls import ServerTLS, TLSVersion, parse_tls_version
+from gsi.trust.options import ValidationOptions
+from gsi.trust.verify import VerificationCache, verify_chain
+from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig, parse_config
+from myproxy.conversation import Conversation
+from myproxy.grants import Caller, Settings
+from myproxy.protocol.server import ServerSession
+from myproxy.repository.seal import Sealer, SealParameters
+from myproxy.repository.sql import DATABASE_NAME, open_sqlite_repository
+from myproxy.service import MyProxyService
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gsi.certificate import Certificate
+    from gsi.credential import Credential
+    from gsi.transport.serve import Connection
+    from gsi.transport.stream import HostPort
+    from gsi.transport.tls import TLSSession
+    from gsi.trust.verify import VerifiedPeer
+    from myproxy.repository.base import Repository
+
+__all__ = ["MyProxyServer", "ServerOptions", "load_config", "load_server_credential", "prepare_storage"]
+
+AUDIT_NAME: Final = "audit.log"
+"""File name of the audit inside the storage directory, unless `audit_log` names another."""
+
+THREADS: Final = 32
+"""Requests that wait for the store or a derivation at once, per worker; the sealer lets few of them compute."""
+
+TRUST_RECHECK_SECONDS: Final = 1.0
+"""How old the view of the trust directory may be."""
+
+_log: Final = logging.getLogger("myproxy.server")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What the command line decides.
+
+    Attributes:
+        config_path: The configuration file, absolute.
+        storage: The storage directory, absolute.
+    """
+
+    config_path: str
+    storage: str
+
+
+def load_config(path: str) -> ServerConfig:
+    """Read and parse the configuration file.
+
+    Raises:
+        ConfigError: It cannot be read or used.
+    """
+    try:
+        data = read_public(path, max_bytes=MAX_CONFIG_BYTES)
+        return parse_config(data.decode("utf-8"), path=path)
+    except UnicodeDecodeError as error:
+        raise ConfigError("is not UTF-8 text", path=path) from error
+    except ConfigError:
+        raise
+    except GridError as error:
+        raise ConfigError(f"cannot read the configuration: {error.message}", hint=error.hint) from error
+
+
+def load_server_credential() -> Credential:
+    """Load the server's own credential from where the C server looks: X509_USER_CERT and X509_USER_KEY, the proxy in
+    X509_USER_PROXY, the host's files.
+
+    Raises:
+        CredentialError: There is none, or it cannot be used.
+        ParseError: Its file is malformed.
+    """  # noqa: D205  # the list of places is one sentence
+    locations = read_locations()
+    explicit = get_variable("X509_USER_CERT") and get_variable("X509_USER_KEY")
+    if not explicit and get_variable("X509_USER_PROXY"):
+        return load_proxy(locations.proxy)
+    return load_user_credential(*locations.find_host_credential())
+
+
+def prepare_storage(storage: str) -> None:
+    """Make or upgrade the store, so that mistakes show before the server detaches.
+
+    Raises:
+        StorageError: The directory or store is not safe or cannot be used.
+    """
+    prepare_private_directory(storage)
+    is_new = not os.path.exists(os.path.join(storage, DATABASE_NAME))
+    if is_new and any(entry.name.endswith(".creds") for entry in os.scandir(storage)):
+        _log.warning(
+            "%s holds credentials of the C server (*.creds), which this version does NOT import: "
+            "they are left untouched and not served",
+            storage,
+        )
+    open_sqlite_repository(storage).close()
+
+
+class MyProxyServer:
+    """One worker: what `gsi.transport.serve` calls for each connection."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        """Open everything that the worker needs.
+
+        Raises:
+            GridError: Some of it cannot be used.
+        """
+        self._options = options
+        self._trust = TrustDirectory(read_locations().trust_dir, recheck_seconds=TRUST_RECHECK_SECONDS)
+        self._cache = VerificationCache()
+        self._validation = ValidationOptions()
+        self._config = load_config(options.config_path)
+        low, high = (get_variable(f"GLOBUS_GSSAPI_{which}_TLS_PROTOCOL") or "" for which in ("MIN", "MAX"))
+        self._tls = ServerTLS(
+            load_server_credential(),
+            self._trust.anchors,
+            minimum=parse_tls_version(low, default=TLSVersion.TLS1_2),
+            maximum=parse_tls_version(high, default=TLSVersion.TLS1_3),
+        )
+        self._repository: Repository = open_sqlite_repository(options.storage)
+        self._audit = AuditLog(self._audit_path(self._config))
+        self._service = self._make_service(self._config, self._audit)
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="myproxy")
+        self._report_notes()
+
+    @property
+    def limits(self) -> Limits:
+        """See `gsi.transport.serve.Service`."""
+        timeout = self._config.request_timeout or 120
+        return Limits(
+            connections=self._config.max_connections,
+            request_seconds=timeout if timeout > 0 else None,
+        )
+
+    def tls_session(self) -> TLSSession:
+        """See `gsi.transport.serve.Service`."""
+        return self._tls.session()
+
+    async def handle(self, connection: Connection) -> None:
+        """Verify the client, then serve its request."""
+        request_id = secrets.token_hex(8)
+        limit = self._config.request_size_limit
+        session = ServerSession(max_request_bytes=limit if limit > 0 else DEFAULT_REQUEST_BYTES)
+        conversation = Conversation(connection, session, self._service, self._executor)
+        try:
+            peer = await asyncio.get_running_loop().run_in_executor(self._executor, self._verify_peer, connection)
+        except VerificationError as error:
+            _log.info("%s: %s: client refused: %s: %s", request_id, connection.peer, error.reason.value, error)
+            denied = DeniedError(f"authentication failed\n{error.message}")
+            await conversation.refuse_after_request(denied, request_id)
+            return
+        caller = Caller(peer, connection.peer.host, request_id)
+        _log.debug("%s: connection from %s by %r", request_id, connection.peer, caller.client.name)
+        await conversation.run(caller)
+
+    def report(self, peer: HostPort | None, error: GridError) -> None:
+        """Log what went wrong outside a conversation."""
+        level = logging.ERROR if peer is None or type(error) is GridError else logging.INFO
+        _log.log(level, "%s: %s: %s", peer or "server", error.slug, error, exc_info=error.__cause__)
+
+    def reload(self) -> None:
+        """Read configuration and host credential again, and reopen the audit file.
+
+        Raises:
+            GridError: Something is wrong with one of them; everything stays as it was.
+        """
+        try:
+            config = load_config(self._options.config_path)
+            credential = load_server_credential()
+            self._tls.replace_credential(credential)
+            if self._audit_path(config) == self._audit_path(self._config):
+                self._audit.reopen()
+                audit = self._audit
+            else:
+                audit = AuditLog(self._audit_path(config))  # the old one stays open for requests under way
+        except GridError as error:
+            raise ConfigError(
+                f"the new configuration is not used, the old one stays: {error.message}", hint=error.hint
+            ) from error
+        self._service = self._make_service(config, audit)
+        self._config, self._audit = config, audit
+        _log.info("configuration read again from %s", self._options.config_path)
+        self._report_notes()
+
+    def close(self) -> None:
+        """Give back threads, store and audit file."""
+        self._executor.shutdown()
+        self._repository.close()
+        self._audit.close()
+
+    def _audit_path(self, config: ServerConfig) -> str:
+        return config.audit_log or os.path.join(self._options.storage, AUDIT_NAME)
+
+    def _make_service(self, config: ServerConfig, audit: AuditLog) -> MyProxyService:
+        settings = Settings(
+            access=config.access_policy,
+            max_proxy_lifetime=timedelta(hours=config.max_proxy_lifetime),
+            max_credential_lifetime=timedelta(hours=config.max_cred_lifetime),
+            min_key_bits=config.min_proxy_keylen,
+            limited_stays_limited=not config.ignore_globus_limited_proxy_flag,
+        )
+        sealer = Sealer(SealParameters(memory_kib=config.argon2_memory_kib, iterations=config.argon2_iterations))
+        return MyProxyService(
+            settings,
+            repository=self._repository,
+            sealer=sealer,
+            audit=audit,
+            verify=self._verify_stored,
+            clock=clock.now,
+        )
+
+    def _verify_peer(self, connection: Connection) -> VerifiedPeer | None:
+        assert connection.tls is not None
+        return connection.tls.verify_peer(
+            self._trust.anchors(), now=clock.now(), options=self._validation, cache=self._cache
+        )
+
+    def _verify_stored(self, chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
+        return verify_chain(chain, self._trust.anchors(), now=now, options=self._validation, cache=self._cache)
+
+    def _report_notes(self) -> None:
+        for note in self._config.notes:
+            _log.warning("%s", note)
+        for problem in self._trust.problems:
+            _log.warning("trust directory: %s %s", problem.path, problem.message)

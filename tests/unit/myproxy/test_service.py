@@ -1,0 +1,465 @@
+"""The commands without sockets: real chains, real store, a clock that stands still."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gsi.certificate import Certificate
+from gsi.credential import Credential, parse_credential
+from gsi.delegation import DelegationRequester, grant_delegation, parse_delegation_request
+from gsi.errors import AuthenticationError, DeniedError, GridError, StorageError
+from gsi.keys import KeyType, generate_key
+from gsi.names import oneline
+from gsi.proxy.chain import ProxyChain
+from gsi.proxy.issue import ProxyOptions
+from gsi.proxy.kinds import ProxyKind
+from gsi.secret import Passphrase
+from gsi.system.audit import AuditRecord, Verdict
+from gsi.system.trustdir import TrustDirectory
+from gsi.trust.verify import VerifiedPeer, verify_chain
+from myproxy.grants import Caller, Settings
+from myproxy.policy import AccessPolicy, parse_rules
+from myproxy.protocol.messages import Command, Request
+from myproxy.repository.seal import Sealer, SealParameters, is_sealed
+from myproxy.repository.sql import SQLRepository, open_sqlite_repository
+from myproxy.service import MyProxyService, proxy_lifetime
+from tests.harness.ca import LIMITED_INFO, Issued, TestCA, write_trust_dir
+
+SECRET = "correct horse"
+EVERYONE = parse_rules(["*"])
+OPEN = AccessPolicy(accepted_credentials=EVERYONE, authorized_retrievers=EVERYONE)
+HOUR = timedelta(hours=1)
+
+
+class Sink:
+    """Remembers records; refuses them when it is `broken`."""
+
+    def __init__(self) -> None:
+        self.records: list[AuditRecord] = []
+        self.broken = False
+
+    def record(self, record: AuditRecord) -> None:
+        if self.broken:
+            raise StorageError("no space left")
+        self.records.append(record)
+
+
+class CountingSealer(Sealer):
+    """Counts derivations."""
+
+    count = 0
+
+    def _derive(self, passphrase: Passphrase, salt: bytes, cost: SealParameters) -> bytes:
+        self.count += 1
+        return super()._derive(passphrase, salt, cost)
+
+
+@dataclass
+class World:
+    ca: TestCA
+    service: MyProxyService
+    repository: SQLRepository
+    sealer: CountingSealer
+    trust: TrustDirectory
+    directory: Path
+    sink: Sink = field(default_factory=Sink)
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def configure(self, settings: Settings) -> None:
+        self.service = MyProxyService(
+            settings,
+            repository=self.repository,
+            sealer=self.sealer,
+            audit=self.sink,
+            verify=self.verify,
+            clock=lambda: self.now,
+        )
+
+    def verify(self, chain: Sequence[Certificate | bytes], *, now: datetime) -> VerifiedPeer:
+        return verify_chain(chain, self.trust.anchors(), now=now)
+
+    def credential(self, issued: Issued) -> Credential:
+        return parse_credential(issued.bundle(), source="test")
+
+    def caller(self, issued: Issued | None) -> Caller:
+        peer = None
+        if issued is not None:
+            peer = self.verify(issued.chain_der, now=self.now)
+        return Caller(peer, "127.0.0.1", "c0ffee")
+
+    def put(
+        self, issued: Issued, request: Request, *, signer: Issued | None = None, options: ProxyOptions | None = None
+    ) -> None:
+        grant = self.service.begin_put(self.caller(issued), request)
+        wanted = parse_delegation_request(grant.requester.request_der)
+        options = options or ProxyOptions(lifetime=24 * HOUR)
+        chain = grant_delegation(self.credential(signer or issued), wanted, options, now=self.now)
+        self.service.finish_put(grant, [certificate.der for certificate in chain])
+
+    def get(self, issued: Issued | None, request: Request) -> Credential:
+        grant = self.service.begin_get(self.caller(issued), request)
+        requester = DelegationRequester(generate_key(KeyType.P256))
+        return requester.accept(self.service.finish_get(grant, requester.request_der), now=self.now)
+
+    def verdicts(self) -> list[tuple[str, Verdict]]:
+        return [(record.action, record.verdict) for record in self.sink.records]
+
+
+@pytest.fixture(scope="module")
+def ca() -> TestCA:
+    return TestCA("/O=Grid/CN=Test CA")
+
+
+@pytest.fixture(scope="module")
+def alice(ca: TestCA) -> Issued:
+    return ca.issue("/O=Grid/CN=Alice")
+
+
+@pytest.fixture(scope="module")
+def bob(ca: TestCA) -> Issued:
+    return ca.issue("/O=Grid/CN=Bob", key="p256")
+
+
+@pytest.fixture
+def world(ca: TestCA, tmp_path: Path) -> World:
+    directory = write_trust_dir(tmp_path / "certificates", ca, crl=True)
+    repository = open_sqlite_repository(str(tmp_path / "store"))
+    sealer = CountingSealer(SealParameters(memory_kib=8, iterations=1))
+    made = World(ca, None, repository, sealer, TrustDirectory(str(directory)), directory)  # type: ignore[arg-type]  # set at once
+    made.configure(Settings(access=OPEN))
+    return made
+
+
+def ask(command: Command, **changes: object) -> Request:
+    base = Request(command, "alice", passphrase=Passphrase(SECRET), lifetime=12 * HOUR)
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]  # field values by name
+
+
+PUT = ask(Command.PUT)
+GET = ask(Command.GET)
+
+
+def test_store_and_log_on_from_elsewhere(world: World, alice: Issued) -> None:
+    world.put(alice, PUT)
+    proxy = world.get(None, GET)
+    verified = world.verify(proxy.certificates, now=world.now)
+    assert verified.identity == "/O=Grid/CN=Alice"
+    assert len(proxy.certificates) == 3
+    assert abs(proxy.certificate.not_after - world.now - 12 * HOUR) < timedelta(minutes=1)
+    assert world.verdicts() == [("PUT", Verdict.PERMIT), ("GET", Verdict.PERMIT), ("DELEGATE", Verdict.PERMIT)]
+    stored = world.repository.get("alice", None)
+    assert is_sealed(stored.sealed_key)
+    assert stored.owner == "/O=Grid/CN=Alice"
+
+
+def test_the_audit_tells_who_and_why_and_no_secret(world: World, alice: Issued, bob: Issued) -> None:
+    world.put(bob, PUT, signer=alice)
+    world.get(None, GET)
+    put, get, delegated = world.sink.records
+    assert put.peer == "/O=Grid/CN=Bob"
+    assert put.details["delegated_identity"] == "/O=Grid/CN=Alice"
+    assert put.reason == "accepted_credentials *"
+    assert (get.peer, get.details["owner"], get.details["method"]) == ("<anonymous>", "/O=Grid/CN=Bob", "pass phrase")
+    assert str(delegated.details["subject"]).startswith("/O=Grid/CN=Alice/CN=")
+    assert SECRET not in repr(world.sink.records)
+
+
+@pytest.mark.parametrize(
+    ("asked", "stored", "maximum", "expected"),
+    [
+        (43200, 0, 0, 43200),
+        (43200, 3600, 0, 3600),
+        (43200, 7200, 3600, 3600),
+        (0, 7200, 0, 7200),
+        (0, 0, 0, 0),
+        (1, 0, 0, 300),
+        (299, 0, 0, 300),
+        (301, 0, 0, 300),
+        (3659, 0, 0, 3600),
+    ],
+)
+def test_proxy_lifetime(asked: int, stored: int, maximum: int, expected: int) -> None:
+    given = [timedelta(seconds=number) for number in (asked, stored, maximum)]
+    assert proxy_lifetime(*given) == timedelta(seconds=expected)
+
+
+def test_a_proxy_never_outlives_its_issuer(world: World, alice: Issued) -> None:
+    world.put(alice, dataclasses.replace(PUT, lifetime=timedelta(0)))
+    proxy = world.get(None, dataclasses.replace(GET, lifetime=timedelta(0)))
+    assert proxy.certificate.not_after == proxy.chain[0].not_after
+    proxy = world.get(None, dataclasses.replace(GET, lifetime=1000 * HOUR))
+    assert proxy.certificate.not_after == proxy.chain[0].not_after
+
+
+# Refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_unknown_user_wrong_passphrase_and_forbidden_look_the_same(world: World, alice: Issued) -> None:
+    world.put(alice, PUT)
+    world.put(alice, dataclasses.replace(PUT, username="narrow", retriever="*/CN=Carol"))
+    world.put(alice, dataclasses.replace(PUT, username="open", passphrase=Passphrase("")))
+    tries = [
+        dataclasses.replace(GET, passphrase=Passphrase("wrong horse")),
+        dataclasses.replace(GET, passphrase=Passphrase("")),
+        dataclasses.replace(GET, username="nobody"),
+        dataclasses.replace(GET, credential_name="nothing"),
+        dataclasses.replace(GET, username="narrow"),
+        dataclasses.replace(GET, username="open"),
+        dataclasses.replace(GET, username="open", passphrase=Passphrase("")),
+    ]
+    for request in tries:
+        before = world.sealer.count
+        with pytest.raises(AuthenticationError, match=r"^invalid credential passphrase$"):
+            world.service.begin_get(world.caller(None), request)
+        assert world.sealer.count == before + 1, "one derivation, whatever the reason"
+    assert [record.verdict for record in world.sink.records[3:]] == [Verdict.DENY] * len(tries)
+    assert "credential's authorized_retrievers policy" in world.sink.records[3 + 4].reason
+
+
+def test_a_known_client_is_told_which_policy_refused(world: World, alice: Issued, bob: Issued) -> None:
+    world.put(alice, dataclasses.replace(PUT, retriever="*/CN=Carol"))
+    with pytest.raises(DeniedError, match="not authorized by credential's authorized_retrievers policy"):
+        world.service.begin_get(world.caller(bob), GET)
+    world.configure(Settings(access=AccessPolicy(authorized_retrievers=parse_rules(["/CN=x"]))))
+    with pytest.raises(DeniedError, match="not authorized by server's authorized_retrievers policy"):
+        world.service.begin_get(world.caller(bob), GET)
+
+
+def test_locked(world: World, alice: Issued) -> None:
+    world.put(alice, PUT)
+    world.repository.set_lock("alice", None, "closed for repairs", now=world.now)
+    with pytest.raises(DeniedError, match=r"^credential locked\nclosed for repairs$"):
+        world.service.begin_get(world.caller(None), GET)
+    with pytest.raises(AuthenticationError):
+        world.service.begin_get(world.caller(None), dataclasses.replace(GET, passphrase=Passphrase("wrong horse")))
+
+
+def test_a_credential_revoked_since_is_not_delegated(world: World, alice: Issued, ca: TestCA) -> None:
+    world.put(alice, PUT)
+    for path in world.directory.glob("*.r0"):
+        path.write_bytes(ca.crl([alice]))
+    with pytest.raises(DeniedError, match=r"^Credentials are not valid"):
+        world.service.begin_get(world.caller(None), GET)
+
+
+def test_an_expired_credential_is_not_delegated(world: World, alice: Issued) -> None:
+    world.put(alice, PUT)
+    world.now += 25 * HOUR
+    with pytest.raises(DeniedError, match=r"^Credentials are not valid"):
+        world.service.begin_get(world.caller(None), GET)
+
+
+def test_a_limited_client_gets_a_limited_proxy(world: World, alice: Issued) -> None:
+    world.put(alice, PUT)
+    limited = alice.proxy(info=LIMITED_INFO)
+    assert ProxyChain.split(world.get(limited, GET).certificates).kind is ProxyKind.LIMITED
+    assert ProxyChain.split(world.get(alice, GET).certificates).kind is ProxyKind.FULL
+    world.configure(Settings(access=OPEN, limited_stays_limited=False))
+    assert ProxyChain.split(world.get(limited, GET).certificates).kind is ProxyKind.FULL
+    world.configure(Settings(access=OPEN))
+    world.put(alice, PUT, options=ProxyOptions(kind=ProxyKind.LIMITED))
+    assert ProxyChain.split(world.get(limited, GET).certificates).kind is ProxyKind.LIMITED
+    world.put(alice, PUT, options=ProxyOptions(kind=ProxyKind.INDEPENDENT))
+    with pytest.raises(DeniedError, match="limited client"):
+        world.get(limited, GET)
+
+
+@pytest.mark.parametrize("request_der", [b"", b"garbage", b"0\x00"])
+def test_a_bad_delegation_request(world: World, alice: Issued, request_der: bytes) -> None:
+    world.put(alice, PUT)
+    grant = world.service.begin_get(world.caller(None), GET)
+    with pytest.raises(DeniedError, match=r"^Unable to delegate credentials"):
+        world.service.finish_get(grant, request_der)
+    assert world.verdicts()[-1] == ("DELEGATE", Verdict.DENY)
+
+
+def test_who_may_store(world: World, alice: Issued, bob: Issued) -> None:
+    world.put(alice, PUT)
+    with pytest.raises(
+        DeniedError, match=r"^Credentials are already stored for user alice\nand they are not owned by\n"
+    ):
+        world.service.begin_put(world.caller(bob), PUT)
+    with pytest.raises(DeniedError, match="authentication failed"):
+        world.service.begin_put(world.caller(None), PUT)
+    world.configure(Settings(access=AccessPolicy()))
+    with pytest.raises(DeniedError, match="not authorized to store credentials on this server"):
+        world.service.begin_put(world.caller(alice), PUT)
+
+
+def test_the_address_taken_while_the_client_was_delegating(world: World, alice: Issued, bob: Issued) -> None:
+    grant = world.service.begin_put(world.caller(bob), PUT)
+    world.put(alice, PUT)
+    chain = grant_delegation(
+        world.credential(bob), parse_delegation_request(grant.requester.request_der), now=world.now
+    )
+    with pytest.raises(DeniedError, match="already stored"):
+        world.service.finish_put(grant, [certificate.der for certificate in chain])
+    assert world.repository.get("alice", None).owner == "/O=Grid/CN=Alice"
+
+
+@pytest.mark.parametrize("short", ["a", "12345"])
+def test_short_passphrases(world: World, alice: Issued, short: str) -> None:
+    match = r"^Pass phrase too short\.  Must be at least 6 characters long\.$"
+    with pytest.raises(DeniedError, match=match):
+        world.service.begin_put(world.caller(alice), dataclasses.replace(PUT, passphrase=Passphrase(short)))
+    world.put(alice, PUT)
+    change = ask(Command.CHANGE_PASSPHRASE, new_passphrase=Passphrase(short))
+    with pytest.raises(DeniedError, match=match):
+        world.service.change_passphrase(world.caller(alice), change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"retriever": "(("}, {"renewer": "a" * 2000}, {"credential_name": "a,b"}, {"description": "x USERNAME=y"}],
+)
+def test_what_cannot_be_listed_or_means_nothing_is_not_stored(
+    world: World, alice: Issued, change: dict[str, str]
+) -> None:
+    with pytest.raises(DeniedError, match=r"^error parsing request"):
+        world.service.begin_put(world.caller(alice), dataclasses.replace(PUT, **change))  # type: ignore[arg-type]  # texts
+
+
+def test_what_the_client_delegates_is_judged(world: World, alice: Issued) -> None:
+    def offer(chain: Sequence[bytes]) -> None:
+        world.service.finish_put(world.service.begin_put(world.caller(alice), PUT), chain)
+
+    foreign = alice.proxy()
+    for chain in ([], [b"junk"], list(foreign.chain_der)):
+        with pytest.raises(DeniedError, match=r"^Failed to accept credentials"):
+            offer(chain)
+    unknown = TestCA("/O=Elsewhere/CN=CA").issue("/O=Elsewhere/CN=Mallory")
+    with pytest.raises(DeniedError, match=r"^Credentials are not valid"):
+        world.put(alice, PUT, signer=unknown)
+    assert world.repository.list_owned("alice", "/O=Grid/CN=Alice") == ()
+    assert [record.verdict for record in world.sink.records] == [Verdict.DENY] * 4
+
+
+def test_credential_lifetime(world: World, alice: Issued) -> None:
+    world.configure(Settings(access=OPEN, max_credential_lifetime=23 * HOUR))
+    world.put(alice, PUT)
+    world.configure(Settings(access=OPEN, max_credential_lifetime=22 * HOUR))
+    match = r"^Credential lifetime \(23 hours\) exceeds maximum allowed by server \(22 hours\)\.$"
+    with pytest.raises(DeniedError, match=match):
+        world.put(alice, PUT)
+
+
+# The other commands -----------------------------------------------------------------------------------------------
+
+
+def test_info_lists_only_the_owners(world: World, alice: Issued, bob: Issued) -> None:
+    world.put(alice, PUT)
+    world.put(alice, dataclasses.replace(PUT, credential_name="second", description="two", retriever="*"))
+    world.put(bob, dataclasses.replace(PUT, credential_name="bobs"))
+    info = ask(Command.INFO)
+    listed = world.service.info(world.caller(alice), info)
+    found = [(one.name, one.description, one.retriever) for one in listed]
+    assert found == [
+        (None, None, None),
+        ("second", "two", "*"),
+    ]
+    (only,) = world.service.info(world.caller(alice), dataclasses.replace(info, credential_name="second"))
+    assert only.owner == "/O=Grid/CN=Alice"
+    assert abs(only.end_time - world.now - 24 * HOUR) < timedelta(minutes=1)
+    for caller, request in (
+        (world.caller(None), info),
+        (world.caller(alice), dataclasses.replace(info, username="x")),
+        (world.caller(alice), dataclasses.replace(info, credential_name="bobs")),
+    ):
+        with pytest.raises(DeniedError, match=f'^no credentials found for user {request.username}, owner "'):
+            world.service.info(caller, request)
+
+
+def test_destroy(world: World, alice: Issued, bob: Issued) -> None:
+    world.put(alice, PUT)
+    destroy = ask(Command.DESTROY)
+    with pytest.raises(DeniedError, match=r'^Credentials not owned by "/O=Grid/CN=Bob"\.$'):
+        world.service.destroy(world.caller(bob), destroy)
+    with pytest.raises(DeniedError):
+        world.service.destroy(world.caller(None), destroy)
+    world.service.destroy(world.caller(alice), destroy)
+    with pytest.raises(DeniedError, match=r"^Credentials do not exist\.$"):
+        world.service.destroy(world.caller(alice), destroy)
+
+
+def test_change_passphrase(world: World, alice: Issued, bob: Issued) -> None:
+    world.put(alice, PUT)
+    change = ask(Command.CHANGE_PASSPHRASE, new_passphrase=Passphrase("battery staple"))
+    for caller in (world.caller(bob), world.caller(None)):
+        with pytest.raises(DeniedError, match="does not own the credentials"):
+            world.service.change_passphrase(caller, change)
+    with pytest.raises(AuthenticationError, match=r"^invalid credential passphrase$"):
+        world.service.change_passphrase(
+            world.caller(alice), dataclasses.replace(change, passphrase=Passphrase("wrong horse"))
+        )
+    world.service.change_passphrase(world.caller(alice), change)
+    with pytest.raises(AuthenticationError):
+        world.get(None, GET)
+    world.get(None, dataclasses.replace(GET, passphrase=Passphrase("battery staple")))
+    world.service.change_passphrase(
+        world.caller(alice), ask(Command.CHANGE_PASSPHRASE, passphrase=Passphrase("battery staple"))
+    )
+    assert not is_sealed(world.repository.get("alice", None).sealed_key)
+    world.service.change_passphrase(
+        world.caller(alice),
+        ask(Command.CHANGE_PASSPHRASE, passphrase=Passphrase(""), new_passphrase=Passphrase(SECRET)),
+    )
+    world.get(None, GET)
+
+
+@pytest.mark.parametrize("command", [Command.STORE, Command.RETRIEVE, Command.GET_TRUSTROOTS])
+def test_what_is_not_there_yet(world: World, alice: Issued, command: Command) -> None:
+    with pytest.raises(DeniedError, match=f"^unknown command: {command.name} is not supported"):
+        world.service.refuse(world.caller(alice), ask(command))
+
+
+# Failures of our own ----------------------------------------------------------------------------------------------
+
+
+def test_without_audit_nothing_leaves_or_changes(world: World, alice: Issued) -> None:
+    world.put(alice, PUT)
+    grant = world.service.begin_get(world.caller(None), GET)
+    requester = DelegationRequester(generate_key(KeyType.P256))
+    before = world.repository.get("alice", None)
+    world.sink.broken = True
+    change = ask(Command.CHANGE_PASSPHRASE, new_passphrase=Passphrase("battery staple"))
+    with pytest.raises(StorageError):
+        world.service.finish_get(grant, requester.request_der)
+    with pytest.raises(StorageError):
+        world.service.begin_get(world.caller(None), GET)
+    with pytest.raises(StorageError):
+        world.put(alice, PUT)
+    with pytest.raises(StorageError):
+        world.service.destroy(world.caller(alice), ask(Command.DESTROY))
+    with pytest.raises(StorageError):
+        world.service.change_passphrase(world.caller(alice), change)
+    with pytest.raises(StorageError):
+        world.service.info(world.caller(alice), ask(Command.INFO))
+    assert world.repository.get("alice", None) == before
+
+
+def test_swapped_and_damaged_rows_do_not_open(world: World, alice: Issued) -> None:
+    world.put(alice, PUT)
+    world.put(alice, dataclasses.replace(PUT, username="eve", passphrase=Passphrase("eve's own")))
+    eve = world.repository.get("eve", None)
+    world.repository.replace_key(world.repository.get("alice", None), eve.sealed_key, now=world.now)
+    with pytest.raises(AuthenticationError):
+        world.get(None, dataclasses.replace(GET, passphrase=Passphrase("eve's own")))
+    world.repository.replace_key(eve, b"garbage", now=world.now)
+    with pytest.raises(StorageError):
+        world.get(None, dataclasses.replace(GET, username="eve"))
+    assert world.verdicts()[-1] == ("GET", Verdict.FAIL)
+
+
+def test_errors_are_ours_when_the_database_is_gone(world: World, alice: Issued, tmp_path: Path) -> None:
+    world.put(alice, PUT)
+    world.repository.close()
+    (tmp_path / "store" / "myproxy.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(GridError):
+        world.get(None, GET)
+    assert oneline(Certificate.parse(alice.der).subject_der) == "/O=Grid/CN=Alice"
