@@ -168,7 +168,13 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, prog: str, summary: str, *, usage: Sequence[str] = ("[options]",)) -> None:
-        super().__init__(prog=prog, add_help=False, allow_abbrev=False, argument_default=None)
+        # argparse makes a formatter per option; one that knows its width does not go and ask for the terminal's.
+        super().__init__(
+            prog=prog,
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, width=HELP_WIDTH),
+        )
         self.summary = summary
         self.usage_lines = tuple(usage)
         self.sections: list[Section] = []
@@ -217,6 +223,9 @@ class CommandParser(argparse.ArgumentParser):
         Raises:
             UsageError: Always, with the place of the help as its hint.
         """
+        if message.startswith("argument "):  # argparse lists all spellings there
+            spellings, _, told = message.removeprefix("argument ").partition(": ")
+            message = f"{spellings.partition('/')[0]}: {told}"
         raise UsageError(message, hint=f"'{self.prog} -help' lists the options")
 
     def format_usage(self) -> str:

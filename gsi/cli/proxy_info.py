@@ -62,7 +62,7 @@ def build_parser() -> CommandParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    return run(build_parser, _execute, argv)
+    return run(build_parser, _execute, argv, short_lived=True)
 
 
 def _execute(arguments: Namespace) -> int:
@@ -123,7 +123,7 @@ def _gather(arguments: Namespace) -> _Facts:
         path=path,
         chain=chain,
         strength=key_bits(chain.leaf.public_key()),
-        left=chain.not_after - clock.now(),
+        left=chain.not_after - clock.now().replace(microsecond=0),  # whole seconds, as in C
         name=names.rfc4514 if arguments.rfc2253 else names.oneline,
     )
 

@@ -115,7 +115,7 @@ def build_parser() -> CommandParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    return run(build_parser, _execute, argv, exit_code=_exit_code)
+    return run(build_parser, _execute, argv, exit_code=_exit_code, short_lived=True)
 
 
 def _exit_code(error: GridError) -> int:
