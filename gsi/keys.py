@@ -11,16 +11,15 @@ it is used, and what a pass phrase costs to try is bounded before the first try.
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from math import gcd
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from gsi import der
+from gsi import der, keylocks
 from gsi.errors import CredentialError, CredentialProblem, ParseError, Reason, VerificationError
 from gsi.pem import encode_pem
 
@@ -30,11 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEY_LABELS",
-    "MAX_KDF_ITERATIONS",
     "MAX_PRIVATE_KEY_BYTES",
     "MAX_RSA_BITS",
-    "MAX_SCRYPT_BYTES",
-    "MAX_SCRYPT_WORK",
     "MIN_RSA_BITS",
     "KeyType",
     "PrivateKey",
@@ -44,7 +40,6 @@ __all__ = [
     "encode_private_key",
     "generate_key",
     "is_encrypted",
-    "kdf_cost",
     "key_bits",
     "parse_private_key",
     "parse_public_key",
@@ -64,25 +59,21 @@ MAX_RSA_BITS: Final = 16384  # OpenSSL verifies no larger one, and time grows wi
 MAX_EXPONENT_BITS: Final = 64  # OpenSSL's limit for moduli over 3072 bits, for the same reason
 MIN_EXPONENT: Final = 65537  # FIPS 186-5 section 5.1; smaller ones live from perfect padding checks
 MAX_PRIVATE_KEY_BYTES: Final = 16 << 10  # RSA of 16384 bits takes 9.3 kB
-MAX_KDF_ITERATIONS: Final = 10_000_000  # some 5 s; OWASP asks for 600,000, OpenSSL writes 2,048
-MAX_SCRYPT_BYTES: Final = 256 << 20  # OpenSSL writes 16 MiB
-MAX_SCRYPT_WORK: Final = 8 << 20  # N * r * p, some 5 s; OpenSSL writes 1/64 of it
-PBKDF2_ITERATIONS: Final = 600_000  # OWASP's figure for HMAC-SHA-256; the C tools read any number
 RSA_SIZES: Final = (2048, 3072, 4096)
 KEY_LABELS: Final = frozenset({"PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"})
-_PEM_CIPHERS: Final = frozenset({"DES-EDE3-CBC", "AES-128-CBC", "AES-192-CBC", "AES-256-CBC"})
 _WHAT: Final = "private key"
+_WRONG: Final = keylocks.WRONG_PASSPHRASE_TEXT
 
 _RSA: Final = "1.2.840.113549.1.1.1"
 _RSA_PSS: Final = "1.2.840.113549.1.1.10"
 _EC: Final = "1.2.840.10045.2.1"
 _ED25519: Final = "1.3.101.112"
-_PBES2: Final = "1.2.840.113549.1.5.13"
-_PBKDF2: Final = "1.2.840.113549.1.5.12"
-_SCRYPT: Final = "1.3.6.1.4.1.11591.4.11"
-_PBE_ARCS: Final = ("1.2.840.113549.1.5.", "1.2.840.113549.1.12.1.")  # PBES1 and PKCS#12 forms: salt and iterations
-_CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-_CURVE_OIDS: Final = frozenset({"1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"})
+_CURVES: Final = {
+    "1.2.840.10045.3.1.7": ec.SECP256R1(),
+    "1.3.132.0.34": ec.SECP384R1(),
+    "1.3.132.0.35": ec.SECP521R1(),
+}
+_CURVE_OIDS: Final = {curve.name: oid for oid, curve in _CURVES.items()}
 
 _SHA256: Final = hashes.SHA256()
 _SHA384: Final = hashes.SHA384()
@@ -109,6 +100,7 @@ _ECDSA_ALGORITHMS: Final = {
     for null in (True, False)
 }
 _ED25519_ALGORITHM: Final = _algorithm("2b6570")
+_RSA_KEY: Final = _algorithm(f"{_RSA_ARC}01", null=True)
 _WEAK_ALGORITHMS: Final = {
     "1.2.840.113549.1.1.2": "MD2",
     "1.2.840.113549.1.1.3": "MD4",
@@ -192,41 +184,44 @@ def parse_private_key(block: PEMBlock, passphrase: Passphrase | None = None) -> 
         return _unlock(block, passphrase)
     if block.headers:
         raise ParseError(f"{_WHAT}: unknown PEM headers", what=_WHAT)
-    _inspect(block.label, block.data)
-    try:
-        # The numbers of an RSA key were checked above; pyca would spend 27 ms on proving its factors prime.
-        key = serialization.load_der_private_key(block.data, None, unsafe_skip_rsa_key_validation=True)
-    except UnsupportedAlgorithm as error:
-        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: {error}")
-    except (ValueError, TypeError) as error:
-        raise ParseError(f"{_WHAT}: malformed: {error}", what=_WHAT) from error
-    return adopt_private_key(key)
+    return _read(block.label, block.data)
+
+
+def _read(label: str, data: bytes) -> PrivateKey:
+    if label == "PRIVATE KEY":
+        return _read_pkcs8(data)
+    if label == "RSA PRIVATE KEY":
+        return _read_rsa(data)
+    return _read_ec(data, None)
 
 
 def _unlock(block: PEMBlock, passphrase: Passphrase | None) -> PrivateKey:
     if block.label == "ENCRYPTED PRIVATE KEY":
-        outer = der.parse_one(block.data, what=_WHAT)
-        kdf_cost(outer.take_raw(der.SEQUENCE))
-        outer.octet_string()
-        outer.finish()
+        content, label = keylocks.unlock(block.data, passphrase), "PRIVATE KEY"
     else:
-        cipher = dict(block.headers).get("DEK-Info", "").partition(",")[0]
-        if cipher not in _PEM_CIPHERS:
-            _refuse(
-                CredentialProblem.UNSUPPORTED_KEY,
-                f"{_WHAT}: locked with {cipher or 'an unnamed cipher'}, which is not read",
-                "write it anew: openssl pkcs8 -topk8 -in KEY -out NEW",
-            )
-    if passphrase is None:
-        _refuse(CredentialProblem.NEEDS_PASSPHRASE, f"{_WHAT}: locked with a pass phrase, and none was given")
-    if not passphrase:  # pyca takes an empty one for none
-        _refuse(CredentialProblem.WRONG_PASSPHRASE, f"{_WHAT}: the pass phrase is wrong: it is empty")
+        dek_info = next((value for name, value in block.headers if name.lower() == "dek-info"), "")
+        content, label = keylocks.unlock_traditional(block.data, dek_info, passphrase), block.label
+    if content is None:
+        return _unlock_by_pyca(block, passphrase)
     try:
-        key = serialization.load_pem_private_key(block.text, passphrase.reveal(), unsafe_skip_rsa_key_validation=True)
+        return _read(label, content)
+    except ParseError as error:  # the padding fitted by chance
+        raise CredentialError(_WRONG, problem=CredentialProblem.WRONG_PASSPHRASE) from error
+
+
+def _unlock_by_pyca(block: PEMBlock, passphrase: Passphrase | None) -> PrivateKey:
+    """Open the rarer locks: scrypt, PBES1, the PKCS#12 forms; `keylocks.unlock` has bounded their cost."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    if not passphrase:  # pyca takes an empty one for none
+        _refuse(CredentialProblem.WRONG_PASSPHRASE, _WRONG)
+    try:
+        # adopt_private_key checks the numbers; pyca would spend 27 ms on proving the factors prime
+        key = load_pem_private_key(block.text, passphrase.reveal(), unsafe_skip_rsa_key_validation=True)
     except UnsupportedAlgorithm as error:
-        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: {error}")
-    except (ValueError, TypeError):
-        _refuse(CredentialProblem.WRONG_PASSPHRASE, f"{_WHAT}: the pass phrase is wrong, or the key is damaged")
+        raise CredentialError(f"{_WHAT}: {error}", problem=CredentialProblem.UNSUPPORTED_KEY) from error
+    except (ValueError, TypeError) as error:
+        raise CredentialError(_WRONG, problem=CredentialProblem.WRONG_PASSPHRASE) from error
     return adopt_private_key(key)
 
 
@@ -241,73 +236,96 @@ def adopt_private_key(key: object) -> PrivateKey:
         _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: neither RSA nor a named curve nor Ed25519")
     check_public_key(key.public_key())
     if isinstance(key, rsa.RSAPrivateKey):
-        numbers = key.private_numbers()
-        public = numbers.public_numbers
-        _check_rsa(public.n, public.e, numbers.d, (numbers.p, numbers.q), (numbers.dmp1, numbers.dmq1, numbers.iqmp))
+        _check_rsa(key.private_numbers())
     return key
 
 
-def _inspect(label: str, data: bytes) -> None:
-    """Look at an unlocked key before the decoder does: kind, sizes, named curve."""
-    if label == "RSA PRIVATE KEY":
-        _inspect_rsa(data)
-        return
+def _read_pkcs8(data: bytes) -> PrivateKey:
+    """Read a PrivateKeyInfo (RFC 5958); its attributes and public key are not looked at."""
     reader = der.parse_one(data, what=_WHAT)
-    version = reader.integer()
-    if label == "EC PRIVATE KEY":
-        reader.octet_string()
-        if version != 1 or reader.peek() != der.context(0):
-            raise ParseError(f"{_WHAT}: malformed EC key, or its curve is missing", what=_WHAT)
-        parameters = reader.enter(der.context(0))
-        _check_curve(parameters)
-        return
+    if reader.integer() not in {0, 1}:
+        raise ParseError(f"{_WHAT}: this version of PKCS#8 is not known", what=_WHAT)
     algorithm = reader.sequence()
     oid = algorithm.oid()
     content = reader.octet_string()
-    if version not in {0, 1}:
-        raise ParseError(f"{_WHAT}: PKCS#8 version {version} is not known", what=_WHAT)
     if oid == _RSA:
-        _inspect_rsa(content)
-    elif oid == _EC:
-        _check_curve(algorithm)
-    elif oid != _ED25519:
-        _refuse(
-            CredentialProblem.UNSUPPORTED_KEY,
-            f"{_WHAT}: algorithm {oid} is not one of RSA, EC, Ed25519",
-        )
+        return _read_rsa(content)
+    if oid == _EC:
+        return _read_ec(content, _read_curve(algorithm))
+    if oid != _ED25519:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: algorithm {oid} is not one of RSA, EC, Ed25519")
+    inner = der.Reader(content, what=_WHAT)
+    seed = inner.octet_string()
+    inner.finish()
+    if len(seed) != 32:
+        raise ParseError(f"{_WHAT}: an Ed25519 key has 32 bytes", what=_WHAT)
+    return ed25519.Ed25519PrivateKey.from_private_bytes(seed)
 
 
-def _inspect_rsa(data: bytes) -> None:
+def _read_rsa(data: bytes) -> rsa.RSAPrivateKey:
+    """Read an RSAPrivateKey (RFC 8017 appendix A.1.2)."""
     reader = der.parse_one(data, what=_WHAT)
     if reader.integer() != 0:
         _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{_WHAT}: RSA keys of more than two primes are not used")
     n, e, d, p, q, dmp1, dmq1, iqmp = [reader.integer() for _ in range(8)]
     reader.finish()
     _check_rsa_public(n, e)
-    _check_rsa(n, e, d, (p, q), (dmp1, dmq1, iqmp))
+    numbers = rsa.RSAPrivateNumbers(
+        p=p, q=q, d=d, dmp1=dmp1, dmq1=dmq1, iqmp=iqmp, public_numbers=rsa.RSAPublicNumbers(e, n)
+    )
+    _check_rsa(numbers)
+    try:
+        return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError) as error:
+        raise ParseError(f"{_WHAT}: malformed: {error}", what=_WHAT) from error
 
 
-def _check_rsa(n: int, e: int, d: int, primes: tuple[int, int], crt: tuple[int, int, int]) -> None:
+def _check_rsa(numbers: rsa.RSAPrivateNumbers) -> None:
     """Check that the numbers of an RSA key belong together (RFC 8017 section 3.2); whether p and q are prime is not.
 
     A key that fails leaks its factors with the first signature.
     """
-    p, q = primes
-    dmp1, dmq1, iqmp = crt
+    p, q, d = numbers.p, numbers.q, numbers.d
+    public = numbers.public_numbers
     order = (p - 1) * (q - 1) // gcd(p - 1, q - 1) if p > 2 and q > 2 else 0
     if (
         order == 0
-        or p * q != n
-        or not 0 < d < n
-        or e * d % order != 1
-        or (dmp1, dmq1) != (d % (p - 1), d % (q - 1))
-        or not 0 < iqmp < p
-        or iqmp * q % p != 1
+        or p * q != public.n
+        or not 0 < d < public.n
+        or public.e * d % order != 1
+        or (numbers.dmp1, numbers.dmq1) != (d % (p - 1), d % (q - 1))
+        or not 0 < numbers.iqmp < p
+        or numbers.iqmp * q % p != 1
     ):
         raise ParseError(f"{_WHAT}: its numbers do not belong together; the key is damaged", what=_WHAT)
 
 
-def _check_curve(reader: der.Reader) -> None:
+def _read_ec(data: bytes, curve: ec.EllipticCurve | None) -> ec.EllipticCurvePrivateKey:
+    """Read an ECPrivateKey (RFC 5915); a public key in it must be the one that follows from the secret."""
+    reader = der.parse_one(data, what=_WHAT)
+    if reader.integer() != 1:
+        raise ParseError(f"{_WHAT}: this version of EC keys is not known", what=_WHAT)
+    secret = int.from_bytes(reader.octet_string(), "big")
+    if reader.peek() == der.context(0):
+        named = _read_curve(reader.enter(der.context(0)))
+        if curve is not None and curve.name != named.name:
+            raise ParseError(f"{_WHAT}: it names two curves", what=_WHAT)
+        curve = named
+    if curve is None:
+        raise ParseError(f"{_WHAT}: an EC key without its curve", what=_WHAT)
+    try:
+        key = ec.derive_private_key(secret, curve)
+        if reader.peek() == der.context(1):
+            stated = ec.EllipticCurvePublicKey.from_encoded_point(curve, reader.enter(der.context(1)).bit_string())
+            if stated != key.public_key():
+                raise ParseError(f"{_WHAT}: its two halves do not belong together; the key is damaged", what=_WHAT)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ParseError(f"{_WHAT}: malformed EC key: {error}", what=_WHAT) from error
+    reader.finish()
+    return key
+
+
+def _read_curve(reader: der.Reader) -> ec.EllipticCurve:
     if reader.peek() != der.OID:
         _refuse(
             CredentialProblem.UNSUPPORTED_KEY,
@@ -315,55 +333,10 @@ def _check_curve(reader: der.Reader) -> None:
             "make a key with: openssl ecparam -name prime256v1 -genkey -noout",
         )
     oid = reader.oid()
-    if oid not in _CURVE_OIDS:
+    curve = _CURVES.get(oid)
+    if curve is None:
         _refuse(CredentialProblem.UNSUPPORTED_KEY, f"curve {oid} is none of P-256, P-384, P-521")
-
-
-def kdf_cost(algorithm_der: bytes) -> int:
-    """Return how many iterations it takes to try one pass phrase against this encryption AlgorithmIdentifier.
-
-    Read before a decoder runs it: PBES2 with PBKDF2 or scrypt (RFC 8018, RFC 7914), PBES1 and the PKCS#12 forms.
-    scrypt is counted as one per unit of N * r * p.
-
-    Raises:
-        ParseError: Not such a value.
-        CredentialError: UNSUPPORTED_KEY: another method, or more than `MAX_KDF_ITERATIONS`, `MAX_SCRYPT_BYTES` or
-            `MAX_SCRYPT_WORK`.
-    """
-    what = "key encryption"
-    reader = der.parse_one(algorithm_der, what=what)
-    method = reader.oid()
-    if method != _PBES2:
-        if not method.startswith(_PBE_ARCS):
-            _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{what}: method {method} is not known")
-        parameters = reader.sequence()
-        parameters.octet_string()
-        return _check_iterations(parameters.integer(), what)
-    derivation = reader.sequence().sequence()
-    method = derivation.oid()
-    parameters = derivation.sequence()
-    if method == _PBKDF2:
-        parameters.octet_string()
-        return _check_iterations(parameters.integer(), what)
-    if method != _SCRYPT:
-        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{what}: key derivation {method} is not known")
-    parameters.octet_string()
-    n, r, p = parameters.integer(), parameters.integer(), parameters.integer()
-    if min(n, r, p) < 1 or 128 * n * r > MAX_SCRYPT_BYTES or n * r * p > MAX_SCRYPT_WORK:
-        _refuse(
-            CredentialProblem.UNSUPPORTED_KEY, f"{what}: scrypt with N={n:.9g}, r={r:.9g}, p={p:.9g} costs too much"
-        )
-    return n * r * p
-
-
-def _check_iterations(count: int, what: str) -> int:
-    if not 0 < count <= MAX_KDF_ITERATIONS:
-        _refuse(
-            CredentialProblem.UNSUPPORTED_KEY,
-            f"{what}: the number of iterations is not between 1 and {MAX_KDF_ITERATIONS}",
-            "write it anew with a usual number: openssl pkcs8 -topk8 -in KEY -out NEW",
-        )
-    return count
+    return curve
 
 
 def parse_public_key(spki: bytes) -> PublicKey:
@@ -379,23 +352,20 @@ def parse_public_key(spki: bytes) -> PublicKey:
     oid = algorithm.oid()
     content = outer.bit_string()
     outer.finish()
-    if oid == _RSA:
-        numbers = der.parse_one(content, what=what)
-        _check_rsa_public(numbers.integer(), numbers.integer())
-        numbers.finish()
-    elif oid == _EC:
-        _check_curve(algorithm)
-    elif oid != _ED25519:
-        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{what}: algorithm {oid} is not one of RSA, EC, Ed25519")
     try:
-        key = serialization.load_der_public_key(spki)
-    except UnsupportedAlgorithm as error:
-        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{what}: {error}")
-    except (ValueError, TypeError) as error:
+        if oid == _RSA:
+            numbers = der.parse_one(content, what=what)
+            n, e = numbers.integer(), numbers.integer()
+            numbers.finish()
+            _check_rsa_public(n, e)
+            return rsa.RSAPublicNumbers(e, n).public_key()
+        if oid == _EC:
+            return ec.EllipticCurvePublicKey.from_encoded_point(_read_curve(algorithm), content)
+        if oid == _ED25519:
+            return ed25519.Ed25519PublicKey.from_public_bytes(content)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ParseError(f"{what}: malformed: {error}", what=what) from error
-    check_public_key(key)
-    assert isinstance(key, PublicKey)
-    return key
+    _refuse(CredentialProblem.UNSUPPORTED_KEY, f"{what}: algorithm {oid} is not one of RSA, EC, Ed25519")
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------
@@ -412,8 +382,7 @@ def check_public_key(key: object) -> None:
         numbers = key.public_numbers()
         _check_rsa_public(numbers.n, numbers.e)
     elif isinstance(key, ec.EllipticCurvePublicKey):
-        if key.curve.name not in _CURVES:
-            _refuse(CredentialProblem.UNSUPPORTED_KEY, f"curve {key.curve.name} is none of P-256, P-384, P-521")
+        _curve_oid(key.curve)
     elif not isinstance(key, ed25519.Ed25519PublicKey):
         _refuse(CredentialProblem.UNSUPPORTED_KEY, "the key is neither RSA nor a named curve nor Ed25519")
 
@@ -459,9 +428,36 @@ def key_bits(key: object) -> int:
 
 
 def spki_der(key: PrivateKey | PublicKey) -> bytes:
-    """Return the SubjectPublicKeyInfo of a key, DER."""
+    """Return the SubjectPublicKeyInfo of a key, DER; the point of an EC key uncompressed.
+
+    Raises:
+        CredentialError: UNSUPPORTED_KEY: a curve other than P-256, P-384, P-521.
+    """
     public = key.public_key() if isinstance(key, PrivateKey) else key
-    return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    if isinstance(public, rsa.RSAPublicKey):
+        numbers = public.public_numbers()
+        content = der.encode_sequence(der.encode_integer(numbers.n), der.encode_integer(numbers.e))
+        return der.encode_sequence(_RSA_KEY, der.encode_bit_string(content))
+    if isinstance(public, ed25519.Ed25519PublicKey):
+        return der.encode_sequence(_ED25519_ALGORITHM, der.encode_bit_string(public.public_bytes_raw()))
+    return der.encode_sequence(_ec_algorithm(public.curve), der.encode_bit_string(_point(public)))
+
+
+def _ec_algorithm(curve: ec.EllipticCurve) -> bytes:
+    return der.encode_sequence(der.encode_oid(_EC), der.encode_oid(_curve_oid(curve)))
+
+
+def _curve_oid(curve: ec.EllipticCurve) -> str:
+    oid = _CURVE_OIDS.get(curve.name)
+    if oid is None:
+        _refuse(CredentialProblem.UNSUPPORTED_KEY, f"curve {curve.name} is none of P-256, P-384, P-521")
+    return oid
+
+
+def _point(public: ec.EllipticCurvePublicKey) -> bytes:
+    size = (public.curve.key_size + 7) // 8
+    numbers = public.public_numbers()
+    return b"\x04" + numbers.x.to_bytes(size, "big") + numbers.y.to_bytes(size, "big")
 
 
 def same_key(private: PrivateKey, spki: bytes) -> bool:
@@ -472,10 +468,9 @@ def same_key(private: PrivateKey, spki: bytes) -> bool:
     if spki_der(private) == spki:
         return True
     try:
-        other = serialization.load_der_public_key(spki)  # a compressed point, or missing NULL parameters
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return bool(private.public_key() == parse_public_key(spki))  # a compressed point, or missing NULL parameters
+    except (ParseError, CredentialError):
         return False
-    return bool(private.public_key() == other)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -486,51 +481,47 @@ def encode_private_key(key: PrivateKey, *, passphrase: Passphrase | None = None,
 
     Args:
         key: The key.
-        passphrase: Locks it: PBES2 with AES-256-CBC and PBKDF2-HMAC-SHA-256 over 600,000 rounds, which every OpenSSL
-            since 1.1 reads. None writes it open.
+        passphrase: Locks it, as `gsi.keylocks.lock` says; every OpenSSL since 1.1 opens it. None writes it open.
         traditional: `RSA PRIVATE KEY` and `EC PRIVATE KEY`, for old readers, instead of PKCS#8. Ed25519 has no such
             form and is written as PKCS#8.
 
     Raises:
         CredentialError: An empty pass phrase, or one together with `traditional`, whose locking is one round of MD5.
     """
-    if passphrase is not None and not passphrase:
-        _refuse(CredentialProblem.WRONG_PASSPHRASE, "a private key is not locked with an empty pass phrase")
     if traditional and passphrase is not None:
         _refuse(
             CredentialProblem.UNSUPPORTED_KEY,
             "the traditional key format is not locked safely",
             "leave out the pass phrase or write PKCS#8",
         )
-    old = traditional and not isinstance(key, ed25519.Ed25519PrivateKey)
-    form = serialization.PrivateFormat.TraditionalOpenSSL if old else serialization.PrivateFormat.PKCS8
-    content = key.private_bytes(serialization.Encoding.DER, form, serialization.NoEncryption())
+    if isinstance(key, rsa.RSAPrivateKey):
+        label, algorithm, content = "RSA PRIVATE KEY", _RSA_KEY, _encode_rsa(key)
+    elif isinstance(key, ec.EllipticCurvePrivateKey):
+        label, algorithm = "EC PRIVATE KEY", _ec_algorithm(key.curve)
+        content = _encode_ec(key, named=traditional)
+    else:
+        label, algorithm, content = "", _ED25519_ALGORITHM, der.encode_octet_string(key.private_bytes_raw())
+    if traditional and label:
+        return encode_pem(label, content)
+    info = der.encode_sequence(der.encode_integer(0), algorithm, der.encode_octet_string(content))
     if passphrase is not None:
-        return encode_pem("ENCRYPTED PRIVATE KEY", _lock(content, passphrase))
-    if not old:
-        return encode_pem("PRIVATE KEY", content)
-    return encode_pem("RSA PRIVATE KEY" if isinstance(key, rsa.RSAPrivateKey) else "EC PRIVATE KEY", content)
+        return encode_pem("ENCRYPTED PRIVATE KEY", keylocks.lock(info, passphrase))
+    return encode_pem("PRIVATE KEY", info)
 
 
-def _lock(content: bytes, passphrase: Passphrase) -> bytes:
-    """Return an EncryptedPrivateKeyInfo (RFC 5958 section 3). pyca would derive with 2,048 rounds only."""
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-    from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
-    from cryptography.hazmat.primitives.padding import PKCS7
+def _encode_rsa(key: rsa.RSAPrivateKey) -> bytes:
+    one = key.private_numbers()
+    public = one.public_numbers
+    numbers = (0, public.n, public.e, one.d, one.p, one.q, one.dmp1, one.dmq1, one.iqmp)
+    return der.encode_sequence(*map(der.encode_integer, numbers))
 
-    salt, vector = os.urandom(16), os.urandom(16)
-    derived = PBKDF2HMAC(_SHA256, 32, salt, PBKDF2_ITERATIONS).derive(passphrase.reveal())
-    padder = PKCS7(128).padder()
-    cipher = Cipher(algorithms.AES(derived), modes.CBC(vector)).encryptor()
-    locked = cipher.update(padder.update(content) + padder.finalize()) + cipher.finalize()
-    hmac_sha256 = der.encode_sequence(der.encode_oid("1.2.840.113549.2.9"), b"\x05\x00")
-    derivation = der.encode_sequence(
-        der.encode_oid(_PBKDF2),
-        der.encode_sequence(der.encode_octet_string(salt), der.encode_integer(PBKDF2_ITERATIONS), hmac_sha256),
-    )
-    aes_256_cbc = der.encode_sequence(der.encode_oid("2.16.840.1.101.3.4.1.42"), der.encode_octet_string(vector))
-    scheme = der.encode_sequence(der.encode_oid(_PBES2), der.encode_sequence(derivation, aes_256_cbc))
-    return der.encode_sequence(scheme, der.encode_octet_string(locked))
+
+def _encode_ec(key: ec.EllipticCurvePrivateKey, *, named: bool) -> bytes:
+    """Return an ECPrivateKey; inside PKCS#8 the curve stands outside, as OpenSSL writes it."""
+    secret = key.private_numbers().private_value.to_bytes((key.curve.key_size + 7) // 8, "big")
+    curve = der.encode_explicit(0, der.encode_oid(_curve_oid(key.curve))) if named else b""
+    public = der.encode_explicit(1, der.encode_bit_string(_point(key.public_key())))
+    return der.encode_sequence(der.encode_integer(1), der.encode_octet_string(secret), curve, public)
 
 
 # --- signing ----------------------------------------------------------------------------------------------------------
@@ -607,6 +598,7 @@ def _refuse_algorithm(oid: str) -> NoReturn:
     )
 
 
+_SHA1: Final = "1.3.14.3.2.26"
 _PSS_DIGESTS: Final[dict[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
     "2.16.840.1.101.3.4.2.1": _SHA256,
     "2.16.840.1.101.3.4.2.2": _SHA384,
@@ -641,7 +633,7 @@ def _pss(algorithm_der: bytes) -> tuple[padding.PSS, hashes.SHA256 | hashes.SHA3
         field.finish()
     parameters.finish()
     digest = _PSS_DIGESTS.get(found[0])
-    if not found[0] or not found[1]:
+    if not {"", _SHA1}.isdisjoint(found):  # SHA-1 is the default of both
         raise VerificationError("the signature uses SHA-1, which is broken", reason=Reason.WEAK_SIGNATURE)
     if digest is None or found[0] != found[1] or not 0 <= salt <= digest.digest_size:
         _refuse_algorithm(oid)

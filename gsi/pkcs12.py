@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from gsi import der
 from gsi.certificate import Certificate
 from gsi.errors import CredentialError, CredentialProblem, ParseError
-from gsi.keys import MAX_KDF_ITERATIONS, PrivateKey, adopt_private_key, kdf_cost, same_key
+from gsi.keylocks import MAX_KDF_ITERATIONS, check_kdf_cost, kdf_cost
+from gsi.keys import PrivateKey, adopt_private_key, same_key
 
 if TYPE_CHECKING:
     from gsi.secret import Passphrase
@@ -97,12 +98,7 @@ def _mac_cost(mac: der.Reader) -> int:
         pbes2 = der.encode_sequence(der.encode_oid("1.2.840.113549.1.5.13"), algorithm.take_raw(der.SEQUENCE))
         return kdf_cost(pbes2)
     mac.octet_string()
-    count = 1 if mac.at_end() else mac.integer()
-    if not 0 < count <= MAX_KDF_ITERATIONS:
-        raise CredentialError(
-            f"{_WHAT}: the integrity check takes too many rounds", problem=CredentialProblem.UNSUPPORTED_KEY
-        )
-    return count
+    return check_kdf_cost(1 if mac.at_end() else mac.integer())
 
 
 def _to_der(data: bytes) -> bytes:
