@@ -47,6 +47,15 @@ _PROCESSED: Final = frozenset(
     }
 )
 
+# Extensions that are sequences: what they are called, the tags of their members, whether there may be none.
+_GENERAL_NAME_TAGS: Final = frozenset({0xA0, 0x81, 0x82, 0xA3, 0xA4, 0xA5, 0x86, 0x87, 0x88})  # RFC 5280 s. 4.2.1.6
+_MEMBERS: Final = {
+    oids.SUBJECT_ALT_NAME: ("SubjectAltName", _GENERAL_NAME_TAGS, False),
+    oids.ISSUER_ALT_NAME: ("IssuerAltName", _GENERAL_NAME_TAGS, False),
+    oids.AUTHORITY_KEY_IDENTIFIER: ("AuthorityKeyIdentifier", frozenset({0x80, 0xA1, 0x82}), True),
+    oids.CRL_DISTRIBUTION_POINTS: ("CRLDistributionPoints", frozenset({der.SEQUENCE}), False),
+}
+
 
 class Profile:
     """What one certificate's extensions say.
@@ -139,11 +148,26 @@ def _note(profile: Profile, oid: str, value: bytes, *, critical: bool) -> None:
     elif oid == oids.NAME_CONSTRAINTS:
         profile.name_constraints, profile.name_constraints_critical = value, critical
     elif oid == oids.SUBJECT_ALT_NAME:
+        _check_members(oid, value)
         profile.subject_alt_name = value
     elif oid == oids.ISSUER_ALT_NAME:
+        _check_members(oid, value)
         profile.has_issuer_alt_name = True
+    elif oid in _MEMBERS:
+        _check_members(oid, value)
     elif oid in {oids.PROXY_CERT_INFO, oids.PROXY_CERT_INFO_GT3}:
         profile.has_proxy_info = True
+
+
+def _check_members(oid: str, value: bytes) -> None:
+    """Refuse a malformed value of an extension that decides nothing here, as OpenSSL and the C validator do."""
+    what, tags, may_be_empty = _MEMBERS[oid]
+    reader = der.parse_one(value, what=what)
+    if reader.at_end() and not may_be_empty:
+        raise ParseError(f"{what}: empty", what=what)
+    while not reader.at_end():
+        if reader.take_any()[0] not in tags:
+            raise ParseError(f"{what}: a member that has no place in it", what=what)
 
 
 def _asks_nothing(oid: str, value: bytes) -> bool:

@@ -39,6 +39,8 @@ def load_key(certificate: Certificate, position: int | None) -> PublicKey:
     try:
         key = certificate.public_key()
         keys.check_public_key(key)
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            keys.parse_public_key(certificate.spki_der)  # refuses a curve spelled out, which pyca lets pass
     except ParseError as error:
         raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
     except CredentialError as error:
