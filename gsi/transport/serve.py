@@ -535,5 +535,9 @@ class _Supervisor:
                 time.sleep(RESTART_SECONDS)
             if not self._stopping:
                 self._start(None)
-            if self._stopping:  # the signal may have come while the new one was not yet known
-                self._signal_all(signal.SIGTERM)
+            self._repeat_stop()
+
+    def _repeat_stop(self) -> None:
+        """Pass a stop on once more: it may have come while a new worker was not yet known."""
+        if self._stopping:
+            self._signal_all(signal.SIGTERM)

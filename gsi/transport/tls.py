@@ -31,6 +31,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gsi.errors import (
+    AuthenticationError,
     ConfigError,
     CredentialError,
     CredentialProblem,
@@ -337,6 +338,7 @@ class TLSSession:
 
         Raises:
             VerificationError: The peer's certificates were refused.
+            AuthenticationError: The peer refused ours.
             TransportError: TLS failed, or the peer closed.
         """
         if self._established:
@@ -359,7 +361,8 @@ class TLSSession:
         """Return decrypted bytes, at most one record; none when there are none just now or the peer has closed.
 
         Raises:
-            TransportError: TLS failed; also when the peer refused our certificate after the handshake.
+            AuthenticationError: The peer refused our certificate; in TLS 1.3 that shows only now.
+            TransportError: TLS failed.
         """
         try:
             return self._tls.read(RECORD_BYTES)
@@ -455,8 +458,11 @@ class TLSSession:
         if isinstance(error, ssl.SSLZeroReturnError | ssl.SSLEOFError):
             return TransportError(f"{what}: the peer closed the connection")
         reason = error.reason or ""
-        message, hint = _ALERTS.get(reason, (None, None))
-        return TransportError(f"{what}: {message or _reason_of(error)}", hint=hint)
+        if reason in _REFUSALS:
+            message, hint = _REFUSALS[reason]
+            return AuthenticationError(message, hint=hint)
+        words, hint = _FAULTS.get(reason, (_reason_of(error), None))
+        return TransportError(f"{what}: {words}", hint=hint)
 
 
 def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
@@ -474,7 +480,7 @@ def _reason_of(error: Exception) -> str:
 
 
 _REFUSED_HINT: Final = "the server's log says why; check its trust directory and the dates of the certificate"
-_ALERTS: Final = {
+_REFUSALS: Final = {
     "TLSV1_ALERT_UNKNOWN_CA": ("the peer does not know the CA of our certificate", _REFUSED_HINT),
     "SSLV3_ALERT_BAD_CERTIFICATE": ("the peer refuses our certificate", _REFUSED_HINT),
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": ("the peer refuses this kind of certificate", _REFUSED_HINT),
@@ -483,6 +489,9 @@ _ALERTS: Final = {
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": ("the peer does not accept our certificate", _REFUSED_HINT),
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("the peer requires a certificate", "make a proxy first"),
     "TLSV1_ALERT_ACCESS_DENIED": ("the peer denies access to our certificate", None),
+}
+"""What OpenSSL calls an alert about our certificate, and what it means to a person."""
+_FAULTS: Final[dict[str, tuple[str, str | None]]] = {
     "TLSV1_ALERT_PROTOCOL_VERSION": ("the peer wants another TLS version", None),
     "UNSUPPORTED_PROTOCOL": ("the peer offers no TLS version that is safe to use", None),
     "WRONG_VERSION_NUMBER": ("the peer does not speak TLS", "check host and port"),
@@ -491,9 +500,12 @@ _ALERTS: Final = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": ("the peer refused the handshake", None),
     "TLSV1_ALERT_INTERNAL_ERROR": ("the peer has an internal error", None),
 }
-"""What OpenSSL calls an alert or fault, and what it means to a person."""
+"""The same for other alerts and faults."""
 
-_LEGACY_HINT: Final = "legacy (GT2, GT3) proxies cannot be used for TLS here; make an RFC 3820 proxy"
+_VERIFY_HINTS: Final = {
+    Reason.NOT_A_CA: "legacy (GT2, GT3) proxies cannot be used for TLS here; make an RFC 3820 proxy",
+    Reason.EXTENDED_KEY_USAGE: "the certificate's extended key usage leaves out TLS clients, which OpenSSL insists on",
+}
 _VERIFY_REASONS: Final = {
     2: Reason.UNTRUSTED,
     7: Reason.BAD_SIGNATURE,
@@ -533,7 +545,7 @@ def _verification_error(error: ssl.SSLCertVerificationError) -> VerificationErro
     return VerificationError(
         f"the peer's certificate was refused in the TLS handshake: {error.verify_message}",
         reason=reason,
-        hint=_LEGACY_HINT if reason is Reason.NOT_A_CA else None,
+        hint=_VERIFY_HINTS.get(reason),
     )
 
 
