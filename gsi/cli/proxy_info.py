@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gsi.certificate import Certificate
     from gsi.cli.arguments import Namespace
+    from gsi.credential import Credential
     from gsi.proxy.chain import ProxyChain
 
 __all__ = ["build_parser", "main"]
@@ -114,11 +115,10 @@ def _gather(arguments: Namespace) -> _Facts:
     from gsi.keys import key_bits
     from gsi.proxy.chain import ProxyChain
     from gsi.system import clock
-    from gsi.system.credential_files import load_proxy
     from gsi.system.environ import read_locations
 
     path = arguments.file or read_locations().proxy
-    chain = ProxyChain.split(load_proxy(path).certificates)
+    chain = ProxyChain.split(_load(path).certificates)
     return _Facts(
         path=path,
         chain=chain,
@@ -126,6 +126,18 @@ def _gather(arguments: Namespace) -> _Facts:
         left=chain.not_after - clock.now().replace(microsecond=0),  # whole seconds, as in C
         name=names.rfc4514 if arguments.rfc2253 else names.oneline,
     )
+
+
+def _load(path: str) -> Credential:
+    from gsi.errors import CredentialError, CredentialProblem
+    from gsi.system.credential_files import load_proxy
+
+    try:
+        return load_proxy(path)
+    except CredentialError as error:
+        if error.problem is CredentialProblem.MISSING:
+            error.hint = "grid-proxy-init makes a proxy; -file and X509_USER_PROXY name another place"
+        raise
 
 
 def _seconds(left: timedelta) -> int:

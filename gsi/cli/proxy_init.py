@@ -250,7 +250,7 @@ def _check_directories(arguments: Namespace, out: str) -> None:
 
     directory = os.path.dirname(os.path.abspath(out))
     if not os.path.isdir(directory):
-        raise ConfigError(f"{directory} is not a directory, so no proxy can be written there", hint="see -out")
+        raise ConfigError(f"cannot write {out}: {directory} is not a directory", hint="make it, or see -out")
     if arguments.certdir is not None and not os.path.isdir(arguments.certdir):
         raise ConfigError(f"{arguments.certdir} is not a directory", hint="-certdir names the trust directory")
 
@@ -321,20 +321,22 @@ def _introduce(arguments: Namespace, certificates: Sequence[Certificate], path: 
             f"{path}: cannot sign a proxy: {error.message}",
             problem=CredentialProblem.CANNOT_SIGN,
             path=path,
-            hint=error.hint,
+            hint=error.hint or "sign with the user's own certificate; -cert and -key name it",
         ) from error
     if not _is_silent(arguments):
         sys.stdout.write(f"Your identity: {chain.identity_text}\n")
         sys.stdout.flush()
     now = clock.now()
-    if chain.not_after <= now:
+    own = (*chain.proxies, chain.eec)
+    not_after = min(certificate.not_after for certificate in own)
+    if not_after <= now:
         raise CredentialError(
-            f"Your certificate has expired: {asctime(chain.not_after)} ({path})",
+            f"Your certificate has expired: {asctime(not_after)} ({path})",
             problem=CredentialProblem.EXPIRED,
             path=path,
             hint="ask your CA to renew it, or name another one with -cert and -key",
         )
-    not_before = max(certificate.not_before for certificate in (*chain.proxies, chain.eec))
+    not_before = max(certificate.not_before for certificate in own)
     if not_before > now:
         raise CredentialError(
             f"Your certificate is not valid before {asctime(not_before)} ({path})",

@@ -128,14 +128,18 @@ def _parse_chain(data: bytes, path: str) -> tuple[Certificate, ...]:
     """Return the certificates of the file; a block that does not parse is a refusal, never skipped.
 
     Raises:
-        VerificationError: MALFORMED.
+        VerificationError: MALFORMED or EMPTY_CHAIN, naming the file.
     """
     from gsi.certificate import load_certificates
 
+    source = "standard input" if path == "-" else path
     try:
-        return load_certificates(data, what="standard input" if path == "-" else path)
+        certificates = load_certificates(data, what=source)
     except ParseError as error:
         raise VerificationError(error.message, reason=Reason.MALFORMED, hint=error.hint) from error
+    if not certificates:
+        raise VerificationError(f"{source}: no certificate in it", reason=Reason.EMPTY_CHAIN)
+    return certificates
 
 
 def _judge(arguments: Namespace, certificates: Sequence[Certificate], now: datetime) -> VerifiedPeer:
@@ -195,8 +199,10 @@ def _print_refusal(
     arguments: Namespace, error: VerificationError, certificates: Sequence[Certificate], path: str, now: datetime
 ) -> None:
     from gsi import names
+    from gsi.cli.hints import find_hint
 
     position = error.position
+    hint = find_hint(error)
     subject: str | None = None
     if position is not None and position < len(certificates):
         subject = names.oneline(certificates[position].subject_der)
@@ -210,7 +216,7 @@ def _print_refusal(
                 "index": position,
                 "subject": subject,
                 "message": error.message,
-                "hint": error.hint,
+                "hint": hint,
             }
         )
         return
@@ -218,8 +224,8 @@ def _print_refusal(
     if position is not None:
         lines.append(f"index    : {position}" + ("" if subject is None else f" ({subject})"))
     lines.append(f"message  : {printable(error.message)}")
-    if error.hint:
-        lines.append(f"hint     : {printable(error.hint)}")
+    if hint:
+        lines.append(f"hint     : {printable(hint)}")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -102,12 +102,15 @@ def run(
 
 
 def report(prog: str, error: GridError, *, debug: bool = False) -> None:
-    """Print an error and its hint to standard error; with `debug` also its causes and the traceback."""
+    """Print an error and its hint (its own or a general one) to standard error; with `debug` its causes first."""
+    from gsi.cli.hints import find_hint
+
     if debug:
         _print_traceback(error)
     sys.stderr.write(f"{prog}: error: {printable(error.message)}\n")
-    if error.hint:
-        sys.stderr.write(f"hint: {printable(error.hint)}\n")
+    hint = find_hint(error)
+    if hint:
+        sys.stderr.write(f"hint: {printable(hint)}\n")
 
 
 def warn(prog: str, message: str, *, hint: str | None = None) -> None:

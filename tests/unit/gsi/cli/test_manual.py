@@ -112,7 +112,7 @@ def test_completion_at_the_prompt(tmp_path: Path) -> None:
     script = DOCS / "completions" / "bash" / "grid-proxy-init"
     child = pexpect.spawn("bash", ["--noprofile", "--norc", "-i"], encoding="utf-8", timeout=20, cwd=str(tmp_path))
     child.sendline(
-        f"PS1='now> '; bind 'set enable-bracketed-paste off'; grid-proxy-init() {{ printf '<%s>' \"$@\"; echo; }}"
+        "PS1='now> '; bind 'set enable-bracketed-paste off'; grid-proxy-init() { printf '<%s>' \"$@\"; echo; }"
     )
     child.sendline(f"source {shlex.quote(str(script))}; echo rea''dy")
     child.expect_exact("ready")

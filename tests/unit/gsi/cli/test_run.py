@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gsi.cli.arguments import CommandParser
+from gsi.cli.hints import find_hint
 from gsi.cli.run import (
     EXIT_BROKEN_PIPE,
     EXIT_ERROR,
@@ -18,7 +20,7 @@ from gsi.cli.run import (
     run,
     warn,
 )
-from gsi.errors import CredentialError, CredentialProblem, GridError
+from gsi.errors import CredentialError, CredentialProblem, GridError, Reason, VerificationError
 
 if TYPE_CHECKING:
     from gsi.cli.arguments import Namespace
@@ -112,6 +114,25 @@ def test_output_that_cannot_be_written_is_no_success(
     monkeypatch.setattr(sys, "stdout", _Full())
     assert run(parser, lambda _: EXIT_OK, []) == EXIT_ERROR
     assert "No space left on device" in capsys.readouterr().err
+
+
+def test_an_error_without_a_hint_gets_a_general_one(capsys: pytest.CaptureFixture[str]) -> None:
+    report("p", CredentialError("no", problem=CredentialProblem.WRONG_PASSPHRASE))
+    report("p", VerificationError("no", reason=Reason.UNTRUSTED))
+    report("p", VerificationError("no", reason=Reason.UNTRUSTED, hint="its own"))
+    hints = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hint: ")]
+    assert len(hints) == 3
+    assert hints[2] == "hint: its own"
+
+
+def test_every_problem_has_a_hint() -> None:
+    for problem in CredentialProblem:
+        assert find_hint(CredentialError("no", problem=problem)), problem
+
+
+def test_only_the_process_itself_goes_without_garbage_collection() -> None:
+    assert run(parser, lambda _: int(gc.isenabled()), [], short_lived=True) == 1
+    assert gc.isenabled()
 
 
 def test_foreign_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
