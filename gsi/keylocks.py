@@ -25,6 +25,7 @@ __all__ = [
     "MAX_KDF_ITERATIONS",
     "MAX_SCRYPT_BYTES",
     "MAX_SCRYPT_WORK",
+    "WRONG_PASSPHRASE_HINT",
     "WRONG_PASSPHRASE_TEXT",
     "check_kdf_cost",
     "kdf_cost",
@@ -69,6 +70,7 @@ _PEM_CIPHERS: Final = {
 _WHAT: Final = "private key"
 _NEEDS: Final = f"{_WHAT}: locked with a pass phrase, and none was given"
 WRONG_PASSPHRASE_TEXT: Final = f"{_WHAT}: the pass phrase is wrong, or the key is damaged"
+WRONG_PASSPHRASE_HINT: Final = "type it again; a forgotten one cannot be recovered, only a new certificate be requested"
 
 
 class _Scheme(NamedTuple):
@@ -214,7 +216,9 @@ def _decrypt(locked: bytes, cipher: str, derived: bytes, vector: bytes) -> bytes
     content = decryptor.update(locked) + decryptor.finalize()
     padding = content[-1]
     if not 1 <= padding <= width or content[-padding:] != bytes((padding,)) * padding:
-        raise CredentialError(WRONG_PASSPHRASE_TEXT, problem=CredentialProblem.WRONG_PASSPHRASE)
+        raise CredentialError(
+            WRONG_PASSPHRASE_TEXT, problem=CredentialProblem.WRONG_PASSPHRASE, hint=WRONG_PASSPHRASE_HINT
+        )
     return content[:-padding]
 
 

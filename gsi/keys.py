@@ -63,6 +63,7 @@ RSA_SIZES: Final = (2048, 3072, 4096)
 KEY_LABELS: Final = frozenset({"PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"})
 _WHAT: Final = "private key"
 _WRONG: Final = keylocks.WRONG_PASSPHRASE_TEXT
+_WRONG_HINT: Final = keylocks.WRONG_PASSPHRASE_HINT
 
 _RSA: Final = "1.2.840.113549.1.1.1"
 _RSA_PSS: Final = "1.2.840.113549.1.1.10"
@@ -206,7 +207,7 @@ def _unlock(block: PEMBlock, passphrase: Passphrase | None) -> PrivateKey:
     try:
         return _read(label, content)
     except ParseError as error:  # the padding fitted by chance
-        raise CredentialError(_WRONG, problem=CredentialProblem.WRONG_PASSPHRASE) from error
+        raise CredentialError(_WRONG, problem=CredentialProblem.WRONG_PASSPHRASE, hint=_WRONG_HINT) from error
 
 
 def _unlock_by_pyca(block: PEMBlock, passphrase: Passphrase | None) -> PrivateKey:
@@ -214,14 +215,14 @@ def _unlock_by_pyca(block: PEMBlock, passphrase: Passphrase | None) -> PrivateKe
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     if not passphrase:  # pyca takes an empty one for none
-        _refuse(CredentialProblem.WRONG_PASSPHRASE, _WRONG)
+        _refuse(CredentialProblem.WRONG_PASSPHRASE, _WRONG, _WRONG_HINT)
     try:
         # adopt_private_key checks the numbers; pyca would spend 27 ms on proving the factors prime
         key = load_pem_private_key(block.text, passphrase.reveal(), unsafe_skip_rsa_key_validation=True)
     except UnsupportedAlgorithm as error:
         raise CredentialError(f"{_WHAT}: {error}", problem=CredentialProblem.UNSUPPORTED_KEY) from error
     except (ValueError, TypeError) as error:
-        raise CredentialError(_WRONG, problem=CredentialProblem.WRONG_PASSPHRASE) from error
+        raise CredentialError(_WRONG, problem=CredentialProblem.WRONG_PASSPHRASE, hint=_WRONG_HINT) from error
     return adopt_private_key(key)
 
 

@@ -167,7 +167,9 @@ def parse_pkcs12_bag(data: bytes, passphrase: Passphrase | None) -> tuple[Privat
                 f"{_WHAT}: locked with a pass phrase, and none was given", problem=CredentialProblem.NEEDS_PASSPHRASE
             ) from error
         raise CredentialError(
-            f"{_WHAT}: the pass phrase is wrong, or the file is damaged", problem=CredentialProblem.WRONG_PASSPHRASE
+            f"{_WHAT}: the pass phrase is wrong, or the file is damaged",
+            problem=CredentialProblem.WRONG_PASSPHRASE,
+            hint="type it again; it is the one that the file was exported with",
         ) from error
     if opened.key is None:
         raise CredentialError(f"{_WHAT}: no private key in it", problem=CredentialProblem.KEY_MISSING)

@@ -268,7 +268,10 @@ def _classify_at(certificate: Certificate, position: int) -> Classification:
 def _no_end_entity(position: int) -> VerificationError:
     if position == 0:
         return VerificationError(
-            "a CA's certificate where an end entity's or a proxy belongs", reason=Reason.IS_A_CA, position=0
+            "a CA's certificate where an end entity's or a proxy belongs",
+            reason=Reason.IS_A_CA,
+            position=0,
+            hint="give a user's or host's certificate that the CA has issued",
         )
     return VerificationError(
         "the proxy was issued by a CA; only an end entity or another proxy can issue one",

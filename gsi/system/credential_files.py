@@ -7,13 +7,16 @@ credential = load_proxy(locations.proxy)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gsi.credential import MAX_CREDENTIAL_BYTES, parse_credential, parse_pkcs12
+from gsi.errors import CredentialError, CredentialProblem
 from gsi.system.files import read_private, read_public, write_private
 
 if TYPE_CHECKING:
     from gsi.credential import Credential, PassphraseSource
+
+_MISSING_PROXY: Final = "make a proxy with grid-proxy-init, or name the file with X509_USER_PROXY"
 
 __all__ = ["is_pkcs12_path", "load_proxy", "load_user_credential", "save_proxy"]
 
@@ -34,7 +37,12 @@ def load_proxy(path: str, *, passphrase: PassphraseSource = None) -> Credential:
         CredentialError: As `gsi.system.files.read_private` and `gsi.credential.parse_credential`.
         ParseError: The content is malformed.
     """
-    data = read_private(path, max_bytes=MAX_CREDENTIAL_BYTES)
+    try:
+        data = read_private(path, max_bytes=MAX_CREDENTIAL_BYTES)
+    except CredentialError as error:
+        if error.problem is not CredentialProblem.MISSING or error.hint:
+            raise
+        raise CredentialError(error.message, problem=error.problem, path=path, hint=_MISSING_PROXY) from error
     return parse_credential(data, passphrase=passphrase, source=path)
 
 

@@ -137,6 +137,7 @@ def _find_pair(whose: str, pairs: tuple[tuple[str, str], ...], variables: str) -
                 f"{key}: no such file: the key of the {whose} certificate {certificate} is missing",
                 problem=CredentialProblem.KEY_MISSING,
                 path=key,
+                hint=f"put the key there, or name both files with {variables}",
             )
     places = ", ".join(certificate for certificate, _ in pairs) or "any place, as there is no home directory"
     raise CredentialError(

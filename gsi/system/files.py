@@ -57,7 +57,11 @@ def read_private(path: str, *, max_bytes: int) -> bytes:
         _check_regular(path, found)
         if not ignores_credential_permissions():
             if found.st_uid != os.geteuid():
-                _unsafe(path, f"is not owned by the current user (uid {os.geteuid()}) but by uid {found.st_uid}")
+                _unsafe(
+                    path,
+                    f"is not owned by the current user (uid {os.geteuid()}) but by uid {found.st_uid}",
+                    f"use a copy of your own, or as root: chown {os.geteuid()} {path}",
+                )
             if stat.S_IMODE(found.st_mode) & ~_PRIVATE_MODE:
                 _unsafe(
                     path,

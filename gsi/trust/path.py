@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Path", "check_extended_key_usage", "check_validity", "find_path"]
 
+_BROKEN_HINT: Final = "install the file again from the CA's distribution"
 _PURPOSE_OID: Final = {Purpose.CLIENT: oids.CLIENT_AUTH, Purpose.SERVER: oids.SERVER_AUTH}
 
 
@@ -329,7 +330,7 @@ def _check_rules(certificate: Certificate, position: int, issuer: Issuer, option
     ca, subject = issuer.subject, names.oneline(certificate.subject_der)
     policy = rules.signing_policy
     if isinstance(policy, BrokenFile):
-        raise _refusal(policy.message, policy.reason, position)
+        raise _refusal(f"{policy.path}: {policy.message}", policy.reason, position, _BROKEN_HINT)
     if policy is None:
         if options.require_signing_policy:
             raise VerificationError(
@@ -340,14 +341,21 @@ def _check_rules(certificate: Certificate, position: int, issuer: Issuer, option
                 "which comes with the CA's distribution",
             )
     elif not policy.permits(ca, subject):
-        raise _refusal(f"the signing policy of {ca} does not permit {subject}", Reason.SIGNING_POLICY, position)
+        raise _refusal(
+            f"the signing policy of {ca} does not permit {subject}",
+            Reason.SIGNING_POLICY,
+            position,
+            "the CA may not issue this name, or its .signing_policy file is out of date",
+        )
     if not options.use_namespaces or rules.namespaces is None:
         return
     if isinstance(rules.namespaces, BrokenFile):
-        raise _refusal(rules.namespaces.message, rules.namespaces.reason, position)
+        raise _refusal(
+            f"{rules.namespaces.path}: {rules.namespaces.message}", rules.namespaces.reason, position, _BROKEN_HINT
+        )
     if not rules.namespaces.permits(ca, subject):
         raise _refusal(f"the namespaces of {ca} do not permit {subject}", Reason.NAMESPACES, position)
 
 
-def _refusal(message: str, reason: Reason, position: int) -> VerificationError:
-    return VerificationError(message, reason=reason, position=position)
+def _refusal(message: str, reason: Reason, position: int, hint: str | None = None) -> VerificationError:
+    return VerificationError(message, reason=reason, position=position, hint=hint)

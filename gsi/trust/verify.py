@@ -139,7 +139,10 @@ def _split(certificates: Sequence[Certificate]) -> tuple[list[Classification], i
         if found.role is Role.CA:
             if not proxies:
                 raise VerificationError(
-                    "a CA's certificate where an end entity's or a proxy belongs", reason=Reason.IS_A_CA, position=0
+                    "a CA's certificate where an end entity's or a proxy belongs",
+                    reason=Reason.IS_A_CA,
+                    position=0,
+                    hint="give a user's or host's certificate that the CA has issued",
                 )
             raise VerificationError(
                 "a proxy issued by a CA; only an end entity or another proxy can issue one",
