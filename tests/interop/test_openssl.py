@@ -34,7 +34,7 @@ def _verify(tmp_path: Path, ca: TestCA, proxy: Credential, *, allow: bool = True
     (tmp_path / "ca.pem").write_bytes(ca.pem)
     (tmp_path / "chain.pem").write_bytes(b"".join(c.pem() for c in proxy.certificates[1:]))
     (tmp_path / "leaf.pem").write_bytes(proxy.certificate.pem())
-    words = ["verify", "-purpose", "sslclient", "-CAfile", tmp_path / "ca.pem"]
+    words: list[str | Path] = ["verify", "-purpose", "sslclient", "-CAfile", tmp_path / "ca.pem"]
     words += ["-untrusted", tmp_path / "chain.pem"]
     if allow:
         words.append("-allow_proxy_certs")
