@@ -39,6 +39,12 @@ __all__ = ["Conversation", "refusal"]
 SILENCE_SECONDS: Final = 0.2
 """How long bytes that look like a whole request without its NUL are given to go on. Some clients never send the NUL."""
 
+DRAIN_SECONDS: Final = 2.0
+"""How long a refused client may take to close, after each of its reads."""
+
+DRAIN_READS: Final = 64
+"""How much of a refused client's bytes is read, in records: a request of the largest size allowed."""
+
 _log: Final = logging.getLogger("myproxy.server")
 _T = TypeVar("_T")
 
@@ -69,6 +75,9 @@ class Conversation:
             raise
         except GridError as error:
             await self.refuse(error, caller.request_id)
+        except Exception as error:  # noqa: BLE001  # a defect of ours: the client still gets an answer, the log all of it
+            _log.exception("%s: internal error", caller.request_id)
+            await self.refuse(GridError(f"internal error: {error!r}"), caller.request_id)
 
     async def refuse(self, error: GridError, request_id: str) -> None:
         """Tell the client no, as far as it may know why, and the log everything."""
@@ -77,6 +86,13 @@ class Conversation:
         )
         if self._session.state is not ServerState.DONE:
             await self._connection.send(self._session.send_response(refusal(error, request_id)))
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Read what the client still sends: closing on unread bytes would reset the connection and lose our words."""
+        for _ in range(DRAIN_READS):
+            if not await self._connection.receive_within(DRAIN_SECONDS):
+                return
 
     async def refuse_after_request(self, error: GridError, request_id: str) -> None:
         """Wait for the request, since a client listens only then, and refuse it.

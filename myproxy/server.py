@@ -86,7 +86,7 @@ def load_config(path: str) -> ServerConfig:
         ConfigError: It cannot be read or used.
     """
     try:
-        data = read_public(path, max_bytes=MAX_CONFIG_BYTES)
+        data = read_public(path, max_bytes=MAX_CONFIG_BYTES, check_writers=True)
         return parse_config(data.decode("utf-8"), path=path)
     except UnicodeDecodeError as error:
         raise ConfigError("is not UTF-8 text", path=path) from error
@@ -188,7 +188,14 @@ class MyProxyServer:
     def report(self, peer: HostPort | None, error: GridError) -> None:
         """Log what went wrong outside a conversation."""
         level = logging.ERROR if peer is None or type(error) is GridError else logging.INFO
-        _log.log(level, "%s: %s: %s", peer or "server", error.slug, error, exc_info=error.__cause__)
+        _log.log(
+            level,
+            "%s: %s: %s",
+            peer or "server",
+            error.slug,
+            error,
+            exc_info=error.__cause__ if level == logging.ERROR else None,
+        )
 
     def reload(self) -> None:
         """Read configuration and host credential again, and reopen the audit file.

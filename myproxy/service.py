@@ -140,8 +140,8 @@ class MyProxyService:
             self._trail.permit(caller, request, "GET", permission, method=proof.method.value, owner=stored.owner)
         return grant
 
-    def finish_get(self, grant: RetrievalGrant, request_der: bytes) -> tuple[bytes, ...]:
-        """Sign a proxy for the client's key; return it with its issuers, DER.
+    def finish_get(self, grant: RetrievalGrant, request_der: bytes) -> tuple[Certificate, ...]:
+        """Sign a proxy for the client's key; return it with its issuers.
 
         Raises:
             DeniedError: The request cannot be read, its key is too weak, or such a proxy may not be made.
@@ -161,7 +161,7 @@ class MyProxyService:
                 subject=oneline(chain[0].subject_der),
                 not_after=chain[0].not_after.isoformat(),
             )
-        return tuple(certificate.der for certificate in chain)
+        return chain
 
     def begin_put(self, caller: Caller, request: Request) -> StorageGrant:
         """Permit a client to store a credential, and make the key that it will delegate to.

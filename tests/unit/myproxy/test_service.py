@@ -105,7 +105,8 @@ class World:
     def get(self, issued: Issued | None, request: Request) -> Credential:
         grant = self.service.begin_get(self.caller(issued), request)
         requester = DelegationRequester(generate_key(KeyType.P256))
-        return requester.accept(self.service.finish_get(grant, requester.request_der), now=self.now)
+        chain = self.service.finish_get(grant, requester.request_der)
+        return requester.accept([certificate.der for certificate in chain], now=self.now)
 
     def verdicts(self) -> list[tuple[str, Verdict]]:
         return [(record.action, record.verdict) for record in self.sink.records]

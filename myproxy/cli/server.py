@@ -1,0 +1,256 @@
+"""The command `myproxy-server`: options, files and detaching; `myproxy.server` does the serving.
+
+Agrees with gct:myproxy/source/myproxy_server.c in options, files and exit status: it detaches once it listens, and the
+parent's exit status says whether that worked; `-d` stays, answers one request and exits. New is `-foreground`, which
+stays and serves until SIGTERM. Not here yet: being started by inetd.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from gsi.cli.arguments import CommandParser, Completion, count
+from gsi.cli.run import EXIT_ERROR, EXIT_OK, report, run, warn
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from gsi.cli.arguments import Namespace
+    from myproxy.config import ServerConfig
+    from myproxy.server import ServerOptions
+
+__all__ = ["build_parser", "main"]
+
+PROG: Final = "myproxy-server"
+DEFAULT_PORT: Final = 7512
+DEFAULT_CONFIG: Final = "/etc/myproxy-server.config"
+DEFAULT_PIDFILE: Final = "/run/myproxy.pid"
+_STORAGE_PLACES: Final = ("/var/lib/myproxy", "/var/myproxy")
+
+
+def _port(text: str) -> int:
+    return count(text, maximum=65535)
+
+
+def build_parser() -> CommandParser:
+    """Return the command's parser."""
+    parser = CommandParser(PROG, "serve the credential repository")
+    section = parser.section("What to serve")
+    section.value(
+        "-config", "-c", metavar="FILE", completion=Completion.FILE, text=f"the configuration ({DEFAULT_CONFIG})"
+    )
+    section.value(
+        "-storage",
+        "-s",
+        metavar="DIRECTORY",
+        completion=Completion.DIRECTORY,
+        text=f"where credentials are kept ({_STORAGE_PLACES[0]}); only its owner may be able to write it",
+    )
+    section = parser.section("Where to listen")
+    section.value("-listen", "-l", metavar="HOST", text="the name or address to listen on (all of this machine)")
+    section.value(
+        "-port",
+        "-p",
+        metavar="N",
+        convert=_port,
+        text=f"the port, 0 for any free one (MYPROXY_SERVER_PORT or {DEFAULT_PORT})",
+    )
+    section.value("-portfile", "-z", metavar="FILE", completion=Completion.FILE, text="a file to write the port to")
+    section.value(
+        "-pidfile",
+        "-P",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text=f"a file to write the process id to, and to lock (as root: {DEFAULT_PIDFILE})",
+    )
+    section = parser.section("How to run")
+    section.flag("-foreground", text="stay in the foreground and log to standard error")
+    section.flag("-d", dest="one_request", text="the same (also -debug), but answer one request and exit")
+    section.flag("-verbose", "-v", text="log every request")
+    section.flag("-V", dest="show_version", text="print the version to standard output and exit")
+    section.flag("-h", "-u", dest="show_help", text="the same as -help")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run(build_parser, _execute, argv)
+
+
+def _execute(arguments: Namespace) -> int:
+    if arguments.show_help:
+        sys.stdout.write(build_parser().format_help())
+        return EXIT_OK
+    if arguments.show_version:
+        from gsi._version import __version__
+
+        sys.stdout.write(f"{PROG} version MYPROXYv2 (gsi-toolkit {__version__})\n")
+        return EXIT_OK
+    return _start(arguments)
+
+
+def _start(arguments: Namespace) -> int:
+    """Check everything that can be checked while the caller still watches, then serve."""
+    from gsi.transport.serve import listen
+    from myproxy.logs import log_to_stderr
+    from myproxy.server import MyProxyServer, ServerOptions, load_config, load_server_credential, prepare_storage
+
+    once = arguments.one_request or arguments.debug
+    log_to_stderr(verbose=arguments.verbose or once)
+    os.umask(0o077)
+    options = ServerOptions(config_path=_find_config(arguments.config), storage=_find_storage(arguments.storage))
+    config = load_config(options.config_path)
+    load_server_credential()
+    prepare_storage(options.storage)
+    MyProxyServer(options).close()
+    sockets = listen(arguments.listen, _choose_port(arguments.port))
+    if once or arguments.foreground:
+        _write_pid(arguments.pidfile)
+        return _serve(arguments, options, config, sockets, once=once)
+    return _detach(arguments, options, config, sockets)
+
+
+def _serve(
+    arguments: Namespace,
+    options: ServerOptions,
+    config: ServerConfig,
+    sockets: Sequence[socket.socket],
+    *,
+    once: bool = False,
+    ready_pipe: int | None = None,
+) -> int:
+    from gsi.transport.serve import bound_port, serve
+    from myproxy.server import MyProxyServer
+
+    port = bound_port(sockets)
+
+    def announce() -> None:
+        if arguments.portfile:
+            _write_text(arguments.portfile, f"{port}\n")
+        if ready_pipe is not None:
+            os.write(ready_pipe, b".")
+            os.close(ready_pipe)
+        else:
+            sys.stderr.write(f"{PROG}: listening on port {port}\n")
+
+    workers = 1 if once else config.worker_processes
+    return serve(sockets, lambda: MyProxyServer(options), workers=workers, once=once, on_ready=announce)
+
+
+def _detach(
+    arguments: Namespace, options: ServerOptions, config: ServerConfig, sockets: Sequence[socket.socket]
+) -> int:
+    """Serve in a process of its own session; return in the caller's process once it listens."""
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.fork():
+        os.close(writer)
+        return EXIT_OK if os.read(reader, 1) == b"." else EXIT_ERROR
+    status = EXIT_ERROR
+    try:
+        os.close(reader)
+        os.setsid()
+        for name in ("portfile", "pidfile"):
+            if path := getattr(arguments, name):
+                setattr(arguments, name, os.path.abspath(path))
+        os.chdir("/")
+        _write_pid(arguments.pidfile, default=DEFAULT_PIDFILE if os.geteuid() == 0 else None)
+        _leave_terminal(verbose=arguments.verbose)
+        status = _serve(arguments, options, config, sockets, ready_pipe=writer)
+    except Exception as error:  # noqa: BLE001  the last door of this process
+        from gsi.errors import GridError
+
+        known = error if isinstance(error, GridError) else GridError(f"internal error: {error!r}")
+        report(PROG, known)
+        logging.getLogger("myproxy.server").critical("the server ends: %s", known)
+    finally:
+        os._exit(status)
+
+
+def _leave_terminal(*, verbose: bool) -> None:
+    """Send the log to syslog where there is one, and let go of the caller's terminal and pipes."""
+    from myproxy.logs import log_to_syslog
+
+    if not log_to_syslog(PROG, verbose=verbose):
+        warn(PROG, "no log: there is no syslog here", hint="use -foreground, or look at the audit file")
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+
+
+def _find_config(given: str | None) -> str:
+    from gsi.errors import ConfigError
+    from gsi.system.environ import get_variable
+
+    if given:
+        return os.path.abspath(given)
+    places = [DEFAULT_CONFIG]
+    if location := get_variable("GLOBUS_LOCATION"):
+        places.append(f"{location}/etc/myproxy-server.config")
+    for place in places:
+        if os.path.exists(place):
+            return place
+    raise ConfigError(
+        f"there is no configuration file ({', '.join(places)})",
+        hint="name one with -c; 'accepted_credentials' and 'authorized_retrievers' are what it must hold",
+    )
+
+
+def _find_storage(given: str | None) -> str:
+    from gsi.system.environ import get_variable
+
+    if given:
+        return os.path.abspath(given)
+    places = [*_STORAGE_PLACES]
+    if location := get_variable("GLOBUS_LOCATION"):
+        places.append(f"{location}/var/myproxy")
+    return next((place for place in places if os.path.isdir(place)), places[0])
+
+
+def _choose_port(given: int | None) -> int:
+    from gsi.errors import ConfigError
+    from gsi.system.environ import get_variable
+
+    if given is not None:
+        return given
+    text = get_variable("MYPROXY_SERVER_PORT")
+    try:
+        return DEFAULT_PORT if text is None else _port(text)
+    except ValueError as error:
+        raise ConfigError(f"MYPROXY_SERVER_PORT {error}") from error
+
+
+def _write_pid(asked: str | None, *, default: str | None = None) -> None:
+    """Write and lock the pid file; the lock lives as long as this process. Without the default one it goes on.
+
+    Raises:
+        ConfigError: The file that was asked for cannot be written, or a running server has locked it.
+    """
+    import fcntl
+
+    from gsi.errors import ConfigError
+
+    path = asked or default
+    if path is None:
+        return
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except OSError as error:
+        why = "another server is running" if isinstance(error, BlockingIOError) else error.strerror
+        if asked:
+            raise ConfigError(f"pid file {path}: {why}") from error
+        warn(PROG, f"pid file {path}: {why}")
+
+
+def _write_text(path: str, text: str) -> None:
+    from gsi.system.files import write_public
+
+    write_public(path, text.encode())
