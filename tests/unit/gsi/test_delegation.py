@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -234,6 +235,7 @@ def test_a_wish_in_the_draft_form() -> None:
         craft(spki=b"\x30\x00"),
         b"\x30\x83\x01\x00\x00" + b"\x00" * MAX_REQUEST_BYTES,
     ],
+    ids=itertools.count(),  # the values hold fresh keys, and every worker must see the same names
 )
 def test_what_is_not_a_request_is_refused(data: bytes) -> None:
     with pytest.raises(ParseError):
