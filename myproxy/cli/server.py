@@ -144,6 +144,8 @@ def _detach(
     arguments: Namespace, options: ServerOptions, config: ServerConfig, sockets: Sequence[socket.socket]
 ) -> int:
     """Serve in a process of its own session; return in the caller's process once it listens."""
+    import logging
+
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
