@@ -54,7 +54,8 @@ def _steps(vo: VO, port: int) -> tuple[Step, ...]:
     write_private(str(wrong), b"not the pass phrase\n")
 
     def command(*argv: str, user: str, stdin: Path | None = None, status: int = 0, expect: str) -> Command:
-        return Command(argv, user, environment, stdin, status, (expect,))
+        needed = environment if argv[0].startswith("myproxy-") else ()
+        return Command(argv, user, needed, stdin, status, (expect,))
 
     store = Step(
         "Alice stores a credential",
