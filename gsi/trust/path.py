@@ -185,19 +185,19 @@ class _Search:
         for authority in authorities:
             if authority.certificate.der not in used:
                 used.add(authority.certificate.der)
-                position = self._position_of(authority.certificate, len(below))
+                position = self._position_of(authority.certificate, below)
                 yield _Node(authority.certificate, position, authority, authority.profile)
         for position, certificate in self._presented:
             if certificate.der not in used and _is_same_name(certificate.subject_der, issuer_der, position):
                 used.add(certificate.der)
                 yield _Node(certificate, position, None, read_profile(certificate, position))
 
-    def _position_of(self, certificate: Certificate, level: int) -> int:
-        """Return the index of a directory's CA: its own if it was presented, too, else one past the presented."""
+    def _position_of(self, certificate: Certificate, below: tuple[_Node, ...]) -> int:
+        """Return the index of a directory's CA: its own if it was presented, too, else counting on past the last."""
         for position, one in self._presented:
             if one.der == certificate.der:
                 return position
-        return self._next_position + level - 1
+        return max(self._next_position, *(node.position + 1 for node in below))
 
     def _note(self, stage: int, error: VerificationError) -> None:
         if self._best is None or stage > self._best[0]:

@@ -29,6 +29,18 @@ _WEAK_RSA: Final[dict[str, hashes.HashAlgorithm]] = {
 }
 _WEAK_ECDSA: Final[dict[str, hashes.HashAlgorithm]] = {"1.2.840.10045.4.1": hashes.SHA1()}  # noqa: S303  likewise
 
+_KNOWN: Final = frozenset(
+    {
+        "1.2.840.113549.1.1.11",  # RSA PKCS#1 v1.5 with SHA-256, -384, -512 (RFC 8017)
+        "1.2.840.113549.1.1.12",
+        "1.2.840.113549.1.1.13",
+        "1.2.840.10045.4.3.2",  # ECDSA with SHA-256, -384, -512 (RFC 5758)
+        "1.2.840.10045.4.3.3",
+        "1.2.840.10045.4.3.4",
+        "1.3.101.112",  # Ed25519 (RFC 8410)
+    }
+)
+
 
 def load_key(certificate: Certificate, position: int | None) -> PublicKey:
     """Return a certificate's public key, strong enough to be used.
@@ -66,11 +78,20 @@ def check_signature(
     try:
         keys.verify_signature(key, algorithm_der, signature, data)
     except VerificationError as error:
-        if error.reason is not Reason.WEAK_SIGNATURE or not accept_weak:
+        if error.reason is Reason.WEAK_SIGNATURE and accept_weak:
+            _verify_weak(key, algorithm_der, signature, data)
+        elif error.reason is Reason.UNSUPPORTED_ALGORITHM and _is_known(algorithm_der):
+            raise VerificationError(
+                "the signature was made with a key of another kind than the issuer's", reason=Reason.BAD_SIGNATURE
+            ) from error
+        else:
             raise
-        _verify_weak(key, algorithm_der, signature, data)
     except ParseError as error:
         raise VerificationError(error.message, reason=Reason.MALFORMED) from error
+
+
+def _is_known(algorithm_der: bytes) -> bool:
+    return der.parse_one(algorithm_der, what="signature algorithm").oid() in _KNOWN
 
 
 def _verify_weak(key: PublicKey, algorithm_der: bytes, signature: bytes, data: bytes) -> None:
