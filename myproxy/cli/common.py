@@ -1,0 +1,263 @@
+"""What the MyProxy clients share: the server from options and variables, the user's credential, names, pass phrases.
+
+    client = open_client(arguments, find_credential(locations), locations)
+    username = choose_username(arguments, credential)
+
+Everything heavy is imported inside, so that `--help` stays instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from gsi.cli.arguments import UsageError
+from gsi.cli.run import printable
+from gsi.errors import ConfigError, CredentialError, CredentialProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from gsi.cli.arguments import Namespace
+    from gsi.credential import Credential
+    from gsi.keys import PrivateKey
+    from gsi.secret import Passphrase
+    from gsi.system.environ import Locations
+    from gsi.trust.anchors import TrustAnchors
+    from myproxy.client import MyProxyClient, ServerAddress
+
+__all__ = [
+    "KEY_TYPES",
+    "MIN_PASSPHRASE",
+    "choose_username",
+    "find_credential",
+    "hours",
+    "load_anchors",
+    "make_key",
+    "open_client",
+    "read_address",
+    "read_passphrase",
+    "require_credential",
+    "speak",
+]
+
+KEY_TYPES: Final = ("rsa", "p256", "p384", "ed25519")
+MIN_PASSPHRASE: Final = 6
+"""Bytes; the servers check the same (none at all is allowed by both)."""
+MAX_HOURS: Final = 596523
+"""The protocol carries seconds in 31 bits."""
+PROMPT: Final = "Enter MyProxy pass phrase:"
+
+
+def hours(text: str) -> timedelta:
+    """Convert whole hours, for `Section.value(convert=...)`."""
+    from datetime import timedelta
+
+    from gsi.cli.arguments import count
+
+    return timedelta(hours=count(text, maximum=MAX_HOURS))
+
+
+def speak(arguments: Namespace) -> Callable[[str], None]:
+    """Return what tells a person the progress: standard error with --verbose, else nothing."""
+    if arguments.debug:
+        return lambda text: print(printable(text), file=sys.stderr)
+    return lambda _text: None
+
+
+def read_address(arguments: Namespace) -> ServerAddress:
+    """Return the server's address from the options and the variables.
+
+    Raises:
+        UsageError: No server is named.
+        ConfigError: A value cannot be used.
+    """
+    from gsi.system.environ import get_variable
+    from gsi.transport.stream import parse_hosts, parse_port_range
+    from gsi.transport.tls import TLSVersion, parse_tls_version
+    from gsi.trust.peername import NameMode
+    from myproxy.client import DEFAULT_PORT, ServerAddress
+
+    hosts = arguments.pshost or get_variable("MYPROXY_SERVER")
+    if not hosts:
+        raise UsageError(
+            "Unspecified myproxy-server.", hint="set the MYPROXY_SERVER environment variable, or name it with -s"
+        )
+    port = arguments.psport or get_variable("MYPROXY_SERVER_PORT") or str(DEFAULT_PORT)
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
+        raise ConfigError(f"the port '{port}' is not a number from 1 to 65535")
+    timeout = get_variable("MYPROXY_SOCKET_TIMEOUT")
+    if timeout is not None and (not (timeout.isascii() and timeout.isdigit()) or len(timeout) > 6):
+        raise ConfigError(f"MYPROXY_SOCKET_TIMEOUT='{timeout}' is not a number of seconds")
+    mode = get_variable("GLOBUS_GSSAPI_NAME_COMPATIBILITY") or NameMode.STRICT_RFC2818.value
+    if mode not in [one.value for one in NameMode]:
+        raise ConfigError(f"GLOBUS_GSSAPI_NAME_COMPATIBILITY='{mode}' is none of {', '.join(NameMode)}")
+    port_range = get_variable("MYPROXY_TCP_PORT_RANGE") or get_variable("GLOBUS_TCP_PORT_RANGE") or ""
+    address = ServerAddress(
+        hosts=parse_hosts(hosts, default_port=int(port)),
+        expected_dn=get_variable("MYPROXY_SERVER_DN"),
+        name_mode=NameMode(mode),
+        port_range=parse_port_range(port_range),
+        minimum_tls=parse_tls_version(get_variable("GLOBUS_GSSAPI_MIN_TLS_PROTOCOL") or "", default=TLSVersion.TLS1_2),
+        maximum_tls=parse_tls_version(get_variable("GLOBUS_GSSAPI_MAX_TLS_PROTOCOL") or "", default=TLSVersion.TLS1_3),
+    )
+    if timeout is None:
+        return address
+    from dataclasses import replace
+
+    return replace(address, connect_timeout=float(timeout))
+
+
+def find_credential(locations: Locations) -> Credential | None:
+    """Return the credential that grid programs use by default, or None when there is none.
+
+    The order is that of the C library: X509_USER_CERT with X509_USER_KEY when both are set, then the proxy file, then
+    the host's credential for root. Where the first has a locked key and there is a proxy, the proxy is taken: it was
+    made so that nobody is asked again.
+
+    Raises:
+        CredentialError: There is one, but it is unsafe or does not parse.
+    """
+    import os
+
+    from gsi.cli.prompt import ask_passphrase
+    from gsi.errors import CredentialProblem as Problem
+    from gsi.system.credential_files import load_proxy, load_user_credential
+    from gsi.system.environ import get_variable
+
+    certificate, key = get_variable("X509_USER_CERT"), get_variable("X509_USER_KEY")
+    has_proxy = os.path.exists(locations.proxy)
+    if certificate and key:
+        try:
+            return load_user_credential(certificate, key)
+        except CredentialError as error:
+            if error.problem not in (Problem.NEEDS_PASSPHRASE, Problem.MISSING, Problem.KEY_MISSING):
+                raise
+            if error.problem is Problem.NEEDS_PASSPHRASE and not has_proxy:
+                return load_user_credential(
+                    certificate, key, passphrase=lambda: ask_passphrase("Enter GRID pass phrase:")
+                )
+    if has_proxy:
+        return load_proxy(locations.proxy)
+    if locations.uid == 0:
+        for certificate_path, key_path in locations.host_credentials:
+            if os.path.exists(certificate_path) and os.path.exists(key_path):
+                return load_user_credential(certificate_path, key_path)
+    return None
+
+
+def require_credential(locations: Locations) -> Credential:
+    """Return the default credential, for commands that nobody may use without a name.
+
+    Raises:
+        CredentialError: MISSING or EXPIRED, and as `find_credential`.
+    """
+    from gsi.lifetime import asctime
+    from gsi.system.clock import now
+
+    credential = find_credential(locations)
+    if credential is None:
+        raise CredentialError(
+            f"no credential to authenticate with: there is no proxy at {locations.proxy}",
+            problem=CredentialProblem.MISSING,
+            path=locations.proxy,
+            hint="make one with grid-proxy-init or fetch one with myproxy-logon",
+        )
+    if credential.not_after <= now():
+        raise CredentialError(
+            f"the credential of {credential.subject} expired: {asctime(credential.not_after)}",
+            problem=CredentialProblem.EXPIRED,
+            hint="make a new one with grid-proxy-init or fetch one with myproxy-logon",
+        )
+    return credential
+
+
+def load_anchors(locations: Locations) -> TrustAnchors:
+    """Return the contents of the trust directory.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    from gsi.system.trustdir import TrustDirectory
+
+    return TrustDirectory(locations.trust_dir).anchors()
+
+
+def open_client(
+    arguments: Namespace, credential: Credential | None, anchors: TrustAnchors, address: ServerAddress | None = None
+) -> MyProxyClient:
+    """Return the client for the server that the options name. No connection is made yet.
+
+    Raises:
+        UsageError: No server is named.
+        GridError: The address or the credential cannot be used.
+    """
+    from myproxy.client import MyProxyClient
+
+    return MyProxyClient(address or read_address(arguments), anchors, credential=credential, progress=speak(arguments))
+
+
+def choose_username(arguments: Namespace, credential: Credential | None) -> str:
+    """Return the account name in the repository: --username, the credential's identity with -d, else $LOGNAME.
+
+    Raises:
+        UsageError: There is none.
+        CredentialError: -d without a credential.
+    """
+    from gsi.system.environ import get_variable
+
+    if arguments.username is not None:
+        return str(arguments.username)
+    if arguments.dn_as_username:
+        if credential is None:
+            raise CredentialError(
+                "--dn_as_username needs a credential",
+                problem=CredentialProblem.MISSING,
+                hint="name one with --username",
+            )
+        from gsi.proxy.chain import ProxyChain
+
+        return ProxyChain.split(credential.certificates).identity_text
+    username = get_variable("LOGNAME")
+    if not username:
+        raise UsageError("Please specify a username.", hint="name it with --username, or set LOGNAME")
+    return username
+
+
+def read_passphrase(arguments: Namespace, *, twice: bool = False) -> Passphrase:
+    """Ask for the MyProxy pass phrase, or read it with --stdin_pass.
+
+    Raises:
+        CredentialError: There is none, it is too short, or the two entries differ.
+    """
+    from gsi.cli.prompt import ask_passphrase
+
+    passphrase = ask_passphrase(PROMPT, from_stdin=arguments.stdin_pass)
+    if passphrase and len(passphrase) < MIN_PASSPHRASE:
+        raise CredentialError(
+            f"Passphrase must be at least {MIN_PASSPHRASE} characters long.",
+            problem=CredentialProblem.WRONG_PASSPHRASE,
+        )
+    if twice and not arguments.stdin_pass and ask_passphrase(f"Verifying - {PROMPT}") != passphrase:
+        raise CredentialError("the two pass phrases differ", problem=CredentialProblem.WRONG_PASSPHRASE)
+    return passphrase
+
+
+def make_key(arguments: Namespace) -> PrivateKey:
+    """Make the key of a new credential: --key_type, else RSA of $MYPROXY_KEYBITS (2048).
+
+    Raises:
+        ConfigError: MYPROXY_KEYBITS is no number.
+        CredentialError: It is too small or unusual.
+    """
+    from gsi.keys import KeyType, generate_key
+    from gsi.system.environ import get_variable
+
+    kind = KeyType(arguments.key_type)
+    if kind is not KeyType.RSA:
+        return generate_key(kind)
+    bits = get_variable("MYPROXY_KEYBITS") or "2048"
+    if not (bits.isascii() and bits.isdigit()) or len(bits) > 6:
+        raise ConfigError(f"MYPROXY_KEYBITS='{bits}' is not a number of bits")
+    return generate_key(kind, bits=int(bits))

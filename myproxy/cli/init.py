@@ -1,0 +1,251 @@
+"""The command `myproxy-init`: store a proxy on the server, for use from elsewhere.
+
+A temporary proxy of the wanted lifetime is made from the user's certificate, and the server receives a proxy made from
+that one; so the user's own key signs once, and never leaves. Agrees with gct:myproxy/source/myproxy_init.c (which runs
+grid-proxy-init for the first step) in options, variables, output lines and exit status (0, or 1 for any error).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from gsi.cli.arguments import Completion, UsageError
+from gsi.cli.run import EXIT_OK, printable, run
+from myproxy.cli.options import LongOptionParser, add_server_options, refuse_unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from gsi.cli.arguments import Namespace
+    from gsi.credential import Credential
+    from gsi.secret import Passphrase
+    from gsi.system.environ import Locations
+    from gsi.trust.anchors import TrustAnchors
+
+__all__ = ["build_parser", "main"]
+
+PROG = "myproxy-init"
+DEFAULT_CREDENTIAL_HOURS = 168
+DEFAULT_PROXY_HOURS = 12
+
+
+def build_parser() -> LongOptionParser:
+    """Return the command's parser."""
+    parser = LongOptionParser(PROG, "store a credential on a MyProxy server")
+    add_server_options(parser)
+    which = parser.section("What is stored")
+    which.value("-l", "--username", dest="username", metavar="NAME", text="the account name there (default: $LOGNAME)")
+    which.flag("-d", "--dn_as_username", dest="dn_as_username", text="use your certificate's subject as account name")
+    which.value("-k", "--credname", dest="credname", metavar="NAME", text="a name for the credential (default: none)")
+    which.value("-K", "--creddesc", dest="creddesc", metavar="TEXT", text="a description of the credential")
+    which.value(
+        "-c",
+        "--cred_lifetime",
+        dest="cred_lifetime",
+        metavar="HOURS",
+        convert=_hours,
+        text="lifetime of the stored credential (default 168; 0: as long as your certificate)",
+    )
+    which.value(
+        "-t",
+        "--proxy_lifetime",
+        dest="proxy_lifetime",
+        metavar="HOURS",
+        convert=_hours,
+        text="the most that proxies made from it may live (default 12)",
+    )
+    which.value(
+        "-C", "--certfile", dest="certfile", metavar="FILE", completion=Completion.FILE, text="your certificate"
+    )
+    which.value("-y", "--keyfile", dest="keyfile", metavar="FILE", completion=Completion.FILE, text="your private key")
+    which.value("-m", "--voms", dest="voms", metavar="VO", repeatable=True, text="not supported yet")
+    who = parser.section("Who may have it")
+    who.flag(
+        "-a",
+        "--allow_anonymous_retrievers",
+        dest="allow_anonymous_retrievers",
+        text="anyone with the pass phrase may retrieve it",
+    )
+    who.value(
+        "-r", "--retrievable_by", dest="retrievable_by", metavar="NAME", text="who may retrieve with the pass phrase"
+    )
+    who.value(
+        "-Z",
+        "--retrievable_by_cert",
+        dest="retrievable_by_cert",
+        metavar="NAME",
+        text="who may retrieve without a pass phrase; none is set then",
+    )
+    who.flag(
+        "-A",
+        "--allow_anonymous_renewers",
+        dest="allow_anonymous_renewers",
+        text="anyone who has it may renew it (not recommended); no pass phrase is set then",
+    )
+    who.value(
+        "-R", "--renewable_by", dest="renewable_by", metavar="NAME", text="who may renew it; no pass phrase is set then"
+    )
+    who.flag(
+        "-x",
+        "--regex_dn_match",
+        dest="regex_dn_match",
+        text="the names in the options that follow are patterns of whole subjects",
+    )
+    who.flag(
+        "-X",
+        "--match_cn_only",
+        dest="match_cn_only",
+        text="they are common names (the default)",
+    )
+    proof = parser.section("Pass phrase")
+    proof.flag("-S", "--stdin_pass", dest="stdin_pass", text="read pass phrases from standard input, one per line")
+    proof.flag("-n", "--no_passphrase", dest="no_passphrase", text="set no pass phrase")
+    local = parser.section("Local proxy")
+    local.flag("-L", "--local_proxy", dest="local_proxy", text="also make a proxy here, of lifetime --proxy_lifetime")
+    local.value(
+        "--key_type",
+        "--key-type",
+        dest="key_type",
+        metavar="TYPE",
+        choices=("rsa", "p256", "p384", "ed25519"),
+        default="rsa",
+        text="kind of the keys made here: rsa (default), p256, p384 or ed25519; C servers want rsa",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run(build_parser, _execute, argv)
+
+
+def _hours(text: str) -> object:
+    from myproxy.cli.common import hours
+
+    return hours(text)
+
+
+def read_policies(given: Sequence[tuple[str, str | None]]) -> dict[str, str]:
+    """Turn the policy options, in their order, into what the server is told: `retriever`, `renewer`, `trusted`.
+
+    A name becomes `*/CN=<name>` unless -x came before it (gct:myproxy/source/myproxy_init.c).
+
+    Raises:
+        UsageError: Two options for one policy.
+    """
+    policies: dict[str, str] = {}
+    options = {
+        "allow_anonymous_retrievers": ("retriever", "-a or -r"),
+        "retrievable_by": ("retriever", "-a or -r"),
+        "allow_anonymous_renewers": ("renewer", "-A or -R"),
+        "renewable_by": ("renewer", "-A or -R"),
+        "retrievable_by_cert": ("trusted", "-Z"),
+    }
+    is_pattern = False
+    for name, value in given:
+        if name in ("regex_dn_match", "match_cn_only"):
+            is_pattern = name == "regex_dn_match"
+        elif name in options:
+            policy, letters = options[name]
+            if policy in policies:
+                raise UsageError(f"Only one {letters} option may be specified.")
+            policies[policy] = "*" if value is None else value if is_pattern else f"*/CN={value}"
+    return policies
+
+
+def _execute(arguments: Namespace) -> int:
+    refuse_unsupported(arguments, "voms")
+    policies = read_policies(arguments.given)
+
+    from datetime import timedelta
+
+    from gsi.secret import Passphrase
+    from gsi.system.clock import now
+    from gsi.system.environ import read_locations
+    from myproxy.cli.common import choose_username, load_anchors, open_client, read_address, read_passphrase
+    from myproxy.protocol.messages import Command, Request
+
+    address = read_address(arguments)
+    locations = read_locations()
+    anchors = load_anchors(locations)
+    signer = _load_signer(arguments, locations)
+    stored_life = _or_default(arguments.cred_lifetime, DEFAULT_CREDENTIAL_HOURS)
+    proxy_life = _or_default(arguments.proxy_lifetime, DEFAULT_PROXY_HOURS)
+    username = choose_username(arguments, signer)
+    temporary = _make_proxy(arguments, signer, stored_life, anchors)
+    silent = arguments.no_passphrase or "renewer" in policies or "trusted" in policies
+    request = Request(
+        Command.PUT,
+        username,
+        passphrase=Passphrase(b"") if silent else read_passphrase(arguments, twice=True),
+        lifetime=proxy_life,
+        retriever=policies.get("retriever"),
+        renewer=policies.get("renewer"),
+        trusted_retriever=policies.get("trusted"),
+        credential_name=arguments.credname,
+        description=arguments.creddesc,
+    )
+    if arguments.local_proxy:
+        from gsi.system.credential_files import save_proxy
+
+        save_proxy(locations.proxy, _make_proxy(arguments, signer, proxy_life, anchors))
+    client = open_client(arguments, temporary, anchors, address)
+    client.put(request, temporary)
+    left = stored_life or temporary.not_after - now()
+    hours = left // timedelta(hours=1)
+    host = client.connected_to.host if client.connected_to else ""
+    sys.stdout.write(f"A proxy valid for {hours} hours ({hours / 24:.1f} days) ")
+    sys.stdout.write(f"for user {printable(username)} now exists on {host}.\n")
+    return EXIT_OK
+
+
+def _or_default(value: timedelta | None, hours: int) -> timedelta:
+    from datetime import timedelta
+
+    return timedelta(hours=hours) if value is None else value
+
+
+def _load_signer(arguments: Namespace, locations: Locations) -> Credential:
+    """Return the user's own credential, asking for the key's pass phrase if it is locked."""
+    from gsi.cli.prompt import ask_passphrase
+    from gsi.system.credential_files import is_pkcs12_path, load_user_credential
+
+    def ask() -> Passphrase:
+        return ask_passphrase("Enter GRID pass phrase for this identity:", from_stdin=arguments.stdin_pass)
+
+    certificate_path, key_path = arguments.certfile, arguments.keyfile
+    if certificate_path is None and key_path is None:
+        certificate_path, key_path = locations.find_user_credential()
+    elif certificate_path is not None and key_path is None and is_pkcs12_path(certificate_path):
+        key_path = certificate_path
+    else:
+        default_certificate, default_key = next(iter(locations.user_credentials), ("", ""))
+        certificate_path, key_path = certificate_path or default_certificate, key_path or default_key
+    return load_user_credential(certificate_path, key_path, ask)
+
+
+def _make_proxy(arguments: Namespace, signer: Credential, lifetime: timedelta, anchors: TrustAnchors) -> Credential:
+    """Make a proxy and show it as grid-proxy-init does; it is verified, so that no server need refuse it."""
+    from gsi.keys import KeyType
+    from gsi.lifetime import asctime
+    from gsi.proxy.chain import ProxyChain
+    from gsi.proxy.issue import ProxyOptions, make_proxy
+    from gsi.system.clock import now
+    from gsi.trust.options import Purpose, ValidationOptions
+    from gsi.trust.verify import verify_chain
+
+    sys.stdout.write(f"Your identity: {printable(ProxyChain.split(signer.certificates).identity_text)}\n")
+    sys.stdout.write("Creating proxy ...")
+    sys.stdout.flush()
+    moment: datetime = now()
+    try:
+        proxy = make_proxy(signer, ProxyOptions(lifetime=lifetime, key_type=KeyType(arguments.key_type)), now=moment)
+    finally:
+        sys.stdout.write("\n" if sys.exception() else " Done\n")
+    verify_chain(proxy.certificates, anchors, now=moment, options=ValidationOptions(purpose=Purpose.ANY))
+    sys.stdout.write("Proxy Verify OK\n")
+    sys.stdout.write(f"Your proxy is valid until: {asctime(proxy.not_after)}\n")
+    sys.stdout.flush()
+    return proxy

@@ -1,0 +1,250 @@
+"""The command `myproxy-logon`, also named `myproxy-get-delegation`: receive a credential from the server.
+
+Agrees with gct:myproxy/source/myproxy_logon.c in options, variables, output line and exit status (0, or 1 for any
+error). The key is made here and never travels. With a proxy at hand that the server refuses, it tries once more
+without one, as the C command does.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from gsi.cli.arguments import Completion, UsageError
+from gsi.cli.run import EXIT_OK, printable, run, warn
+from gsi.errors import AuthenticationError, ConfigError, CredentialError
+from myproxy.cli.options import LongOptionParser, add_server_options, refuse_unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gsi.cli.arguments import Namespace
+    from gsi.credential import Credential
+    from gsi.system.environ import Locations
+    from myproxy.client import MyProxyClient
+    from myproxy.protocol.messages import Request
+
+__all__ = ["build_parser", "main"]
+
+PROG = "myproxy-logon"
+OTHER_PROG = "myproxy-get-delegation"
+MAX_REQUEST_FILE_BYTES = 1 << 17
+"""A PEM certificate request: a third more than the DER that is taken."""
+
+
+def build_parser() -> LongOptionParser:
+    """Return the command's parser."""
+    prog = OTHER_PROG if sys.argv[0].endswith(OTHER_PROG) else PROG
+    parser = LongOptionParser(prog, "receive a credential from a MyProxy server")
+    add_server_options(parser)
+    which = parser.section("Which credential")
+    which.value("-l", "--username", dest="username", metavar="NAME", text="the account name there (default: $LOGNAME)")
+    which.flag(
+        "-d",
+        "--dn_as_username",
+        dest="dn_as_username",
+        text="use the subject of the credential to renew, or else of your own, as account name",
+    )
+    which.value(
+        "-k", "--credname", dest="credname", metavar="NAME", text="the credential's name (default: the unnamed one)"
+    )
+    which.value(
+        "-t",
+        "--proxy_lifetime",
+        dest="proxy_lifetime",
+        metavar="HOURS",
+        convert=_hours,
+        text="lifetime of the received proxy (default 12; 0: as long as the server allows)",
+    )
+    which.value("-m", "--voms", dest="voms", metavar="VO", repeatable=True, text="not supported yet")
+    proof = parser.section("How you prove who you are")
+    proof.flag("-S", "--stdin_pass", dest="stdin_pass", text="read the pass phrase from standard input")
+    proof.flag("-n", "--no_passphrase", dest="no_passphrase", text="send no pass phrase")
+    proof.value(
+        "-a",
+        "--authorization",
+        dest="authorization",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text="renew the credential in FILE by its own key, without a pass phrase",
+    )
+    result = parser.section("What becomes of it")
+    result.value(
+        "-o",
+        "--out",
+        dest="out",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text="where to write it (default: the usual proxy file); - is standard output",
+    )
+    result.value(
+        "-Q",
+        "--certreq",
+        dest="certreq",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text="use this certificate request (PEM; - is standard input); what is written then holds no key",
+    )
+    result.value(
+        "--key_type",
+        "--key-type",
+        dest="key_type",
+        metavar="TYPE",
+        choices=("rsa", "p256", "p384", "ed25519"),
+        default="rsa",
+        text="kind of the new key: rsa (default, $MYPROXY_KEYBITS bits), p256, p384 or ed25519",
+    )
+    result.flag("-N", "--no_credentials", dest="no_credentials", text="only authenticate; nothing is received")
+    result.flag("-q", "--quiet", dest="quiet", text="print only errors")
+    trust = parser.section("Trust roots")
+    trust.flag("-T", "--trustroots", dest="trustroots", text="not supported yet")
+    trust.flag("-b", "--bootstrap", dest="bootstrap", text="not supported yet")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run(build_parser, _execute, argv)
+
+
+def _hours(text: str) -> object:
+    from myproxy.cli.common import hours
+
+    return hours(text)
+
+
+def _execute(arguments: Namespace) -> int:
+    refuse_unsupported(arguments, "voms", "trustroots", "bootstrap")
+    if arguments.certreq == "-" and arguments.stdin_pass:
+        raise UsageError("the certificate request and the pass phrase cannot both come from standard input")
+
+    from gsi.system.environ import read_locations
+    from myproxy.cli.common import choose_username, load_anchors, read_address
+
+    address = read_address(arguments)
+    locations = read_locations()
+    out = arguments.out or locations.proxy
+    if out != "-" and not arguments.no_credentials:
+        _check_directory(out)
+    credential = _find_usable(locations)
+    renewing = _load_renewed(arguments)
+    username = choose_username(arguments, renewing or credential)
+    request = _make_request(arguments, username)
+    anchors = load_anchors(locations)
+
+    def open_as(identity: Credential | None) -> MyProxyClient:
+        from myproxy.cli.common import open_client
+
+        return open_client(arguments, identity, anchors, address)
+
+    data = _receive(arguments, open_as, credential, request, renewing)
+    if arguments.no_credentials:
+        return EXIT_OK
+    _write(arguments, out, data)
+    if not arguments.quiet and out != "-":
+        sys.stdout.write(f"A credential has been received for user {printable(username)} in {printable(out)}.\n")
+    return EXIT_OK
+
+
+def _check_directory(out: str) -> None:
+    """Find a place that cannot work before anything is asked or sent."""
+    import os
+
+    directory = os.path.dirname(os.path.abspath(out))
+    if not os.path.isdir(directory):
+        raise ConfigError(f"{directory} is not a directory, so no credential can be written there", hint="see --out")
+
+
+def _find_usable(locations: Locations) -> Credential | None:
+    """Return the user's credential if it can still be used; a logon needs none."""
+    from gsi.system.clock import now
+    from myproxy.cli.common import find_credential
+
+    try:
+        credential = find_credential(locations)
+    except CredentialError as error:
+        warn(PROG, f"logging on without a certificate: {error.message}", hint=error.hint)
+        return None
+    return None if credential is None or credential.not_after <= now() else credential
+
+
+def _load_renewed(arguments: Namespace) -> Credential | None:
+    if arguments.authorization is None:
+        return None
+    from gsi.system.credential_files import load_proxy
+
+    return load_proxy(arguments.authorization)
+
+
+def _make_request(arguments: Namespace, username: str) -> Request:
+    from datetime import timedelta
+
+    from gsi.secret import Passphrase
+    from myproxy.cli.common import read_passphrase
+    from myproxy.protocol.messages import Command, Request
+
+    silent = arguments.no_passphrase or arguments.authorization is not None
+    return Request(
+        Command.GET,
+        username,
+        passphrase=Passphrase(b"") if silent else read_passphrase(arguments),
+        lifetime=timedelta(hours=12) if arguments.proxy_lifetime is None else arguments.proxy_lifetime,
+        credential_name=arguments.credname,
+    )
+
+
+def _receive(
+    arguments: Namespace,
+    open_as: Callable[[Credential | None], MyProxyClient],
+    credential: Credential | None,
+    request: Request,
+    renewing: Credential | None,
+) -> bytes:
+    """Ask the server; without a certificate if it refuses ours."""
+    try:
+        return _ask(arguments, open_as(credential), request, renewing)
+    except AuthenticationError as error:
+        if credential is None:
+            raise
+        warn(PROG, f"logging on without a certificate: {error.message}")
+        return _ask(arguments, open_as(None), request, renewing)
+
+
+def _ask(arguments: Namespace, client: MyProxyClient, request: Request, renewing: Credential | None) -> bytes:
+    """Return what is to be written, PEM; nothing with -N."""
+    if arguments.no_credentials:
+        client.authenticate(request, renewing=renewing)
+        return b""
+    if arguments.certreq is not None:
+        certificates = client.get_for_request(request, _read_request(arguments.certreq), renewing=renewing)
+        return b"".join(certificate.pem() for certificate in certificates)
+    from myproxy.cli.common import make_key
+
+    return client.get(request, make_key(arguments), renewing=renewing).encode()
+
+
+def _read_request(path: str) -> bytes:
+    """Return the DER of a PEM certificate request."""
+    from gsi.errors import ParseError
+    from gsi.pem import split_pem
+
+    if path == "-":
+        pem = sys.stdin.buffer.read(MAX_REQUEST_FILE_BYTES)
+    else:
+        from gsi.system.files import read_public
+
+        pem = read_public(path, max_bytes=MAX_REQUEST_FILE_BYTES)
+    for block in split_pem(pem, what="certificate request"):
+        if block.label in ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"):
+            return block.data
+    raise ParseError(f"{path}: there is no PEM certificate request in it", what="certificate request")
+
+
+def _write(arguments: Namespace, out: str, data: bytes) -> None:
+    if out == "-":
+        sys.stdout.buffer.write(data)
+        return
+    from gsi.system.files import write_private
+
+    del arguments
+    write_private(out, data)

@@ -1,0 +1,170 @@
+"""Command lines in the manner of getopt_long, as the C MyProxy programs read them; not what an option means.
+
+    parser = LongOptionParser("myproxy-logon", "receive a credential from a MyProxy server")
+    section = parser.section("Which credential")
+    section.value("-l", "--username", dest="username", metavar="NAME", text="...")
+    arguments = parser.parse_args(["-Slalice", "--proxy_life=3"])
+    arguments.given                        # (("stdin_pass", None), ("username", "alice"), ("proxy_lifetime", "3"))
+
+Unlike the grid-proxy commands: long names need two dashes and may be shortened while they stay unique, single letters
+may be joined (`-Sl alice`), a value may begin with a dash, and there are no operands. `given` keeps the order, for
+options that change the ones after them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from gsi._version import __version__
+from gsi.cli.arguments import CommandParser, OptionSpec, Section, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gsi.cli.arguments import Namespace
+
+__all__ = ["LongOptionParser", "add_server_options", "refuse_unsupported"]
+
+PROTOCOL = "MYPROXYv2"
+
+
+class LongOptionParser(CommandParser):
+    """The command line of one MyProxy program.
+
+    `-h`, `-u`, `-v` and `-V` mean the same in all of them: help, usage, verbose, version.
+    """
+
+    def __init__(self, prog: str, summary: str, *, usage: Sequence[str] = ("[options]",)) -> None:
+        super().__init__(prog, summary, usage=usage)
+        self._general = Section(self, "General")
+        self._general.flag("-v", "--verbose", dest="debug", text="say what happens, and explain errors")
+        for letter, name, text in (
+            ("-h", "--help", "print this help and exit"),
+            ("-u", "--usage", "the same"),
+            ("-V", "--version", "print the version and exit"),
+        ):
+            self._general.specs.append(OptionSpec((letter, name), None, text))
+
+    def parse_args(  # type: ignore[override]  # argparse's overloads for a foreign namespace class are not used
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> Namespace:
+        """Read the command line.
+
+        Raises:
+            UsageError: It does not follow the grammar.
+            SystemExit: After --help, --usage or --version.
+        """
+        given = tuple(self._read(list(sys.argv[1:] if args is None else args)))
+        for name, _ in given:
+            if name in ("help", "usage"):
+                sys.stdout.write(self.format_help())
+                sys.exit(0)
+            if name == "version":
+                sys.stdout.write(f"{self.prog} version {PROTOCOL} (gsi-toolkit {__version__})\n")
+                sys.exit(0)
+        words = [f"--{name}" if value is None else f"--{name}={value}" for name, value in given]
+        arguments = super().parse_args(words, namespace)
+        arguments.given = given
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            UsageError: Always.
+        """
+        try:
+            super().error(message)
+        except UsageError as error:
+            raise UsageError(error.message, hint=f"'{self.prog} --help' lists the options") from None
+
+    def format_help(self) -> str:
+        """Return the help text."""
+        text, _, _ = super().format_help().rpartition("\nOptions may be written")
+        return f"{text}\nLong options may be shortened. See also: man {self.prog}\n"
+
+    def _specs(self) -> Iterator[OptionSpec]:
+        for section in self.all_sections:
+            yield from section.specs
+
+    def _read(self, words: list[str]) -> Iterator[tuple[str, str | None]]:
+        """Give each option as its long name and its value, None for a flag."""
+        short = {name[1]: spec for spec in self._specs() for name in spec.names if not name.startswith("--")}
+        long = {name[2:]: spec for spec in self._specs() for name in spec.names if name.startswith("--")}
+        position = 0
+        while position < len(words):
+            word = words[position]
+            position += 1
+            if word.startswith("--") and word != "--":
+                name, equals, value = word[2:].partition("=")
+                spec = self._find_long(name, long)
+                if spec.metavar is None and equals:
+                    self.error(f"option '--{name}' doesn't allow an argument")
+                if spec.metavar is not None and not equals:
+                    if position == len(words):
+                        self.error(f"option '--{name}' requires an argument")
+                    value = words[position]
+                    position += 1
+                yield _long_name(spec), None if spec.metavar is None else value
+            elif word.startswith("-") and word not in ("-", "--"):
+                letters = word[1:]
+                while letters:
+                    letter, letters = letters[0], letters[1:]
+                    if letter not in short:
+                        self.error(f"invalid option -- '{letter}'")
+                    spec = short[letter]
+                    if spec.metavar is None:
+                        yield _long_name(spec), None
+                        continue
+                    if not letters and position == len(words):
+                        self.error(f"option requires an argument -- '{letter}'")
+                    if not letters:
+                        letters = words[position]
+                        position += 1
+                    yield _long_name(spec), letters
+                    letters = ""
+            else:
+                self.error(f"'{word}' is no option, and operands are not taken")
+
+    def _find_long(self, name: str, long: dict[str, OptionSpec]) -> OptionSpec:
+        """Find the option that a name or its beginning stands for."""
+        if name in long:
+            return long[name]
+        found = [full for full in long if full.startswith(name)]
+        if not found:
+            self.error(f"unrecognized option '--{name}'")
+        if len({id(long[full]) for full in found}) > 1:
+            self.error(f"option '--{name}' is ambiguous: {', '.join(f'--{full}' for full in found)}")
+        return long[found[0]]
+
+
+def _long_name(spec: OptionSpec) -> str:
+    """The name that argparse is given; every option has a long one or is registered by its letter too."""
+    return next((name[2:] for name in spec.names if name.startswith("--")), spec.names[0][1:])
+
+
+def add_server_options(parser: LongOptionParser) -> None:
+    """Add -s and -p, which all clients have."""
+    section = parser.section("Which server")
+    section.value(
+        "-s",
+        "--pshost",
+        dest="pshost",
+        metavar="HOST[:PORT],...",
+        text="the server, or several to try in turn (default: $MYPROXY_SERVER); [::1]:7512 for an IPv6 address",
+    )
+    section.value(
+        "-p", "--psport", dest="psport", metavar="PORT", text="its port (default: $MYPROXY_SERVER_PORT, else 7512)"
+    )
+
+
+def refuse_unsupported(arguments: Namespace, *names: str) -> None:
+    """Refuse options that are known but not made yet, so that nothing asked for is dropped in silence.
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    for name, _ in arguments.given:
+        if name in names:
+            raise UsageError(f"--{name} is not supported yet in this version")
