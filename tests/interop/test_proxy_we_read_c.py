@@ -11,10 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from cryptography import x509
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
 
 from gsi import oids
 from gsi.certificate import load_certificates
 from gsi.errors import Reason, VerificationError
+from gsi.names import same_oneline
 from gsi.proxy.chain import ProxyChain
 from gsi.proxy.kinds import ProxyFormat, ProxyKind, Role, classify
 from gsi.system.credential_files import load_proxy
@@ -304,3 +308,52 @@ def test_what_c_cannot_make(tmp_path: Path, ca: KeyKind, key: KeyKind) -> None:
     refused = user.theirs("grid-proxy-init")
     assert refused.returncode == 1
     assert "Couldn't create proxy certificate" in refused.stderr
+
+
+def _name(*parts: list[tuple[x509.ObjectIdentifier, str, _ASN1Type]]) -> x509.Name:
+    """A name with the string types as given, whatever pyca would prefer."""
+    attributes = [
+        [x509.NameAttribute(oid, value, form, _validate=False) for oid, value, form in part] for part in parts
+    ]
+    return x509.Name([x509.RelativeDistinguishedName(part) for part in attributes])
+
+
+_UTF8, _BMP, _T61, _IA5, _PRINTABLE = (
+    _ASN1Type.UTF8String,
+    _ASN1Type.BMPString,
+    _ASN1Type.T61String,
+    _ASN1Type.IA5String,
+    _ASN1Type.PrintableString,
+)
+_GRID = [(NameOID.ORGANIZATION_NAME, "Grid", _UTF8)]
+NAMES = {
+    "plain": _name(_GRID, [(NameOID.COMMON_NAME, "Alice", _UTF8)]),
+    "printable": _name([(NameOID.COUNTRY_NAME, "CH", _PRINTABLE)], [(NameOID.COMMON_NAME, "Alice", _PRINTABLE)]),
+    "utf8": _name(_GRID, [(NameOID.COMMON_NAME, "René Čapek", _UTF8)]),
+    "bmp": _name(_GRID, [(NameOID.COMMON_NAME, "René", _BMP)]),
+    "t61": _name(_GRID, [(NameOID.COMMON_NAME, "Rene", _T61)]),
+    "dc": _name([(NameOID.DOMAIN_COMPONENT, "org", _IA5)], [(NameOID.USER_ID, "u", _UTF8)]),
+    "email": _name(_GRID, [(NameOID.EMAIL_ADDRESS, "a@b.example", _IA5)], [(NameOID.COMMON_NAME, "X", _UTF8)]),
+    "serial": _name(_GRID, [(NameOID.SERIAL_NUMBER, "12", _PRINTABLE)], [(NameOID.COMMON_NAME, "X", _UTF8)]),
+    "unknown-type": _name(_GRID, [(x509.ObjectIdentifier("1.2.3.4.5"), "odd", _UTF8)]),
+    "blanks": _name(_GRID, [(NameOID.COMMON_NAME, " lead  trail ", _UTF8)]),
+    "control": _name(_GRID, [(NameOID.COMMON_NAME, "a\nb\x7f\x01", _UTF8)]),
+    "hash": _name(_GRID, [(NameOID.COMMON_NAME, "#abc", _UTF8)]),
+    "slash": _name(_GRID, [(NameOID.COMMON_NAME, "host/www.example.org", _UTF8)]),
+    "specials": _name(_GRID, [(NameOID.COMMON_NAME, 'a,b+c"d\\e<f>g;h#i=j', _UTF8)]),
+    "multi-valued": _name(_GRID, [(NameOID.COMMON_NAME, "Alice", _UTF8), (NameOID.USER_ID, "alice", _UTF8)]),
+}
+# Their one-line form depends on the OpenSSL that the C program was built with: 3.0.22 escapes `/` and `+`.
+_OF_TWO_FORMS = {"slash", "specials", "multi-valued"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_print_the_same(grid: Grid, user: UserEnvironment, name: str) -> None:
+    user.install_proxy(grid.cas["rsa2048"].issue(NAMES[name], "p256").proxy(key="p256"))
+    for words in (["-identity"], ["-subject"], ["-issuer"], ["-rfc2253", "-issuer"], ["-rfc2253", "-subject"]):
+        ours, theirs = _both("grid-proxy-info", words, user.variables)
+        assert ours.returncode == theirs.returncode == 0, (ours, theirs)
+        if name in _OF_TWO_FORMS and "-rfc2253" not in words:
+            assert same_oneline(ours.stdout.strip(), theirs.stdout.strip()), (ours, theirs)
+        else:
+            assert ours.stdout == theirs.stdout
