@@ -124,8 +124,6 @@ def _make_person(root: Path, name: str, trust_dir: Path) -> Person:
         "LOGNAME": "alice" if name == "elsewhere" else name,
         "X509_CERT_DIR": str(trust_dir),
         "X509_USER_PROXY": str(home / "proxy.pem"),
-        "X509_USER_CERT": str(home / ".globus" / "usercert.pem"),
-        "X509_USER_KEY": str(home / ".globus" / "userkey.pem"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}",
     }
     return Person(name, home, environment)
