@@ -9,8 +9,8 @@ files, and is ambiguous: a value may hold `/`, string types are lost. So compare
     append_common_name(certificate.subject_der, "1234")
 
 It reads the bytes itself instead of using pyca's names, which refuse Latin-1 in TeletexString, still alive in old CAs.
-Must agree with OpenSSL's X509_NAME_oneline, X509_NAME_print_ex and canonical encoding, with
-gct:gsi/cert_utils/source/library/globus_gsi_cert_utils.c and gct:gsi/gss_assist/source/gridmap.c.
+Must agree with OpenSSL's X509_NAME_oneline, X509_NAME_print_ex and canonical encoding. Text against text is the subject
+of gsi.nametext, whose functions are offered here, too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,20 @@ from typing import Final, NamedTuple
 
 from gsi import der, oids
 from gsi.errors import ParseError
+from gsi.nametext import (
+    ASCII_LOWER,
+    MAX_NAME_BYTES,
+    ONELINE_BYTE,
+    canonical_oneline,
+    check_text,
+    encode_text,
+    fold_attribute_types,
+    plain_oneline,
+    quote_gridmap,
+    same_oneline,
+    unquote_gridmap,
+)
+from gsi.nametypes import ATTRIBUTE_TYPE, PILOT_UID, find_attribute_type, short_name
 
 __all__ = [
     "MAX_ATTRIBUTES",
@@ -30,11 +44,13 @@ __all__ = [
     "attributes",
     "canonical",
     "canonical_oneline",
+    "fold_attribute_types",
     "last_common_name",
     "name_from_rdns",
     "oneline",
     "parse_oneline",
     "parse_rfc4514",
+    "plain_oneline",
     "quote_gridmap",
     "rdns",
     "rfc4514",
@@ -43,112 +59,17 @@ __all__ = [
     "unquote_gridmap",
 ]
 
-MAX_NAME_BYTES: Final = 32 << 10  # the longest grid names take 300 bytes; a proxy adds 20 per level, 100 levels at most
 MAX_ATTRIBUTES: Final = 256  # 100 proxy levels on top of any name in use
 _WHAT: Final = "name"
-
-_PILOT: Final = "0.9.2342.19200300.100.1."
-_PILOT_UID: Final = _PILOT + "44"  # uniqueIdentifier, which OpenSSL abbreviates "uid", beside "UID" for userId
-
-# OpenSSL's short names, which its one-line form shows, in the arcs that naming attributes come from.
-_SHORT: Final[dict[str, str]] = {
-    oids.COMMON_NAME: "CN",
-    oids.SURNAME: "SN",
-    oids.COUNTRY: "C",
-    oids.LOCALITY: "L",
-    oids.STATE: "ST",
-    oids.STREET: "street",
-    oids.ORGANIZATION: "O",
-    oids.ORGANIZATIONAL_UNIT: "OU",
-    oids.GIVEN_NAME: "GN",
-    oids.USER_ID: "UID",
-    oids.DOMAIN_COMPONENT: "DC",
-    oids.EMAIL_ADDRESS: "emailAddress",
-    "2.5.4.65": "pseudonym",
-    "2.5.4.72": "role",
-    "2.5.4.97": "organizationIdentifier",
-    "2.5.4.98": "c3",
-    "2.5.4.99": "n3",
-    "2.5.4.100": "dnsName",
-    "1.2.643.3.131.1.1": "INN",
-    "1.2.643.100.1": "OGRN",
-    "1.2.643.100.3": "SNILS",
-    "1.2.643.100.5": "OGRNIP",
-    "1.3.6.1.4.1.311.60.2.1.1": "jurisdictionL",
-    "1.3.6.1.4.1.311.60.2.1.2": "jurisdictionST",
-    "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC",
-    "1.2.840.113549.1.9.2": "unstructuredName",
-    "1.2.840.113549.1.9.7": "challengePassword",
-    "1.2.840.113549.1.9.8": "unstructuredAddress",
-    "1.2.840.113549.1.9.20": "friendlyName",
-    "1.3.6.1.5.5.7.9.1": "id-pda-dateOfBirth",
-    "1.3.6.1.5.5.7.9.2": "id-pda-placeOfBirth",
-    "1.3.6.1.5.5.7.9.3": "id-pda-gender",
-    "1.3.6.1.5.5.7.9.4": "id-pda-countryOfCitizenship",
-    "1.3.6.1.5.5.7.9.5": "id-pda-countryOfResidence",
-    _PILOT_UID: "uid",
-}
-# X.520: arc 2.5.4 from 5 on; None where the table above has the name.
-_X520: Final = (
-    "serialNumber . . . . . . title description searchGuide businessCategory postalAddress postalCode postOfficeBox "
-    "physicalDeliveryOfficeName telephoneNumber telexNumber teletexTerminalIdentifier facsimileTelephoneNumber "
-    "x121Address internationaliSDNNumber registeredAddress destinationIndicator preferredDeliveryMethod "
-    "presentationAddress supportedApplicationContext member owner roleOccupant seeAlso userPassword userCertificate "
-    "cACertificate authorityRevocationList certificateRevocationList crossCertificatePair name . initials "
-    "generationQualifier x500UniqueIdentifier dnQualifier enhancedSearchGuide protocolInformation distinguishedName "
-    "uniqueMember houseIdentifier supportedAlgorithms deltaRevocationList dmdName"
-)
-# RFC 4524 and its forerunner RFC 1274: the pilot arc from 2 on.
-_RFC1274: Final = (
-    "textEncodedORAddress mail info favouriteDrink roomNumber photo userClass host manager documentIdentifier "
-    "documentTitle documentVersion documentAuthor documentLocation . . . . homeTelephoneNumber secretary otherMailbox "
-    "lastModifiedTime lastModifiedBy . aRecord pilotAttributeType27 mXRecord nSRecord sOARecord cNAMERecord . . . . . "
-    "associatedDomain associatedName homePostalAddress personalTitle mobileTelephoneNumber pagerTelephoneNumber "
-    "friendlyCountryName . organizationalStatus janetMailbox mailPreferenceOption buildingName dSAQuality "
-    "singleLevelQuality subtreeMinimumQuality subtreeMaximumQuality personalSignature dITRedirect audio "
-    "documentPublisher"
-)
-for _arc, _first, _names in (("2.5.4.", 5, _X520), (_PILOT, 2, _RFC1274)):
-    for _number, _name in enumerate(_names.split(), _first):
-        if _name != ".":
-            _SHORT[f"{_arc}{_number}"] = _name
-
-# Other spellings met in files, in lower case. The first four rows are GCT's and old OpenSSL's own.
-_ALIASES: Final[dict[str, str]] = {
-    "email": oids.EMAIL_ADDRESS,
-    "e": oids.EMAIL_ADDRESS,
-    "userid": oids.USER_ID,
-    "uid": oids.USER_ID,
-    "commonname": oids.COMMON_NAME,
-    "surname": oids.SURNAME,
-    "countryname": oids.COUNTRY,
-    "localityname": oids.LOCALITY,
-    "stateorprovincename": oids.STATE,
-    "s": oids.STATE,
-    "streetaddress": oids.STREET,
-    "organizationname": oids.ORGANIZATION,
-    "organizationalunitname": oids.ORGANIZATIONAL_UNIT,
-    "givenname": oids.GIVEN_NAME,
-    "g": oids.GIVEN_NAME,
-    "domaincomponent": oids.DOMAIN_COMPONENT,
-    "rfc822mailbox": _PILOT + "3",
-    "uniqueidentifier": _PILOT_UID,
-}
-_EXACT: Final = {short: oid for oid, short in _SHORT.items()}
-_FOLDED: Final = {short.lower(): oid for short, oid in _EXACT.items() if short != "uid"} | _ALIASES
 
 _LATIN_1: Final = frozenset({der.NUMERIC_STRING, der.PRINTABLE_STRING, der.T61_STRING, der.IA5_STRING})
 _WIDE: Final = {der.BMP_STRING: ("utf-16-be", 2), der.UNIVERSAL_STRING: ("utf-32-be", 4)}
 _VALUE_TAGS: Final = _LATIN_1 | {der.UTF8_STRING, der.BIT_STRING, *_WIDE}
 _FOLDED_TAGS: Final = _VALUE_TAGS - {der.NUMERIC_STRING, der.BIT_STRING}
 
-_ONELINE_BYTE: Final = tuple(chr(byte) if 0x20 <= byte <= 0x7E else f"\\x{byte:02X}" for byte in range(256))
-_LOWER: Final[dict[int, int | str]] = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-_FOLD: Final = _LOWER | dict.fromkeys(map(ord, "\t\n\v\f\r"), " ")
+_FOLD: Final = ASCII_LOWER | dict.fromkeys(map(ord, "\t\n\v\f\r"), " ")
 # Patterns are kept as text and compiled at their first use: eager, they would add 4 ms to every command.
-_ONELINE_SPLIT: Final = r"/([A-Za-z][A-Za-z0-9-]*|[0-2](?:\.[0-9]+)+)="
-_HEX_ESCAPE: Final = rb"\\x([0-9A-Fa-f]{2})"
-_OID: Final = r"(?:[oO][iI][dD]\.)?([0-2](?:\.[0-9]+)+)\Z"
+_ONELINE_SPLIT: Final = rf"(?<!\\)([/+])({ATTRIBUTE_TYPE})="
 _PRINTABLE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?"
 
 
@@ -240,27 +161,56 @@ def _read_rdn(rdn: bytes) -> tuple[Attribute, ...]:
     return tuple(group)
 
 
-def oneline(name_der: bytes) -> str:
-    r"""Return the one-line form, `/O=Grid/CN=Alice`, exactly as OpenSSL's X509_NAME_oneline writes it.
+def oneline(name_der: bytes, *, escaped: bool = True) -> str:
+    r"""Return the one-line form, `/O=Grid/CN=Alice`, as OpenSSL's X509_NAME_oneline writes it.
 
-    Bytes of the value outside printable ASCII appear as `\xHH` (also each zero byte of a BMPString); `/`, `=` and the
-    backslash are not escaped; the members of a multi-valued part follow one another like parts. An attribute type
-    without a short name appears as its numbers.
+    Bytes of the value outside printable ASCII appear as `\xHH` (also each zero byte of a BMPString). An attribute type
+    without a short name appears as its numbers. `/` and `+` in a value appear as `\/` and `\+`, and `+` joins the
+    members of a multi-valued part: so OpenSSL 3.0.22; earlier ones, and the policy files of most sites, leave them
+    alone and join with `/`. `same_oneline` and `canonical_oneline` take both forms.
+
+    One deviation: OpenSSL never escapes the backslash itself; here one that could be taken for the begin of an escape
+    (before `/`, `+`, `xHH` or the end of the value) is written `\x5C`, so that two names cannot share a text.
+
+    Args:
+        name_der: The name.
+        escaped: False gives the form of earlier OpenSSL, which is ambiguous, for comparison with old files.
 
     Raises:
         ParseError: Not a Name in DER.
     """
     parts: list[str] = []
     for group in attributes(name_der):
+        mark = "/"
         for attribute in group:
             content = attribute.content
             if attribute.tag == der.BIT_STRING:
                 content = content[1:]  # without the count of unused bits
             text = content.decode("latin-1")
-            if not (content.isascii() and text.isprintable()):
-                text = "".join([_ONELINE_BYTE[byte] for byte in content])
-            parts.append(f"/{_SHORT.get(attribute.oid, attribute.oid)}={text}")
+            if escaped and ("/" in text or "+" in text or "\\" in text):
+                text = _escape_oneline(content)
+            elif not (content.isascii() and text.isprintable()):
+                text = "".join([ONELINE_BYTE[byte] for byte in content])
+            parts.append(f"{mark}{short_name(attribute.oid) or attribute.oid}={text}")
+            mark = "+" if escaped else "/"
     return "".join(parts)
+
+
+_AMBIGUOUS_BACKSLASH: Final = rb"\\(?=[/+]|x[0-9A-Fa-f]{2}|\Z)"
+
+
+def _escape_oneline(content: bytes) -> str:
+    """Return a value that holds a slash, plus or backslash, byte by byte."""
+    ambiguous = {found.start() for found in re.finditer(_AMBIGUOUS_BACKSLASH, content)}
+    out: list[str] = []
+    for index, byte in enumerate(content):
+        if index in ambiguous:
+            out.append("\\x5C")
+        elif byte in b"/+":
+            out.append(f"\\{byte:c}")
+        else:
+            out.append(ONELINE_BYTE[byte])
+    return "".join(out)
 
 
 def rfc4514(name_der: bytes) -> str:
@@ -279,7 +229,7 @@ def rfc4514(name_der: bytes) -> str:
 
 
 def _rfc4514_pair(attribute: Attribute) -> str:
-    short = None if attribute.oid == _PILOT_UID else _SHORT.get(attribute.oid)
+    short = None if attribute.oid == PILOT_UID else short_name(attribute.oid)
     if short is not None and attribute.tag != der.BIT_STRING:
         try:
             return f"{short}={_escape_4514(attribute.text())}"
@@ -403,54 +353,47 @@ def _encode_value(oid: str, value: bytes) -> bytes:
     return der.encode_tlv(der.UTF8_STRING, value)
 
 
-def _find_type(text: str) -> str | None:
-    numbers = re.match(_OID, text)
-    if numbers:
-        return numbers[1]
-    return _EXACT.get(text) or _FOLDED.get(text.lower())
-
-
-def _check_text(text: str, what: str) -> None:
-    if len(text) > MAX_NAME_BYTES:
-        raise ParseError(f"{what}: {len(text)} characters, limit {MAX_NAME_BYTES}", what=what)
-
-
 def parse_oneline(text: str) -> bytes:
-    r"""Return the DER name for a one-line form, `/O=Grid/CN=Alice`.
+    r"""Return the DER name for a one-line form, `/O=Grid/CN=Alice`; reads back what `oneline` writes, but string types.
 
-    The form is ambiguous, so this is a reading, not an inverse: a part begins at each `/` that is followed by a known
-    attribute type (short or long, any case, or numbers) and `=`; any other `/` belongs to the value, as in
-    `/CN=host/www.example.org`. `\xHH` is one byte. Every part gets one attribute. `/` alone is the empty name.
+    The form of earlier OpenSSL is ambiguous, so of that this is a reading: a part begins at each `/`, and a further
+    member of a part at each `+`, that is followed by a known attribute type (short or long, any case, or numbers) and
+    `=`, and that has no backslash before it. Any other `/` belongs to the value, as in `/CN=host/www.example.org`. `\/`
+    and `\+` are the plain characters, `\xHH` is one byte, any other backslash itself. `/` alone is the empty name.
 
     Raises:
         ParseError: The text does not begin with `/` and a known attribute type, or is too long.
     """
     what = "one-line name"
-    _check_text(text, what)
+    check_text(text, what)
     if text in {"", "/"}:
         return name_from_rdns([])
-    starts = [(found, oid) for found in re.finditer(_ONELINE_SPLIT, text) if (oid := _find_type(found[1])) is not None]
-    if not starts or starts[0][0].start() != 0:
+    starts = [
+        (found, oid)
+        for found in re.finditer(_ONELINE_SPLIT, text)
+        if (oid := find_attribute_type(found[2])) is not None
+    ]
+    if not starts or starts[0][0].start() != 0 or text[0] != "/":
         raise ParseError(
             f"{what}: {text[:80]!r} does not begin with / and a known attribute type",
             what=what,
             offset=0,
             hint="write it as the grid tools print it: /O=Grid/OU=Test/CN=Alice",
         )
-    parts: list[bytes] = []
+    parts: list[list[bytes]] = []
     for index, (found, oid) in enumerate(starts):
         end = starts[index + 1][0].start() if index + 1 < len(starts) else len(text)
-        value = _encode_text(text[found.end() : end], what)
-        value = re.sub(_HEX_ESCAPE, lambda escape: bytes((int(escape[1], 16),)), value)
-        parts.append(der.encode_set(der.encode_sequence(der.encode_oid(oid), _encode_value(oid, value))))
-    return _checked(parts)
+        value = encode_text(text[found.end() : end], what)
+        value = re.sub(_ONELINE_ESCAPE, lambda escape: escape[1] or bytes((int(escape[2], 16),)), value)
+        pair = der.encode_sequence(der.encode_oid(oid), _encode_value(oid, value))
+        if found[1] == "/":
+            parts.append([pair])
+        else:
+            parts[-1].append(pair)
+    return _checked([der.encode_set(*group) for group in parts])
 
 
-def _encode_text(text: str, what: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")  # file names and arguments carry odd bytes that way
-    except UnicodeEncodeError as error:
-        raise ParseError(f"{what}: not valid text", what=what, offset=error.start) from error
+_ONELINE_ESCAPE: Final = rb"\\(?:([/+])|x([0-9A-Fa-f]{2}))"
 
 
 def _checked(parts: list[bytes]) -> bytes:
@@ -468,7 +411,7 @@ def parse_rfc4514(text: str) -> bytes:
         ParseError: The text does not follow the grammar, names an unknown attribute type, or is too long.
     """
     what = "RFC 4514 name"
-    _check_text(text, what)
+    check_text(text, what)
     if not text.strip(" "):
         return name_from_rdns([])
     parser = _LDAPName(text, what)
@@ -511,7 +454,7 @@ class _LDAPName:
 
     def pair(self) -> bytes:
         found = re.compile(_TYPE).match(self._text, self._at)
-        oid = _find_type(found[1]) if found else None
+        oid = find_attribute_type(found[1]) if found else None
         if found is not None and found[1] == "uid":  # here, unlike OpenSSL, types ignore case (RFC 4514 section 3)
             oid = oids.USER_ID
         if found is None or oid is None:
@@ -548,7 +491,7 @@ class _LDAPName:
         return _encode_value(oid, self._unescape(stripped, begin))
 
     def _unescape(self, text: str, begin: int) -> bytes:
-        data = _encode_text(text, self._what)
+        data = encode_text(text, self._what)
         if b"\\" in re.sub(_ESCAPE, b"", data):
             raise self._error("a backslash must be followed by a special character or two hex digits", begin)
         return re.sub(_ESCAPE, lambda found: bytes((int(found[1], 16),)) if found[1] else found[2], data)
@@ -558,84 +501,3 @@ class _LDAPName:
         return ParseError(
             f"{self._what}: character {at + 1}: {why}", what=self._what, offset=at, hint="like CN=Alice,OU=Test,O=Grid"
         )
-
-
-# --- comparing text and grid-mapfiles ---------------------------------------------------------------------------------
-
-_EQUIVALENT: Final = r"(?ia)/(?:(uid|userid)|e|email|emailaddress)="
-
-
-def canonical_oneline(text: str) -> str:
-    """Return the key under which GCT considers one-line names equal.
-
-    ASCII case is ignored, UID is USERID, and E, Email and emailAddress are one
-    (gct:globus_gsi_cert_utils.c, globus_i_gsi_cert_utils_dn_cmp).
-    """
-    return re.sub(_EQUIVALENT, lambda found: "/userid=" if found[1] else "/emailaddress=", text).translate(_LOWER)
-
-
-def same_oneline(first: str, second: str) -> bool:
-    """Tell whether two one-line names are equal for GCT; for text against text only, see `same_name`."""
-    return first == second or canonical_oneline(first) == canonical_oneline(second)
-
-
-_SHOWN_BYTE: Final = r"\\x(?:[01][0-9A-F]|7F|[89A-F][0-9A-F])"
-
-
-def quote_gridmap(dn: str) -> str:
-    r"""Return a one-line name as the quoted first field of a grid-mapfile line.
-
-    Bytes outside printable ASCII are written `\xHH`, and so are the double quote and the backslash, because the C
-    reader loses its way at a name that ends in an escaped backslash. `unquote_gridmap` gives the same name back.
-
-    Raises:
-        ParseError: The text is not encodable or too long.
-    """
-    what = "grid-mapfile name"
-    _check_text(dn, what)
-    out: list[str] = []
-    at = 0
-    for shown in re.finditer(_SHOWN_BYTE, dn):
-        out += [_quote_part(dn[at : shown.start()], what), shown[0]]
-        at = shown.end()
-    out.append(_quote_part(dn[at:], what))
-    return f'"{"".join(out)}"'
-
-
-def _quote_part(text: str, what: str) -> str:
-    return "".join([f"\\x{byte:02X}" if byte in b'"\\' else _ONELINE_BYTE[byte] for byte in _encode_text(text, what)])
-
-
-def unquote_gridmap(text: str) -> str:
-    r"""Return the one-line name that a grid-mapfile's first field stands for.
-
-    The field is a word, or text in double quotes. A backslash takes the next character as it is, `\xHH` is one byte;
-    bytes outside printable ASCII come out as `\xHH`, as `oneline` shows them.
-
-    Raises:
-        ParseError: A quote is missing or misplaced, a backslash ends the field, or it is too long.
-    """
-    what = "grid-mapfile name"
-    _check_text(text, what)
-    quoted = text.startswith('"')
-    data = _encode_text(text[1:] if quoted else text, what)
-    out: list[str] = []
-    at, closed = 0, False
-    while at < len(data):
-        byte = data[at]
-        at += 1
-        if closed or (byte == 0x22 and not quoted) or (not quoted and byte in b" \t\r\n"):
-            raise ParseError(f"{what}: misplaced quote or blank in {text[:80]!r}", what=what, offset=at)
-        if byte == 0x22:
-            closed = True
-            continue
-        if byte == 0x5C:
-            if at == len(data):
-                raise ParseError(f"{what}: a backslash ends {text[:80]!r}", what=what, offset=at)
-            escape = re.compile(_HEX_ESCAPE).match(data, at - 1)
-            byte = int(escape[1], 16) if escape else data[at]
-            at += 3 if escape else 1
-        out.append(_ONELINE_BYTE[byte])
-    if quoted and not closed:
-        raise ParseError(f"{what}: the closing quote is missing in {text[:80]!r}", what=what, offset=at)
-    return "".join(out)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from gsi.errors import ParseError
-from gsi.names import canonical_oneline
+from gsi.names import canonical_oneline, fold_attribute_types
 
 __all__ = ["MAX_NAMESPACES_BYTES", "Namespaces", "parse_namespaces"]
 
@@ -109,7 +109,7 @@ def _compile(expression: str, line: int) -> re.Pattern[str]:
     if repeats > _MAX_REPEATS:
         _fail(line, f"more than {_MAX_REPEATS} repetitions in one expression")
     try:
-        return re.compile(canonical_oneline(expression), re.IGNORECASE)
+        return re.compile(fold_attribute_types(expression), re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
         _fail(line, f"malformed regular expression: {error}")
 
