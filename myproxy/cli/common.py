@@ -231,17 +231,29 @@ def read_passphrase(arguments: Namespace, *, twice: bool = False) -> Passphrase:
     Raises:
         CredentialError: There is none, it is too short, or the two entries differ.
     """
-    from gsi.cli.prompt import ask_passphrase
-
-    passphrase = ask_passphrase(PROMPT, from_stdin=arguments.stdin_pass)
+    passphrase = _ask(PROMPT, from_stdin=arguments.stdin_pass)
     if passphrase and len(passphrase) < MIN_PASSPHRASE:
         raise CredentialError(
             f"Passphrase must be at least {MIN_PASSPHRASE} characters long.",
             problem=CredentialProblem.WRONG_PASSPHRASE,
         )
-    if twice and not arguments.stdin_pass and ask_passphrase(f"Verifying - {PROMPT}") != passphrase:
+    if twice and not arguments.stdin_pass and _ask(f"Verifying - {PROMPT}", from_stdin=False) != passphrase:
         raise CredentialError("the two pass phrases differ", problem=CredentialProblem.WRONG_PASSPHRASE)
     return passphrase
+
+
+def _ask(prompt: str, *, from_stdin: bool) -> Passphrase:
+    """Ask once, with a hint that names our options."""
+    from gsi.cli.prompt import ask_passphrase
+
+    try:
+        return ask_passphrase(prompt, from_stdin=from_stdin)
+    except CredentialError as error:
+        raise CredentialError(
+            error.message,
+            problem=error.problem,
+            hint="type it on a terminal, or give it on standard input with --stdin_pass",
+        ) from error
 
 
 def make_key(arguments: Namespace) -> PrivateKey:

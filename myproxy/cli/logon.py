@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gsi.cli.arguments import Completion, UsageError
 from gsi.cli.run import EXIT_OK, printable, run, warn
-from gsi.errors import AuthenticationError, ConfigError, CredentialError
+from gsi.errors import AuthenticationError, ConfigError, CredentialError, RefusedError
 from myproxy.cli.options import LongOptionParser, add_server_options, refuse_unsupported
 
 if TYPE_CHECKING:
@@ -208,6 +208,8 @@ def _receive(
             raise
         warn(PROG, f"logging on without a certificate: {error.message}")
         return _ask(arguments, open_as(None), request, renewing)
+    except RefusedError as error:
+        raise RefusedError(f"Failed to receive credentials.\n{error.message}", hint=error.hint) from error
 
 
 def _ask(arguments: Namespace, client: MyProxyClient, request: Request, renewing: Credential | None) -> bytes:
