@@ -217,6 +217,13 @@ class CommandParser(argparse.ArgumentParser):
             self.add_argument(dest, metavar=metavar, nargs="?")
         self.operands.append(OptionSpec((), metavar, text, (), completion, many))
 
+    def parse_known_args(  # type: ignore[override]  # argparse's is overloaded by the kind of namespace
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None
+    ) -> tuple[Namespace, list[str]]:
+        """Parse; a bare `--` ends the options also of a command that takes no operand, as in the C tools."""
+        found, rest = super().parse_known_args(args, namespace)
+        return found, rest[1:] if rest[:1] == ["--"] else rest
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
 
