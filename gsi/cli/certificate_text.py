@@ -3,7 +3,8 @@
     sys.stdout.write(certificate_text(certificate))
 
 The lines that people and scripts look for (serial number, names, dates, key size, key usage, proxy information) read
-as OpenSSL 3 writes them; of key and signature bits and of extensions without a rule here, the bytes are shown in hex.
+as OpenSSL 3 writes them, except that a path length is in decimal. Of key and signature bits and of extensions without a
+rule here, the bytes are shown in hex.
 """
 
 from __future__ import annotations
