@@ -151,7 +151,7 @@ class MyProxyService:
                 wanted = parse_delegation_request(request_der, min_rsa_bits=self._settings.min_key_bits)
                 options = ProxyOptions(kind=_granted_kind(grant), lifetime=grant.lifetime)
                 chain = grant_delegation(grant.credential, wanted, options, now=self._clock())
-            except (ParseError, CredentialError, RemoteProtocolError) as error:
+            except (ParseError, CredentialError, RemoteProtocolError, VerificationError) as error:
                 raise DeniedError(f"Unable to delegate credentials.\n{error.message}") from error
             self._trail.permit(
                 grant.caller,

@@ -275,8 +275,10 @@ def test_a_limited_client_gets_a_limited_proxy(world: World, alice: Issued) -> N
 def test_a_bad_delegation_request(world: World, alice: Issued, request_der: bytes) -> None:
     world.put(alice, PUT)
     grant = world.service.begin_get(world.caller(None), GET)
-    with pytest.raises(DeniedError, match=r"^Unable to delegate credentials"):
-        world.service.finish_get(grant, request_der)
+    good = DelegationRequester(generate_key(KeyType.P256)).request_der
+    for sent in (request_der, good + request_der + b"0", good[:-1] + bytes([good[-1] ^ 1])):
+        with pytest.raises(DeniedError, match=r"^Unable to delegate credentials"):
+            world.service.finish_get(grant, sent)
     assert world.verdicts()[-1] == ("DELEGATE", Verdict.DENY)
 
 

@@ -1,0 +1,602 @@
+"""Our `myproxy-server` with the C clients, with clients of other habits, and through signals and kill -9."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gsi.delegation import (
+    DelegationRequester,
+    encode_certificate_block,
+    grant_delegation,
+    parse_certificate_block,
+    parse_delegation_request,
+)
+from gsi.der import object_length
+from gsi.keys import KeyType, generate_key
+from gsi.proxy.issue import ProxyOptions
+from gsi.system.clock import now
+from tests.harness.ca import LIMITED_INFO, Issued, TestCA, write_file, write_trust_dir
+from tests.harness.daemons import Daemon, free_port, our_server
+from tests.harness.environment import UserEnvironment, clean_environment
+from tests.harness.run import Done, our_program, run
+from tests.interop.conftest import ALICE, Grid
+from tests.interop.ours import credential_of
+
+OPEN = 'accepted_credentials "*"\nauthorized_retrievers "*"\n'
+SECRET = "correct horse\n"
+TLS = ["TLS1_2_VERSION", "TLS1_3_VERSION"]
+
+
+class Site:
+    """A server with its files; `start` may be called again after it ended."""
+
+    def __init__(self, directory: Path, grid: Grid) -> None:
+        self.directory = directory
+        self.grid = grid
+        self.store = directory / "store"
+        self.config_path = directory / "myproxy-server.config"
+        self.port = free_port()
+        self.clients: list[RawClient] = []
+        grid.host.write(directory / "hostcert.pem", directory / "hostkey.pem")
+        self.configure(OPEN)
+        self.environment = clean_environment(directory) | {
+            "X509_USER_CERT": str(directory / "hostcert.pem"),
+            "X509_USER_KEY": str(directory / "hostkey.pem"),
+            "X509_CERT_DIR": str(grid.trust_dir),
+        }
+
+    def configure(self, text: str) -> None:
+        write_file(self.config_path, text.encode(), 0o600)
+
+    def arguments(self, *more: str | Path) -> list[str | Path]:
+        return ["-c", self.config_path, "-s", self.store, "-l", "127.0.0.1", "-p", str(self.port), *more]
+
+    @contextlib.contextmanager
+    def start(self) -> Iterator[Daemon]:
+        with our_server(
+            "myproxy-server",
+            self.arguments("-foreground", "-v"),
+            env=self.environment,
+            port=self.port,
+            directory=self.directory,
+        ) as daemon:
+            try:
+                yield daemon
+            finally:
+                for client in self.clients:
+                    client.close()
+
+    def audit(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in (self.store / "audit.log").read_text("ascii").splitlines()]
+
+
+@pytest.fixture
+def site(tmp_path: Path, grid: Grid) -> Site:
+    directory = tmp_path / "site"
+    directory.mkdir(mode=0o700)
+    return Site(directory, grid)
+
+
+@pytest.fixture
+def server(site: Site) -> Iterator[Site]:
+    with site.start():
+        yield site
+
+
+class Person:
+    """Somebody at a machine of their own, with the C clients pointed at the server."""
+
+    def __init__(self, site: Site, name: str, issued: Issued | None, *, tls: str | None = None) -> None:
+        self.environment = UserEnvironment(site.directory / name, trust_dir=site.grid.trust_dir)
+        if issued is not None and issued.chain:
+            self.environment.install_proxy(issued)
+        elif issued is not None:
+            self.environment.install_user(issued)
+            self.environment.install_proxy(issued)
+        self.environment.variables |= {"MYPROXY_SERVER": "localhost", "MYPROXY_SERVER_PORT": str(site.port)}
+        if tls is not None:
+            self.environment.variables["GLOBUS_GSSAPI_MAX_TLS_PROTOCOL"] = tls
+        self.received = self.environment.home / "received.pem"
+
+    def run(self, name: str, *arguments: str | Path, stdin: str = "") -> Done:
+        return self.environment.theirs(name, *arguments, stdin=stdin)
+
+    def put(self, *arguments: str, stdin: str = SECRET) -> Done:
+        return self.run("myproxy-init", "-S", "-l", "alice", *arguments, stdin=stdin)
+
+    def logon(self, *arguments: str | Path, stdin: str = SECRET) -> Done:
+        return self.run("myproxy-logon", "-S", "-l", "alice", "-o", self.received, *arguments, stdin=stdin)
+
+    def describe(self) -> str:
+        return self.environment.theirs("grid-proxy-info", "-file", self.received, "-all").check().stdout
+
+
+# The C clients ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_the_whole_path(server: Site, tls: str) -> None:
+    alice = Person(server, "alice", server.grid.users["rsa2048", "rsa2048"], tls=tls)
+    elsewhere = Person(server, "elsewhere", None, tls=tls)
+    assert "now exists on localhost" in alice.put().check().stdout
+    assert "A credential has been received for user alice" in elsewhere.logon().check().stdout
+    told = elsewhere.describe()
+    assert f"identity : {ALICE}" in told
+    assert "RFC 3820 compliant impersonation proxy" in told
+    assert (elsewhere.received.stat().st_mode & 0o777) == 0o600
+    listed = alice.run("myproxy-info", "-l", "alice").check().stdout
+    assert f"owner: {ALICE}" in listed
+    assert "timeleft: 167:59:" in listed or "timeleft: 168:00:00" in listed
+    gone = alice.run("myproxy-destroy", "-l", "alice").check().stdout
+    assert "Default MyProxy credential for user alice was successfully removed." in gone
+    assert "invalid credential passphrase" in elsewhere.logon().stderr
+    verdicts = [(line["action"], line["verdict"], line["peer"]) for line in server.audit()]
+    assert verdicts == [
+        ("PUT", "permit", ALICE),
+        ("GET", "permit", "<anonymous>"),
+        ("DELEGATE", "permit", "<anonymous>"),
+        ("INFO", "permit", ALICE),
+        ("DESTROY", "permit", ALICE),
+        ("GET", "deny", "<anonymous>"),
+    ]
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_p256_end_entity(server: Site, tls: str) -> None:
+    """The C myproxy-init cannot sign below a certificate that was signed with ECDSA, against no server; ours stores."""
+    issued = server.grid.users["rsa2048", "p256"]
+    client = RawClient(server, issued)
+    client.send(b"0", request(1))
+    assert client.until(b"\0") == OK
+    wanted = parse_delegation_request(client.take_der())
+    chain = grant_delegation(credential_of(issued), wanted, ProxyOptions(lifetime=timedelta(days=7)), now=now())
+    client.send(encode_certificate_block(chain))
+    assert client.rest() == OK
+    alice = Person(server, "alice", issued, tls=tls)
+    elsewhere = Person(server, "elsewhere", None, tls=tls)
+    elsewhere.logon().check()
+    assert f"identity : {ALICE}" in elsewhere.describe()
+    assert f"owner: {ALICE}" in alice.run("myproxy-info", "-l", "alice").check().stdout
+    alice.run("myproxy-destroy", "-l", "alice").check()
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_proxies_as_clients(server: Site, tls: str) -> None:
+    alice = server.grid.users["rsa2048", "rsa2048"]
+    Person(server, "alice", alice, tls=tls).put().check()
+    full = Person(server, "full", alice.proxy(), tls=tls)
+    full.logon("-t", "2").check()
+    assert "timeleft : 1:59" in full.describe() or "timeleft : 2:00" in full.describe()
+    limited = Person(server, "limited", alice.proxy(info=LIMITED_INFO), tls=tls)
+    limited.logon().check()
+    assert "RFC 3820 compliant limited proxy" in limited.describe()
+    full.run("myproxy-info", "-l", "alice").check()
+    full.run("myproxy-destroy", "-l", "alice").check()
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_changing_the_passphrase(server: Site, tls: str) -> None:
+    alice = Person(server, "alice", server.grid.users["rsa2048", "rsa2048"], tls=tls)
+    alice.put().check()
+    changed = alice.run("myproxy-change-pass-phrase", "-S", "-l", "alice", stdin=f"{SECRET}battery staple\n")
+    assert "Pass phrase changed." in changed.check().stdout
+    assert "invalid credential passphrase" in alice.logon().stderr
+    alice.logon(stdin="battery staple\n").check()
+    wrong = alice.run("myproxy-change-pass-phrase", "-S", "-l", "alice", stdin=f"{SECRET}another one\n")
+    assert wrong.returncode == 1
+    assert "invalid credential passphrase" in wrong.stderr
+
+
+def test_several_credentials_with_policies(server: Site) -> None:
+    alice = Person(server, "alice", server.grid.users["rsa2048", "rsa2048"])
+    bob = Person(server, "bob", server.grid.cas["rsa2048"].issue("/O=Grid/OU=Test/CN=Bob"))
+    alice.put().check()
+    alice.put("-k", "for bob", "-K", "a description", "-r", "Bob").check()
+    listed = alice.run("myproxy-info", "-l", "alice").check().stdout
+    assert "  name: for bob" in listed
+    assert "  description: a description" in listed
+    assert "  retrieval policy: */CN=Bob" in listed
+    bob.logon("-k", "for bob").check()
+    refused = alice.logon("-k", "for bob")
+    assert refused.returncode == 1
+    assert f'"{ALICE}" not authorized by credential\'s authorized_retrievers policy' in refused.stderr
+    occupied = bob.put()
+    assert "Credentials are already stored for user alice\nand they are not owned by" in occupied.stderr
+    for name in ("myproxy-info", "myproxy-destroy"):
+        assert bob.run(name, "-l", "alice").returncode == 1
+
+
+def test_unknown_and_wrong_look_the_same(server: Site) -> None:
+    Person(server, "alice", server.grid.users["rsa2048", "rsa2048"]).put().check()
+    stranger = Person(server, "stranger", None)
+    answers = []
+    for arguments, stdin in (((), "wrong horse\n"), (("-l", "nobody"), SECRET), (("-k", "nothing"), SECRET)):
+        refused = stranger.logon(*arguments, stdin=stdin)
+        assert refused.returncode == 1
+        assert not stranger.received.exists()
+        answers.append([line for line in refused.stderr.splitlines() if "request id" not in line])
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0][-1] == "invalid credential passphrase"
+
+
+def test_a_revoked_client_is_refused_with_the_reason(site: Site, tmp_path: Path) -> None:
+    ca = site.grid.cas["rsa2048"]
+    mallory = ca.issue("/O=Grid/OU=Test/CN=Mallory")
+    trust = tmp_path / "trust"
+    write_trust_dir(trust, ca, crl=ca.crl([mallory]))
+    site.environment["X509_CERT_DIR"] = str(trust)
+    with site.start():
+        refused = Person(site, "mallory", mallory).run("myproxy-info", "-l", "alice")
+        assert refused.returncode == 1
+        assert "authentication failed" in refused.stderr
+        assert "revoked" in refused.stderr
+        assert not (site.store / "audit.log").read_text()
+        unknown = TestCA("/O=Elsewhere/CN=CA").issue("/O=Elsewhere/CN=Eve")
+        assert Person(site, "eve", unknown).run("myproxy-info", "-l", "alice").returncode == 1
+
+
+# Clients of other habits ------------------------------------------------------------------------------------------
+
+
+class RawClient:
+    """A TLS connection that sends what it is told, one record per `send`."""
+
+    def __init__(self, site: Site, issued: Issued | None = None, *, tls: str = "1.3") -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        if tls == "1.2":
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        if issued is not None:
+            path = site.directory / "raw.pem"
+            write_file(path, issued.bundle(), 0o600)
+            context.load_cert_chain(path)
+        plain = socket.create_connection(("127.0.0.1", site.port), 20)
+        self.tls = context.wrap_socket(plain)
+        site.clients.append(self)
+        self._received = b""
+
+    def send(self, *records: bytes) -> None:
+        for record in records:
+            self.tls.sendall(record)
+
+    def take_der(self) -> bytes:
+        """Receive one DER object."""
+        while (size := object_length(self._received, what="request")) is None or len(self._received) < size:
+            self._received += self.tls.recv(65536)
+        taken, self._received = self._received[:size], self._received[size:]
+        return taken
+
+    def until(self, end: bytes) -> bytes:
+        """Receive up to and including these bytes."""
+        while end not in self._received:
+            data = self.tls.recv(65536)
+            assert data, f"closed after {self._received!r}"
+            self._received += data
+        found, _, self._received = self._received.partition(end)
+        return found + end
+
+    def rest(self) -> bytes:
+        """Receive until the server closes."""
+        with contextlib.suppress(ssl.SSLEOFError, ConnectionResetError):
+            while data := self.tls.recv(65536):
+                self._received += data
+        return self._received
+
+    def close(self) -> None:
+        self.tls.close()
+
+
+def request(command: int, username: str = "alice", passphrase: str = "correct horse", more: str = "") -> bytes:
+    return (
+        f"VERSION=MYPROXYv2\nCOMMAND={command}\nUSERNAME={username}\nPASSPHRASE={passphrase}\nLIFETIME=3600\n{more}\0"
+    ).encode()
+
+
+OK = b"VERSION=MYPROXYv2\nRESPONSE=0\n\0"
+INFO = request(2)
+
+
+@pytest.fixture
+def stocked(server: Site) -> Site:
+    Person(server, "alice", server.grid.users["rsa2048", "rsa2048"]).put().check()
+    return server
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize(
+    "records",
+    [
+        (b"0", INFO),
+        (b"0" + INFO,),
+        (b"0", INFO[:-1]),
+        (b"0" + INFO[:-1],),
+        (b"0", INFO[:40], INFO[40:]),
+        tuple(bytes([byte]) for byte in b"0" + INFO),
+    ],
+    ids=["usual", "together", "without NUL", "together without NUL", "in two", "byte by byte"],
+)
+def test_every_way_to_send_a_request(stocked: Site, tls: str, records: tuple[bytes, ...]) -> None:
+    client = RawClient(stocked, stocked.grid.users["rsa2048", "rsa2048"], tls=tls)
+    client.send(*records)
+    answer = client.rest()
+    assert answer.startswith(b"VERSION=MYPROXYv2\nRESPONSE=0\nCRED_START_TIME=")
+    assert b"CRED_OWNER=" + ALICE.encode() in answer
+
+
+def test_getting_a_proxy_for_a_p256_key(stocked: Site) -> None:
+    client = RawClient(stocked)
+    client.send(b"0", request(0))
+    assert client.until(b"\0") == OK
+    key = generate_key(KeyType.P256)
+    client.send(DelegationRequester(key).request_der)
+    answer = client.rest()
+    found = parse_certificate_block(answer)
+    assert found is not None
+    certificates, consumed = found
+    assert len(certificates) == 4, "proxy, stored, temporary, end entity"
+    assert answer[consumed:] == OK
+
+
+def test_authenticating_only(stocked: Site) -> None:
+    """`myproxy-logon -N` closes after the first OK."""
+    client = RawClient(stocked)
+    client.send(b"0", request(0))
+    assert client.until(b"\0") == OK
+    client.close()
+    client = RawClient(stocked)
+    client.send(b"0", INFO)
+    client.until(b"\0")
+    assert [line["action"] for line in stocked.audit()] == ["PUT", "GET", "INFO"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"1" + INFO, b"no MyProxy client"),
+        (b"D" + INFO, b"GSI delegation"),
+        (b"0" + INFO.replace(b"v2", b"v3"), b"Invalid version number received."),
+        (b"0" + request(99), b"UNKNOWN command in request."),
+        (b"0" + request(2, username=""), b"Invalid username received."),
+        (b"0" + INFO.replace(b"LIFETIME=3600\n", b""), b"error parsing request"),
+        (b"0VERSION=MYPROXYv2\nUSERNAME=" + b"x" * 1_100_000 + b"\0", b"longer than 1048576 bytes"),
+        (b"0" + request(5), b"unknown command: STORE is not supported"),
+        (b"0" + request(6), b"unknown command: RETRIEVE is not supported"),
+        (b"0" + request(7), b"unknown command: GET_TRUSTROOTS is not supported"),
+        (b"0" + request(1), b"authentication failed"),
+    ],
+)
+def test_what_is_refused(server: Site, sent: bytes, expected: bytes) -> None:
+    client = RawClient(server)
+    with contextlib.suppress(ssl.SSLError, ConnectionError):
+        client.send(sent)
+    answer = client.until(b"\0")
+    assert answer.startswith(b"VERSION=MYPROXYv2\nRESPONSE=1\nERROR=")
+    assert expected in answer
+
+
+def test_a_weak_or_foreign_certificate_request(stocked: Site) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    weak = rsa.generate_private_key(65537, 1024)
+    weak_der = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .sign(weak, hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+    good = DelegationRequester(generate_key(KeyType.P256)).request_der
+    for sent, expected in (
+        (weak_der, b"1024"),
+        (good[:-1] + bytes([good[-1] ^ 1]), b"Unable to delegate credentials."),
+    ):
+        client = RawClient(stocked)
+        client.send(b"0", request(0))
+        client.until(b"\0")
+        client.send(sent)
+        answer = client.until(b"\0")
+        assert b"ERROR=Unable to delegate credentials." in answer
+        assert expected in answer
+
+
+def test_slow_peers_are_dropped(site: Site) -> None:
+    site.configure(OPEN + "request_timeout 1\n")
+    with site.start() as daemon:
+        client = RawClient(site)
+        client.send(b"0", b"VERSION=")
+        assert client.rest() == b""
+        assert "the request took too long" in daemon.log()
+
+
+# Durability, signals, files ---------------------------------------------------------------------------------------
+
+
+def test_what_was_acknowledged_survives_kill_9(site: Site) -> None:
+    alice = Person(site, "alice", site.grid.users["rsa2048", "rsa2048"])
+    names = [f"number {count}" for count in range(4)]
+    for name in names:
+        with site.start() as daemon:
+            alice.put("-k", name).check()
+            os.kill(daemon.pid, signal.SIGKILL)
+    with site.start():
+        for name in names:
+            alice.logon("-k", name).check()
+
+
+def test_killed_in_the_middle_of_many_writes(site: Site) -> None:
+    """Whatever was acknowledged is there and whole; whatever was not may be there, but then it is whole too."""
+    alice = Person(site, "alice", site.grid.users["rsa2048", "rsa2048"])
+    acknowledged: list[str] = []
+    with site.start() as daemon:
+        first = threading.Event()
+
+        def write() -> None:
+            for count in range(100):
+                if alice.put("-k", f"n{count}").returncode:
+                    return
+                acknowledged.append(f"n{count}")
+                first.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert first.wait(30)
+        os.kill(daemon.pid, signal.SIGKILL)
+        writer.join()
+    with site.start():
+        listed = alice.run("myproxy-info", "-l", "alice").check().stdout
+        present = [line.split()[-1] for line in listed.splitlines() if line.startswith("  name: ")]
+        assert set(acknowledged) <= set(present)
+        for name in present:
+            alice.logon("-k", name).check()
+
+
+def wait_for(daemon: Daemon, text: str) -> None:
+    deadline = time.monotonic() + 20
+    while text not in daemon.log():
+        assert time.monotonic() < deadline, daemon.log()
+        time.sleep(0.02)
+
+
+def test_reload(site: Site) -> None:
+    alice = Person(site, "alice", site.grid.users["rsa2048", "rsa2048"])
+    with site.start() as daemon:
+        alice.put().check()
+        site.configure('accepted_credentials "*"\nauthorized_retrievers "nobody"\n')
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_for(daemon, "configuration read again")
+        assert "not authorized by server's authorized_retrievers policy" in alice.logon().stderr
+        site.configure("pam required\n")
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_for(daemon, "the old one stays")
+        assert "not authorized by server's authorized_retrievers policy" in alice.logon().stderr
+        site.configure(OPEN)
+        (site.store / "audit.log").rename(site.store / "audit.log.1")
+        os.kill(daemon.pid, signal.SIGHUP)
+        alice.run("myproxy-info", "-l", "alice").check()
+        alice.logon().check()
+        assert [line["action"] for line in site.audit()][-1] == "DELEGATE"
+
+
+def test_terminate_finishes_what_is_under_way(site: Site) -> None:
+    alice = Person(site, "alice", site.grid.users["rsa2048", "rsa2048"])
+    with site.start() as daemon:
+        alice.put().check()
+        client = RawClient(site)
+        client.send(b"0", request(0))
+        assert client.until(b"\0") == OK
+        watch = os.pidfd_open(daemon.pid)
+        os.kill(daemon.pid, signal.SIGTERM)
+        deadline = time.monotonic() + 20
+        while alice.run("myproxy-info", "-l", "alice").returncode == 0:
+            assert time.monotonic() < deadline, "it still accepts connections"
+        client.send(DelegationRequester(generate_key(KeyType.P256)).request_der)
+        assert client.rest().endswith(OK)
+        assert select.select([watch], [], [], 20)[0], "it did not end"
+        os.close(watch)
+
+
+def test_several_workers(site: Site) -> None:
+    site.configure(OPEN + "worker_processes 2\n")
+    alice = Person(site, "alice", site.grid.users["rsa2048", "rsa2048"])
+    with site.start() as daemon:
+        alice.put().check()
+        logons = [threading.Thread(target=lambda: alice.logon("-o", "-").check()) for _ in range(4)]
+        for thread in logons:
+            thread.start()
+        for thread in logons:
+            thread.join()
+        os.kill(daemon.pid, signal.SIGTERM)
+    lines = site.audit()
+    assert sum(line["action"] == "DELEGATE" for line in lines) == 4
+    with contextlib.closing(socket.socket()) as probe:
+        assert probe.connect_ex(("127.0.0.1", site.port)) != 0, "a worker was left behind"
+
+
+def start_detached(site: Site, *more: str | Path) -> Done:
+    return run([our_program("myproxy-server"), *site.arguments(*more)], env=site.environment)
+
+
+def test_detaching(site: Site) -> None:
+    pid_path, port_path = site.directory / "pid", site.directory / "port"
+    files = ("-P", pid_path, "-z", port_path)
+    start_detached(site, *files).check()
+    pid = int(pid_path.read_text())
+    watch = os.pidfd_open(pid)
+    try:
+        assert port_path.read_text() == f"{site.port}\n"
+        assert pid_path.read_text() == str(pid)
+        Person(site, "alice", site.grid.users["rsa2048", "rsa2048"]).put().check()
+        site.port = free_port()
+        again = start_detached(site, *files)
+        assert again.returncode == 1
+        assert "another server is running" in again.stderr
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        assert select.select([watch], [], [], 20)[0], "it did not end"
+        os.close(watch)
+
+
+def test_one_request_and_exit(site: Site) -> None:
+    with open(site.directory / "log", "wb") as log:
+        process = subprocess.Popen(
+            [
+                str(word)
+                for word in (our_program("myproxy-server"), *site.arguments("-d", "-z", site.directory / "port"))
+            ],
+            env=site.environment,
+            stdin=subprocess.DEVNULL,
+            stderr=log,
+        )
+    deadline = time.monotonic() + 20
+    while not (site.directory / "port").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    Person(site, "alice", site.grid.users["rsa2048", "rsa2048"]).put().check()
+    assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda site: site.config_path.unlink(), "cannot read the configuration"),
+        (lambda site: site.configure("pam required\n"), ":1: pam restricts access and is not supported"),
+        (lambda site: site.config_path.chmod(0o666), "cannot read the configuration"),
+        (lambda site: site.store.mkdir(mode=0o700) or site.store.chmod(0o770), "writable by others"),
+        (lambda site: (site.directory / "hostkey.pem").chmod(0o644), "hostkey.pem"),
+        (lambda site: (site.directory / "hostkey.pem").unlink(), "hostkey.pem"),
+        (lambda site: site.configure(OPEN + "audit_log /dev/full\n"), "audit file /dev/full"),
+        (lambda site: site.environment.update(X509_CERT_DIR="/nonexistent"), "trust directory"),
+    ],
+)
+def test_it_does_not_start(site: Site, change: object, message: str) -> None:
+    assert callable(change)
+    change(site)
+    failed = start_detached(site)
+    assert failed.returncode == 1
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_store_of_the_c_server_is_not_served_silently(site: Site) -> None:
+    site.store.mkdir(mode=0o700)
+    (site.store / "alice.creds").write_text("kept")
+    with site.start() as daemon:
+        assert "which this version does NOT import" in daemon.log()
+    assert (site.store / "alice.creds").read_text() == "kept"
