@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.harness import inputs
-from tests.harness.ca import CLIENT_AUTH, FULL_INFO, Issued, TestCA, proxy_info, subject_hash, write_file
+from tests.harness.ca import CLIENT_AUTH, FULL_INFO, Issued, TestCA, proxy_info, raw_extension, subject_hash, write_file
 from tests.harness.environment import UserEnvironment
 from tests.harness.run import Done, our_program, run
 
@@ -197,7 +197,20 @@ def _crl_name(user: UserEnvironment, ca: TestCA) -> Path:
     return user.trust_dir / f"{subject_hash(ca.certificate)}.r0"
 
 
-@pytest.mark.parametrize("shape", ["garbage", "truncated", "expired", "future", "other-signer", "revoked", "empty-der"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "garbage",
+        "truncated",
+        "expired",
+        "future",
+        "other-signer",
+        "revoked",
+        "empty-der",
+        "unknown-critical",
+        "other-issuer",
+    ],
+)
 def test_verify_crl(user: UserEnvironment, ca: TestCA, alice: Issued, shape: str) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     good = ca.crl([alice])
@@ -207,6 +220,8 @@ def test_verify_crl(user: UserEnvironment, ca: TestCA, alice: Issued, shape: str
         "expired": ca.crl(this_update=now - timedelta(days=9), next_update=now - timedelta(days=1)),
         "future": ca.crl(this_update=now + timedelta(days=1), next_update=now + timedelta(days=9)),
         "other-signer": ca.crl(key=TestCA("/O=Grid/CN=Other").key),
+        "other-issuer": TestCA("/O=Elsewhere/CN=CA").crl(),
+        "unknown-critical": ca.crl(extensions=[raw_extension("1.2.3.4", b"\x05\x00", critical=True)]),
         "revoked": good,
         "empty-der": inputs.pem_block("X509 CRL", b""),
     }[shape]
