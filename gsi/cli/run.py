@@ -19,9 +19,10 @@ characters escaped, so that it cannot drive the terminal.
 
 from __future__ import annotations
 
+import codecs
 import gc
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from gsi.errors import GridError
 
@@ -77,6 +78,7 @@ def run(
     uncollected = short_lived and argv is None
     if uncollected:
         gc.disable()
+    _prepare_streams()
     parser = parser_factory()
     arguments: Namespace | None = None
     try:
@@ -160,6 +162,39 @@ def _print_traceback(error: BaseException) -> None:
     import traceback
 
     sys.stderr.write("".join(traceback.format_exception(error)))
+
+
+def _prepare_streams() -> None:
+    """Make the standard streams usable for whatever is read and printed.
+
+    A closed one becomes /dev/null, lest the next file opened (a key, perhaps) take its place. File names are shown
+    byte for byte on standard output, and what the terminal's encoding cannot show is escaped.
+    """
+    for name, descriptor in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, _open_null(descriptor))
+        elif name == "stdout" and hasattr(stream, "reconfigure"):
+            codecs.register_error("gsi-cli", _encode_anyway)
+            stream.reconfigure(errors="gsi-cli")
+
+
+def _open_null(descriptor: int) -> TextIO:
+    import os
+
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != descriptor:
+        os.dup2(null, descriptor)
+        os.close(null)
+    return open(descriptor, "r" if descriptor == 0 else "w", encoding="utf-8", closefd=False)
+
+
+def _encode_anyway(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Give bytes that were never text back as they were; escape characters that the encoding does not have."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def _close_output(status: int) -> int:
