@@ -155,6 +155,10 @@ def _judge(arguments: Namespace, certificates: Sequence[Certificate], now: datet
         accept_gt2=arguments.accept_gt2,
     )
     anchors = TrustDirectory(arguments.certdir or read_locations().trust_dir).anchors()
+    if arguments.debug:
+        for problem in anchors.problems:
+            told = problem.message.removeprefix(f"{problem.path}: ")
+            sys.stderr.write(f"trust directory: {printable(problem.path)}: {printable(told)}\n")
     return verify_chain(certificates, anchors, now=now, options=options)
 
 
