@@ -121,12 +121,14 @@ class Credential:
         """Return the PEM bundle: certificate, key, chain, other blocks.
 
         Args:
-            traditional: Write `RSA PRIVATE KEY` or `EC PRIVATE KEY`, for old readers, instead of PKCS#8.
+            traditional: Write an RSA key as `RSA PRIVATE KEY`, for old readers. Other keys stay PKCS#8, because GCT
+                does not know `EC PRIVATE KEY`.
             passphrase: Locks the key; None writes it open, as a proxy file has it.
 
         Raises:
             CredentialError: As `gsi.keys.encode_private_key`.
         """
+        traditional = traditional and keys.is_rsa(self.key)
         return b"".join(
             (
                 self.certificate.pem(),

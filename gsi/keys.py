@@ -40,6 +40,7 @@ __all__ = [
     "encode_private_key",
     "generate_key",
     "is_encrypted",
+    "is_rsa",
     "key_bits",
     "parse_private_key",
     "parse_public_key",
@@ -426,6 +427,11 @@ def key_bits(key: object) -> int:
     if isinstance(key, ed25519.Ed25519PublicKey):
         return 253
     _refuse(CredentialProblem.UNSUPPORTED_KEY, "the key is neither RSA nor EC nor Ed25519")
+
+
+def is_rsa(key: PrivateKey | PublicKey) -> bool:
+    """Tell whether a key is an RSA key."""
+    return isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey)
 
 
 def spki_der(key: PrivateKey | PublicKey) -> bytes:

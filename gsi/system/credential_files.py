@@ -52,7 +52,7 @@ def save_proxy(path: str, credential: Credential, *, traditional: bool = False) 
     Args:
         path: The file.
         credential: What is written: certificate, key, chain, other blocks.
-        traditional: The key in PKCS#1 or SEC1 form, for old readers.
+        traditional: An RSA key in PKCS#1 form, for old readers.
 
     Raises:
         CredentialError: UNWRITABLE.

@@ -113,9 +113,10 @@ def _unsafe(path: str, why: str, hint: str | None = None) -> NoReturn:
     raise CredentialError(f"{path} {why}", problem=CredentialProblem.UNSAFE_FILE, path=path, hint=hint)
 
 
-def _open(path: str, flags: int) -> int:
+def _open(path: str, flags: int, *, target: str | None = None) -> int:
+    """Open `path`, or what its links lead to; errors name `path`."""
     try:
-        return os.open(path, flags)
+        return os.open(path if target is None else target, flags)
     except OSError as error:
         if error.errno in _MISSING:
             raise CredentialError(f"{path}: {error.strerror}", problem=CredentialProblem.MISSING, path=path) from error
@@ -140,7 +141,7 @@ def _open_own(path: str) -> int:
         if found.st_uid not in {0, os.geteuid()}:
             _unsafe(path, f"is a symbolic link made by uid {found.st_uid}, neither the current user nor root")
         at = os.path.join(os.path.dirname(at), target)
-    return _open(at, _READ_FLAGS | os.O_NOFOLLOW)
+    return _open(path, _READ_FLAGS | os.O_NOFOLLOW, target=at)
 
 
 def _check_regular(path: str, found: os.stat_result) -> None:

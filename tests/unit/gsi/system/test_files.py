@@ -1,0 +1,362 @@
+"""Files: who may be read, and that nothing diverts or half-finishes a write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gsi.errors import CredentialError, CredentialProblem, ParseError
+from gsi.system import clock
+from gsi.system.files import FileLock, read_private, read_public, write_private, write_public
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+IS_ROOT = os.geteuid() == 0
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="gives files away, mounts: needs root")
+STRANGER = 12345
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_bytes(b"content")
+    path.chmod(0o600)
+    return path
+
+
+def problem_of(act: Callable[[], object], path: Path | str) -> CredentialProblem:
+    with pytest.raises(CredentialError) as caught:
+        act()
+    assert caught.value.path == str(path)
+    return caught.value.problem
+
+
+def reading(path: Path | str) -> CredentialProblem:
+    return problem_of(lambda: read_private(str(path), max_bytes=100), path)
+
+
+def writing(path: Path | str) -> CredentialProblem:
+    return problem_of(lambda: write_private(str(path), b"x"), path)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_reads_a_private_file(secret: Path, mode: int) -> None:
+    secret.chmod(mode)
+    assert read_private(str(secret), max_bytes=7) == b"content"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o700, 0o666, 0o4600, 0o2600, 0o1600])
+def test_refuses_modes_over_600(secret: Path, mode: int) -> None:
+    secret.chmod(mode)
+    with pytest.raises(CredentialError, match="Maximum allowable permissions are 600") as caught:
+        read_private(str(secret), max_bytes=100)
+    assert caught.value.problem is CredentialProblem.UNSAFE_FILE
+    assert caught.value.hint == f"chmod 600 {secret}"
+
+
+@needs_root
+def test_refuses_another_owner(secret: Path) -> None:
+    os.chown(secret, STRANGER, -1)
+    with pytest.raises(CredentialError, match="not owned by the current user") as caught:
+        read_private(str(secret), max_bytes=100)
+    assert caught.value.problem is CredentialProblem.UNSAFE_FILE
+
+
+def test_the_variable_of_the_c_library_relaxes_owner_and_mode(secret: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret.chmod(0o644)
+    if IS_ROOT:
+        os.chown(secret, STRANGER, -1)
+    monkeypatch.setenv("GLOBUS_IGNORE_CRED_PERMS", "1")
+    assert read_private(str(secret), max_bytes=100) == b"content"
+    assert reading(secret.parent) is CredentialProblem.UNSAFE_FILE  # but nothing else
+
+
+def test_refuses_what_is_no_file_without_hanging(tmp_path: Path) -> None:
+    assert reading(tmp_path / "missing") is CredentialProblem.MISSING
+    assert reading(tmp_path / "missing" / "below") is CredentialProblem.MISSING
+    assert reading("nul\0byte") is CredentialProblem.MISSING
+    assert reading("\ud800") is CredentialProblem.MISSING
+    assert reading(tmp_path) is CredentialProblem.UNSAFE_FILE
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    assert reading(tmp_path / "fifo") is CredentialProblem.UNSAFE_FILE
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        assert reading(tmp_path / "socket") is CredentialProblem.UNSAFE_FILE
+    assert reading("/dev/null") is CredentialProblem.UNSAFE_FILE
+    (tmp_path / "empty").touch(0o600)
+    assert reading(tmp_path / "empty") is CredentialProblem.MISSING
+
+
+def test_bounds_what_is_read(secret: Path) -> None:
+    for read in (read_private, read_public):
+        with pytest.raises(ParseError, match="longer than 6 bytes"):
+            read(str(secret), max_bytes=6)
+
+
+def test_follows_links_of_the_user(secret: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("secret")
+    (tmp_path / "again").symlink_to(tmp_path / "link")
+    assert read_private(str(tmp_path / "again"), max_bytes=100) == b"content"
+    (tmp_path / "loop").symlink_to("loop")
+    assert reading(tmp_path / "loop") is CredentialProblem.UNSAFE_FILE
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert reading(tmp_path / "dangling") is CredentialProblem.MISSING
+
+
+@needs_root
+def test_refuses_links_of_strangers(secret: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("secret")
+    os.chown(link, STRANGER, -1, follow_symlinks=False)
+    assert reading(link) is CredentialProblem.UNSAFE_FILE
+    (tmp_path / "mine").symlink_to("link")
+    assert reading(tmp_path / "mine") is CredentialProblem.UNSAFE_FILE
+
+
+def test_reads_a_public_file_through_links(secret: Path, tmp_path: Path) -> None:
+    secret.chmod(0o644)
+    (tmp_path / "link").symlink_to("secret")
+    assert read_public(str(tmp_path / "link"), max_bytes=100) == b"content"
+    (tmp_path / "empty").touch()
+    assert read_public(str(tmp_path / "empty"), max_bytes=100) == b""
+    assert problem_of(lambda: read_public("/dev/zero", max_bytes=100), "/dev/zero") is CredentialProblem.UNSAFE_FILE
+    missing = tmp_path / "missing"
+    assert problem_of(lambda: read_public(str(missing), max_bytes=9), missing) is CredentialProblem.MISSING
+
+
+@pytest.mark.parametrize(("mode", "good"), [(0o644, True), (0o600, True), (0o664, False), (0o646, False)])
+def test_checks_who_can_write_when_asked(secret: Path, mode: int, good: bool) -> None:
+    secret.chmod(mode)
+    if good:
+        assert read_public(str(secret), max_bytes=100, check_writers=True) == b"content"
+    else:
+        with pytest.raises(CredentialError, match="Maximum allowable permissions are 644"):
+            read_public(str(secret), max_bytes=100, check_writers=True)
+
+
+@needs_root
+def test_checks_the_owner_when_asked(secret: Path) -> None:
+    os.chown(secret, STRANGER, -1)
+    with pytest.raises(CredentialError, match="neither the current user nor root"):
+        read_public(str(secret), max_bytes=100, check_writers=True)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def names(directory: Path) -> set[str]:
+    return set(os.listdir(directory))
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_writes_with_exact_modes_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_private(str(tmp_path / "private"), b"secret")
+        write_public(str(tmp_path / "public"), b"known")
+        write_public(str(tmp_path / "other"), b"known", mode=0o640)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("private", "public", "other")] == [
+        0o600,
+        0o644,
+        0o640,
+    ]
+    assert read_private(str(tmp_path / "private"), max_bytes=6) == b"secret"
+    assert names(tmp_path) == {"private", "public", "other"}
+
+
+def test_replaces_an_older_file_without_writing_into_it(secret: Path) -> None:
+    with secret.open("rb") as old:
+        write_private(str(secret), b"new")
+        assert old.read() == b"content"
+    assert secret.read_bytes() == b"new"
+
+
+def test_a_loose_old_mode_does_not_survive(secret: Path) -> None:
+    secret.chmod(0o666)
+    write_private(str(secret), b"new")
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+def test_a_symbolic_link_diverts_nothing(secret: Path, tmp_path: Path) -> None:
+    for target in (str(secret), "nowhere", str(tmp_path)):
+        link = tmp_path / "link"
+        link.symlink_to(target)
+        write_private(str(link), b"new")
+        assert link.is_file()
+        assert not link.is_symlink()
+        link.unlink()
+    assert secret.read_bytes() == b"content"
+    assert names(tmp_path) == {"secret"}
+
+
+def test_a_hard_link_diverts_nothing(secret: Path, tmp_path: Path) -> None:
+    os.link(secret, tmp_path / "name")
+    write_private(str(tmp_path / "name"), b"new")
+    assert secret.read_bytes() == b"content"
+
+
+def test_refuses_directories_fifos_sockets_and_devices(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for path in (tmp_path / "directory", tmp_path / "fifo", tmp_path / "socket"):
+            assert writing(path) is CredentialProblem.UNWRITABLE
+    assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+    assert names(tmp_path) == {"directory", "fifo", "socket"}
+    assert writing("/dev/null") is CredentialProblem.UNWRITABLE
+
+
+@pytest.mark.parametrize("path", ["", "/", ".", "..", "/nowhere/at/all", "nul\0byte", "\ud800", "x" * 300, "/proc/x"])
+def test_refuses_impossible_names(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert writing(path) is CredentialProblem.UNWRITABLE
+    assert names(tmp_path) == set()
+
+
+def test_writes_into_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_private("name", b"x")
+    write_private("n" * 255, b"x")  # the longest name there is
+    assert names(tmp_path) == {"name", "n" * 255}
+
+
+def test_the_old_file_survives_a_file_size_limit(secret: Path, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(CredentialError, match="cannot be written") as caught:
+            write_private(str(secret), bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.problem is CredentialProblem.UNWRITABLE
+    assert caught.value.hint == "a file that was there before is unchanged"
+    assert secret.read_bytes() == b"content"
+    assert names(tmp_path) == {"secret"}
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16k,mode=0700", "tmpfs", str(place)]
+    if not IS_ROOT or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount a tmpfs here; the file-size limit above shows the same path")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_the_old_file_survives_a_full_disk(tiny_disk: Path) -> None:
+    path = tiny_disk / "proxy"
+    write_private(str(path), b"old" * 1000)
+    with pytest.raises(CredentialError, match="No space left") as caught:
+        write_private(str(path), bytes(60_000))
+    assert caught.value.problem is CredentialProblem.UNWRITABLE
+    assert path.read_bytes() == b"old" * 1000
+    assert names(tiny_disk) == {"proxy"}
+
+
+def test_an_interrupt_leaves_nothing_behind(secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)  # the moment before the rename
+    with pytest.raises(KeyboardInterrupt):
+        write_private(str(secret), b"new")
+    assert secret.read_bytes() == b"content"
+    assert names(tmp_path) == {"secret"}
+
+
+def test_racing_links_never_divert_a_write(secret: Path, tmp_path: Path) -> None:
+    path = tmp_path / "target"
+    stop = threading.Event()
+
+    def swap() -> None:
+        spare = tmp_path / "spare"
+        while not stop.is_set():
+            spare.symlink_to(secret)
+            os.rename(spare, path)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for _ in range(300):
+            with contextlib.suppress(CredentialError):  # it noticed that somebody else put something there
+                write_private(str(path), b"new")
+    finally:
+        stop.set()
+        thread.join()
+    assert secret.read_bytes() == b"content"
+    assert not [name for name in names(tmp_path) if name.startswith(".")]
+
+
+def test_readers_see_the_old_or_the_new_file_whole(tmp_path: Path) -> None:
+    path = str(tmp_path / "file")
+    write_private(path, b"a" * 50_000)
+    stop = threading.Event()
+    seen: set[bytes] = set()
+
+    def read() -> None:
+        while not stop.is_set():
+            data = read_private(path, max_bytes=50_000)
+            seen.add(data[:1] if data == data[:1] * 50_000 else b"torn")
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for number in range(100):
+        write_private(path, (b"a", b"b")[number % 2] * 50_000)
+    stop.set()
+    thread.join()
+    assert seen <= {b"a", b"b"}
+
+
+# --- locks and the clock ----------------------------------------------------------------------------------------------
+
+
+def test_a_lock_excludes_other_holders_and_processes(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    code = (
+        "import sys; from gsi.system.files import FileLock\n"
+        "from gsi.errors import CredentialError\n"
+        "try:\n    with FileLock(sys.argv[1], wait=False): print('held')\n"
+        "except CredentialError as error: print(error.problem)\n"
+    )
+
+    def try_elsewhere() -> str:
+        command = [sys.executable, "-c", code, path]
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+    with FileLock(path):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert problem_of(FileLock(path, wait=False).__enter__, path) is CredentialProblem.UNWRITABLE
+        assert try_elsewhere() == "unwritable"
+    assert try_elsewhere() == "held"
+
+
+def test_a_lock_follows_no_link(secret: Path, tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(secret)
+    lock = tmp_path / "lock"
+    assert problem_of(FileLock(str(lock)).__enter__, lock) is CredentialProblem.UNWRITABLE
+
+
+def test_the_clock_is_aware() -> None:
+    assert clock.now().utcoffset() is not None
+    assert clock.now() <= clock.now()
