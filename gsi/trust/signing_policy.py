@@ -13,7 +13,8 @@ may stand in single quotes and may then hold blanks and line ends, `#` begins a 
 The value of cond_subjects is one glob, or several, each in double quotes. Matching ignores the case of letters and the
 spelling of UID=USERID and E=Email=emailAddress. The FIRST `*` of a glob stands for one or more characters, every other
 `*`, and `?` and `[`, for themselves: the template shipped with the C tools documents `?`, its code does not have it,
-and a policy must not permit more here than it permits there.
+and a policy must not permit more here than it permits there. A slash within a value may be written as it is or, as
+OpenSSL 3.0.22 shows it, behind a backslash; that C reader drops the backslash and so matches neither.
 
 Where this reader is stricter than C: `access_id_ANYBODY` permits nothing, rights without a condition permit nothing,
 a `neg_rights` that matches denies wherever it stands, and text outside the double quotes is an error. A backslash

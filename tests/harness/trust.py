@@ -1,7 +1,7 @@
 """Trust directories in memory, and certificates that no builder would make, for tests of judging chains.
 
-    anchors = make_anchors(ca, crl=ca.crl([alice]))
-    twice = forge(proxy.der, alice.key, extensions=[one, one])
+anchors = make_anchors(ca, crl=ca.crl([alice]))
+twice = forge(proxy.der, alice.key, extensions=[one, one])
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ PERMITTED: Final = {
     "star in the middle": entry(globs("/O=Grid/*/CN=Alice B/emailAddress=a@x.org")),
     "leading star": entry(globs("*/emailAddress=a@x.org")),
     "two globs": entry(globs("/X=1", "/O=Grid/*")),
-    "globs without blank": entry("'\"/X=1\"\"/O=Grid/*\"'"),
-    "globs with comma": entry("'\"/X=1\",\"/O=Grid/*\"'"),
+    "globs without blank": entry('\'"/X=1""/O=Grid/*"\''),
+    "globs with comma": entry('\'"/X=1","/O=Grid/*"\''),
     "a hundred globs": entry(globs(*(f"/X={number}" for number in range(100)), "/O=Grid/*")),
     "no inner quotes": entry("'/O=Grid/OU=Test Unit/*'"),
     "no quotes at all": entry("/O=Grid/*"),
@@ -51,7 +51,7 @@ PERMITTED: Final = {
     "indented comment": "   # comment\n" + GOOD,
     "comment behind a word": GOOD.replace("CA:sign", "CA:sign # yes"),
     "comment behind a quote": GOOD.replace("*\"'", "*\"'#yes"),
-    "value over two lines": entry("'\"/X=1\"\n \"/O=Grid/*\"'"),
+    "value over two lines": entry('\'"/X=1"\n "/O=Grid/*"\''),
     "other CA first": entry(globs("/X=*"), ca="/O=Grid/CN=Other") + GOOD,
     "other CA without subjects": "access_id_CA X509 '/O=Grid/CN=Other'\n" + GOOD,
     "second entry of ours": entry(globs("/X=*")) + GOOD,
@@ -105,7 +105,7 @@ BROKEN: Final = {
     "garbage before": "garbage line here\n" + GOOD,
     "garbage on a line": GOOD.replace("*\"'", "*\"' foo"),
     "keyword in upper case": GOOD.replace("access_id_CA", "ACCESS_ID_CA"),
-    "condition before the right": f"access_id_CA X509 '{CA}'\ncond_subjects globus '\"*\"'\npos_rights globus CA:sign\n",
+    "condition before the right": f"access_id_CA X509 '{CA}'\ncond_subjects globus x\npos_rights globus CA:sign\n",
     "no right": f"access_id_CA X509 '{CA}'\ncond_subjects globus '\"*\"'\n",
     "nothing behind the CA": f"access_id_CA X509 '{CA}'\n",
     "quote never closed": GOOD.rstrip("'\n") + "\n",
@@ -156,6 +156,13 @@ def test_bytes_shown_as_hex_can_be_written() -> None:
     policy = parse_signing_policy(entry(globs(r"/O=Universit\xC3\xA9/*")))
     assert policy.permits(CA, r"/O=Universit\xC3\xA9/CN=Bob")
     assert not policy.permits(CA, "/O=Universitxc3xa9/CN=Bob")
+
+
+def test_slash_in_a_value() -> None:
+    shown = r"/O=Grid/CN=host\/node.example.org"
+    for pattern in ("/O=Grid/CN=host/*", r"/O=Grid/CN=host\/*", shown, "/O=Grid/CN=host/node.example.org"):
+        assert parse_signing_policy(entry(globs(pattern))).permits(CA, shown)
+    assert not parse_signing_policy(entry(globs("/O=Grid/OU=a/*"))).permits(CA, r"/O=Grid\/OU=a/CN=Mallory")
 
 
 def test_bytes_and_text_are_the_same() -> None:

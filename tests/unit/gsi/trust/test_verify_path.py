@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gsi import der, oids
 from gsi.certificate import Certificate, Extension
@@ -20,8 +21,8 @@ from tests.harness.trust import forge, make_anchors, utc_now
 NOW: Final = utc_now()
 ROOT: Final = TestCA("/O=Grid/CN=Root")
 ANCHORS: Final = make_anchors(ROOT)
-EKU_EMAIL: Final = x509.ExtendedKeyUsageOID.EMAIL_PROTECTION
-EKU_ANY: Final = x509.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
+EKU_EMAIL: Final = ExtendedKeyUsageOID.EMAIL_PROTECTION
+EKU_ANY: Final = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 
 
 def judge(
