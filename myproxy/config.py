@@ -169,7 +169,8 @@ class ServerConfig:
     request_size_limit: int = _number(DEFAULT_REQUEST_BYTES)
     audit_log: str | None = _text(_State.ACTED_UPON)
     worker_processes: int = _number(1)
-    max_connections: int = _number(1000)
+    max_connections: int = _number(2048)
+    max_connections_per_source: int = _number(256)
     argon2_memory_kib: int = _number(7168)
     argon2_iterations: int = _number(5)
     notes: tuple[str, ...] = ()
@@ -196,6 +197,7 @@ _RANGES: Final = {
     "min_proxy_keylen": (2048, 16384),
     "worker_processes": (1, 256),
     "max_connections": (1, 1_000_000),
+    "max_connections_per_source": (1, 1_000_000),
     "argon2_memory_kib": (7168, 1024 * 1024),
     "argon2_iterations": (1, 64),
     "request_timeout": (-(2**31), 86400),

@@ -161,6 +161,7 @@ class MyProxyServer:
         timeout = self._config.request_timeout or 120
         return Limits(
             connections=self._config.max_connections,
+            per_source=self._config.max_connections_per_source,
             request_seconds=timeout if timeout > 0 else None,
         )
 

@@ -96,14 +96,13 @@ def _start(arguments: Namespace) -> int:
     """Check everything that can be checked while the caller still watches, then serve."""
     from gsi.transport.serve import listen
     from myproxy.logs import log_to_stderr
-    from myproxy.server import MyProxyServer, ServerOptions, load_config, load_server_credential, prepare_storage
+    from myproxy.server import MyProxyServer, ServerOptions, load_config, prepare_storage
 
     once = arguments.one_request or arguments.debug
     log_to_stderr(verbose=arguments.verbose or once)
     os.umask(0o077)
     options = ServerOptions(config_path=_find_config(arguments.config), storage=_find_storage(arguments.storage))
     config = load_config(options.config_path)
-    load_server_credential()
     prepare_storage(options.storage)
     MyProxyServer(options).close()
     sockets = listen(arguments.listen, _choose_port(arguments.port))

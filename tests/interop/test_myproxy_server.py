@@ -600,3 +600,40 @@ def test_a_store_of_the_c_server_is_not_served_silently(site: Site) -> None:
     with site.start() as daemon:
         assert "which this version does NOT import" in daemon.log()
     assert (site.store / "alice.creds").read_text() == "kept"
+
+
+def test_too_many_from_one_source(site: Site) -> None:
+    site.configure(OPEN + "max_connections_per_source 2\n")
+    with site.start():
+        held = [RawClient(site) for _ in range(2)]
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            RawClient(site)
+        held[0].close()
+        held[1].send(b"0", INFO)
+        assert held[1].until(b"\0").startswith(b"VERSION=MYPROXYv2\nRESPONSE=1")
+
+
+def test_missing_configuration_help_and_version(site: Site) -> None:
+    failed = run([our_program("myproxy-server"), "-c", site.directory / "nothing"], env=site.environment)
+    assert failed.returncode == 1
+    assert "nothing" in failed.stderr
+    version = run([our_program("myproxy-server"), "-V"], env=site.environment).check()
+    assert version.stdout.startswith("myproxy-server version MYPROXYv2")
+    assert "-pidfile, -P FILE" in run([our_program("myproxy-server"), "-h"], env=site.environment).check().stdout
+
+
+def test_our_own_trouble_is_not_told_to_strangers(site: Site) -> None:
+    """The store damaged under a running server: the client gets an id, the log under that id gets the rest."""
+    with site.start() as daemon:
+        Person(site, "alice", site.grid.users["rsa2048", "rsa2048"]).put().check()
+        for path in site.store.glob("myproxy.db*"):
+            path.write_bytes(b"garbage" * 10000)
+        client = RawClient(site)
+        client.send(b"0", request(0))
+        answer = client.until(b"\0").decode()
+        assert "ERROR=internal server error\n" in answer
+        assert str(site.store) not in answer
+        request_id = answer.partition("request id: ")[2].split("\n")[0]
+        wait_for(daemon, f"{request_id}: refused: storage: ")
+    assert site.audit()[-1]["id"] == request_id
+    assert site.audit()[-1]["verdict"] == "fail"
