@@ -7,6 +7,8 @@ import functools
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gsi import der, names, oids
 from gsi.errors import ParseError
@@ -128,6 +130,30 @@ def openssl_escapes() -> bool:
 @pytest.mark.parametrize("case", ODD_NAMES)
 def test_oneline_is_that_of_openssl(case: str) -> None:
     assert names.oneline(ODD_NAMES[case], escaped=openssl_escapes()) == openssl_oneline(ODD_NAMES[case])
+
+
+STRING_TYPES = st.sampled_from(
+    [
+        (UTF8, "utf-8"),
+        (T61, "latin-1"),
+        (PRINTABLE, "latin-1"),
+        (IA5, "latin-1"),
+        (BMP, "utf-16-be"),
+        (UNIVERSAL, "utf-32-be"),
+    ]
+)
+# Without the backslash, where our one-line form deviates knowingly, and within the plane that BMPString has.
+CHARACTERS = st.characters(exclude_characters="\\", max_codepoint=0xFFFF, exclude_categories=["Cs"])
+VALUES = st.tuples(st.text(CHARACTERS, max_size=8) | st.text('/+=,;"<># aA\x00\n\x7f', max_size=8), STRING_TYPES)
+
+
+@given(st.lists(st.tuples(st.sampled_from([CN, O, oids.EMAIL_ADDRESS, "1.2.3.4"]), VALUES), max_size=4))
+def test_any_name_looks_as_openssl_shows_it(parts: list[tuple[str, tuple[str, tuple[int, str]]]]) -> None:
+    one = name(*((oid, tag, text.encode(codec, "replace")) for oid, (text, (tag, codec)) in parts))
+    assert names.oneline(one, escaped=openssl_escapes()) == openssl_oneline(one)
+    assert names.rfc4514(one) == openssl_rfc2253(one)
+    digest = hashlib.sha1(names.canonical(one), usedforsecurity=False).digest()
+    assert int.from_bytes(digest[:4], "little") == openssl_hash(one)
 
 
 ESCAPED = [
