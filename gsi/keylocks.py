@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import der
@@ -242,9 +241,11 @@ def lock(content: bytes, passphrase: Passphrase) -> bytes:
         raise CredentialError(
             "a private key is not locked with an empty pass phrase", problem=CredentialProblem.WRONG_PASSPHRASE
         )
+    from secrets import token_bytes
+
     from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
-    salt, vector = os.urandom(16), os.urandom(16)
+    salt, vector = token_bytes(16), token_bytes(16)
     derived = hashlib.pbkdf2_hmac("sha256", passphrase.reveal(), salt, PBKDF2_ITERATIONS, 32)
     padding = 16 - len(content) % 16
     encryptor = Cipher(_block_cipher(_AES_256_CBC, derived), modes.CBC(vector)).encryptor()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gsi.errors import CredentialError, CredentialProblem, ParseError
+from gsi.names import append_common_name
 from gsi.secret import Passphrase
 from gsi.system.credential_files import load_proxy, load_user_credential, save_proxy
 from tests.harness.ca import TestCA
@@ -123,6 +124,8 @@ def test_we_read_what_grid_proxy_init_writes(alice: Issued, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     found = load_proxy(path)
     assert [certificate.der for certificate in found.chain] == [alice.der]
+    base, made = found.chain[0].subject_der, found.certificate
+    assert made.subject_der == append_common_name(base, str(made.serial))  # string type included
     before = (tmp_path / "proxy").read_bytes()
     assert found.encode() == before  # the very bytes of the C program
 
