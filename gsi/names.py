@@ -216,8 +216,8 @@ def _escape_oneline(content: bytes) -> str:
 def rfc4514(name_der: bytes) -> str:
     """Return the LDAP form, `CN=Alice,O=Grid`: last part first (RFC 4514), escaped as `openssl -nameopt RFC2253`.
 
-    One deviation: an attribute type whose short name would be read back as another (`uid`, pilot attribute 44) is
-    written as its numbers.
+    Two deviations: a value that is just `#` is escaped, without which it cannot be read back; and an attribute type
+    whose short name would be read back as another (`uid`, pilot attribute 44) is written as its numbers.
 
     Raises:
         ParseError: Not a Name in DER.

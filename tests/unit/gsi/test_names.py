@@ -144,7 +144,8 @@ STRING_TYPES = st.sampled_from(
 )
 # Without the backslash, where our one-line form deviates knowingly, and within the plane that BMPString has.
 CHARACTERS = st.characters(exclude_characters="\\", max_codepoint=0xFFFF, exclude_categories=["Cs"])
-VALUES = st.tuples(st.text(CHARACTERS, max_size=8) | st.text('/+=,;"<># aA\x00\n\x7f', max_size=8), STRING_TYPES)
+TEXTS = st.text(CHARACTERS, max_size=8) | st.text('/+=,;"<># aA\x00\n\x7f', max_size=8)
+VALUES = st.tuples(TEXTS.filter(lambda text: text != "#"), STRING_TYPES)  # a lone # OpenSSL forgets to escape
 
 
 @given(st.lists(st.tuples(st.sampled_from([CN, O, oids.EMAIL_ADDRESS, "1.2.3.4"]), VALUES), max_size=4))
@@ -400,6 +401,10 @@ def test_text_forms_are_read_back(case: str) -> None:
     assert names.same_name(names.parse_rfc4514(names.rfc4514(ODD_NAMES[case])), ODD_NAMES[case])
     if case not in {"bmp", "universal"}:  # their one-line form shows the bytes, not the characters
         assert names.same_name(names.parse_oneline(names.oneline(ODD_NAMES[case])), ODD_NAMES[case])
+
+
+def test_a_lone_hash_is_not_taken_for_hexadecimal() -> None:
+    assert names.rfc4514(name((CN, UTF8, b"#"))) == "CN=\\#"
 
 
 def test_the_pilot_uid_is_not_mistaken_for_the_user_id() -> None:
