@@ -266,7 +266,7 @@ def _wanted_kind(options: ProxyOptions) -> ProxyKind | None:
     kind = kind_of_language(options.language)
     if options.kind is not None and options.kind is not kind:
         raise ConfigError(
-            f"policy language {options.language} makes a {kind} proxy, but a {options.kind} one is asked for"
+            f"policy language {options.language} makes the proxy {kind}, but {options.kind} is asked for"
         )
     return kind
 
@@ -275,11 +275,11 @@ def _check_narrowing(chain: ProxyChain, kind: ProxyKind) -> None:
     signer = chain.leaf_kind
     if signer in {ProxyKind.LIMITED, ProxyKind.RESTRICTED} and kind is not signer:
         raise _cannot_sign(
-            f"a {signer} proxy cannot sign a {kind} one",
+            f"{kind} proxies cannot be signed by a {signer} one",
             hint=f"make a {signer} proxy, or sign with the credential above it",
         )
     if chain.is_limited and kind not in {ProxyKind.LIMITED, ProxyKind.INDEPENDENT}:
-        raise _cannot_sign(f"a {kind} proxy is wider than the limited one above it", hint="make a limited proxy")
+        raise _cannot_sign(f"{kind} proxies are wider than the limited one above", hint="make a limited proxy")
 
 
 def _check_gt2(kind: ProxyKind, options: ProxyOptions) -> None:
@@ -302,7 +302,7 @@ def _make_info(chain: ProxyChain, kind: ProxyKind, options: ProxyOptions) -> Pro
         )
     if kind is not ProxyKind.RESTRICTED:
         if options.policy is not None:
-            raise ConfigError(f"a {kind} proxy takes no policy", hint="leave the policy out, or name its own language")
+            raise ConfigError(f"{kind} proxies take no policy", hint="leave the policy out, or name its own language")
         return ProxyCertInfo(options.path_length, _LANGUAGE_OF_KIND[kind])
     above = chain.classifications[0].info if chain.leaf_kind is ProxyKind.RESTRICTED else None
     if options.language is None and options.policy is None and above is not None:

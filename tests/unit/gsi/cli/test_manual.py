@@ -12,6 +12,7 @@ import pytest
 from gsi.cli.arguments import CommandParser
 from gsi.cli.manual import COMMANDS, main, render_all, render_man_page
 from gsi.cli.pages import ManualPage
+from tests.harness.run import require_peer
 
 ROOT = Path(__file__).parents[4]
 DOCS = ROOT / "docs"
@@ -131,9 +132,9 @@ def test_bash_offers_every_option(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_can_read_theirs(shell: str) -> None:
+    require_peer(shell)
     program = shutil.which(shell)
-    if program is None:
-        pytest.skip(f"{shell} is not installed")
+    assert program is not None
     for path in sorted((DOCS / "completions" / shell).iterdir()):
         done = subprocess.run([program, "-n", str(path)], capture_output=True, text=True, timeout=30)
         assert (done.returncode, done.stderr) == (0, ""), path
