@@ -1,17 +1,14 @@
-"""Figure: judging a chain (end entity, two proxies, CRL and signing policy on) beside OpenSSL on the same bytes.
-
-    python bench/validate.py            the ratios; must be <= 3.0 in full, <= 1.0 with the issuer part known
-    python bench/validate.py --memory   10,000 distinct chains; resident memory must stay flat
-    python bench/validate.py --check    exit 1 when a ratio misses its mark
+"""Judging a chain (end entity, two proxies, CRL and signing policy on) beside OpenSSL on the same bytes, and its memory.
 
 The peer is a C program around libcrypto, compiled when needed: for each round it parses the three certificates and
 runs X509_verify_cert with CRL check and proxies allowed; CA and CRL are loaded once, as ours are. Both take turns in
-short batches, and the figure is the median of the ratios of neighbouring batches.
+short batches, and the ratio is the median of the ratios of neighbouring batches.
+
+    python bench/validate.py
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -26,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.pairs import Figure, show
 from gsi.errors import VerificationError
 from gsi.system.trustdir import TrustDirectory
 from gsi.trust.verify import VerificationCache, verify_chain
@@ -94,6 +92,7 @@ int main(int argc, char **argv) {
 """
 BATCH = 50  # validations per turn: some 15 ms, so that both sides see the same machine
 TURNS = 41
+WARM_UP = 3
 LIMIT_FULL = 3.0
 LIMIT_KNOWN = 1.0
 MEMORY_CHAINS = 10_000
@@ -105,6 +104,7 @@ class Peer:
     """The C program, kept running."""
 
     def __init__(self, directory: Path, ca: TestCA, leaf: Issued) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         source, program = directory / "peer.c", directory / "peer"
         source.write_text(PEER)
         subprocess.run(["cc", "-O2", "-o", program, source, "-lcrypto"], check=True)
@@ -130,12 +130,16 @@ class Peer:
         self._process.communicate()
 
 
-def measure(directory: Path, *, check: bool) -> int:
-    """Print the ratios; return the exit code."""
+def figures(turns: int = TURNS) -> list[Figure]:
+    """Measure and return the figures."""
+    with tempfile.TemporaryDirectory() as directory:
+        return [*_speed(Path(directory) / "speed", turns), _memory(Path(directory) / "memory")]
+
+
+def _speed(directory: Path, turns: int) -> list[Figure]:
     ca = TestCA()
     leaf = ca.issue("/O=Grid/OU=Test/CN=Alice").proxy().proxy()
-    write_trust_dir(directory / "certificates", ca, crl=True)
-    anchors = TrustDirectory(str(directory / "certificates")).anchors()
+    anchors = TrustDirectory(str(write_trust_dir(directory / "certificates", ca, crl=True))).anchors()
     chain, now = leaf.chain_der, datetime.now(UTC)
     peer = Peer(directory, ca, leaf)
     cache = VerificationCache()
@@ -146,17 +150,29 @@ def measure(directory: Path, *, check: bool) -> int:
             verify_chain(chain, anchors, now=now, cache=cache)
         return time.perf_counter_ns() - begin
 
-    for _ in range(3):  # warm both sides
-        peer.run(BATCH), ours(None), ours(cache)
-    times: list[tuple[int, int, int]] = [(peer.run(BATCH), ours(None), ours(cache)) for _ in range(TURNS)]
+    times = [(peer.run(BATCH), ours(None), ours(cache)) for _ in range(turns + WARM_UP)][WARM_UP:]
     peer.close()
     theirs, full, known = (statistics.median(column) / BATCH / 1000 for column in zip(*times, strict=True))
     ratio_full = statistics.median(one[1] / one[0] for one in times)
     ratio_known = statistics.median(one[2] / one[0] for one in times)
-    print(f"OpenSSL, parse and verify          {theirs:8.1f} us")
-    print(f"ours, parse and verify             {full:8.1f} us   ratio {ratio_full:.2f} (limit {LIMIT_FULL})")
-    print(f"ours, issuer part verified before  {known:8.1f} us   ratio {ratio_known:.2f} (limit {LIMIT_KNOWN})")
-    return int(check and (ratio_full > LIMIT_FULL or ratio_known > LIMIT_KNOWN))
+    return [
+        Figure(
+            "parse and validate a chain, beside OpenSSL",
+            full,
+            theirs,
+            f"<= {LIMIT_FULL} x",
+            ratio_full <= LIMIT_FULL,
+            "us",
+        ),
+        Figure(
+            "the same, issuer part verified before",
+            known,
+            theirs,
+            f"<= {LIMIT_KNOWN} x",
+            ratio_known <= LIMIT_KNOWN,
+            "us",
+        ),
+    ]
 
 
 def resident_kb() -> int:
@@ -165,11 +181,9 @@ def resident_kb() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-def measure_memory(directory: Path) -> int:
-    """Validate many distinct chains; return the exit code."""
+def _memory(directory: Path) -> Figure:
     ca = TestCA(key="p256")
-    write_trust_dir(directory / "certificates", ca, crl=True)
-    trust = TrustDirectory(str(directory / "certificates"))
+    trust = TrustDirectory(str(write_trust_dir(directory / "certificates", ca, crl=True)))
     cache = VerificationCache()
     at_warm_up = 0
     for number in range(MEMORY_CHAINS):
@@ -184,22 +198,19 @@ def measure_memory(directory: Path) -> int:
         except VerificationError:
             assert number % 3 == 2
     grown = resident_kb() - at_warm_up
-    print(
-        f"{MEMORY_CHAINS} distinct chains: {resident_kb()} kB resident, {grown} kB more than after {MEMORY_WARM_UP}; "
-        f"{len(cache)} issuer parts kept"
+    return Figure(
+        f"memory grown over {MEMORY_CHAINS} distinct chains",
+        grown,
+        None,
+        f"<= {MEMORY_GROWTH_KB} kB",
+        grown <= MEMORY_GROWTH_KB,
+        "kB",
     )
-    return int(grown > MEMORY_GROWTH_KB)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="judging a chain, beside OpenSSL")
-    parser.add_argument("--memory", action="store_true", help="validate 10,000 distinct chains, watch the memory")
-    parser.add_argument("--check", action="store_true", help="exit 1 when a ratio misses its mark")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        if arguments.memory:
-            return measure_memory(Path(directory))
-        return measure(Path(directory), check=arguments.check)
+    """Print the table; exit status 0 when every figure was reached."""
+    return 0 if show(figures()) else 1
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class TrustDirectory:
 
     Args:
         path: The directory, or a symbolic link to it.
-        recheck_seconds: How long a look at the files is good for. 0 looks at every call, about 2 microseconds a file;
+        recheck_seconds: How long a look at the files is good for. 0 looks at every call, about 3 microseconds a file;
             a busy server with hundreds of CAs may prefer 1.
     """
 

@@ -121,6 +121,10 @@ class _Search:
         options: ValidationOptions,
     ) -> None:
         self._presented = presented
+        self._presented_by_name: dict[bytes, list[tuple[int, Certificate]]] = {}
+        for position, certificate in presented:
+            key = _canonical(certificate.subject_der, position)
+            self._presented_by_name.setdefault(key, []).append((position, certificate))
         self._next_position = next_position
         self._anchors = anchors
         self._now = now
@@ -187,8 +191,10 @@ class _Search:
                 used.add(authority.certificate.der)
                 position = self._position_of(authority.certificate, below)
                 yield _Node(authority.certificate, position, authority, authority.profile)
-        for position, certificate in self._presented:
-            if certificate.der not in used and _is_same_name(certificate.subject_der, issuer_der, position):
+        if not self._presented_by_name:
+            return
+        for position, certificate in self._presented_by_name.get(_canonical(issuer_der, top.position), ()):
+            if certificate.der not in used:
                 used.add(certificate.der)
                 yield _Node(certificate, position, None, read_profile(certificate, position))
 
@@ -204,9 +210,9 @@ class _Search:
             self._best = (stage, error)
 
 
-def _is_same_name(first_der: bytes, second_der: bytes, position: int) -> bool:
+def _canonical(name_der: bytes, position: int) -> bytes:
     try:
-        return names.same_name(first_der, second_der)
+        return names.canonical(name_der)
     except ParseError as error:
         raise _refusal(error.message, Reason.MALFORMED, position) from error
 

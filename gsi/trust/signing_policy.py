@@ -10,11 +10,12 @@ may stand in single quotes and may then hold blanks and line ends, `#` begins a 
     principal = "access_id_CA" "X509" value  /  "access_id_ANYBODY"
     right     = ("pos_rights" / "neg_rights") "globus" "CA:sign" *( "cond_subjects" "globus" value )
 
-The value of cond_subjects is one glob, or several, each in double quotes. Matching ignores the case of letters and the
-spelling of UID=USERID and E=Email=emailAddress. The FIRST `*` of a glob stands for one or more characters, every other
-`*`, and `?` and `[`, for themselves: the template shipped with the C tools documents `?`, its code does not have it,
-and a policy must not permit more here than it permits there. A slash within a value may be written as it is or, as
-OpenSSL 3.0.22 shows it, behind a backslash; that C reader drops the backslash and so matches neither.
+The value of cond_subjects is one glob, or several, each in double quotes; of several conditions all must hold. Matching
+ignores the case of letters and the spelling of UID=USERID and E=Email=emailAddress. The FIRST `*` of a glob stands for
+one or more characters, every other `*`, and `?` and `[`, for themselves: the template shipped with the C tools
+documents `?`, its code does not have it, and a policy must not permit more here than it permits there. A slash within
+a value may be written as it is or, as OpenSSL 3.0.22 shows it, behind a backslash; that C reader drops the backslash
+and so matches neither.
 
 Where this reader is stricter than C: `access_id_ANYBODY` permits nothing, rights without a condition permit nothing,
 a `neg_rights` that matches denies wherever it stands, and text outside the double quotes is an error. A backslash
@@ -55,10 +56,21 @@ class _Glob:
 
 @dataclass(frozen=True, slots=True)
 class _Right:
-    """One `pos_rights` or `neg_rights` with its conditions; `globs` is None unless exactly one cond_subjects stands."""
+    """One `pos_rights` or `neg_rights` with its conditions, all of which must hold; None when one is not known."""
 
     positive: bool
-    globs: tuple[_Glob, ...] | None
+    conditions: tuple[tuple[_Glob, ...], ...] | None
+
+    def permits(self, subject: str) -> bool:
+        """Tell whether this surely gives the right: a condition is there, and every one holds."""
+        return self.positive and bool(self.conditions) and self._holds(subject)
+
+    def denies(self, subject: str) -> bool:
+        """Tell whether this may take the right: no known condition speaks against it."""
+        return not self.positive and (self.conditions is None or self._holds(subject))
+
+    def _holds(self, subject: str) -> bool:
+        return all(any(glob.matches(subject) for glob in globs) for globs in self.conditions or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +90,15 @@ class SigningPolicy:
             if issuer not in authorities:
                 continue
             for right in rights:
-                if right.positive:
-                    permitted = permitted or (right.globs is not None and _any_match(right.globs, subject))
-                elif right.globs is None or _any_match(right.globs, subject):
+                if right.denies(subject):
                     return False
+                permitted = permitted or right.permits(subject)
         return permitted
 
     def names(self, ca_oneline: str) -> bool:
         """Tell whether an entry is about this CA at all."""
         issuer = canonical_oneline(ca_oneline)
         return any(issuer in authorities for authorities, _ in self.entries)
-
-
-def _any_match(globs: tuple[_Glob, ...], subject: str) -> bool:
-    return any(glob.matches(subject) for glob in globs)
 
 
 def parse_signing_policy(text: str | bytes) -> SigningPolicy:
@@ -146,14 +153,17 @@ class _Parser:
         """Read one right; None when it is none about signing certificates."""
         positive = self._take() == "pos_rights"
         concerns_signing = (self._take(), self._take()) == ("globus", "CA:sign")
-        conditions: list[tuple[_Glob, ...] | None] = []
+        conditions: list[tuple[_Glob, ...]] = []
+        all_known = True
         while self._peek().startswith("cond_"):
             kind, authority, value = self._take(), self._take(), self._take()
-            known = kind == "cond_subjects" and authority == "globus"
-            conditions.append(self._globs(value) if known else None)
+            if kind == "cond_subjects" and authority == "globus":
+                conditions.append(self._globs(value))
+            else:
+                all_known = False
         if not concerns_signing:
             return None
-        return _Right(positive, conditions[0] if len(conditions) == 1 else None)
+        return _Right(positive, tuple(conditions) if all_known else None)
 
     def _globs(self, value: str) -> tuple[_Glob, ...]:
         if '"' not in value:

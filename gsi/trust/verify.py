@@ -6,7 +6,7 @@
 The chain comes leaf first, as a TLS peer or a proxy file presents it. The answer is a `VerifiedPeer`, or a
 `VerificationError` with a stable reason, the index of the certificate, and a hint. Any doubt refuses.
 
-The steps are those of docs/wire/proxy-validation: A parse and bound, B split at the end entity, C the path of CAs
+The steps: A parse and bound, B split at the end entity, C the path of CAs
 (`gsi.trust.path`), D the end entity, E the proxies (`gsi.trust.proxies`), F the result. Must agree with
 gct: gsi/callback and OpenSSL's proxy support, but for what these accept although a rule forbids it.
 """
