@@ -1,4 +1,4 @@
-"""Judging a chain (end entity, two proxies, CRL and signing policy on) beside OpenSSL on the same bytes, and its memory.
+"""Judging a chain (end entity, two proxies, CRL and signing policy on) beside OpenSSL on the same bytes; its memory.
 
 The peer is a C program around libcrypto, compiled when needed: for each round it parses the three certificates and
 runs X509_verify_cert with CRL check and proxies allowed; CA and CRL are loaded once, as ours are. Both take turns in
