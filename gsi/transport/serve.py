@@ -517,6 +517,8 @@ class _Supervisor:
 
     def _stop(self) -> None:
         self._stopping = True
+        for one in self._sockets:  # else the kernel would go on taking connections that nobody serves
+            one.close()
         self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: int) -> None:
