@@ -19,6 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import DeniedError, ParseError
+from gsi.names import plain_oneline
 from myproxy.patterns import Pattern, parse_pattern
 
 if TYPE_CHECKING:
@@ -71,8 +72,17 @@ class Rule:
 
     def matches(self, client: Client) -> bool:
         """Say whether the client is meant by this rule."""
-        names = (client.name,) if self.subject is Subject.NAME else client.fqans
+        names = (_pattern_text(client.name),) if self.subject is Subject.NAME else client.fqans
         return any(self.pattern.matches(name) for name in names)
+
+
+def _pattern_text(name: str) -> str:
+    r"""Return the name as patterns see it.
+
+    `/CN=host\/www` of present OpenSSL is `/CN=host/www`, as sites wrote their patterns. A slash that only looks like the
+    start of a part, in a value that holds `/CN=...`, is shown as `\x2F`, so that `*/CN=Admin` cannot be met by it.
+    """
+    return plain_oneline(name).replace("\\/", "\\x2F").replace("\\+", "\\x2B")
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,3 +87,17 @@ def test_owner() -> None:
     for client, owner in ((BOB, ALICE.name), (ALICE, None), (STRANGER, ANONYMOUS)):
         with pytest.raises(DeniedError, match="does not own the credentials"):
             policy.permit_owner(client, owner=owner)
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "met"),
+    [
+        ("/O=Grid/CN=host/*", r"/O=Grid/CN=host\/www.example.org", True),
+        ("/O=Grid/CN=a+b", r"/O=Grid/CN=a\+b", True),
+        ("*/CN=Admin", r"/O=Grid/CN=x\/CN=Admin", False),
+        ("*/CN=Admin", "/O=Grid/CN=x/CN=Admin", True),
+        ("*", r"/O=Grid/CN=x\/CN=Admin", True),
+    ],
+)
+def test_a_slash_in_a_value_is_no_part(rule: str, name: str, met: bool) -> None:
+    assert parse_rule(rule).matches(Client(name)) is met
