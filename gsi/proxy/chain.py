@@ -10,7 +10,7 @@ cert_utils). Whether the end entity is known to anybody is decided in `gsi.trust
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import der, names, oids
 from gsi.errors import ParseError, Reason, VerificationError
@@ -29,7 +29,9 @@ __all__ = [
     "DIGITAL_SIGNATURE",
     "KEY_CERT_SIGN",
     "ProxyChain",
+    "ProxyRules",
     "check_proxy_rules",
+    "classify_at",
     "key_usage_bits",
     "type_text",
 ]
@@ -127,7 +129,7 @@ class ProxyChain:
             raise VerificationError("no certificate in the chain", reason=Reason.EMPTY_CHAIN)
         found: list[Classification] = []
         for position, certificate in enumerate(certificates):
-            one = _classify_at(certificate, position)
+            one = classify_at(certificate, position)
             if one.role is Role.EEC:
                 return cls(
                     tuple(certificates[:position]), tuple(found), certificate, tuple(certificates[position + 1 :])
@@ -139,7 +141,8 @@ class ProxyChain:
             "the chain ends with a proxy; the end entity certificate that stands behind it is missing",
             reason=Reason.NO_END_ENTITY,
             position=len(certificates) - 1,
-            hint="a proxy file holds the proxy, its key, and every issuer up to the user's own certificate",
+            hint="send or store the whole chain: the proxies and the user's own certificate. A certificate whose last "
+            "common name is 'proxy' or 'limited proxy' counts as a legacy proxy",
         )
 
     @property
@@ -234,7 +237,7 @@ class ProxyChain:
         """
         left: int | None = None
         for found in reversed(self.classifications):
-            left = _next_depth(left, found)
+            left = next_depth(left, found)
         return left
 
     @property
@@ -249,7 +252,12 @@ class ProxyChain:
         raise AttributeError(f"a ProxyChain is immutable; {name} cannot be set")
 
 
-def _classify_at(certificate: Certificate, position: int) -> Classification:
+def classify_at(certificate: Certificate, position: int) -> Classification:
+    """Tell what a certificate of a chain is, with faults as refusals of the chain.
+
+    Raises:
+        VerificationError: PROXY_INFO_MALFORMED, PROXY_INFO_NOT_CRITICAL or MALFORMED, at `position`.
+    """
     try:
         found = classify(certificate)
     except ParseError as error:
@@ -280,8 +288,38 @@ def _no_end_entity(position: int) -> VerificationError:
     )
 
 
-def _next_depth(left: int | None, found: Classification) -> int | None:
-    """Return the depth left below a proxy from the depth left above it (RFC 3820 section 4.1.3)."""
+class ProxyRules(NamedTuple):
+    """What the proxies above leave to the next one (RFC 3820 section 4.1): room, width, form."""
+
+    depth_left: int | None = None
+    """How many more proxies may follow; None for no limit."""
+    is_limited: bool = False
+    """Whether a limited proxy stands above."""
+    format: ProxyFormat | None = None
+    """The form of the proxies above; None below an end entity."""
+
+    def below(self, found: Classification, position: int) -> ProxyRules:
+        """Check a proxy by what it says of itself; return what is left below it.
+
+        Raises:
+            VerificationError: PROXY_PATH_LENGTH, PROXY_POLICY_PRESENT, PROXY_LIMITED or PROXY_MIXED_FORMATS.
+        """
+        info = found.info
+        if self.depth_left == 0:
+            raise _breach("a proxy above allows no further proxy (path length)", Reason.PROXY_PATH_LENGTH, position)
+        if info is not None and info.has_forbidden_policy:
+            raise _breach("a policy beside inheritAll or independent", Reason.PROXY_POLICY_PRESENT, position)
+        if self.is_limited and found.kind not in _AFTER_LIMITED:
+            raise _breach("wider than the limited proxy above it", Reason.PROXY_LIMITED, position)
+        if self.format is not None and found.format is not self.format:
+            raise _breach("proxies of two forms in one chain", Reason.PROXY_MIXED_FORMATS, position)
+        return ProxyRules(
+            next_depth(self.depth_left, found), self.is_limited or found.kind is ProxyKind.LIMITED, found.format
+        )
+
+
+def next_depth(left: int | None, found: Classification) -> int | None:
+    """Return the depth left below a proxy from the depth left above it; the smaller of two limits counts."""
     below = None if left is None else max(left - 1, 0)
     own = None if found.info is None else found.info.path_length
     if own is None:
@@ -299,43 +337,20 @@ def check_proxy_rules(chain: ProxyChain) -> None:
         VerificationError: The first breach, with the index of the certificate.
     """
     issuer = chain.eec
-    left: int | None = None
-    limited = False
-    form: ProxyFormat | None = None
+    rules = ProxyRules()
     for position in range(len(chain.proxies) - 1, -1, -1):
         proxy, found = chain.proxies[position], chain.classifications[position]
-        _check_names(proxy, issuer, position)
+        if not names.same_name(proxy.issuer_der, issuer.subject_der):
+            raise _breach("its issuer is not the next certificate of the chain", Reason.CHAIN_BROKEN, position)
+        if names.added_common_name(proxy.subject_der, issuer.subject_der) is None:
+            raise _breach("its subject is not its issuer's plus one common name", Reason.PROXY_NAME, position)
         if proxy.has_duplicate_extensions:
             raise _breach("an extension occurs twice", Reason.DUPLICATE_EXTENSION, position)
         if proxy.find_extension(oids.SUBJECT_ALT_NAME) or proxy.find_extension(oids.ISSUER_ALT_NAME):
-            raise _breach("a proxy must not carry alternative names", Reason.PROXY_ALT_NAME, position)
+            raise _breach("a proxy with an alternative name", Reason.PROXY_ALT_NAME, position)
         _check_key_usages(proxy, issuer, position)
-        if left == 0:
-            raise _breach(
-                "a proxy above this one allows no further proxies (path length)", Reason.PROXY_PATH_LENGTH, position
-            )
-        left = _next_depth(left, found)
-        if found.info is not None and found.info.has_forbidden_policy:
-            raise _breach("a policy beside inheritAll or independent", Reason.PROXY_POLICY_PRESENT, position)
-        if limited and found.kind not in _AFTER_LIMITED:
-            raise _breach("wider than the limited proxy above it", Reason.PROXY_LIMITED, position)
-        limited = limited or found.kind is ProxyKind.LIMITED
-        if form is not None and found.format is not form:
-            raise _breach("proxies of two forms in one chain", Reason.PROXY_MIXED_FORMATS, position)
-        form = found.format
+        rules = rules.below(found, position)
         issuer = proxy
-
-
-def _check_names(proxy: Certificate, issuer: Certificate, position: int) -> None:
-    try:
-        is_linked = names.same_name(proxy.issuer_der, issuer.subject_der)
-        added = names.added_common_name(proxy.subject_der, issuer.subject_der)
-    except ParseError as error:
-        raise _breach(error.message, Reason.MALFORMED, position) from error
-    if not is_linked:
-        raise _breach("its issuer is not the next certificate", Reason.CHAIN_BROKEN, position)
-    if added is None:
-        raise _breach("its subject is not its issuer's plus exactly one common name", Reason.PROXY_NAME, position)
 
 
 def _check_key_usages(proxy: Certificate, issuer: Certificate, position: int) -> None:

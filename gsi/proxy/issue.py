@@ -265,9 +265,7 @@ def _wanted_kind(options: ProxyOptions) -> ProxyKind | None:
         return options.kind
     kind = kind_of_language(options.language)
     if options.kind is not None and options.kind is not kind:
-        raise ConfigError(
-            f"policy language {options.language} makes the proxy {kind}, but {options.kind} is asked for"
-        )
+        raise ConfigError(f"policy language {options.language} makes the proxy {kind}, but {options.kind} is asked for")
     return kind
 
 

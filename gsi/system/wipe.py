@@ -3,9 +3,9 @@
     wipe_file("/tmp/x509up_u1000")
     for path in find_delegated_proxies("/tmp"): wipe_file(path)
 
-The C tool opens whatever the name leads to, so a symbolic link makes it overwrite another file. Here only a regular file
-of the effective user with a single name is touched, opened without following a link at the end of the path. Overwriting
-is what can be done from here: a journal, a snapshot or a solid-state disk may keep the old blocks.
+The C tool opens whatever the name leads to, so a symbolic link makes it overwrite another file. Here only a regular
+file of the effective user with a single name is touched, opened without following a link at the end of the path.
+Overwriting is what can be done from here: a journal, a snapshot or a solid-state disk may keep the old blocks.
 """
 
 from __future__ import annotations

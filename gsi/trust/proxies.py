@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import names
 from gsi.errors import ParseError, Reason, VerificationError
-from gsi.proxy.info import WHAT as PROXY_INFO
-from gsi.proxy.kinds import Classification, ProxyFormat, ProxyKind, Role, classify
+from gsi.proxy.chain import ProxyRules
+from gsi.proxy.kinds import ProxyFormat, ProxyKind, Role
 from gsi.trust.path import check_extended_key_usage, check_validity
 from gsi.trust.profile import DIGITAL_SIGNATURE, KEY_CERT_SIGN, Profile, read_profile
 from gsi.trust.signatures import check_certificate_signature, load_key
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from gsi.certificate import Certificate
     from gsi.proxy.info import ProxyCertInfo
+    from gsi.proxy.kinds import Classification
     from gsi.trust.options import ValidationOptions
     from gsi.trust.path import Path
 
-__all__ = ["ProxyState", "add_proxy", "classify_at", "start"]
+__all__ = ["ProxyState", "add_proxy", "start"]
 
-_AFTER_LIMITED: Final = frozenset({ProxyKind.LIMITED, ProxyKind.INDEPENDENT})
 _OWN_IDENTITY: Final = frozenset({ProxyKind.INDEPENDENT, ProxyKind.RESTRICTED})
 
 
@@ -44,35 +44,13 @@ class ProxyState(NamedTuple):
     certificates: tuple[Certificate, ...]
     """The proxies (the last one first), then the end entity."""
     identity_der: bytes
-    depth_left: int | None
+    rules: ProxyRules
     kinds: frozenset[ProxyKind]
-    format: ProxyFormat | None
     restrictions: tuple[ProxyCertInfo, ...]
     grants: frozenset[str] | None
     not_after: datetime
     holds_from: datetime
     holds_until: datetime
-
-
-def classify_at(certificate: Certificate, position: int) -> Classification:
-    """Tell what a certificate is, with faults as refusals of the chain.
-
-    Raises:
-        VerificationError: PROXY_INFO_MALFORMED, PROXY_INFO_NOT_CRITICAL or MALFORMED.
-    """
-    try:
-        found = classify(certificate)
-    except ParseError as error:
-        reason = Reason.PROXY_INFO_MALFORMED if error.what == PROXY_INFO else Reason.MALFORMED
-        raise VerificationError(error.message, reason=reason, position=position) from error
-    if found.has_noncritical_info:
-        raise VerificationError(
-            "a ProxyCertInfo that is not critical",
-            reason=Reason.PROXY_INFO_NOT_CRITICAL,
-            position=position,
-            hint="RFC 3820 section 3.8 wants it critical; make the proxy with another program",
-        )
-    return found
 
 
 def start(eec: Certificate, profile: Profile, position: int, path: Path) -> ProxyState:
@@ -84,9 +62,8 @@ def start(eec: Certificate, profile: Profile, position: int, path: Path) -> Prox
         path=path,
         certificates=(eec,),
         identity_der=eec.subject_der,
-        depth_left=None,
+        rules=ProxyRules(),
         kinds=frozenset(),
-        format=None,
         restrictions=(),
         grants=None,
         not_after=path.not_after,
@@ -143,15 +120,9 @@ def add_proxy(
     # 5. Its signer may sign.
     if not above.profile.may(DIGITAL_SIGNATURE):
         raise _refusal("signs a proxy without key usage digitalSignature", Reason.KEY_USAGE, above.position)
-    # 6. The path lengths above leave room for it.
-    if above.depth_left == 0:
-        raise _refusal("a proxy above allows no further proxy (path length)", Reason.PROXY_PATH_LENGTH, position)
-    # 7. inheritAll and independent bear no policy.
-    if info is not None and info.has_forbidden_policy:
-        raise _refusal("a policy beside inheritAll or independent", Reason.PROXY_POLICY_PRESENT, position)
-    # 8. After limited only limited or independent.
-    if ProxyKind.LIMITED in above.kinds and found.kind not in _AFTER_LIMITED:
-        raise _refusal("wider than the limited proxy above it", Reason.PROXY_LIMITED, position)
+    # 6. Room by the path lengths above. 7. No policy beside inheritAll and independent. 8. After limited only limited
+    # or independent. 10. One form throughout.
+    rules = above.rules.below(found, position)
     if found.kind is ProxyKind.LIMITED and not options.accept_limited:
         raise _refusal("a limited proxy, which is not accepted here", Reason.PROXY_LIMITED, position)
     # 9. A restriction needs somebody who can read it; grants intersect.
@@ -160,9 +131,6 @@ def add_proxy(
         granted = _read_restriction(info, position, options)
         grants = granted if grants is None else grants & granted
         restrictions = (*restrictions, info)
-    # 10. One form throughout.
-    if above.format is not None and found.format is not above.format:
-        raise _refusal("proxies of two forms in one chain", Reason.PROXY_MIXED_FORMATS, position)
     # 11. Valid; it may outlive its signer, whose own validity is checked as well.
     check_validity(proxy, now, position)
     return ProxyState(
@@ -172,9 +140,8 @@ def add_proxy(
         path=above.path,
         certificates=(proxy, *above.certificates),
         identity_der=proxy.subject_der if _is_own_identity(found.kind) else above.identity_der,
-        depth_left=_next_depth(above.depth_left, info),
+        rules=rules,
         kinds=above.kinds | {found.kind},
-        format=found.format,
         restrictions=restrictions,
         grants=grants,
         not_after=min(above.not_after, proxy.not_after),
@@ -197,15 +164,6 @@ def _check_format(form: ProxyFormat | None, position: int, options: ValidationOp
             position=position,
             hint=f"make an RFC 3820 proxy (grid-proxy-init -rfc), or switch on accept-{form.value}",
         )
-
-
-def _next_depth(left: int | None, info: ProxyCertInfo | None) -> int | None:
-    """Return the depth left below a proxy (RFC 3820 section 4.1.3); the smaller of two limits counts."""
-    below = None if left is None else left - 1
-    own = None if info is None else info.path_length
-    if own is None or below is None:
-        return below if own is None else own
-    return min(below, own)
 
 
 def _read_restriction(info: ProxyCertInfo, position: int, options: ValidationOptions) -> frozenset[str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.certificate import MAX_CERTIFICATE_BYTES, Certificate
 from gsi.errors import ParseError, Reason, VerificationError
+from gsi.proxy.chain import ProxyChain, classify_at
 from gsi.proxy.kinds import ProxyKind, Role
 from gsi.trust.cache import VerificationCache, cache_key
 from gsi.trust.options import (
@@ -29,14 +30,13 @@ from gsi.trust.options import (
 from gsi.trust.path import check_extended_key_usage, check_validity, find_path
 from gsi.trust.peer import VerifiedPeer
 from gsi.trust.profile import DIGITAL_SIGNATURE, read_profile
-from gsi.trust.proxies import ProxyState, add_proxy, classify_at, start
+from gsi.trust.proxies import ProxyState, add_proxy, start
 from gsi.trust.signatures import load_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from gsi.proxy.kinds import Classification
     from gsi.trust.anchors import TrustAnchors
 
 __all__ = [
@@ -88,13 +88,15 @@ def verify_chain(
     # A. Parse everything before judging anything.
     certificates = [_parse(item, position) for position, item in enumerate(chain)]
     # B. Split: proxies up to the end entity, CAs above.
-    proxies, eec_position = _split(certificates)
+    split = ProxyChain.split(certificates)
+    eec_position = len(split.proxies)
     state = _judge_end_entity(certificates, eec_position, anchors, now, options)
     # E. Each proxy, from the end entity down.
     for position in range(eec_position - 1, -1, -1):
         if position == 0 and cache is not None and key is not None:
             cache.keep(key, state)
-        state = add_proxy(state, certificates[position], proxies[position], position, now=now, options=options)
+        found = split.classifications[position]
+        state = add_proxy(state, certificates[position], found, position, now=now, options=options)
     return _finish(state, now, options)
 
 
@@ -127,36 +129,6 @@ def _parse(item: bytes | Certificate, position: int) -> Certificate:
         return Certificate.parse(item)
     except ParseError as error:
         raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
-
-
-def _split(certificates: Sequence[Certificate]) -> tuple[list[Classification], int]:
-    """Return what each proxy is, leaf first, and the index of the end entity."""
-    proxies: list[Classification] = []
-    for position, certificate in enumerate(certificates):
-        found = classify_at(certificate, position)
-        if found.role is Role.EEC:
-            return proxies, position
-        if found.role is Role.CA:
-            if not proxies:
-                raise VerificationError(
-                    "a CA's certificate where an end entity's or a proxy belongs",
-                    reason=Reason.IS_A_CA,
-                    position=0,
-                    hint="give a user's or host's certificate that the CA has issued",
-                )
-            raise VerificationError(
-                "a proxy issued by a CA; only an end entity or another proxy can issue one",
-                reason=Reason.NO_END_ENTITY,
-                position=position - 1,
-            )
-        proxies.append(found)
-    raise VerificationError(
-        "the chain ends with a proxy; the end entity's certificate behind it is missing",
-        reason=Reason.NO_END_ENTITY,
-        position=len(certificates) - 1,
-        hint="send or store the whole chain: the proxies and the user's own certificate. A certificate whose last "
-        "common name is 'proxy' or 'limited proxy' counts as a legacy proxy",
-    )
 
 
 def _judge_end_entity(
@@ -202,10 +174,10 @@ def _finish(state: ProxyState, now: datetime, options: ValidationOptions) -> Ver
         chain=(*state.certificates, *state.path.authorities),
         identity_der=state.identity_der,
         kind=next((kind for kind in _STRICTEST if kind in state.kinds), None),
-        format=state.format,
+        format=state.rules.format,
         limited=ProxyKind.LIMITED in state.kinds,
         independent=ProxyKind.INDEPENDENT in state.kinds,
-        depth_left=state.depth_left,
+        depth_left=state.rules.depth_left,
         not_after=state.not_after,
         restrictions=state.restrictions,
         grants=state.grants,
