@@ -79,8 +79,8 @@ class Rule:
 def _pattern_text(name: str) -> str:
     r"""Return the name as patterns see it.
 
-    `/CN=host\/www` of present OpenSSL is `/CN=host/www`, as sites wrote their patterns. A slash that only looks like the
-    start of a part, in a value that holds `/CN=...`, is shown as `\x2F`, so that `*/CN=Admin` cannot be met by it.
+    `/CN=host\/www` of present OpenSSL is `/CN=host/www`, as sites wrote their patterns. A slash that only looks like
+    the start of a part, in a value that holds `/CN=...`, is shown as `\x2F`, so that `*/CN=Admin` is not met by it.
     """
     return plain_oneline(name).replace("\\/", "\\x2F").replace("\\+", "\\x2B")
 

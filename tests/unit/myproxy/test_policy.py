@@ -93,7 +93,7 @@ def test_owner() -> None:
     ("rule", "name", "met"),
     [
         ("/O=Grid/CN=host/*", r"/O=Grid/CN=host\/www.example.org", True),
-        ("/O=Grid/CN=a+b", r"/O=Grid/CN=a\+b", True),
+        (r"/O=Grid/CN=a\+b", r"/O=Grid/CN=a\+b", True),
         ("*/CN=Admin", r"/O=Grid/CN=x\/CN=Admin", False),
         ("*/CN=Admin", "/O=Grid/CN=x/CN=Admin", True),
         ("*", r"/O=Grid/CN=x\/CN=Admin", True),
