@@ -1,0 +1,409 @@
+"""The MyProxy clients' command lines, prompts and errors; what they do with a server is tested against real ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import pexpect
+import pytest
+
+from gsi.cli.arguments import UsageError
+from myproxy.cli import destroy, info, init, logon
+from myproxy.cli.init import read_policies
+from myproxy.cli.options import LongOptionParser
+from tests.harness.ca import Issued, TestCA
+from tests.harness.daemons import free_port
+from tests.harness.environment import UserEnvironment
+from tests.harness.run import Done, our_program, run
+
+COMMANDS = ["myproxy-init", "myproxy-logon", "myproxy-get-delegation", "myproxy-info", "myproxy-destroy"]
+PARSERS = {
+    "myproxy-init": init.build_parser,
+    "myproxy-logon": logon.build_parser,
+    "myproxy-info": info.build_parser,
+    "myproxy-destroy": destroy.build_parser,
+}
+C_OPTIONS = {
+    "myproxy-init": "h:help u:usage v:verbose V:version l:username c:cred_lifetime t:proxy_lifetime s:pshost p:psport "
+    "C:certfile y:keyfile a:allow_anonymous_retrievers A:allow_anonymous_renewers x:regex_dn_match X:match_cn_only "
+    "r:retrievable_by R:renewable_by Z:retrievable_by_cert S:stdin_pass n:no_passphrase d:dn_as_username k:credname "
+    "K:creddesc L:local_proxy m:voms",
+    "myproxy-logon": "h:help u:usage v:verbose V:version l:username t:proxy_lifetime o:out s:pshost p:psport "
+    "a:authorization d:dn_as_username k:credname S:stdin_pass T:trustroots b:bootstrap n:no_passphrase "
+    "N:no_credentials q:quiet m:voms Q:certreq",
+    "myproxy-info": "h:help u:usage v:verbose V:version l:username s:pshost p:psport d:dn_as_username k:credname",
+    "myproxy-destroy": "h:help u:usage v:verbose V:version l:username s:pshost p:psport d:dn_as_username k:credname",
+}
+
+
+@pytest.fixture(scope="module")
+def ca() -> TestCA:
+    return TestCA("/O=Grid/CN=CA", "p256")
+
+
+@pytest.fixture(scope="module")
+def alice(ca: TestCA) -> Issued:
+    return ca.issue("/O=Grid/CN=Alice", "p256")
+
+
+@pytest.fixture
+def user(tmp_path: Path, ca: TestCA, alice: Issued) -> UserEnvironment:
+    made = UserEnvironment(tmp_path)
+    made.install_user(alice)
+    made.trust(ca)
+    made.variables |= {"MYPROXY_SERVER": f"127.0.0.1:{free_port()}"}
+    return made
+
+
+def ours(user: UserEnvironment, command: str, *arguments: str | Path, stdin: str = "") -> Done:
+    """Run with exactly the user's variables."""
+    return run([our_program(command), *arguments], env=user.variables, stdin=stdin)
+
+
+def assert_error(done: Done, *words: str) -> None:
+    assert done.returncode == 1, done
+    assert done.stdout == "", done
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr
+    assert done.stderr.startswith(f"{os.path.basename(done.argv[0])}: error: "), done
+    for word in words:
+        assert word in done.stderr, done
+
+
+# Grammar
+
+
+@pytest.mark.parametrize("command", C_OPTIONS)
+def test_every_option_of_the_c_command_is_there(command: str) -> None:
+    specs = [spec for section in PARSERS[command]().all_sections for spec in section.specs]
+    ours = {(name[1], other[2:]) for spec in specs for name, other in [spec.names[:2]] if len(name) == 2}
+    assert ours == {(word[0], word[2:]) for word in C_OPTIONS[command].split()}
+
+
+def parse(*words: str) -> dict[str, object]:
+    parser = LongOptionParser("myproxy-x", "test")
+    section = parser.section("Test")
+    section.value("-l", "--username", dest="username", metavar="NAME", text="name")
+    section.value("-k", "--credname", dest="credname", metavar="NAME", text="name")
+    section.flag("-S", "--stdin_pass", dest="stdin_pass", text="flag")
+    section.flag("-n", "--no_passphrase", dest="no_passphrase", text="flag")
+    section.flag("-N", "--no_credentials", dest="no_credentials", text="flag")
+    section.value("--key_type", "--key-type", dest="key_type", metavar="TYPE", text="kind", choices=("a", "b"))
+    return dict(vars(parser.parse_args(words)))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-l", "bob", "-S"],
+        ["-lbob", "-S"],
+        ["-Sl", "bob"],
+        ["-Slbob"],
+        ["--username", "bob", "--stdin_pass"],
+        ["--username=bob", "--stdin"],
+        ["--user", "bob", "--s"],
+        ["-l", "alice", "-S", "-l", "bob"],
+    ],
+)
+def test_options_as_getopt_long_reads_them(words: list[str]) -> None:
+    found = parse(*words)
+    assert (found["username"], found["stdin_pass"], found["credname"]) == ("bob", True, None)
+
+
+def test_values_may_begin_with_a_dash_or_be_empty() -> None:
+    assert parse("-l", "-S", "--credname", "--user")["username"] == "-S"
+    assert parse("-l", "-S", "--credname", "--user")["credname"] == "--user"
+    assert parse("--username=", "-k", "a=b c")["username"] == ""
+    assert parse("--username=", "-k", "a=b c")["credname"] == "a=b c"
+
+
+def test_the_order_is_kept() -> None:
+    assert parse("-Sk", "a", "--key-t=b", "-S")["given"] == (
+        ("stdin_pass", None),
+        ("credname", "a"),
+        ("key_type", "b"),
+        ("stdin_pass", None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-X"], "invalid option -- 'X'"),
+        (["-SX"], "invalid option -- 'X'"),
+        (["--bogus"], "unrecognized option '--bogus'"),
+        (["-name", "x"], "invalid option -- 'a'"),
+        (["--no"], "option '--no' is ambiguous: --no_passphrase, --no_credentials"),
+        (["-l"], "option requires an argument -- 'l'"),
+        (["--username"], "option '--username' requires an argument"),
+        (["--stdin_pass=1"], "option '--stdin_pass' doesn't allow an argument"),
+        (["foo"], "'foo' is no option"),
+        (["-"], "'-' is no option"),
+        (["--", "-S"], "'--' is no option"),
+        (["--key_type", "c"], "'c' is not one of a, b"),
+    ],
+)
+def test_what_getopt_long_refuses(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        parse(*words)
+
+
+POLICIES: list[tuple[list[tuple[str, str | None]], dict[str, str]]] = [
+    ([], {}),
+    ([("allow_anonymous_retrievers", None)], {"retriever": "*"}),
+    ([("retrievable_by", "Bob")], {"retriever": "*/CN=Bob"}),
+    ([("regex_dn_match", None), ("retrievable_by", "/O=x")], {"retriever": "/O=x"}),
+    ([("retrievable_by", "Bob"), ("regex_dn_match", None)], {"retriever": "*/CN=Bob"}),
+    (
+        [("regex_dn_match", None), ("renewable_by", "a"), ("match_cn_only", None), ("retrievable_by_cert", "b")],
+        {"renewer": "a", "trusted": "*/CN=b"},
+    ),
+    ([("allow_anonymous_renewers", None)], {"renewer": "*"}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(POLICIES)))
+def test_policy_options(number: int) -> None:
+    given, policies = POLICIES[number]
+    assert read_policies(given) == policies
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("allow_anonymous_retrievers", "retrievable_by"), "Only one -a or -r option may be specified."),
+        (("renewable_by", "allow_anonymous_renewers"), "Only one -A or -R option may be specified."),
+        (("retrievable_by_cert", "retrievable_by_cert"), "Only one -Z option may be specified."),
+    ],
+)
+def test_one_option_for_each_policy(names: tuple[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_policies([(name, "x") for name in names])
+
+
+# Help and versions
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["-h", "--help", "-u", "--usage", "--he"])
+def test_help(user: UserEnvironment, command: str, option: str) -> None:
+    done = ours(user, command, option)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"usage: {command} [options]\n")
+    assert f"See also: man {command}" in done.stdout
+    assert "  -s, --pshost HOST[:PORT],..." in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_version(user: UserEnvironment, command: str) -> None:
+    for option in ("-V", "--version"):
+        done = ours(user, command, option).check()
+        assert re.fullmatch(rf"{command} version MYPROXYv2 \(gsi-toolkit \S+\)\n", done.stdout)
+
+
+# Errors
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_bad_usage(user: UserEnvironment, command: str) -> None:
+    assert_error(ours(user, command, "--bogus"), "unrecognized option '--bogus'", f"hint: '{command} --help'")
+    assert_error(ours(user, command, "operand"), "'operand' is no option")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_server_is_named(user: UserEnvironment, command: str) -> None:
+    del user.variables["MYPROXY_SERVER"]
+    assert_error(ours(user, command), "Unspecified myproxy-server.", "MYPROXY_SERVER")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_server_that_is_not_there(user: UserEnvironment, command: str) -> None:
+    done = ours(
+        user, command, *([] if command in ("myproxy-info", "myproxy-destroy") else ["-S"]), stdin="secret word\n"
+    )
+    assert done.returncode == 1
+    assert "unable to connect (127.0.0.1:" in done.stderr
+    assert "Connection refused" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("MYPROXY_SERVER_PORT", "x", "the port 'x' is not a number"),
+        ("MYPROXY_SERVER_PORT", "70000", "the port '70000' is not a number"),
+        ("MYPROXY_SERVER", "a,,b", "not a list of hosts"),
+        ("MYPROXY_SOCKET_TIMEOUT", "soon", "MYPROXY_SOCKET_TIMEOUT='soon'"),
+        ("GLOBUS_GSSAPI_NAME_COMPATIBILITY", "LAX", "GLOBUS_GSSAPI_NAME_COMPATIBILITY='LAX'"),
+        ("GLOBUS_GSSAPI_MIN_TLS_PROTOCOL", "SSLv3", "'SSLv3' is no TLS version"),
+        ("MYPROXY_TCP_PORT_RANGE", "5,4", "'5,4' is not a port range"),
+        ("X509_CERT_DIR", "/nonexistent", "/nonexistent: the trust directory cannot be opened"),
+        ("LOGNAME", "", "Please specify a username."),
+        ("LOGNAME", "a\nUSERNAME=b", "the user name holds a line feed"),
+    ],
+)
+def test_variables_that_cannot_be_used(user: UserEnvironment, variable: str, value: str, words: str) -> None:
+    user.variables[variable] = value
+    if words.startswith("the user name"):
+        with TalkingServer(user):
+            assert_error(ours(user, "myproxy-logon", "-n"), words)
+        return
+    assert_error(ours(user, "myproxy-logon", "-n"), words)
+
+
+class TalkingServer:
+    """Our own MyProxy protocol over real TLS, answering every request with a refusal that quotes it."""
+
+    def __init__(self, user: UserEnvironment) -> None:
+        from gsi.credential import parse_credential
+        from gsi.system.trustdir import TrustDirectory
+        from gsi.transport.tls import ServerTLS
+
+        ca = TestCA("/O=Grid/CN=Host CA", "p256")
+        user.trust(ca)
+        host = parse_credential(ca.issue_host("localhost", "p256").bundle())
+        self._tls = ServerTLS(host, TrustDirectory(str(user.trust_dir)).anchors)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        user.variables["MYPROXY_SERVER"] = f"localhost:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread; closing alone would not
+        self._thread.join(30)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        from gsi.errors import GridError
+        from gsi.transport.stream import TCPStream
+        from gsi.transport.tls import TLSStream
+        from myproxy.protocol.events import NEED_DATA, RequestReceived
+        from myproxy.protocol.messages import Response
+        from myproxy.protocol.server import ServerSession
+
+        while True:
+            try:
+                accepted, _ = self._socket.accept()
+            except OSError:
+                return
+            stream = TLSStream(TCPStream(accepted), self._tls.session())
+            session = ServerSession()
+            try:
+                stream.handshake()
+                stream.flush()
+                while (event := session.next_event()) is NEED_DATA:
+                    session.receive_data(stream.receive())
+                if isinstance(event, RequestReceived):
+                    wanted = event.request
+                    text = f"{wanted.command.name} {wanted.username} {len(wanted.passphrase)} {wanted.lifetime}"
+                    stream.send(session.send_response(Response.refuse(text, "second \x1b[31mline")))
+            except GridError:
+                pass
+            stream.close()
+
+
+def test_a_refusal_cannot_drive_the_terminal(user: UserEnvironment) -> None:
+    with TalkingServer(user):
+        done = ours(user, "myproxy-logon", "-S", "-t", "2", stdin="secret word\n")
+        assert_error(done, "Failed to receive credentials.", "ERROR from myproxy-server:", "GET alice 11 2:00:00")
+        assert "\x1b" not in done.stderr
+        assert not user.proxy_path.exists()
+
+
+def test_pass_phrases_that_cannot_be_used(user: UserEnvironment) -> None:
+    assert_error(ours(user, "myproxy-logon", "-S", stdin="short\n"), "at least 6 characters", "hint: ")
+    assert_error(ours(user, "myproxy-logon", "-S"), "standard input ended", "--stdin_pass")
+    assert_error(ours(user, "myproxy-logon"), "no terminal", "--stdin_pass")
+    with TalkingServer(user):
+        done = ours(user, "myproxy-logon", "-S", stdin="my USERNAME=x phrase\n")
+        assert_error(done, "the pass phrase holds a text")
+        assert "phrase=" not in done.stderr
+        assert "my USER" not in done.stderr
+
+
+def test_what_is_not_supported_yet_says_so(user: UserEnvironment) -> None:
+    for options in (["-T"], ["-b"], ["-m", "atlas"]):
+        assert_error(ours(user, "myproxy-logon", *options), "is not supported yet in this version")
+    assert_error(ours(user, "myproxy-init", "-m", "atlas"), "--voms is not supported yet")
+
+
+def test_commands_that_need_a_credential(user: UserEnvironment, ca: TestCA) -> None:
+    user.variables |= {"X509_USER_CERT": "", "X509_USER_KEY": ""}
+    for command in ("myproxy-info", "myproxy-destroy"):
+        assert_error(ours(user, command), "no credential to authenticate with", "grid-proxy-init")
+    now = datetime.now(UTC)
+    day = timedelta(days=1)
+    user.install_proxy(ca.issue("/O=Grid/CN=Alice", "p256", not_before=now - 2 * day, not_after=now - day))
+    for command in ("myproxy-info", "myproxy-destroy"):
+        assert_error(ours(user, command), "expired", "grid-proxy-init")
+
+
+def test_an_output_that_cannot_be_written_is_found_first(user: UserEnvironment) -> None:
+    done = ours(user, "myproxy-logon", "-S", "-o", "/nonexistent/proxy", stdin="secret word\n")
+    assert_error(done, "/nonexistent is not a directory")
+
+
+def test_a_request_file_without_a_request(user: UserEnvironment) -> None:
+    done = ours(user, "myproxy-logon", "-n", "-Q", user.cert_path)
+    assert_error(done, "there is no PEM certificate request in it")
+    assert_error(ours(user, "myproxy-logon", "-S", "-Q", "-"), "cannot both come from standard input")
+
+
+# On a terminal
+
+
+def test_the_prompts_of_init(user: UserEnvironment, alice: Issued) -> None:
+    user.install_user(alice, passphrase=b"key phrase")
+    with TalkingServer(user):
+        child = pexpect.spawn(our_program("myproxy-init"), env=user.variables, timeout=30, encoding="utf-8")
+        child.expect_exact("Enter GRID pass phrase for this identity:")
+        child.sendline("key phrase")
+        child.expect_exact("Your identity: /O=Grid/CN=Alice")
+        child.expect_exact("Enter MyProxy pass phrase:")
+        child.sendline("secret word")
+        child.expect_exact("Verifying - Enter MyProxy pass phrase:")
+        child.sendline("secret word")
+        child.expect_exact("ERROR from myproxy-server:")
+        child.expect_exact("PUT alice 11 12:00:00")
+        child.expect(pexpect.EOF)
+        assert "phrase" not in (child.before or "")
+        child.close()
+        assert child.exitstatus == 1
+
+
+def test_two_entries_that_differ(user: UserEnvironment) -> None:
+    child = pexpect.spawn(our_program("myproxy-init"), env=user.variables, timeout=30, encoding="utf-8")
+    child.expect_exact("Enter MyProxy pass phrase:")
+    child.sendline("secret word")
+    child.expect_exact("Verifying - Enter MyProxy pass phrase:")
+    child.sendline("other word")
+    child.expect_exact("the two pass phrases differ")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 1
+
+
+def test_the_prompt_of_logon_shows_nothing_typed(user: UserEnvironment) -> None:
+    with TalkingServer(user):
+        child = pexpect.spawn(our_program("myproxy-logon"), env=user.variables, timeout=30, encoding="utf-8")
+        child.expect_exact("Enter MyProxy pass phrase:")
+        child.sendline("secret word")
+        child.expect_exact("GET alice 11 12:00:00")
+        assert "secret" not in (child.before or "")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 1
+
+
+def test_the_other_name_of_logon_is_the_same_command(user: UserEnvironment) -> None:
+    done = run([our_program("myproxy-get-delegation"), "--bogus"], env=user.variables)
+    assert done.stderr.startswith("myproxy-get-delegation: error: ")
