@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -128,13 +128,14 @@ def bob(ca: TestCA) -> Issued:
 
 
 @pytest.fixture
-def world(ca: TestCA, tmp_path: Path) -> World:
+def world(ca: TestCA, tmp_path: Path) -> Iterator[World]:
     directory = write_trust_dir(tmp_path / "certificates", ca, crl=True)
     repository = open_sqlite_repository(str(tmp_path / "store"))
     sealer = CountingSealer(SealParameters(memory_kib=8, iterations=1))
     made = World(ca, None, repository, sealer, TrustDirectory(str(directory)), directory)  # type: ignore[arg-type]  # set at once
     made.configure(Settings(access=OPEN))
-    return made
+    yield made
+    repository.close()
 
 
 def ask(command: Command, **changes: object) -> Request:
