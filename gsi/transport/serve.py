@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi.errors import ConfigError, GridError, TimeoutExpiredError, TransportError
 from gsi.transport.stream import HostPort
+from gsi.transport.workers import EXIT_OK, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,12 +38,8 @@ HELD_BYTES: Final = 65536
 """What a peer may have sent ahead of the handler before its socket is no longer read."""
 BACKLOG: Final = 512
 """Connections that the kernel holds for us: a burst of that many logons waits instead of being refused."""
-RESTART_SECONDS: Final = 1.0
-"""A worker that lived shorter is replaced only after this pause: a fault at start must not spin."""
 CLOSE_SECONDS: Final = 1.0
 """At the end, for the last bytes of finished connections."""
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,110 +431,11 @@ def serve(
             service = make_service()
             asyncio.run(_Worker(service, once=once).run(sockets, on_ready, None))
             return EXIT_OK
-        return _Supervisor(sockets, make_service, workers).run(on_ready)
+
+        def work(ready: Callable[[], None], parent: int) -> None:
+            asyncio.run(_Worker(make_service(), once=False).run(sockets, ready, parent))
+
+        return Supervisor(sockets, work, workers).run(on_ready)
     finally:
         for one in sockets:
             one.close()
-
-
-class _Supervisor:
-    """The first process of several: it holds the sockets, starts workers, passes signals on."""
-
-    def __init__(self, sockets: Sequence[socket.socket], make_service: Callable[[], Service], workers: int) -> None:
-        self._sockets = sockets
-        self._make_service = make_service
-        self._wanted = workers
-        self._started: dict[int, float] = {}
-        self._stopping = False
-        self._life_reader, self._life_writer = os.pipe()  # workers see its end when this process dies
-
-    def run(self, on_ready: Callable[[], None]) -> int:
-        """Start the workers, wait until all accept connections, then keep them running."""
-        before = {
-            number: signal.signal(number, self._pass_on) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        }
-        try:
-            if not all(self._start_and_wait() for _ in range(self._wanted)):
-                self._stop()
-                self._reap()
-                return EXIT_FAILED
-            on_ready()
-            self._reap()
-            return EXIT_OK
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            os.close(self._life_reader)
-            os.close(self._life_writer)
-
-    def _start_and_wait(self) -> bool:
-        """Start one worker; True once it accepts connections, False when it ended before."""
-        reader, writer = os.pipe()
-        self._start(writer)
-        os.close(writer)
-        try:
-            return os.read(reader, 1) == b"."
-        finally:
-            os.close(reader)
-
-    def _start(self, ready: int | None) -> None:
-        pid = os.fork()
-        if pid:
-            self._started[pid] = time.monotonic()
-            return
-        status = EXIT_FAILED
-        try:
-            status = self._run_worker(ready)
-        except GridError as error:
-            os.write(2, f"worker: {error}\n".encode("utf-8", "backslashreplace"))
-        finally:
-            os._exit(status)  # nothing of the supervisor's may run here, least of all its cleanup
-
-    def _run_worker(self, ready: int | None) -> int:
-        os.close(self._life_writer)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        service = self._make_service()
-
-        def announce() -> None:
-            if ready is not None:
-                os.write(ready, b".")
-                os.close(ready)
-
-        asyncio.run(_Worker(service, once=False).run(self._sockets, announce, self._life_reader))
-        return EXIT_OK
-
-    def _pass_on(self, number: int, _frame: object) -> None:
-        if number == signal.SIGHUP:
-            self._signal_all(signal.SIGHUP)
-        else:
-            self._stop()
-
-    def _stop(self) -> None:
-        self._stopping = True
-        for one in self._sockets:  # else the kernel would go on taking connections that nobody serves
-            one.close()
-        self._signal_all(signal.SIGTERM)
-
-    def _signal_all(self, number: int) -> None:
-        for pid in tuple(self._started):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def _reap(self) -> None:
-        """Wait for workers; replace those that end unasked."""
-        while self._started:
-            pid, _ = os.waitpid(-1, 0)
-            begun = self._started.pop(pid, None)
-            if begun is None or self._stopping:
-                continue
-            if time.monotonic() - begun < RESTART_SECONDS:
-                time.sleep(RESTART_SECONDS)
-            if not self._stopping:
-                self._start(None)
-            self._repeat_stop()
-
-    def _repeat_stop(self) -> None:
-        """Pass a stop on once more: it may have come while a new worker was not yet known."""
-        if self._stopping:
-            self._signal_all(signal.SIGTERM)

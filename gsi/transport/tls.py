@@ -1,4 +1,4 @@
-"""TLS between grid peers: contexts that admit proxy chains, sessions without sockets; the only user of `ssl`.
+"""TLS between grid peers: contexts that admit proxy chains, sessions without sockets; the only door to `ssl`.
 
 A client, blocking:
 
@@ -31,7 +31,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gsi.errors import (
-    AuthenticationError,
     ConfigError,
     CredentialError,
     CredentialProblem,
@@ -41,6 +40,7 @@ from gsi.errors import (
     TransportError,
     VerificationError,
 )
+from gsi.transport.tls_errors import reason_of, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -279,7 +279,7 @@ def _load_credential(context: ssl.SSLContext, credential: Credential, issuers: S
             _load_through_disk(context, pem)
     except (ssl.SSLError, OSError) as error:
         raise CredentialError(
-            f"OpenSSL cannot use the credential of {credential.subject}: {_reason_of(error)}",
+            f"OpenSSL cannot use the credential of {credential.subject}: {reason_of(error)}",
             problem=CredentialProblem.UNSUPPORTED_KEY,
         ) from error
     finally:
@@ -351,7 +351,7 @@ class TLSSession:
             self._judge_server()
             return False
         except ssl.SSLError as error:
-            raise self._translate(error, "TLS handshake failed") from error
+            raise translate(error, "TLS handshake failed") from error
         self._judge_server()
         if not self._server_side and not self._verified:
             self._outgoing.read()
@@ -371,7 +371,7 @@ class TLSSession:
         except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except ssl.SSLError as error:
-            raise self._translate(error, "TLS failed") from error
+            raise translate(error, "TLS failed") from error
 
     def write(self, message: bytes) -> None:
         """Encrypt a message into records of its own; none are shared with other messages.
@@ -387,7 +387,7 @@ class TLSSession:
             try:
                 rest = rest[self._tls.write(rest) :]
             except ssl.SSLError as error:
-                raise self._translate(error, "TLS failed") from error
+                raise translate(error, "TLS failed") from error
 
     @property
     def is_established(self) -> bool:
@@ -454,18 +454,6 @@ class TLSSession:
             raise
         self._verified = True
 
-    def _translate(self, error: ssl.SSLError, what: str) -> GridError:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return _verification_error(error)
-        if isinstance(error, ssl.SSLZeroReturnError | ssl.SSLEOFError):
-            return TransportError(f"{what}: the peer closed the connection")
-        reason = error.reason or ""
-        if reason in _REFUSALS:
-            message, hint = _REFUSALS[reason]
-            return AuthenticationError(message, hint=hint)
-        words, hint = _FAULTS.get(reason, (_reason_of(error), None))
-        return TransportError(f"{what}: {words}", hint=hint)
-
 
 def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     """The chain as the peer sent it: public from Python 3.13, before that on the inner object only."""
@@ -473,82 +461,6 @@ def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     found = public() if public is not None else tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001  no other way on 3.11 and 3.12
     certificates = [one for one in found or () if one is not None]  # a server sees [None] for an anonymous client
     return tuple(one if isinstance(one, bytes) else one.public_bytes(_ENCODING_DER) for one in certificates)
-
-
-def _reason_of(error: Exception) -> str:
-    """OpenSSL's words for an error, without its numbers and source lines."""
-    reason = getattr(error, "reason", None)
-    return reason.replace("_", " ").lower() if isinstance(reason, str) and reason else str(error)
-
-
-_REFUSED_HINT: Final = "the server's log says why; check its trust directory and the dates of the certificate"
-_REFUSALS: Final = {
-    "TLSV1_ALERT_UNKNOWN_CA": ("the peer does not know the CA of our certificate", _REFUSED_HINT),
-    "SSLV3_ALERT_BAD_CERTIFICATE": ("the peer refuses our certificate", _REFUSED_HINT),
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": ("the peer refuses this kind of certificate", _REFUSED_HINT),
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": ("the peer says that our certificate is revoked", None),
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": ("the peer says that our certificate has expired", "make a new proxy"),
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": ("the peer does not accept our certificate", _REFUSED_HINT),
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("the peer requires a certificate", "make a proxy first"),
-    "TLSV1_ALERT_ACCESS_DENIED": ("the peer denies access to our certificate", None),
-}
-"""What OpenSSL calls an alert about our certificate, and what it means to a person."""
-_FAULTS: Final[dict[str, tuple[str, str | None]]] = {
-    "TLSV1_ALERT_PROTOCOL_VERSION": ("the peer wants another TLS version", None),
-    "UNSUPPORTED_PROTOCOL": ("the peer offers no TLS version that is safe to use", None),
-    "WRONG_VERSION_NUMBER": ("the peer does not speak TLS", "check host and port"),
-    "HTTP_REQUEST": ("the peer speaks HTTP, not TLS", None),
-    "NO_SHARED_CIPHER": ("no cipher in common with the peer", None),
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": ("the peer refused the handshake", None),
-    "TLSV1_ALERT_INTERNAL_ERROR": ("the peer has an internal error", None),
-}
-"""The same for other alerts and faults."""
-
-_VERIFY_HINTS: Final = {
-    Reason.NOT_A_CA: "legacy (GT2, GT3) proxies cannot be used for TLS here; make an RFC 3820 proxy",
-    Reason.EXTENDED_KEY_USAGE: "the certificate's extended key usage leaves out TLS clients, which OpenSSL insists on",
-}
-_VERIFY_REASONS: Final = {
-    2: Reason.UNTRUSTED,
-    7: Reason.BAD_SIGNATURE,
-    9: Reason.NOT_YET_VALID,
-    10: Reason.EXPIRED,
-    18: Reason.UNTRUSTED,
-    19: Reason.UNTRUSTED,
-    20: Reason.UNTRUSTED,
-    21: Reason.UNTRUSTED,
-    22: Reason.CHAIN_TOO_LONG,
-    23: Reason.REVOKED,
-    24: Reason.NOT_A_CA,
-    25: Reason.CA_PATH_LENGTH,
-    26: Reason.EXTENDED_KEY_USAGE,
-    27: Reason.UNTRUSTED,
-    28: Reason.UNTRUSTED,
-    29: Reason.CHAIN_BROKEN,
-    32: Reason.KEY_USAGE,
-    34: Reason.UNKNOWN_CRITICAL_EXTENSION,
-    38: Reason.PROXY_PATH_LENGTH,
-    39: Reason.KEY_USAGE,
-    41: Reason.MALFORMED,
-    47: Reason.NAME_CONSTRAINTS,
-    48: Reason.NAME_CONSTRAINTS,
-    66: Reason.WEAK_KEY,
-    67: Reason.WEAK_KEY,
-    68: Reason.WEAK_SIGNATURE,
-    72: Reason.PROXY_NAME,
-    79: Reason.NOT_A_CA,
-}
-"""OpenSSL's X509_V_ERR numbers (openssl/x509_vfy.h) as our reasons; any other is MALFORMED."""
-
-
-def _verification_error(error: ssl.SSLCertVerificationError) -> VerificationError:
-    """OpenSSL's verdict on a client's certificates as one of ours. It does not say which certificate."""
-    reason = _VERIFY_REASONS.get(error.verify_code, Reason.MALFORMED)
-    return VerificationError(
-        f"the peer's certificate was refused in the TLS handshake: {error.verify_message}",
-        reason=reason,
-        hint=_VERIFY_HINTS.get(reason),
-    )
 
 
 class TLSStream:

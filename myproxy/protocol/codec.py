@@ -5,20 +5,16 @@
     data = encode_response(Response.ok())           # 30 bytes
     response = parse_response(data)
 
-A message is `NAME=value` lines and one NUL. The C programs do not read lines: they search the whole text for `NAME=`,
-and an attribute found twice is an error. So our readers go by lines, and our writers refuse a value that holds a line
-feed, a NUL, or the text of any attribute name with its `=`; a C reader would misread the whole message
-(gct:myproxy/source/myproxy.c, myproxy_deserialize_request). In error texts and free text shown to people such a name is
-broken by a blank instead, because the answer must go out.
+A message is `NAME=value` lines and one NUL. Our readers go strictly by lines; what our writers owe to readers that do
+not is in `myproxy.protocol.values`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from typing import Final
 
 from gsi.errors import LocalProtocolError, RemoteProtocolError
 from gsi.secret import Passphrase
@@ -31,9 +27,29 @@ from myproxy.protocol.messages import (
     ResponseType,
     TrustRootFile,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from myproxy.protocol.values import (
+    INFO_SUFFIXES,
+    MAX_NAME_BYTES,
+    MAX_PASSPHRASE_BYTES,
+    MAX_VALUE_BYTES,
+    REQUEST_NAMES,
+    bad_request,
+    bad_response,
+    encode_asked,
+    encode_passphrase,
+    encode_shown,
+    encode_value,
+    is_sendable,
+    join_lines,
+    parse_number,
+    parse_passphrase,
+    parse_shown,
+    parse_text,
+    parse_time,
+    split_lines,
+    unix_seconds,
+    whole_seconds,
+)
 
 __all__ = [
     "DUMMY_PASSPHRASE",
@@ -62,59 +78,13 @@ MAX_REQUEST_BYTES: Final = 1048576
 """A whole request: the C server's default `request_size_limit`."""
 MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
 """A whole response: trust roots of a hundred authorities with their CRLs come to a few megabytes of base64."""
-MAX_PASSPHRASE_BYTES: Final = 1024
-"""A pass phrase: the C server cuts longer ones, so that two different ones would open one credential."""
-MAX_NAME_BYTES: Final = 1024
-"""A user or credential name: the C server keeps 1023 bytes of the DN that `-d` makes a user name."""
-MAX_VALUE_BYTES: Final = 16384
-"""Any other value (policy pattern, description, one vomses line): what fits in one TLS record."""
 MAX_LINES: Final = 4096
 """Lines of a request: the repeatable attributes are few, and each line costs memory."""
 MAX_REPEATED: Final = 256
 """VONAME or VOMSES lines: more than any virtual organisation has servers."""
 
-_INT_MIN: Final = -(2**31)
-_INT_MAX: Final = 2**31 - 1
-
-_REQUEST_NAMES: Final = (
-    "VERSION",
-    "COMMAND",
-    "USERNAME",
-    "PASSPHRASE",
-    "NEW_PHRASE",
-    "LIFETIME",
-    "RETRIEVER",
-    "RENEWER",
-    "CRED_NAME",
-    "CRED_DESC",
-    "KEYRETRIEVERS",
-    "RETRIEVER_TRUSTED",
-    "TRUSTED_CERTS",
-    "VONAME",
-    "VOMSES",
-)
 _REPEATABLE: Final = frozenset({"VONAME", "VOMSES"})
 _REQUIRED: Final = ("VERSION", "COMMAND", "USERNAME", "PASSPHRASE", "LIFETIME")
-_INFO_SUFFIXES: Final = (
-    "NAME",
-    "DESC",
-    "START_TIME",
-    "END_TIME",
-    "OWNER",
-    "RETRIEVER",
-    "KEYRETRIEVERS",
-    "RETRIEVER_TRUSTED",
-    "RENEWER",
-    "LOCKMSG",
-)
-_RESPONSE_NAMES: Final = ("VERSION", "RESPONSE", "ERROR", "AUTHORIZATION_DATA", "ADDL_CREDS", "TRUSTED_CERTS")
-_IN_REQUESTS: Final = re.compile(f"(?:{'|'.join(_REQUEST_NAMES)})=".encode())
-"""What a C server searches for in the whole request, wherever it stands."""
-_IN_RESPONSES: Final = re.compile(
-    f"(?:{'|'.join((*_RESPONSE_NAMES, *(f'_{suffix}' for suffix in _INFO_SUFFIXES)))}|FILEDATA_.{{0,99}})=".encode()
-)
-"""What a C client searches for in the whole response: also `CRED_<name>_OWNER=` with any name."""
-_NUMBER: Final = re.compile(rb"[+-]?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})\Z")
 
 
 # Requests -------------------------------------------------------------------------------------------------------
@@ -129,18 +99,18 @@ def encode_request(request: Request) -> bytes:
     """
     if not request.username and request.command is not Command.GET_TRUSTROOTS:
         raise LocalProtocolError("a user name is required")
-    seconds = _whole_seconds(request.lifetime)
+    seconds = whole_seconds(request.lifetime)
     lines = [
         ("VERSION", VERSION.encode()),
         ("COMMAND", b"%d" % request.command),
-        ("USERNAME", _asked("user name", request.username, MAX_NAME_BYTES)),
-        ("PASSPHRASE", _outgoing_passphrase("pass phrase", request.passphrase)),
+        ("USERNAME", encode_asked("user name", request.username, MAX_NAME_BYTES)),
+        ("PASSPHRASE", encode_passphrase("pass phrase", request.passphrase)),
     ]
     if request.new_passphrase:
-        lines.append(("NEW_PHRASE", _outgoing_passphrase("new pass phrase", request.new_passphrase)))
+        lines.append(("NEW_PHRASE", encode_passphrase("new pass phrase", request.new_passphrase)))
     lines.append(("LIFETIME", b"%d" % seconds))
     lines += [
-        (name, _asked(what, value, limit))
+        (name, encode_asked(what, value, limit))
         for name, what, value, limit in (
             ("RETRIEVER", "retrieval policy", request.retriever, MAX_VALUE_BYTES),
             ("RENEWER", "renewal policy", request.renewer, MAX_VALUE_BYTES),
@@ -153,9 +123,9 @@ def encode_request(request: Request) -> bytes:
     ]
     if request.wants_trust_roots:
         lines.append(("TRUSTED_CERTS", b"1"))
-    lines += [("VONAME", _asked("VO name", value, MAX_VALUE_BYTES)) for value in request.vo_names]
-    lines += [("VOMSES", _asked("vomses line", value, MAX_VALUE_BYTES)) for value in request.vomses]
-    return _join(lines)
+    lines += [("VONAME", encode_asked("VO name", value, MAX_VALUE_BYTES)) for value in request.vo_names]
+    lines += [("VOMSES", encode_asked("vomses line", value, MAX_VALUE_BYTES)) for value in request.vomses]
+    return join_lines(lines)
 
 
 def parse_request(data: bytes) -> Request:
@@ -174,25 +144,25 @@ def parse_request(data: bytes) -> Request:
         raise RemoteProtocolError("Invalid version number received.")
     missing = [name for name in _REQUIRED if name not in attributes]
     if missing:
-        raise _bad_request(f"{missing[0]} is missing")
+        raise bad_request(f"{missing[0]} is missing")
     command = _parse_command(attributes["COMMAND"][0])
-    username = _incoming_text("USERNAME", attributes["USERNAME"][0], MAX_NAME_BYTES)
+    username = parse_text("USERNAME", attributes["USERNAME"][0], MAX_NAME_BYTES)
     if not username and command is not Command.GET_TRUSTROOTS:
         raise RemoteProtocolError("Invalid username received.")
 
     def optional(name: str, limit: int = MAX_VALUE_BYTES) -> str | None:
         values = attributes.get(name)
-        return _incoming_text(name, values[0], limit) if values else None
+        return parse_text(name, values[0], limit) if values else None
 
     def repeated(name: str) -> tuple[str, ...]:
-        return tuple(_incoming_text(name, value, MAX_VALUE_BYTES) for value in attributes.get(name, ()))
+        return tuple(parse_text(name, value, MAX_VALUE_BYTES) for value in attributes.get(name, ()))
 
     return Request(
         command=command,
         username=username,
-        passphrase=_incoming_passphrase("PASSPHRASE", attributes["PASSPHRASE"][0]),
-        new_passphrase=_incoming_passphrase("NEW_PHRASE", attributes.get("NEW_PHRASE", [b""])[0]),
-        lifetime=timedelta(seconds=max(0, _parse_number("LIFETIME", attributes["LIFETIME"][0]))),
+        passphrase=parse_passphrase("PASSPHRASE", attributes["PASSPHRASE"][0]),
+        new_passphrase=parse_passphrase("NEW_PHRASE", attributes.get("NEW_PHRASE", [b""])[0]),
+        lifetime=timedelta(seconds=max(0, parse_number("LIFETIME", attributes["LIFETIME"][0]))),
         retriever=optional("RETRIEVER"),
         renewer=optional("RENEWER"),
         # C writers leave an empty name out; a reader that kept it would look for a credential named "".
@@ -200,7 +170,7 @@ def parse_request(data: bytes) -> Request:
         description=optional("CRED_DESC"),
         key_retrievers=optional("KEYRETRIEVERS"),
         trusted_retriever=optional("RETRIEVER_TRUSTED"),
-        wants_trust_roots=_parse_number("TRUSTED_CERTS", attributes.get("TRUSTED_CERTS", [b"0"])[0]) == 1,
+        wants_trust_roots=parse_number("TRUSTED_CERTS", attributes.get("TRUSTED_CERTS", [b"0"])[0]) == 1,
         vo_names=repeated("VONAME"),
         vomses=repeated("VOMSES"),
     )
@@ -215,11 +185,11 @@ def looks_complete(data: bytes) -> bool:
 def _collect(data: bytes) -> dict[str, list[bytes]]:
     """Sort the lines of a request by attribute name."""
     if len(data) > MAX_RESPONSE_BYTES:  # the session holds the configured limit; this is for direct callers
-        raise _bad_request("it is too long")
-    lines = _split(data, _bad_request)
+        raise bad_request("it is too long")
+    lines = split_lines(data, bad_request)
     if len(lines) > MAX_LINES:
-        raise _bad_request(f"it has more than {MAX_LINES} lines")
-    known = {name.encode(): name for name in _REQUEST_NAMES}
+        raise bad_request(f"it has more than {MAX_LINES} lines")
+    known = {name.encode(): name for name in REQUEST_NAMES}
     found: dict[str, list[bytes]] = {}
     for line in lines:
         name, equals, value = line.partition(b"=")
@@ -229,12 +199,12 @@ def _collect(data: bytes) -> dict[str, list[bytes]]:
         values = found.setdefault(attribute, [])
         values.append(value)
         if len(values) > (MAX_REPEATED if attribute in _REPEATABLE else 1):
-            raise _bad_request(f"{attribute} is there more than once")
+            raise bad_request(f"{attribute} is there more than once")
     return found
 
 
 def _parse_command(value: bytes) -> Command:
-    number = _parse_number("COMMAND", value)
+    number = parse_number("COMMAND", value)
     try:
         return Command(number)
     except ValueError:
@@ -254,14 +224,14 @@ def encode_response(response: Response) -> bytes:
     lines = [("VERSION", VERSION.encode()), ("RESPONSE", b"%d" % response.type)]
     for offer in response.offers:
         text = f"{offer.method}:{offer.data}"
-        lines.append(("AUTHORIZATION_DATA", _outgoing("authorization data", text, MAX_VALUE_BYTES * 2)))
+        lines.append(("AUTHORIZATION_DATA", encode_value("authorization data", text, MAX_VALUE_BYTES * 2)))
     lines += _info_lines(response.credentials)
     for error in response.errors:
-        lines += [("ERROR", _harmless(line)) for line in error.split("\n")]
+        lines += [("ERROR", encode_shown(line)) for line in error.split("\n")]
     if response.type is ResponseType.ERROR and not response.errors:
         raise LocalProtocolError("an error response needs its reason")
     lines += _trust_root_lines(response.trust_roots)
-    return _join(lines)
+    return join_lines(lines)
 
 
 def parse_response(data: bytes) -> Response:
@@ -275,7 +245,7 @@ def parse_response(data: bytes) -> Response:
     """
     if len(data) > MAX_RESPONSE_BYTES:
         raise RemoteProtocolError(f"the server's response is longer than {MAX_RESPONSE_BYTES} bytes")
-    lines = _split(data, _bad_response)
+    lines = split_lines(data, bad_response)
     single: dict[bytes, bytes] = {}
     errors: list[str] = []
     offers: list[AuthorizationOffer] = []
@@ -284,22 +254,22 @@ def parse_response(data: bytes) -> Response:
         if not equals:
             continue
         if name == b"ERROR":
-            errors.append(_lenient_text(value))
+            errors.append(parse_shown(value))
         elif name == b"AUTHORIZATION_DATA":
-            method, _, text = _lenient_text(value).partition(":")
+            method, _, text = parse_shown(value).partition(":")
             offers.append(AuthorizationOffer(method, text))
         elif name in (b"VERSION", b"RESPONSE", b"ADDL_CREDS", b"TRUSTED_CERTS") and name in single:
-            raise _bad_response(f"{name.decode()} is there more than once")
+            raise bad_response(f"{name.decode()} is there more than once")
         else:
             single.setdefault(name, value)
     if single.get(b"VERSION") != VERSION.encode():
-        raise _bad_response(f"VERSION is not {VERSION}")
+        raise bad_response(f"VERSION is not {VERSION}")
     if b"RESPONSE" not in single:
-        raise _bad_response("RESPONSE is missing")
+        raise bad_response("RESPONSE is missing")
     try:
-        response_type = ResponseType(_parse_number("RESPONSE", single[b"RESPONSE"], _bad_response))
+        response_type = ResponseType(parse_number("RESPONSE", single[b"RESPONSE"], bad_response))
     except ValueError:
-        raise _bad_response("RESPONSE is not 0, 1 or 2") from None
+        raise bad_response("RESPONSE is not 0, 1 or 2") from None
     if response_type is ResponseType.ERROR and not errors:
         errors.append("the server gave no reason")
     return Response(
@@ -315,7 +285,7 @@ def _info_lines(credentials: tuple[CredentialInfo, ...]) -> list[tuple[str, byte
     """Lay out INFO data: the first credential under `CRED_`, the others under `CRED_<name>_`."""
     lines: list[tuple[str, bytes]] = []
     for number, info in enumerate(credentials):
-        name = _outgoing("credential name", info.name, MAX_NAME_BYTES).decode() if info.name else ""
+        name = encode_value("credential name", info.name, MAX_NAME_BYTES).decode() if info.name else ""
         if number and (not name or "," in name):
             raise LocalProtocolError("only the first credential listed may be unnamed, and no further name holds ','")
         prefix = f"CRED_{name}_" if number else "CRED_"
@@ -323,14 +293,14 @@ def _info_lines(credentials: tuple[CredentialInfo, ...]) -> list[tuple[str, byte
             lines.append((f"{prefix}NAME", name.encode()))
         values = (
             ("DESC", _shown(info.description)),
-            ("START_TIME", b"%d" % _unix_seconds(info.start_time)),
-            ("END_TIME", b"%d" % _unix_seconds(info.end_time)),
-            ("OWNER", _harmless(info.owner)),
+            ("START_TIME", b"%d" % unix_seconds(info.start_time)),
+            ("END_TIME", b"%d" % unix_seconds(info.end_time)),
+            ("OWNER", encode_shown(info.owner)),
             ("RETRIEVER", _shown(info.retriever)),
             ("KEYRETRIEVERS", _shown(info.key_retrievers)),
             ("RETRIEVER_TRUSTED", _shown(info.trusted_retriever)),
             ("RENEWER", _shown(info.renewer)),
-            ("LOCKMSG", None if info.lock_message is None else _harmless(info.lock_message.partition("\n")[0])),
+            ("LOCKMSG", None if info.lock_message is None else encode_shown(info.lock_message.partition("\n")[0])),
         )
         lines += [(f"{prefix}{suffix}", value) for suffix, value in values if value is not None]
     if len(credentials) > 1:
@@ -339,7 +309,7 @@ def _info_lines(credentials: tuple[CredentialInfo, ...]) -> list[tuple[str, byte
 
 
 def _shown(value: str | None) -> bytes | None:
-    return None if value is None else _harmless(value)
+    return None if value is None else encode_shown(value)
 
 
 def _parse_info(lines: list[bytes], single: dict[bytes, bytes]) -> tuple[CredentialInfo, ...]:
@@ -348,10 +318,10 @@ def _parse_info(lines: list[bytes], single: dict[bytes, bytes]) -> tuple[Credent
         return ()
     names = [name for name in single.get(b"ADDL_CREDS", b"").split(b",") if name]
     if len(names) > MAX_RESPONSE_BYTES // 64 or len(set(names)) != len(names):
-        raise _bad_response("ADDL_CREDS lists a name twice")
-    keys = {f"CRED_{suffix}".encode(): (0, suffix) for suffix in _INFO_SUFFIXES}
+        raise bad_response("ADDL_CREDS lists a name twice")
+    keys = {f"CRED_{suffix}".encode(): (0, suffix) for suffix in INFO_SUFFIXES}
     for number, name in enumerate(names, 1):
-        keys |= {b"CRED_%b_%b" % (name, suffix.encode()): (number, suffix) for suffix in _INFO_SUFFIXES[1:]}
+        keys |= {b"CRED_%b_%b" % (name, suffix.encode()): (number, suffix) for suffix in INFO_SUFFIXES[1:]}
     values: list[dict[str, bytes]] = [{} for _ in range(len(names) + 1)]
     for line in lines:
         found = _split_key(line, keys)
@@ -359,7 +329,7 @@ def _parse_info(lines: list[bytes], single: dict[bytes, bytes]) -> tuple[Credent
             continue
         (number, suffix), value = found
         if suffix in values[number]:
-            raise _bad_response(f"CRED_{suffix} is there more than once")
+            raise bad_response(f"CRED_{suffix} is there more than once")
         values[number][suffix] = value
     labels: list[bytes | None] = [values[0].get("NAME"), *names]
     return tuple(_one_info(label, found) for label, found in zip(labels, values, strict=True) if "START_TIME" in found)
@@ -377,12 +347,12 @@ def _split_key(line: bytes, keys: dict[bytes, tuple[int, str]]) -> tuple[tuple[i
 
 def _one_info(name: bytes | None, values: dict[str, bytes]) -> CredentialInfo:
     def text(suffix: str) -> str | None:
-        return _lenient_text(values[suffix]) if suffix in values else None
+        return parse_shown(values[suffix]) if suffix in values else None
 
     return CredentialInfo(
-        name=_lenient_text(name) if name else None,
-        start_time=_parse_time("START_TIME", values["START_TIME"]),
-        end_time=_parse_time("END_TIME", values.get("END_TIME", b"")),
+        name=parse_shown(name) if name else None,
+        start_time=parse_time("START_TIME", values["START_TIME"]),
+        end_time=parse_time("END_TIME", values.get("END_TIME", b"")),
         owner=text("OWNER") or "",
         description=text("DESC"),
         retriever=text("RETRIEVER"),
@@ -396,7 +366,7 @@ def _one_info(name: bytes | None, values: dict[str, bytes]) -> CredentialInfo:
 def _trust_root_lines(files: tuple[TrustRootFile, ...]) -> list[tuple[str, bytes]]:
     if not files:
         return []
-    names = [_outgoing("trust root file name", file.name, MAX_NAME_BYTES) for file in files]
+    names = [encode_value("trust root file name", file.name, MAX_NAME_BYTES) for file in files]
     if any(b"," in name or b"=" in name or not name for name in names):
         raise LocalProtocolError("the name of a trust root file may hold neither ',' nor '='")
     data = [(f"FILEDATA_{name.decode()}", base64.b64encode(file.data)) for name, file in zip(names, files, strict=True)]
@@ -414,145 +384,9 @@ def _parse_trust_roots(lines: list[bytes], single: dict[bytes, bytes]) -> tuple[
     for name in names:
         encoded = content.get(name)
         if encoded is None:
-            raise _bad_response(f"the trust root file {_lenient_text(name)} is announced but not there")
+            raise bad_response(f"the trust root file {parse_shown(name)} is announced but not there")
         try:
-            files.append(TrustRootFile(_lenient_text(name), base64.b64decode(encoded, validate=True)))
+            files.append(TrustRootFile(parse_shown(name), base64.b64decode(encoded, validate=True)))
         except binascii.Error:
-            raise _bad_response(f"the trust root file {_lenient_text(name)} is not base64") from None
+            raise bad_response(f"the trust root file {parse_shown(name)} is not base64") from None
     return tuple(files)
-
-
-# Values ---------------------------------------------------------------------------------------------------------
-
-
-def is_sendable(value: str) -> bool:
-    """Whether a value can travel to any peer: no line feed, no NUL, no attribute text, valid Unicode, not too long.
-
-    A server that stores names and policies asks before, so that INFO can list them later.
-    """
-    try:
-        _outgoing("value", value, MAX_VALUE_BYTES)
-        _asked("value", value, MAX_VALUE_BYTES)
-    except LocalProtocolError:
-        return False
-    return True
-
-
-def _bad_request(reason: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"error parsing request: {reason}")
-
-
-def _bad_response(reason: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"the server's response cannot be read: {reason}")
-
-
-def _split(data: bytes, complain: Callable[[str], RemoteProtocolError]) -> list[bytes]:
-    if data.endswith(b"\0"):
-        data = data[:-1]
-    if b"\0" in data:
-        raise complain("a NUL stands inside it")
-    return data.split(b"\n")
-
-
-def _join(lines: list[tuple[str, bytes]]) -> bytes:
-    return b"".join(b"%b=%b\n" % (name.encode(), value) for name, value in lines) + b"\0"
-
-
-def _outgoing(what: str, value: str, limit: int, forbidden: re.Pattern[bytes] = _IN_RESPONSES) -> bytes:
-    try:
-        data = value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise LocalProtocolError(f"the {what} is not valid Unicode text") from error
-    found = _check_outgoing(what, data, limit, forbidden)
-    if found:
-        raise LocalProtocolError(
-            f"the {what} holds the text '{found}', which MyProxy peers take for an attribute",
-            hint=f"choose another {what}",
-        )
-    return data
-
-
-def _asked(what: str, value: str, limit: int) -> bytes:
-    """A value of a request."""
-    return _outgoing(what, value, limit, _IN_REQUESTS)
-
-
-def _outgoing_passphrase(what: str, passphrase: Passphrase) -> bytes:
-    data = passphrase.reveal()
-    if _check_outgoing(what, data, MAX_PASSPHRASE_BYTES, _IN_REQUESTS):  # which text it holds is nobody's business
-        raise LocalProtocolError(
-            f"the {what} holds a text that MyProxy servers take for an attribute",
-            hint="choose one without capital words directly before '='",
-        )
-    return data
-
-
-def _check_outgoing(what: str, data: bytes, limit: int, forbidden: re.Pattern[bytes]) -> str:
-    if len(data) > limit:
-        raise LocalProtocolError(f"the {what} is longer than {limit} bytes")
-    if b"\n" in data or b"\0" in data:
-        raise LocalProtocolError(f"the {what} holds a line feed or NUL, which the protocol cannot carry")
-    found = forbidden.search(data)
-    return found[0].decode("utf-8", "backslashreplace") if found else ""
-
-
-def _harmless(text: str) -> bytes:
-    """Text for people, changed as little as lets every reader get the message around it."""
-    data = text.replace("\n", " ").replace("\0", " ").encode("utf-8", "backslashreplace")[:MAX_VALUE_BYTES]
-    return _IN_RESPONSES.sub(lambda found: found[0][:-1] + b" =", data)
-
-
-def _incoming_text(name: str, value: bytes, limit: int) -> str:
-    if len(value) > limit:
-        raise _bad_request(f"{name} is longer than {limit} bytes")
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        raise _bad_request(f"{name} is not UTF-8") from None
-
-
-def _incoming_passphrase(name: str, value: bytes) -> Passphrase:
-    if len(value) > MAX_PASSPHRASE_BYTES:
-        raise _bad_request(f"{name} is longer than {MAX_PASSPHRASE_BYTES} bytes")
-    return Passphrase(value)
-
-
-def _lenient_text(value: bytes) -> str:
-    """A server's words: shown to a person, so bytes that are not UTF-8 become escapes instead of an error."""
-    return value.decode("utf-8", "backslashreplace")
-
-
-def _parse_number(name: str, value: bytes, complain: Callable[[str], RemoteProtocolError] = _bad_request) -> int:
-    """Read a number as strtol with base 0 does: decimal, 0x hexadecimal, 0 octal; 32 bits, nothing after it."""
-    text = value.strip(b" \t")
-    if not _NUMBER.match(text):
-        raise complain(f"{name} is not a number")
-    digits = text.lstrip(b"+-")
-    octal = len(digits) > 1 and digits.startswith(b"0") and digits[1:2] not in (b"x", b"X")
-    try:
-        number = int(text, 8 if octal else 16 if digits[:2] in (b"0x", b"0X") else 10)
-    except ValueError:
-        raise complain(f"{name} is not a number") from None
-    if not _INT_MIN <= number <= _INT_MAX:
-        raise complain(f"{name} does not fit in 32 bits")
-    return number
-
-
-def _parse_time(name: str, value: bytes) -> datetime:
-    if not re.fullmatch(rb"-?[0-9]{1,12}", value):
-        raise _bad_response(f"{name} is not a time")
-    try:
-        return datetime.fromtimestamp(int(value), UTC)
-    except (ValueError, OverflowError, OSError):
-        raise _bad_response(f"{name} is out of range") from None
-
-
-def _unix_seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
-
-
-def _whole_seconds(lifetime: timedelta) -> int:
-    seconds = lifetime // timedelta(seconds=1)
-    if not 0 <= seconds <= _INT_MAX:
-        raise LocalProtocolError("the lifetime is negative or more than 68 years")
-    return seconds
