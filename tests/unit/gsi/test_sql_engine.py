@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,15 @@ MIGRATIONS = str(Path(__file__).parents[3] / "myproxy" / "repository" / "migrati
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_sqlite(str(tmp_path / "store" / "test.db"))
+def database(tmp_path: Path) -> Iterator[Database]:
+    with open_sqlite(str(tmp_path / "store" / "test.db")) as opened:
+        yield opened
 
 
 def test_files_are_private(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
-        database = open_sqlite(str(tmp_path / "store" / "test.db"))
-        with database.write() as connection:
+        with open_sqlite(str(tmp_path / "store" / "test.db")) as database, database.write() as connection:
             connection.execute(sa.text("CREATE TABLE t (a INTEGER PRIMARY KEY)"))
             modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "store").iterdir()}
     finally:
@@ -76,11 +77,11 @@ def test_errors_are_ours_and_hold_no_values(database: Database) -> None:
 
 def test_a_database_in_use_is_waited_for_and_then_an_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gsi.sql.engine.BUSY_TIMEOUT_SECONDS", 0)
-    impatient = open_sqlite(database.place)
-    with database.write(), pytest.raises(StorageError, match="locked"), impatient.write():
-        pass
-    with database.write(), impatient.read():
-        pass  # readers do not wait for writers
+    with open_sqlite(database.place) as impatient:
+        with database.write(), pytest.raises(StorageError, match="locked"), impatient.write():
+            pass
+        with database.write(), impatient.read():
+            pass  # readers do not wait for writers
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
@@ -108,7 +109,7 @@ def test_not_a_database(tmp_path: Path) -> None:
     path = tmp_path / "garbage.db"
     path.write_bytes(b"garbage" * 1000)
     path.chmod(0o600)
-    with pytest.raises(StorageError, match="not a database"), open_sqlite(str(path)).read():
+    with pytest.raises(StorageError, match="not a database"), open_sqlite(str(path)) as database, database.read():
         pass
 
 
