@@ -457,11 +457,15 @@ class TLSSession:
 
 def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     """The chain as the peer sent it: public from Python 3.13, before that on the inner object only."""
-    if tls.getpeercert(binary_form=True) is None:
-        return ()  # anonymous; the public method of Python 3.13 stumbles over it
     public = getattr(tls, "get_unverified_chain", None)
-    found = public() if public is not None else tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001  no other way on 3.11 and 3.12
-    return tuple(one if isinstance(one, bytes) else one.public_bytes(_ENCODING_DER) for one in found or ())
+    if public is None:
+        inner = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001  no other way on 3.11 and 3.12
+        found = [one for one in inner or () if one is not None]  # a server sees [None] for an anonymous client
+        return tuple(one.public_bytes(_ENCODING_DER) for one in found)
+    try:
+        return tuple(public())
+    except AttributeError:
+        return ()  # Python 3.13 stumbles over that same None; nobody has shown a certificate
 
 
 class TLSStream:
