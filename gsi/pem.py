@@ -4,12 +4,14 @@
         block.label, block.data
 
 Text outside the blocks is passed over, as every grid program does. A block that is begun must be well formed to its
-end: a damaged first block is an error, never a reason to take the next one for the first.
+end, and what is left of a damaged boundary line is no text: a damaged first block is an error, never a reason to take
+the next one for the first. A byte order mark before a block, which some editors write, is passed over.
 """
 
 from __future__ import annotations
 
 import binascii
+import re
 from typing import Final, NamedTuple
 
 from gsi.errors import ParseError
@@ -21,6 +23,16 @@ MAX_PEM_BLOCKS: Final = 4096  # a chain has at most 100 certificates; a bundle o
 _BEGIN: Final = b"-----BEGIN "
 _END: Final = b"-----END "
 _DASHES: Final = b"-----"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # UTF-8's
+_DAMAGED: Final = "the file looks cut off or damaged; restore it from its source"
+
+# What a boundary line may be once it is damaged. Compiled only when a file has text, so as not to cost every start.
+_NEARLY_A_BOUNDARY: Final = (
+    rb"---[ \t]*(?i:BEGIN|END)\b"  # a dash lost, a blank or a word too many, small letters
+    rb"|--(?:BEGIN|END)\b"
+    rb"|^[A-Z0-9 ]+-----[ \t\r]*$"  # its beginning lost
+    rb"|^[^\w\n]*(?:BEGIN|END) [A-Z0-9 ]*(?:CERTIFICATE|KEY|CRL|REQUEST)[^\w\n]*$"  # a word processor's dashes
+)
 
 
 class PEMBlock(NamedTuple):
@@ -44,29 +56,42 @@ def split_pem(data: bytes, *, what: str) -> tuple[PEMBlock, ...]:
         what: What or where the bytes are, for the error text.
 
     Raises:
-        ParseError: The file is too long, or a block is cut off, nested, or not base64.
+        ParseError: The file is too long, or a block is cut off at either end, nested, or not base64.
     """
     if len(data) > MAX_PEM_BYTES:
         raise ParseError(f"{what}: {len(data)} bytes, limit {MAX_PEM_BYTES}", what="PEM", offset=0)
     blocks: list[PEMBlock] = []
     offset = 0
     while (begin := data.find(_BEGIN, offset)) >= 0:
-        if begin and data[begin - 1 : begin] not in {b"\n", b"\r"} and data[offset:begin].rpartition(b"\n")[2].strip():
-            offset = begin + len(_BEGIN)  # the words stand inside a line of text: not a block
-            continue
         if len(blocks) == MAX_PEM_BLOCKS:
             raise ParseError(f"{what}: more than {MAX_PEM_BLOCKS} PEM blocks", what="PEM", offset=begin)
+        text = data[offset:begin]
+        if text:
+            _check_text(text, offset, what)
+            if text.rpartition(b"\n")[2].strip().removeprefix(_BYTE_ORDER_MARK).strip():
+                raise _malformed_boundary(what, begin)
         block, offset = _read_block(data, begin, what)
         blocks.append(block)
+    _check_text(data[offset:], offset, what)
     return tuple(blocks)
+
+
+def _check_text(text: bytes, offset: int, what: str) -> None:
+    """Refuse text outside the blocks that holds the remains of one."""
+    if text and not text.isspace() and (found := re.search(_NEARLY_A_BOUNDARY, text, re.MULTILINE)):
+        raise _malformed_boundary(what, offset + found.start())
+
+
+def _malformed_boundary(what: str, offset: int) -> ParseError:
+    return ParseError(f"{what}: malformed PEM BEGIN or END line", what="PEM", offset=offset, hint=_DAMAGED)
 
 
 def _read_block(data: bytes, begin: int, what: str) -> tuple[PEMBlock, int]:
     line_end = data.find(b"\n", begin)
     first = data[begin : line_end if line_end >= 0 else len(data)].rstrip()
     label_bytes = first[len(_BEGIN) : -len(_DASHES)]
-    if line_end < 0 or not first.endswith(_DASHES) or not label_bytes.isascii() or _DASHES in label_bytes:
-        raise ParseError(f"{what}: malformed PEM BEGIN line", what="PEM", offset=begin)
+    if line_end < 0 or not first.endswith(_DASHES) or not _is_label(label_bytes):
+        raise _malformed_boundary(what, begin)
     label = label_bytes.decode("ascii")
     end_line = _END + label_bytes + _DASHES
     end = data.find(b"\n-----", line_end)
@@ -75,7 +100,7 @@ def _read_block(data: bytes, begin: int, what: str) -> tuple[PEMBlock, int]:
             f"{what}: PEM block {label!r} has no END line of its own",
             what="PEM",
             offset=begin,
-            hint="the file looks cut off or damaged; restore it from its source",
+            hint=_DAMAGED,
         )
     stop = data.find(b"\n", end + 1)
     stop = len(data) if stop < 0 else stop + 1
@@ -89,6 +114,11 @@ def _read_block(data: bytes, begin: int, what: str) -> tuple[PEMBlock, int]:
     if not content:
         raise ParseError(f"{what}: PEM block {label!r} is empty", what="PEM", offset=begin)
     return PEMBlock(label, headers, content, data[begin:stop].rstrip(b"\r\n") + b"\n"), stop
+
+
+def _is_label(label: bytes) -> bool:
+    """Tell whether these are words as RFC 7468 section 3 has them; all in use are of capitals and digits."""
+    return label.isascii() and label.upper() == label == label.strip() and bool(label) and _DASHES not in label
 
 
 def _split_headers(body: bytes, label: str, what: str, offset: int) -> tuple[tuple[tuple[str, str], ...], bytes]:

@@ -472,14 +472,27 @@ def test_no_command_takes_it(user: UserEnvironment, shapes: dict[str, bytes], sh
         _assert_error(shown, hint=False)
 
 
-def test_first_block_is_never_skipped(user: UserEnvironment, alice: Issued) -> None:
+@pytest.mark.parametrize("damage", inputs.FIRST_BLOCK_DAMAGES)
+def test_first_block_is_never_skipped(user: UserEnvironment, alice: Issued, damage: str) -> None:
     """Were it skipped, the next certificate would be the leaf, and the proxy's identity another."""
     path = user.home / "input.pem"
-    proxy = alice.proxy()
-    write_file(path, inputs.unparsable_first(proxy.bundle()), 0o600)
-    for done in (user.ours("grid-proxy-info", "-file", path), user.ours("grid-proxy-verify", path)):
-        assert done.returncode == 1, done
-        assert ALICE not in done.stdout
+    proxy = alice.proxy(
+        not_before=datetime.now(UTC) - timedelta(days=2), not_after=datetime.now(UTC) - timedelta(days=1)
+    )
+    write_file(path, inputs.FIRST_BLOCK_DAMAGES[damage](proxy.bundle()), 0o600)
+    shown, judged = user.ours("grid-proxy-info", "-file", path), user.ours("grid-proxy-verify", "-json", path)
+    assert (shown.returncode, judged.returncode) == (1, 1), (shown, judged)
+    assert ALICE not in shown.stdout, shown
+    verdict = json.loads(judged.stdout)
+    assert (verdict["verdict"], verdict["reason"]) == ("refused", "malformed")
+
+
+def test_a_byte_order_mark_is_no_damage(user: UserEnvironment, alice: Issued) -> None:
+    """Some editors write one; the block behind it is the first."""
+    path = user.home / "input.pem"
+    write_file(path, b"\xef\xbb\xbf" + alice.proxy(cn="77").bundle(), 0o600)
+    judged = user.ours("grid-proxy-verify", "-json", path)
+    assert json.loads(judged.stdout)["subject"] == f"{ALICE}/CN=77"
 
 
 def test_ten_thousand_certificates(user: UserEnvironment, alice: Issued) -> None:

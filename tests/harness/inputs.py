@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from tests.harness.ca import PROXY_CERT_INFO, Issued, TestCA, encoded_oid, tlv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
     "CVE_SHAPES",
+    "FIRST_BLOCK_DAMAGES",
     "all_truncations",
     "certificate_with",
     "deep_indefinite",
@@ -79,6 +80,17 @@ def truncated_der_pem(issued: Issued) -> bytes:
 def unparsable_first(pem: bytes) -> bytes:
     """A good file behind a block that no one can parse; the second block must not be taken for the leaf."""
     return pem_block("CERTIFICATE", b"\x30\x03\x02\x01") + pem
+
+
+FIRST_BLOCK_DAMAGES: Final[Mapping[str, Callable[[bytes], bytes]]] = {
+    "unparsable": unparsable_first,
+    "junk-byte": lambda pem: b"x" + pem,
+    "four-dashes": lambda pem: pem[1:],
+    "no-begin-line": lambda pem: pem.partition(b"\n")[2],
+    "head-cut-off": lambda pem: pem[200:],
+    "small-letters": lambda pem: pem.replace(b"BEGIN CERTIFICATE", b"begin certificate", 1),
+}
+"""What may happen to the first block of a good file; the second must not be taken for the leaf then."""
 
 
 def long_chain(issued: Issued, count: int = 10_000) -> bytes:
