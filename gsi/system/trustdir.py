@@ -6,7 +6,8 @@
 `anchors()` costs one stat per file while nothing changes. The directory is opened once per look and every file is read
 relative to it, so that swapping a symbolic link (`certificates -> certificates-2`) gives the old set or the new one,
 never a mixture. Files that change while they are read make the reading start again. One file that cannot be read or
-parsed is a `Problem`, and takes nothing else with it.
+parsed is a `Problem`, and takes nothing else with it. An empty `.rN` is such a file (C takes it for absent):
+its CA's certificates are refused until the list is there again or the file is removed.
 """
 
 from __future__ import annotations

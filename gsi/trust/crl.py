@@ -9,6 +9,9 @@ point (partial or indirect ones), and unknown critical extensions, of the list o
 list as if it were complete would miss revocations. A list without nextUpdate is an error too, since nobody could tell
 when it is stale. The C validator takes several of these (gct: gsi_callback does not look at extensions).
 
+A file without any list, be it empty, is broken and not absent: the C validator takes an empty one for none, so that a
+download which fails in the middle opens the CA. An empty file tells nothing about who was revoked.
+
 Whether the list holds now and who signed it is judged by the caller (`gsi.trust.revocation`). The index of serial
 numbers is made when it is first asked for: 100,000 entries take a tenth of a second once, and a look-up nothing.
 """

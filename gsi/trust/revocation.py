@@ -5,6 +5,11 @@
 Every CRL of the issuer must hold, not only the newest: one that is stale, broken, or signed by somebody else refuses
 the issuer's certificates with its own reason, because what it would have said is not known. The C validator reads only
 `.r0` and passes over several of these faults.
+
+After a change of keys two CAs share one name and so the files of one hash. A CRL that the other key has signed never
+stands in for the issuer's own: where lists of this name exist and none is the issuer's, its certificates are refused
+(as by C and OpenSSL). What such a list names is revoked all the same, since issuer name and serial number mean one
+certificate (RFC 5280 section 4.1.2.2).
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 
     from gsi.certificate import Certificate
     from gsi.keys import PublicKey
-    from gsi.trust.anchors import IssuerRules, TrustAnchors
+    from gsi.trust.anchors import Authority, IssuerRules, TrustAnchors
     from gsi.trust.crl import CRL
     from gsi.trust.options import ValidationOptions
     from gsi.trust.profile import Profile
@@ -59,17 +64,28 @@ def check_revocation(
     if options.crl is CRLPolicy.OFF:
         return ()
     used: list[CRL] = []
+    foreign: str | None = None
     for file in issuer.rules.crls:
         if isinstance(file, BrokenFile):
             raise _refusal(f"CRL {file.path}: {file.message}", file.reason, position)
         for crl in file.crls:
+            if not names.same_name(crl.issuer_der, issuer.certificate.subject_der):
+                continue  # two names with one hash: `build_anchors` has seen to it that the file name fits this one
             question = _Question(crl, file.path, position, accept_weak=options.accept_weak_signatures)
-            if question.is_about(issuer, anchors):
+            if question.is_by(issuer, anchors):
                 question.check_time(now)
-                question.check_serial(certificate)
                 used.append(crl)
+            else:
+                foreign = file.path
+            question.check_serial(certificate)
     if used and not issuer.profile.may(CRL_SIGN):
         raise _refusal("the issuer has a CRL, but its key usage lacks cRLSign", Reason.CRL_SIGNER, position)
+    if foreign is not None and not used:
+        raise _refusal(
+            f"CRL {foreign} is signed with another key than that of {issuer.subject} which signed the certificate",
+            Reason.CRL_SIGNER,
+            position,
+        )
     if not used and options.crl is CRLPolicy.REQUIRE:
         raise VerificationError(
             f"no CRL of {issuer.subject}, and the policy requires one",
@@ -91,32 +107,40 @@ class _Question:
         self._position = position
         self._accept_weak = accept_weak
 
-    def is_about(self, issuer: Issuer, anchors: TrustAnchors) -> bool:
-        """Tell whether the issuer signed this CRL; False when another CA did whose files lie under the same hash."""
-        crl = self._crl
-        if not names.same_name(crl.issuer_der, issuer.certificate.subject_der):
-            return False  # two names with one hash: `build_anchors` has seen to it that the file name fits this one
+    def is_by(self, issuer: Issuer, anchors: TrustAnchors) -> bool:
+        """Tell whether the issuer's key signed this CRL; False when another key of a CA of this name did.
+
+        Raises:
+            VerificationError: CRL_BAD_SIGNATURE when nobody here did, WEAK_SIGNATURE when the issuer did so weakly.
+        """
         spki_der = issuer.certificate.spki_der
-        if self._is_signed_by(spki_der, issuer.key):
+        if self._is_signed_by(spki_der, issuer.key, accept_weak=self._accept_weak):
             return True
-        for other in anchors.find_authorities(crl.issuer_der):
-            other_spki_der = other.certificate.spki_der
-            if other_spki_der != spki_der and self._is_signed_by(other_spki_der, other.load_key(self._position)):
-                return False  # a CA of the same name with another key, after a change of keys
+        # Who signed, however weakly; an old CA's weak key or digest must not refuse the certificates of the new one.
+        if not self._accept_weak and self._is_signed_by(spki_der, issuer.key, accept_weak=True):
+            raise _refusal(f"CRL {self._path}: the signature is too weak", Reason.WEAK_SIGNATURE, self._position)
+        for other in anchors.find_authorities(self._crl.issuer_der):
+            if other.certificate.spki_der != spki_der and self._is_signed_by_other(other):
+                return False
         raise _refusal(f"CRL {self._path} is not signed by its CA", Reason.CRL_BAD_SIGNATURE, self._position)
 
-    def _is_signed_by(self, spki_der: bytes, key: PublicKey) -> bool:
+    def _is_signed_by_other(self, other: Authority) -> bool:
+        try:
+            key = other.certificate.public_key()
+        except ParseError:
+            return False  # a key that nobody can use has signed nothing
+        return self._is_signed_by(other.certificate.spki_der, key, accept_weak=True)
+
+    def _is_signed_by(self, spki_der: bytes, key: object, *, accept_weak: bool) -> bool:
         crl = self._crl
-        memory = spki_der + b"\x01" if self._accept_weak else spki_der  # what the switch let pass needs the switch
+        memory = spki_der + b"\x01" if accept_weak else spki_der  # what the switch let pass needs the switch
         known = crl.recall_signer(memory)
         if known is not None:
             return known
         signed = True
         try:
-            check_signature(key, crl.signature_algorithm_der, crl.signature, crl.tbs_der, accept_weak=self._accept_weak)
-        except VerificationError as error:
-            if error.reason is Reason.WEAK_SIGNATURE:
-                raise _refusal(f"CRL {self._path}: {error.message}", error.reason, self._position) from error
+            check_signature(key, crl.signature_algorithm_der, crl.signature, crl.tbs_der, accept_weak=accept_weak)
+        except VerificationError:
             signed = False
         crl.remember_signer(memory, signed=signed)
         return signed

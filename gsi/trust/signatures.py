@@ -67,9 +67,9 @@ def load_key(certificate: Certificate, position: int | None) -> PublicKey:
 
 
 def check_signature(
-    key: PublicKey, algorithm_der: bytes, signature: bytes, data: bytes, *, accept_weak: bool = False
+    key: object, algorithm_der: bytes, signature: bytes, data: bytes, *, accept_weak: bool = False
 ) -> None:
-    """Check one signature.
+    """Check one signature; how strong the key is was judged by `load_key`, or does not matter to the caller.
 
     Raises:
         VerificationError: BAD_SIGNATURE, WEAK_SIGNATURE, UNSUPPORTED_ALGORITHM or MALFORMED; without a position,
@@ -94,7 +94,7 @@ def _is_known(algorithm_der: bytes) -> bool:
     return der.parse_one(algorithm_der, what="signature algorithm").oid() in _KNOWN
 
 
-def _verify_weak(key: PublicKey, algorithm_der: bytes, signature: bytes, data: bytes) -> None:
+def _verify_weak(key: object, algorithm_der: bytes, signature: bytes, data: bytes) -> None:
     oid = der.parse_one(algorithm_der, what="signature algorithm").oid()
     try:
         if isinstance(key, rsa.RSAPublicKey) and oid in _WEAK_RSA:

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gsi import der, oids
@@ -58,6 +59,19 @@ def crl_with_entry(*extensions: Extra, serial: int = 99) -> bytes:
         entry = entry.add_extension(extension, critical=critical)
     builder = x509.CertificateRevocationListBuilder(CA.certificate.subject, NOW, NOW + timedelta(days=1))
     return builder.add_revoked_certificate(entry.build()).sign(CA.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def sha1_crl(ca: TestCA, *revoked: Issued) -> bytes:
+    """A CRL signed with SHA-1, which no library writes any more."""
+    tbs = der.parse_one(to_der(ca.crl(revoked)), what="CRL").sequence()
+    fields = []
+    while not tbs.at_end():
+        fields.append(tbs.take_raw())
+    fields[1] = SHA1_WITH_RSA
+    signed = der.encode_sequence(*fields)
+    assert isinstance(ca.key, rsa.RSAPrivateKey)
+    signature = ca.key.sign(signed, padding.PKCS1v15(), hashes.SHA1())
+    return der.encode_sequence(signed, SHA1_WITH_RSA, der.encode_bit_string(signature))
 
 
 def test_revoked() -> None:
@@ -256,6 +270,35 @@ class TestSameName:
         anchors = make_anchors(self.OLD, self.NEW, more={f"{self.ROLLED}.r0": third.crl()})
         assert refused(self.NEW.issue("/O=Grid/CN=B"), anchors) == (Reason.CRL_BAD_SIGNATURE, 0)
 
+    @pytest.mark.parametrize("options", [None, REQUIRE])
+    def test_a_list_of_the_other_key_does_not_stand_in(self, options: ValidationOptions | None) -> None:
+        one, two = self.OLD.issue("/O=Grid/CN=A"), self.OLD.issue("/O=Grid/CN=B")
+        for order in ((self.OLD, self.NEW), (self.NEW, self.OLD)):
+            anchors = make_anchors(*order, more={f"{self.ROLLED}.r0": self.NEW.crl([one])})
+            assert refused(one, anchors, options) == (Reason.REVOKED, 0)
+            assert refused(two, anchors, options) == (Reason.CRL_SIGNER, 0)
+            assert judge(self.NEW.issue("/O=Grid/CN=C"), anchors, options).kind is None
+            assert judge(two, anchors, OFF).kind is None
+
+    def test_a_list_of_the_other_key_revokes_beside_the_own_one(self) -> None:
+        one = self.OLD.issue("/O=Grid/CN=A")
+        more = {f"{self.ROLLED}.r0": self.OLD.crl(), f"{self.ROLLED}.r1": self.NEW.crl([one])}
+        assert refused(one, make_anchors(self.OLD, self.NEW, more=more)) == (Reason.REVOKED, 0)
+
+    def test_an_old_ca_with_a_weak_key_blocks_nobody(self) -> None:
+        weak = TestCA("/O=Grid/CN=Rolled", key=rsa.generate_private_key(65537, 1024))
+        more = {f"{self.ROLLED}.r0": self.NEW.crl(), f"{self.ROLLED}.r1": weak.crl()}
+        anchors = make_anchors(self.NEW, weak, more=more)
+        assert judge(self.NEW.issue("/O=Grid/CN=B"), anchors, REQUIRE).kind is None
+        assert refused(weak.issue("/O=Grid/CN=C"), make_anchors(weak, more=more)) == (Reason.WEAK_KEY, 1)
+
+    def test_an_old_ca_with_a_weak_digest_blocks_nobody(self) -> None:
+        old = TestCA("/O=Grid/CN=Rolled", key="rsa2048")
+        more = {f"{self.ROLLED}.r0": self.NEW.crl(), f"{self.ROLLED}.r1": sha1_crl(old)}
+        anchors = make_anchors(self.NEW, old, more=more)
+        assert judge(self.NEW.issue("/O=Grid/CN=B"), anchors, REQUIRE).kind is None
+        assert refused(old.issue("/O=Grid/CN=C"), anchors) == (Reason.WEAK_SIGNATURE, 0)
+
 
 class TestParse:
     """The value itself."""
@@ -308,18 +351,7 @@ class TestParse:
             parse_crl(bytes(MAX_CRL_BYTES + 1))
 
     def test_sha1_needs_the_switch(self) -> None:
-        from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
-        parts = der.parse_one(to_der(CA.crl([ALICE])), what="CRL")
-        tbs = parts.sequence()
-        fields = []
-        while not tbs.at_end():
-            fields.append(tbs.take_raw())
-        fields[1] = SHA1_WITH_RSA
-        signed = der.encode_sequence(*fields)
-        assert isinstance(CA.key, rsa.RSAPrivateKey)
-        signature = CA.key.sign(signed, padding.PKCS1v15(), hashes.SHA1())
-        anchors = anchors_with(r0=der.encode_sequence(signed, SHA1_WITH_RSA, der.encode_bit_string(signature)))
+        anchors = anchors_with(r0=sha1_crl(CA, ALICE))
         assert refused(BOB, anchors) == (Reason.WEAK_SIGNATURE, 0)
         weak = ValidationOptions(accept_weak_signatures=True)
         assert judge(BOB, anchors, weak).kind is None
