@@ -3,13 +3,15 @@
     key, certificates = parse_pkcs12_bag(data, passphrase)
 
 Browsers and old Java write BER instead of DER, so the bytes are read with an own tolerant walker. Its first task is to
-add up the key derivations that opening would run, before one is run.
+add up the key derivations that opening would run, before one is run: those seen from outside before the pass phrase is
+asked for, and those within an encrypted part, where no usual program puts any, before the library opens it.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import der
 from gsi.certificate import Certificate
@@ -33,6 +35,13 @@ _NESTED_BAGS: Final = "1.2.840.113549.1.12.10.1.6"
 _CONSTRUCTED: Final = 0x20
 
 
+class _LockedPart(NamedTuple):
+    """An EncryptedData, as it lies in the file."""
+
+    algorithm_der: bytes
+    locked: bytes
+
+
 def check_pkcs12(data: bytes) -> int:
     """Return how many iterations of key derivation opening the file takes, its integrity check included.
 
@@ -41,6 +50,11 @@ def check_pkcs12(data: bytes) -> int:
         CredentialError: UNSUPPORTED_KEY: over `MAX_KDF_ITERATIONS` in all, an unknown method, or protected by a public
             key instead of a pass phrase.
     """
+    return _survey(data)[0]
+
+
+def _survey(data: bytes) -> tuple[int, list[_LockedPart]]:
+    """Return the cost as far as it is seen from outside, and the parts that it is not seen into."""
     if len(data) > MAX_PKCS12_BYTES:
         raise ParseError(f"{_WHAT}: {len(data)} bytes, limit {MAX_PKCS12_BYTES}", what=_WHAT, offset=0)
     outer = der.parse_one(_to_der(data), what=_WHAT)
@@ -53,21 +67,26 @@ def check_pkcs12(data: bytes) -> int:
         )
     contents = der.parse_one(_to_der(safe.enter(der.context(0)).octet_string()), what=_WHAT)
     total = 0
+    parts: list[_LockedPart] = []
     while not contents.at_end():
-        total += _content_cost(contents.sequence())
+        total += _content_cost(contents.sequence(), parts)
     if not outer.at_end():
         total += _mac_cost(outer.sequence())
     outer.finish()
+    _check_total(total)
+    return total, parts
+
+
+def _check_total(total: int) -> None:
     if total > MAX_KDF_ITERATIONS:
         raise CredentialError(
             f"{_WHAT}: opening it takes {total} rounds of key derivation, limit {MAX_KDF_ITERATIONS}",
             problem=CredentialProblem.UNSUPPORTED_KEY,
             hint="write it anew with a usual number: openssl pkcs12",
         )
-    return total
 
 
-def _content_cost(content: der.Reader) -> int:
+def _content_cost(content: der.Reader, parts: list[_LockedPart]) -> int:
     kind = content.oid()
     body = content.enter(der.context(0))
     if kind == _ENCRYPTED_DATA:
@@ -75,12 +94,30 @@ def _content_cost(content: der.Reader) -> int:
         encrypted.integer()
         described = encrypted.sequence()
         described.oid()
-        return kdf_cost(described.take_raw(der.SEQUENCE))
+        algorithm_der = described.take_raw(der.SEQUENCE)
+        if not described.at_end():
+            parts.append(_LockedPart(algorithm_der, _locked_bytes(described)))
+        return kdf_cost(algorithm_der)
     if kind != _DATA:
         raise CredentialError(
             f"{_WHAT}: a part is protected by a public key", problem=CredentialProblem.UNSUPPORTED_KEY
         )
-    bags = der.parse_one(_to_der(body.octet_string()), what=_WHAT)
+    return _bags_cost(body.octet_string())
+
+
+def _locked_bytes(described: der.Reader) -> bytes:
+    """Return the content of an EncryptedContentInfo: an implicitly tagged string, which BER may have cut to pieces."""
+    if described.peek() != der.context(0):
+        return described.take(der.context(0, constructed=False))
+    pieces = described.enter(der.context(0))
+    found: list[bytes] = []
+    while not pieces.at_end():
+        found.append(pieces.octet_string())
+    return b"".join(found)
+
+
+def _bags_cost(content: bytes) -> int:
+    bags = der.parse_one(_to_der(content), what=_WHAT)
     total = 0
     while not bags.at_end():
         bag = bags.sequence()
@@ -90,6 +127,37 @@ def _content_cost(content: der.Reader) -> int:
         if bag_kind == _SHROUDED_KEY:
             total += kdf_cost(bag.enter(der.context(0)).sequence().take_raw(der.SEQUENCE))
     return total
+
+
+def _check_inside(total: int, parts: list[_LockedPart], passphrase: Passphrase | None) -> None:
+    """Add to the cost what only shows inside the encrypted parts, and refuse it before the library meets it.
+
+    Raises:
+        CredentialError: UNSUPPORTED_KEY, as `check_pkcs12`; WRONG_PASSPHRASE or NEEDS_PASSPHRASE.
+    """
+    from gsi.pkcs12locks import open_part
+
+    for part in parts:
+        costs: list[int] = []
+        for content in open_part(part.algorithm_der, part.locked, passphrase):
+            with suppress(ParseError):  # noise: not the pass phrase
+                costs.append(_bags_cost(content))
+        if not costs:
+            raise _not_opened(passphrase)
+        total += max(costs)
+        _check_total(total)
+
+
+def _not_opened(passphrase: Passphrase | None) -> CredentialError:
+    if passphrase is None:
+        return CredentialError(
+            f"{_WHAT}: locked with a pass phrase, and none was given", problem=CredentialProblem.NEEDS_PASSPHRASE
+        )
+    return CredentialError(
+        f"{_WHAT}: the pass phrase is wrong, or the file is damaged",
+        problem=CredentialProblem.WRONG_PASSPHRASE,
+        hint="type it again; it is the one that the file was exported with",
+    )
 
 
 def _mac_cost(mac: der.Reader) -> int:
@@ -150,7 +218,8 @@ def parse_pkcs12_bag(data: bytes, passphrase: Passphrase | None) -> tuple[Privat
         CredentialError: NEEDS_PASSPHRASE, WRONG_PASSPHRASE (or a damaged file: the two look alike), KEY_MISSING,
             MISSING (no certificate), KEY_MISMATCH (none belongs to the key), and as `check_pkcs12`.
     """
-    check_pkcs12(data)
+    total, parts = _survey(data)
+    _check_inside(total, parts, passphrase)
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
@@ -162,15 +231,7 @@ def parse_pkcs12_bag(data: bytes, passphrase: Passphrase | None) -> tuple[Privat
     except UnsupportedAlgorithm as error:
         raise CredentialError(f"{_WHAT}: {error}", problem=CredentialProblem.UNSUPPORTED_KEY) from error
     except (ValueError, TypeError) as error:
-        if passphrase is None:
-            raise CredentialError(
-                f"{_WHAT}: locked with a pass phrase, and none was given", problem=CredentialProblem.NEEDS_PASSPHRASE
-            ) from error
-        raise CredentialError(
-            f"{_WHAT}: the pass phrase is wrong, or the file is damaged",
-            problem=CredentialProblem.WRONG_PASSPHRASE,
-            hint="type it again; it is the one that the file was exported with",
-        ) from error
+        raise _not_opened(passphrase) from error
     if opened.key is None:
         raise CredentialError(f"{_WHAT}: no private key in it", problem=CredentialProblem.KEY_MISSING)
     key = adopt_private_key(opened.key)
