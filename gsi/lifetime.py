@@ -64,9 +64,17 @@ def format_timeleft(left: timedelta) -> str:
 def asctime(moment: datetime) -> str:
     """Return a time in the local zone as C's asctime writes it, without its newline: `Thu Jan  1 00:00:00 1970`.
 
-    English whatever the locale, as the C tools print it, too.
+    English whatever the locale, as the C tools print it, too. A time that falls outside the years 1 to 9999 in the
+    local zone, such as the "no end" 99991231235959Z of RFC 5280 east of Greenwich, is written in UTC, and says so.
     """
-    local = moment.astimezone()
+    try:
+        local = moment.astimezone()
+    except (OverflowError, ValueError, OSError):  # which of them, the platform decides
+        return f"{_asctime(moment)} UTC"
+    return _asctime(local)
+
+
+def _asctime(local: datetime) -> str:
     return (
         f"{_DAYS[local.weekday()]} {_MONTHS[local.month - 1]} {local.day:2d} "
         f"{local.hour:02d}:{local.minute:02d}:{local.second:02d} {local.year}"

@@ -171,6 +171,20 @@ def test_outside_validity(user: UserEnvironment, ca: TestCA, days: tuple[int, in
     _assert_nothing_lost(user)
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_a_certificate_without_end(user: UserEnvironment, ca: TestCA, zone: str) -> None:
+    """RFC 5280 section 4.1.2.5: 99991231235959Z stands for none; the year 10000 of the local zone harms nothing."""
+    user.install_user(ca.issue(ALICE, not_after=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)))
+    user.trust(ca)
+    env = user.with_variables(TZ=zone)
+    made = run([our_program("grid-proxy-init"), "-valid", "0:0"], env=env)
+    assert made.returncode == 0, made
+    for name in ("grid-proxy-info", "grid-proxy-verify"):
+        done = run([our_program(name)], env=env)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        assert ALICE in done.stdout
+
+
 def test_ca_as_signer(user: UserEnvironment, ca: TestCA) -> None:
     user.install_user(ca.credential)
     _assert_error(user.ours("grid-proxy-init"), r"\bCA\b|authority")

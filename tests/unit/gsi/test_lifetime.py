@@ -69,6 +69,26 @@ def test_writes_time_as_asctime(zone: str, moment: datetime, monkeypatch: pytest
         time.tzset()
 
 
+@pytest.mark.parametrize(
+    ("zone", "moment", "text"),
+    [
+        ("Asia/Tokyo", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "Fri Dec 31 23:59:59 9999 UTC"),
+        ("America/New_York", datetime(1, 1, 1, tzinfo=UTC), "Mon Jan  1 00:00:00 1 UTC"),
+        ("UTC", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "Fri Dec 31 23:59:59 9999"),
+    ],
+)
+def test_times_at_the_ends_of_the_calendar(
+    zone: str, moment: datetime, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert asctime(moment) == text
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_the_default_is_twelve_hours_from_five_minutes_ago() -> None:
     assert proxy_validity(NOW, None, FAR) == (SECOND - BACKDATE, SECOND + timedelta(hours=12), False)
 
