@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gsi import der, names, oids
+from gsi import names, oids
 from gsi.errors import ParseError, Reason, VerificationError
+from gsi.extensions import CONTENT_COMMITMENT, DIGITAL_SIGNATURE, KEY_CERT_SIGN, parse_key_usage
 from gsi.proxy.info import WHAT
 from gsi.proxy.kinds import Classification, ProxyFormat, ProxyKind, Role, classify
 
@@ -36,11 +37,6 @@ __all__ = [
     "type_text",
 ]
 
-DIGITAL_SIGNATURE: Final = 1 << 0  # RFC 5280 section 4.2.1.3: bit 0
-CONTENT_COMMITMENT: Final = 1 << 1  # called nonRepudiation before
-KEY_CERT_SIGN: Final = 1 << 5
-
-_MAX_KEY_USAGE_BYTES: Final = 5  # nine bits are defined; room for 32
 _END_ENTITY_TEXT: Final = "end entity credential"
 _KIND_WORD: Final = {
     ProxyKind.FULL: "impersonation",
@@ -72,19 +68,7 @@ def key_usage_bits(certificate: Certificate) -> int | None:
         ParseError: The extension is malformed.
     """
     extension = certificate.find_extension(oids.KEY_USAGE)
-    if extension is None:
-        return None
-    what = "KeyUsage"
-    reader = der.Reader(extension.value, what=what)
-    content = reader.take(der.BIT_STRING)
-    reader.finish()
-    if not content or content[0] > 7 or (content[0] and len(content) == 1) or len(content) > _MAX_KEY_USAGE_BYTES:
-        raise ParseError(f"{what}: not a short BIT STRING", what=what)
-    bits = 0
-    for number in range(8 * (len(content) - 1) - content[0]):
-        if content[1 + number // 8] & 0x80 >> number % 8:
-            bits |= 1 << number
-    return bits
+    return None if extension is None else parse_key_usage(extension.value)
 
 
 class ProxyChain:

@@ -14,8 +14,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gsi import der, oids
+from gsi import oids
 from gsi.errors import ParseError
+from gsi.extensions import parse_basic_constraints
 from gsi.proxy.info import WHAT, ProxyCertInfo
 from gsi.proxy.legacy import GT2_FULL_NAME, GT2_LIMITED_NAME, last_names, parse_gt3
 
@@ -123,12 +124,4 @@ def classify(certificate: Certificate) -> Classification:
 
 def _is_ca(certificate: Certificate) -> bool:
     extension = certificate.find_extension(oids.BASIC_CONSTRAINTS)
-    if extension is None:
-        return False
-    reader = der.parse_one(extension.value, what="BasicConstraints")
-    # FALSE written out is not DER (X.690 section 11.5), but old CAs do it and it takes nothing away.
-    is_ca = reader.boolean() if reader.peek() == der.BOOLEAN else False
-    if not reader.at_end():
-        reader.integer()
-    reader.finish()
-    return is_ca
+    return extension is not None and parse_basic_constraints(extension.value)[0]

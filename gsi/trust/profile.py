@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Final
 
 from gsi import der, oids
 from gsi.errors import ParseError, Reason, VerificationError
+from gsi.extensions import (
+    CRL_SIGN,
+    DIGITAL_SIGNATURE,
+    KEY_CERT_SIGN,
+    parse_basic_constraints,
+    parse_key_usage,
+)
 
 if TYPE_CHECKING:
     from gsi.certificate import Certificate
 
 __all__ = ["CRL_SIGN", "DIGITAL_SIGNATURE", "KEY_CERT_SIGN", "Profile", "read_profile"]
-
-DIGITAL_SIGNATURE: Final = 0x80  # RFC 5280 section 4.2.1.3, in the first byte of the BIT STRING
-KEY_CERT_SIGN: Final = 0x04
-CRL_SIGN: Final = 0x02
 
 _MEMORY: Final = 256  # values remembered per decoder: key usages and the like repeat from certificate to certificate
 _SHORT: Final = 256  # longer values are decoded anew each time, so that the memories stay small
@@ -63,7 +66,7 @@ class Profile:
     Attributes:
         is_ca: BasicConstraints with CA true.
         path_length: BasicConstraints' path length; None for no limit.
-        key_usage: First byte of KeyUsage (see the constants here); None when the extension is absent.
+        key_usage: The bits of KeyUsage (see the constants here); None when the extension is absent.
         extended_key_usage: Purposes, dotted; None when the extension is absent.
         name_constraints: The raw NameConstraints value, or None.
         name_constraints_critical: Whether that extension is critical.
@@ -140,9 +143,9 @@ def read_profile(certificate: Certificate, position: int | None) -> Profile:
 
 def _note(profile: Profile, oid: str, value: bytes, *, critical: bool) -> None:
     if oid == oids.KEY_USAGE:
-        profile.key_usage = _key_usage(value)
+        profile.key_usage = parse_key_usage(value)
     elif oid == oids.BASIC_CONSTRAINTS:
-        profile.is_ca, profile.path_length = _basic_constraints(value)
+        profile.is_ca, profile.path_length = parse_basic_constraints(value)
     elif oid == oids.EXTENDED_KEY_USAGE:
         profile.extended_key_usage = _usages(value) if len(value) <= _SHORT else _usages.__wrapped__(value)
     elif oid == oids.NAME_CONSTRAINTS:
@@ -190,31 +193,3 @@ def _usages(value: bytes) -> frozenset[str]:
     if not found:
         raise ParseError("ExtendedKeyUsage: empty", what="ExtendedKeyUsage")
     return frozenset(found)
-
-
-def _key_usage(value: bytes) -> int:
-    # 03 length unused-bits byte [byte]; nine bits are defined, trailing zero bits should be but are not always cut.
-    size = len(value)
-    if size not in {4, 5} or value[0] != der.BIT_STRING or value[1] != size - 2 or value[2] > 7:
-        if value == b"\x03\x01\x00":
-            return 0
-        raise ParseError("KeyUsage: not a BIT STRING of nine bits", what="KeyUsage")
-    return value[3]
-
-
-def _basic_constraints(value: bytes) -> tuple[bool, int | None]:
-    if value == b"\x30\x00":
-        return False, None
-    if value == b"\x30\x03\x01\x01\xff":
-        return True, None
-    what = "BasicConstraints"
-    reader = der.parse_one(value, what=what)
-    # FALSE written out is not DER (X.690 section 11.5), but old CAs do it and it takes nothing away.
-    is_ca = reader.boolean() if reader.peek() == der.BOOLEAN else False
-    path_length = None
-    if not reader.at_end():
-        path_length = reader.integer()
-        if path_length < 0 or not is_ca:
-            raise ParseError(f"{what}: path length negative or without CA", what=what)
-    reader.finish()
-    return is_ca, path_length

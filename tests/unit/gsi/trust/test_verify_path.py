@@ -163,6 +163,11 @@ class TestIntermediates:
         sub = TestCA("/O=Grid/CN=Sub", parent=ROOT, key_usage=("digital_signature", "crl_sign"))
         assert refused(sub.issue("/O=Grid/CN=A"), make_anchors(ROOT, more=policy_of(sub))) == (Reason.KEY_USAGE, 1)
 
+    def test_key_cert_sign_among_the_unused_bits(self) -> None:
+        hidden = raw_extension(oids.KEY_USAGE, bytes.fromhex("03020786"), critical=True)
+        sub = TestCA("/O=Grid/CN=Sub", parent=ROOT, key_usage=None, extensions=[hidden])
+        assert refused(sub.issue("/O=Grid/CN=Alice"))[0] is Reason.MALFORMED
+
     def test_not_a_ca(self) -> None:
         sub = ROOT.issue("/O=Grid/CN=Sub", ca=False)
         fake = TestCA("/O=Grid/CN=Sub", key=sub.key)
