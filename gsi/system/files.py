@@ -35,6 +35,9 @@ _MAX_LINKS: Final = 8  # a certificate store needs two
 _CHUNK: Final = 1 << 20
 _PRIVATE_MODE: Final = 0o600
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+_DIRECTORY_FLAGS: Final = os.O_DIRECTORY | os.O_CLOEXEC
+_NO_DIRECTORY_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS})
+"""How file systems (several FUSE and network ones) say that directories are not synchronised; EBADF: O_PATH."""
 
 
 def read_private(path: str, *, max_bytes: int) -> bytes:
@@ -177,7 +180,7 @@ def write_private(path: str, data: bytes) -> None:
 
     Raises:
         CredentialError: UNWRITABLE: no such directory, no permission, no space, or the name belongs to a directory, a
-            FIFO, a socket or a device.
+            FIFO, a socket or a device. The old file is then unchanged; the message says so where it is otherwise.
     """
     _write(path, data, _PRIVATE_MODE)
 
@@ -202,10 +205,15 @@ def _write(path: str, data: bytes, mode: int) -> None:
         raise CredentialError(f"{path!r} is no file name", problem=CredentialProblem.UNWRITABLE, path=path)
     try:
         # Everything below is relative to this directory, so that nobody can put another under its name meanwhile.
-        descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = _open_directory(directory or ".")
         try:
             _check_target(path, name, descriptor)
-            _replace(name, data, mode, descriptor)
+            try:
+                written = _replace(name, data, mode, descriptor)
+            except PermissionError as error:
+                raise _name_owner(error, name, descriptor) from error
+            _check_in_place(path, name, written, descriptor)
+            _sync_directory(path, descriptor)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:
@@ -216,6 +224,14 @@ def _write(path: str, data: bytes, mode: int) -> None:
             path=path,
             hint="a file that was there before is unchanged",
         ) from error
+
+
+def _open_directory(path: str) -> int:
+    """Open a directory to name files in it; one that may be written but not listed, too (mode 1733)."""
+    try:
+        return os.open(path, os.O_RDONLY | _DIRECTORY_FLAGS)
+    except PermissionError:
+        return os.open(path, os.O_PATH | _DIRECTORY_FLAGS)
 
 
 def _check_target(path: str, name: str, directory: int) -> None:
@@ -230,10 +246,11 @@ def _check_target(path: str, name: str, directory: int) -> None:
         )
 
 
-def _replace(name: str, data: bytes, mode: int, directory: int) -> None:
+def _replace(name: str, data: bytes, mode: int, directory: int) -> os.stat_result:
+    """Put the new file in place of the old one; whatever is raised, the old one is still there."""
     temporary = f".{name[:100]}.{os.urandom(8).hex()}"
-    descriptor = os.open(temporary, _CREATE_FLAGS, _PRIVATE_MODE, dir_fd=directory)
-    try:
+    try:  # from here on, lest a signal find the file made and not yet guarded
+        descriptor = os.open(temporary, _CREATE_FLAGS, _PRIVATE_MODE, dir_fd=directory)
         try:
             os.fchmod(descriptor, mode)
             view = memoryview(data)
@@ -248,10 +265,52 @@ def _replace(name: str, data: bytes, mode: int, directory: int) -> None:
         with contextlib.suppress(OSError):  # what made the writing fail is the news
             os.unlink(temporary, dir_fd=directory)
         raise
-    now_there = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    if (now_there.st_dev, now_there.st_ino) != (written.st_dev, written.st_ino):
-        raise OSError(errno.EBUSY, "somebody else put another file there at the same time")
-    os.fsync(directory)
+    return written
+
+
+def _name_owner(error: PermissionError, name: str, directory: int) -> OSError:
+    """Say whose the file is that cannot be replaced: in a directory such as /tmp each user replaces only their own."""
+    try:
+        owner = os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
+    except OSError:
+        return error
+    if owner == os.geteuid():
+        return error
+    return OSError(error.errno, f"{error.strerror}: the file there belongs to uid {owner}")
+
+
+def _check_in_place(path: str, name: str, written: os.stat_result, directory: int) -> None:
+    """See that the name leads to a file of the user's: what was written, or what another program of theirs wrote since.
+
+    Only in a directory where strangers may replace files can it be anything else.
+    """
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return  # removed again, by whoever may
+    if (found.st_dev, found.st_ino) == (written.st_dev, written.st_ino):
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        raise CredentialError(
+            f"{path}: was written, and somebody put something else in its place at the same time",
+            problem=CredentialProblem.UNWRITABLE,
+            path=path,
+            hint="look who may write to its directory: ls -ld",
+        )
+
+
+def _sync_directory(path: str, directory: int) -> None:
+    """Make the new name durable, where the file system offers that."""
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY_SYNC:
+            raise CredentialError(
+                f"{path}: was written, but it is not certain that it reached the disk: {error.strerror}",
+                problem=CredentialProblem.UNWRITABLE,
+                path=path,
+                hint="the disk reports errors; see the system log",
+            ) from error
 
 
 class FileLock:

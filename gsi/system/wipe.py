@@ -25,6 +25,7 @@ DELEGATED_PREFIX: Final = "x509up_p"
 """How the C services name proxies delegated to them: x509up_p<pid>.<random>.<n>."""
 
 _BLOCK: Final = bytes(64 << 10)
+_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def find_delegated_proxies(directory: str) -> Iterator[str]:
@@ -61,11 +62,10 @@ def wipe_file(path: str, *, dry_run: bool = False) -> None:
             name (hard link) whose content would go too; nothing was changed.
         StorageError: The system refused to open, overwrite or remove it.
     """
-    flags = (os.O_RDONLY if dry_run else os.O_WRONLY) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         before = os.lstat(path)
         _check(path, before)
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, os.O_PATH | _FLAGS) if dry_run else _open_to_overwrite(path)
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} does not exist") from error
     except (OSError, ValueError) as error:
@@ -84,6 +84,24 @@ def wipe_file(path: str, *, dry_run: bool = False) -> None:
         raise StorageError(f"cannot destroy {path}: {_why(error)}") from error
     finally:
         os.close(descriptor)
+
+
+def _open_to_overwrite(path: str) -> int:
+    """Open a file for writing; an own one that may only be read (mode 0400) is made writable first.
+
+    Its name is looked up once: the mode is changed, and the file opened again, through the descriptor.
+    """
+    try:
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | _FLAGS)
+    except PermissionError:
+        held = os.open(path, os.O_PATH | _FLAGS)
+    try:
+        _check(path, os.fstat(held))
+        itself = f"/proc/self/fd/{held}"
+        os.chmod(itself, stat.S_IRUSR | stat.S_IWUSR)
+        return os.open(itself, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(held)
 
 
 def _check(path: str, found: os.stat_result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import socket
@@ -326,6 +327,91 @@ def test_readers_see_the_old_or_the_new_file_whole(tmp_path: Path) -> None:
     stop.set()
     thread.join()
     assert seen <= {b"a", b"b"}
+
+
+def as_mere_user(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code as the same user without the privileges of root over other users' files and modes."""
+    lowered = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"] if IS_ROOT else []
+    program = f"from gsi.errors import GridError\nfrom gsi.system.files import write_private\n{code}"
+    return subprocess.run([*lowered, sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+
+def test_writes_into_a_directory_that_it_cannot_list(tmp_path: Path) -> None:
+    place = tmp_path / "drop"
+    place.mkdir()
+    place.chmod(0o333)
+    as_mere_user(f"write_private({str(place / 'new')!r}, b'content')")
+    place.chmod(0o700)
+    assert (place / "new").read_bytes() == b"content"
+    assert names(place) == {"new"}
+
+
+@needs_root
+def test_in_a_sticky_directory_a_strangers_file_stays(tmp_path: Path) -> None:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    path = place / "x509up_u0"
+    path.write_bytes(b"theirs")
+    os.chown(path, STRANGER, STRANGER)
+    os.chown(place, STRANGER, STRANGER)
+    place.chmod(0o1777)
+    code = f"try: write_private({str(path)!r}, b'mine')\nexcept GridError as error: print(error.message, error.hint)"
+    told = as_mere_user(code).stdout
+    assert f"belongs to uid {STRANGER}" in told
+    assert "unchanged" in told
+    assert path.read_bytes() == b"theirs"
+    assert names(place) == {path.name}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_does_not_synchronise_directories(
+    secret: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    _break_directory_sync(monkeypatch, number)
+    write_private(str(secret), b"new")
+    assert secret.read_bytes() == b"new"
+
+
+def test_a_failure_after_the_renaming_does_not_claim_the_old_content(
+    secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _break_directory_sync(monkeypatch, errno.EIO)
+    with pytest.raises(CredentialError, match="was written") as caught:
+        write_private(str(secret), b"new")
+    assert "unchanged" not in (caught.value.hint or "")
+    assert secret.read_bytes() == b"new"
+
+
+def _break_directory_sync(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_two_writers_at_a_time_both_succeed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    failures: list[Exception] = []
+
+    def write(content: bytes) -> None:
+        try:
+            for _ in range(300):
+                write_private(str(path), content)
+        except CredentialError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(content * 3000,)) for content in (b"a", b"b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert path.read_bytes() in {b"a" * 3000, b"b" * 3000}
+    assert names(tmp_path) == {"file"}
 
 
 # --- locks and the clock ----------------------------------------------------------------------------------------------

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +96,21 @@ def test_a_file_put_in_its_place_is_not_removed(secret: Path, monkeypatch: pytes
     with pytest.raises(StorageError, match="replaced meanwhile"):
         wipe_file(str(secret))
     assert secret.read_bytes() == b"other"
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o000, 0o200])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_mode_that_forbids_writing_is_no_obstacle(secret: Path, mode: int, dry_run: bool) -> None:
+    secret.chmod(mode)
+    with secret.open("rb") if os.geteuid() == 0 else contextlib.nullcontext() as kept:
+        lowered = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+        code = f"from gsi.system.wipe import wipe_file\nwipe_file({str(secret)!r}, dry_run={dry_run})"
+        subprocess.run([*lowered, sys.executable, "-c", code], check=True)
+        assert secret.exists() == dry_run
+        if kept is not None:
+            assert kept.read() == (SECRET if dry_run else bytes(len(SECRET)))
+    if dry_run:
+        assert stat.S_IMODE(secret.stat().st_mode) == mode
 
 
 def test_only_ones_own_delegated_proxies_are_found(secret: Path, tmp_path: Path) -> None:
