@@ -5,7 +5,9 @@
 
 The host name is the caller's: as the user typed it for STRICT_RFC2818; for HYBRID and STRICT_GT2 the reverse look-up of
 the peer's address, or the local host name when the peer is on the loopback. Only the former is safe against who
-controls the name service, which is why it is the default. Must agree with gct: gssapi/source/library/compare_name.c.
+controls the name service, which is why it is the default. Must agree with gct: gssapi/source/library/compare_name.c,
+which it does but where that takes too much: a wildcard in another label than the first one (RFC 6125 section 6.4.3), a
+name with characters beyond ASCII or with a dot at its end, and a common name outside of the name constraints of a CA.
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ from typing import TYPE_CHECKING, Final
 from gsi import names, oids
 from gsi.errors import ParseError, Reason, VerificationError
 from gsi.names import plain_oneline
-from gsi.trust.name_constraints import parse_general_names
+from gsi.nametext import ASCII_LOWER
+from gsi.trust.name_constraints import (
+    find_host_fault,
+    host_of_common_name,
+    parse_general_names,
+    parse_name_constraints,
+)
 
 if TYPE_CHECKING:
     from gsi.trust.peer import VerifiedPeer
@@ -47,9 +55,10 @@ def check_peer_name(
     """Check that a server is the one that was meant.
 
     A service before the host (`host/`, `myproxy/`) in a common name is cut off and not compared. Labels are compared
-    one by one without regard to case; `*` may end a label of a DNS alternative name. In HYBRID and STRICT_GT2 the
-    first label of the certificate may go on with a hyphen (`node-2.example.org` for `node.example.org`, the name of a
-    further interface). IP addresses in the certificate never match.
+    one by one without regard to the case of ASCII letters; `*` may end the first label of a DNS alternative name. In
+    HYBRID and STRICT_GT2 the first label of the certificate may go on with a hyphen (`node-2.example.org` for
+    `node.example.org`, the name of a further interface). IP addresses in the certificate never match. Whatever matched,
+    the host must lie within the DNS name constraints of every CA above, also when it was read from a common name.
 
     Args:
         peer: What the server's chain proved.
@@ -59,7 +68,8 @@ def check_peer_name(
             OpenSSL puts before slashes in a value, and nothing else is looked at.
 
     Raises:
-        VerificationError: PEER_NAME, or MALFORMED when the certificate's names cannot be read.
+        VerificationError: PEER_NAME; NAME_CONSTRAINTS when a CA above may not vouch for this host; MALFORMED when the
+            certificate's names cannot be read.
     """
     if expected_dn is not None:
         if plain_oneline(peer.identity) != plain_oneline(expected_dn):
@@ -71,7 +81,7 @@ def check_peer_name(
         dns_names, common_name = _read_names(peer)
     except ParseError as error:
         raise VerificationError(error.message, reason=Reason.MALFORMED, position=0) from error
-    wanted = _labels(host)
+    wanted = host.removesuffix(".")
     looks_at_alternatives = mode is not NameMode.STRICT_GT2
     looks_at_common_name = mode is not NameMode.STRICT_RFC2818 or not dns_names
     suffixed = mode is not NameMode.STRICT_RFC2818
@@ -80,10 +90,33 @@ def check_peer_name(
     ) or (
         looks_at_common_name
         and common_name is not None
-        and _is_match(common_name.rpartition("/")[2], wanted, wildcard=False, suffixed=suffixed)
+        and _is_match(host_of_common_name(common_name), wanted, wildcard=False, suffixed=suffixed)
     )
     if not matches:
         raise _mismatch(peer, f"the host {host}")
+    _check_constraints(peer, wanted)
+
+
+def _check_constraints(peer: VerifiedPeer, host: str) -> None:
+    """Check that the CAs above may vouch for this very host, whichever name of the certificate it was read from."""
+    above = peer.chain.index(peer.eec) + 1
+    for position, authority in enumerate(peer.chain[above:], start=above):
+        extension = authority.find_extension(oids.NAME_CONSTRAINTS)
+        if extension is None:
+            continue
+        try:
+            fault = find_host_fault(
+                parse_name_constraints(extension.value, critical=extension.critical), host.translate(ASCII_LOWER)
+            )
+        except ParseError as error:
+            raise VerificationError(error.message, reason=Reason.NAME_CONSTRAINTS, position=position) from error
+        if fault is not None:
+            raise VerificationError(
+                f"the host {host}: {fault}",
+                reason=Reason.NAME_CONSTRAINTS,
+                position=above - 1,
+                hint="its CA may not certify this host; ask the CA that may",
+            )
 
 
 def _read_names(peer: VerifiedPeer) -> tuple[list[str], str | None]:
@@ -101,17 +134,17 @@ def _read_names(peer: VerifiedPeer) -> tuple[list[str], str | None]:
     return dns_names, None
 
 
-def _labels(name: str) -> list[str]:
-    return name.lower().removesuffix(".").split(".")
-
-
-def _is_match(name: str, wanted: list[str], *, wildcard: bool, suffixed: bool) -> bool:
-    found = _labels(name)
-    if len(found) != len(wanted) or not all(found) or not all(wanted):
+def _is_match(name: str, wanted: str, *, wildcard: bool, suffixed: bool) -> bool:
+    # Only ASCII letters have two cases here: str.lower() would make a K of the Kelvin sign.
+    if not name.isascii() or not wanted.isascii():
         return False
-    if suffixed and found[0].startswith(wanted[0] + "-"):
-        found[0] = wanted[0]
-    return all(_is_label(one, other, wildcard=wildcard) for one, other in zip(found, wanted, strict=True))
+    labels, others = (one.translate(ASCII_LOWER).split(".") for one in (name, wanted))
+    if len(labels) != len(others) or not all(labels) or not all(others):
+        return False
+    first = labels[0]
+    if suffixed and first.startswith(others[0] + "-"):
+        first = others[0]
+    return _is_label(first, others[0], wildcard=wildcard) and labels[1:] == others[1:]
 
 
 def _is_label(pattern: str, label: str, *, wildcard: bool) -> bool:

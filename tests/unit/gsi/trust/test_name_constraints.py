@@ -12,7 +12,7 @@ from cryptography.x509.oid import ObjectIdentifier
 
 from gsi import der, oids
 from gsi.errors import ParseError, Reason, VerificationError
-from gsi.trust.name_constraints import parse_name_constraints
+from gsi.trust.name_constraints import MAX_COMPARISONS, parse_name_constraints
 from gsi.trust.verify import verify_chain
 from tests.harness.ca import Issued, TestCA, parse_name, raw_extension, subject_hash
 from tests.harness.trust import make_anchors, utc_now
@@ -63,6 +63,9 @@ CASES: Final = [
     ([DNSName("example.org")], [], "/O=Grid/CN=host.other.net", None, False),
     ([DNSName("example.org")], [], "/O=Grid/CN=host/www.other.net", None, False),
     ([DNSName("example.org")], [], "/O=Grid/CN=www.other.net", ["DNS:www.example.org"], True),
+    ([DNSName("example.org")], [], "/O=Grid/CN=www.other.net.", None, False),
+    ([DNSName("example.org")], [], "/O=Grid/CN=host/www.other.net.", None, False),
+    ([], [DNSName("example.org")], "/O=Grid/CN=host/www.example.org.", None, False),
     ([], [DNSName("example.org")], "/O=Grid/CN=Alice", ["DNS:a.b.example.org"], False),
     ([], [DNSName("example.org")], "/O=Grid/CN=Alice", ["DNS:*.org"], False),
     ([], [DNSName("example.org")], "/O=Grid/CN=Alice", ["DNS:*.net"], True),
@@ -142,6 +145,17 @@ def test_intermediate_outside() -> None:
     with pytest.raises(VerificationError) as caught:
         verify_chain(sub.issue("/O=Grid/CN=A", key="p256").chain_der, anchors, now=NOW)
     assert (caught.value.reason, caught.value.position) == (Reason.NAME_CONSTRAINTS, 1)
+
+
+def test_many_names_under_many_subtrees() -> None:
+    def directories(count: int, label: str) -> list[GeneralName]:
+        return [directory(f"/O=Grid/OU={label} {number}") for number in range(count)]
+
+    ca = constrained([], directories(1000, "closed"))
+    for count, expected in ((100, None), (150, Reason.NAME_CONSTRAINTS)):
+        names = (x509.SubjectAlternativeName(directories(count, "open")), False)
+        assert verdict(ca, ca.issue("/O=Grid/CN=A", key="p256", extensions=[names])) is expected
+    assert 100 * 1000 < MAX_COMPARISONS < 150 * 1000
 
 
 OTHER_NAME: Final = x509.OtherName(ObjectIdentifier("1.2.3.4"), b"\x05\x00")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from cryptography import x509
 
 from gsi.errors import Reason, VerificationError
 from gsi.trust.peername import NameMode, check_peer_name
@@ -82,6 +83,11 @@ def test_matrix(subject: str, san: tuple[str, ...], strict: tuple[bool, ...], hy
         ("DNS:*", "host.example.org", False),
         ("DNS:*.example.org", ".example.org", False),
         ("DNS:host", "", False),
+        ("DNS:*.*.org", "host.example.org", False),
+        ("DNS:host.e*.org", "host.example.org", False),
+        ("DNS:host.example.org.", "host.example.org", False),
+        ("DNS:host.example.org.", "host.example.org.", False),
+        ("DNS:host.example.org", "host.example.org..", False),
     ],
 )
 def test_alternative_names(san: str, name: str, good: bool) -> None:
@@ -91,6 +97,54 @@ def test_alternative_names(san: str, name: str, good: bool) -> None:
 def test_wildcards_are_for_alternative_names_only() -> None:
     assert not matches(host("/CN=*"), "localhost", STRICT)
     assert not matches(host("/CN=l*"), "localhost", HYBRID)
+
+
+def test_only_ascii_letters_have_two_cases() -> None:
+    assert not matches(host("/CN=ban\u212a.org"), "bank.org", STRICT)
+    assert not matches(host("/CN=ban\u212a.org"), "ban\u212a.org", STRICT)
+    assert matches(host("/CN=BANK.org"), "bank.ORG", STRICT)
+
+
+def test_a_dot_at_the_end_of_a_common_name() -> None:
+    assert not matches(host("/CN=host/vm.example.org."), "vm.example.org", STRICT)
+    assert matches(host("/CN=host/vm.example.org"), "vm.example.org.", STRICT)
+
+
+NARROW: Final = TestCA(
+    "/O=Grid/CN=Narrow CA",
+    key="p256",
+    extensions=[(x509.NameConstraints([x509.DNSName("good.org")], [x509.DNSName("node.good.org")]), True)],
+)
+NARROW_ANCHORS: Final = make_anchors(NARROW)
+
+
+@pytest.mark.parametrize(
+    ("subject", "san", "name", "mode", "reason"),
+    [
+        ("/CN=www.good.org", (), "www.good.org", STRICT, None),
+        ("/CN=www.good.org", ("DNS:other.good.org",), "WWW.good.org.", HYBRID, None),
+        ("/CN=x", ("DNS:*.good.org",), "www.good.org", STRICT, Reason.NAME_CONSTRAINTS),
+        ("/CN=victim", (), "victim", STRICT, Reason.NAME_CONSTRAINTS),
+        ("/CN=host/victim", (), "victim", GT2, Reason.NAME_CONSTRAINTS),
+        ("/CN=victim.org", ("DNS:www.good.org",), "victim.org", HYBRID, Reason.NAME_CONSTRAINTS),
+        ("/CN=victim.org", ("DNS:www.good.org",), "victim.org", GT2, Reason.NAME_CONSTRAINTS),
+        ("/CN=victim.org", ("DNS:www.good.org",), "victim.org", STRICT, Reason.PEER_NAME),
+        ("/CN=x", ("DNS:node-2.good.org",), "node.good.org", HYBRID, Reason.NAME_CONSTRAINTS),
+        ("/CN=victim.org.", (), "victim.org", STRICT, Reason.NAME_CONSTRAINTS),
+        ("/CN=127.0.0.1", ("DNS:www.good.org",), "127.0.0.1", GT2, Reason.NAME_CONSTRAINTS),
+    ],
+)
+def test_name_constraints_bind_the_host_that_is_believed(
+    subject: str, san: tuple[str, ...], name: str, mode: NameMode, reason: Reason | None
+) -> None:
+    issued = NARROW.issue(f"/O=Grid{subject}", key="p256", san=san or None).proxy(key="p256")
+    options = ValidationOptions(purpose=Purpose.SERVER)
+    found = None
+    try:
+        check_peer_name(verify_chain(issued.chain_der, NARROW_ANCHORS, now=NOW, options=options), name, mode)
+    except VerificationError as error:
+        found = error.reason
+    assert found is reason
 
 
 def test_interface_names() -> None:
