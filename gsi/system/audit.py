@@ -7,14 +7,22 @@ Each record is one JSON object in one line of ASCII: whatever a peer puts into a
 start a line of its own nor confuse a terminal. `record` returns after the line was synced; when it raises, the caller
 must refuse what it was about to do. The file is 0600 and only appended to, by any number of threads and processes.
 There is no field for a secret, and none may be put into one.
+
+One thread per `AuditLog` writes and syncs, always through one descriptor, whatever has gathered while the sync before
+was under way; the others wait for it, but no longer than `SYNC_SECONDS`. Writers of several processes take turns by a
+lock on the file. A line that did not fit on the disk is taken back; behind one that a crash has torn the next starts
+on a line of its own.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import stat
 import threading
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -22,13 +30,17 @@ from typing import TYPE_CHECKING, Final
 from gsi.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-__all__ = ["MAX_RECORD_BYTES", "AuditLog", "AuditRecord", "Verdict", "encode_record"]
+__all__ = ["MAX_RECORD_BYTES", "SYNC_SECONDS", "AuditLog", "AuditRecord", "Verdict", "encode_record"]
 
 MAX_RECORD_BYTES: Final = 65536
 """The longest line; a record that needs more has its texts cut to `_MAX_TEXT_CHARS`, and says so."""
+
+SYNC_SECONDS: Final = 10.0
+"""How long a record may take to reach the disk before what it speaks of is refused: a busy disk needs a hundredth of
+it, clients wait for minutes, and threads that wait for a dead disk are missing elsewhere."""
 
 _MAX_TEXT_CHARS: Final = 1024
 """What is left of a text in an oversized record: long enough for any real name, six times as much when escaped."""
@@ -95,62 +107,187 @@ def _encode(record: AuditRecord, limit: int | None) -> bytes:
     return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-class AuditLog:
-    """An append-only audit file. Safe for use by several threads and processes."""
+class _Entry:
+    """A line on its way to the disk, and what became of it."""
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("done", "error", "line")
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+        self.done = threading.Event()
+        self.error: Exception | None = None
+
+
+class AuditLog:
+    """An append-only audit file. Safe for use by several threads, and by several processes that open it each."""
+
+    def __init__(self, path: str, *, sync_seconds: float = SYNC_SECONDS) -> None:
         """Open the file, creating it 0600.
+
+        Args:
+            path: The file.
+            sync_seconds: The longest that `record` waits.
 
         Raises:
             StorageError: It cannot be opened for appending, or is not a private regular file of this user.
         """
         self._path = path
-        self._lock = threading.Lock()
+        self._patience = sync_seconds
+        self._changed = threading.Condition()
         self._descriptor = _open_private(path)
+        self._fresh: int | None = None
+        self._waiting: list[_Entry] = []
+        self._busy_since: float | None = None
+        self._writer: threading.Thread | None = None
+        self._closing = False
 
     def record(self, record: AuditRecord) -> None:
         """Append one record and wait until it is on disk.
 
         Raises:
-            StorageError: It could not be written as a whole; refuse what it speaks of.
+            StorageError: It is not known to be on disk as a whole; refuse what it speaks of. After a time-out the line
+                may still get there: the file may tell of a yes that was not given, never the other way round.
         """
-        line = encode_record(record)
-        try:
-            with self._lock:
-                written = os.write(self._descriptor, line)
-            if written != len(line):
-                raise StorageError(f"the audit line was cut short in {self._path}")
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            raise StorageError(f"cannot write the audit file {self._path}: {error.strerror}") from error
+        entry = _Entry(encode_record(record))
+        with self._changed:
+            if self._closing:
+                raise StorageError(f"the audit file {self._path} is closed")
+            if self._busy_since is not None and time.monotonic() - self._busy_since > self._patience:
+                raise self._too_slow()
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._run, name="audit", daemon=True)
+                self._writer.start()
+            self._waiting.append(entry)
+            self._changed.notify_all()
+        if not entry.done.wait(self._patience):
+            with self._changed:
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
+            raise self._too_slow()
+        if entry.error is not None:
+            why = getattr(entry.error, "strerror", None) or entry.error
+            raise StorageError(f"cannot write the audit file {self._path}: {why}") from entry.error
 
-    def reopen(self) -> None:
-        """Open the file of that name anew, after it was moved away by log rotation.
+    def reopen(self, path: str | None = None) -> None:
+        """Go on in a file opened anew: the same name after log rotation has moved the old one away, or another name.
+
+        Lines that wait are written to the new file; the old one is closed once what is under way has been synced.
 
         Raises:
             StorageError: As for opening; the old file stays in use.
         """
-        fresh = _open_private(self._path)
-        with self._lock:
-            # The number stays the same, so that a sync that is under way never meets a closed descriptor.
-            os.dup2(fresh, self._descriptor, inheritable=False)
-        os.close(fresh)
+        path = path or self._path
+        fresh = _open_private(path)
+        with self._changed:
+            self._path = path
+            if self._writer is None:
+                old: int | None = self._descriptor
+                self._descriptor = fresh
+            else:  # only the writer knows when the old one is free
+                old, self._fresh = self._fresh, fresh
+                self._changed.notify_all()
+        if old is not None:
+            os.close(old)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Write what waits and close the file."""
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = True
+            self._changed.notify_all()
+        if self._writer is not None:
+            self._writer.join(self._patience)
+            if self._writer.is_alive():
+                return  # it hangs in a sync; its descriptor must not come to mean another file
+        for descriptor in (self._descriptor, self._fresh):
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _run(self) -> None:
+        """Write batch after batch until closed: the body of the writer's thread."""
+        while batch := self._next_batch():
+            error: Exception | None = None
+            try:
+                _append(self._descriptor, b"".join(entry.line for entry in batch))
+            except Exception as problem:  # noqa: BLE001  # handed to those who wait; without a writer they all would hang
+                error = problem
+            with self._changed:
+                self._busy_since = None
+            for entry in batch:
+                entry.error = error
+                entry.done.set()
+
+    def _next_batch(self) -> Sequence[_Entry]:
+        """Wait for lines and take them all, changing files if asked to; none at the end."""
+        with self._changed:
+            while True:
+                if self._fresh is not None:
+                    os.close(self._descriptor)
+                    self._descriptor, self._fresh = self._fresh, None
+                if self._waiting or self._closing:
+                    break
+                self._changed.wait()
+            batch, self._waiting = self._waiting, []
+            self._busy_since = time.monotonic() if batch else None
+            return batch
+
+    def _too_slow(self) -> StorageError:
+        return StorageError(f"the audit file {self._path} could not be written within {self._patience:g} seconds")
+
+
+def _append(descriptor: int, data: bytes) -> None:
+    """Append whole lines and sync them, or take back what was written of them.
+
+    Raises:
+        OSError: They are not on disk.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            data = b"\n" + data  # a crash has torn the line before
+        written = os.write(descriptor, data)
+        if written != len(data):
+            os.ftruncate(descriptor, size)
+            raise OSError(
+                errno.ENOSPC, os.strerror(errno.ENOSPC)
+            )  # the usual reason of a short write; a file limit is the other
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.fdatasync(descriptor)
 
 
 def _open_private(path: str) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
         raise StorageError(f"cannot open the audit file {path}: {error.strerror}") from error
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise StorageError(
+                f"audit file {path} is not a regular file that only uid {os.geteuid()} can use",
+                hint=f"chmod 600 {path}",
+            )
+        _sync_directory(os.path.dirname(path) or ".")
+    except OSError as error:
         os.close(descriptor)
-        raise StorageError(
-            f"audit file {path} is not a regular file that only uid {os.geteuid()} can use", hint=f"chmod 600 {path}"
-        )
+        raise StorageError(f"cannot make the audit file {path} durable: {error.strerror}") from error
+    except StorageError:
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+def _sync_directory(path: str) -> None:
+    """Make a new file's name durable; else a crash could leave synced lines in a file without one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that has no sync for directories
+            raise
+    finally:
+        os.close(descriptor)

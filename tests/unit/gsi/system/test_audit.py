@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,29 +79,74 @@ def test_long_texts_are_cut_and_marked() -> None:
     assert json.loads(line)["cut"] == 1
 
 
-def test_a_full_device_is_an_error() -> None:
-    log = AuditLog.__new__(AuditLog)
-    log._path, log._lock, log._descriptor = "/dev/full", threading.Lock(), os.open("/dev/full", os.O_WRONLY)
-    with pytest.raises(StorageError, match="No space left"):
-        log.record(RECORD)
-    log.close()
-
-
-def test_a_line_cut_short_is_an_error(tmp_path: Path) -> None:
-    import resource
-    import signal
-
-    log = AuditLog(str(tmp_path / "audit.log"))
+@pytest.fixture
+def no_larger_than() -> Iterator[Callable[[int], None]]:
+    """Sets the size at which files of this process stop growing, as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
-    try:
-        with pytest.raises(StorageError):
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_line_that_does_not_fit_is_an_error_and_leaves_nothing(
+    tmp_path: Path, no_larger_than: Callable[[int], None]
+) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path))
+    log.record(RECORD)
+    whole = path.read_bytes()
+    no_larger_than(len(whole) + 40)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="cannot write the audit file"):
             log.record(RECORD)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
+        assert path.read_bytes() == whole
+    no_larger_than(len(whole))
+    with pytest.raises(StorageError, match="File too large"):
+        log.record(RECORD)
+    no_larger_than(10 * len(whole))
+    log.record(RECORD)
     log.close()
+    assert path.read_bytes() == whole * 2
+
+
+def test_after_a_torn_line_the_next_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path))
+    path.write_bytes(encode_record(RECORD)[:30])
+    log.record(RECORD)
+    log.record(RECORD)
+    log.close()
+    assert path.read_bytes() == encode_record(RECORD)[:30] + b"\n" + encode_record(RECORD) * 2
+
+
+def test_what_takes_too_long_is_refused(tmp_path: Path) -> None:
+    """Somebody holds the lock on the file: records fail within their time, those behind at once, until it is free."""
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path), sync_seconds=0.05)
+    with open(path, "rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        for _ in range(3):
+            with pytest.raises(StorageError, match=r"could not be written within 0\.05 seconds"):
+                log.record(RECORD)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            log.record(RECORD)
+            break
+        except StorageError:
+            assert time.monotonic() < deadline
+    log.close()
+    assert 1 <= len(path.read_bytes().splitlines()) <= 4
+
+
+def test_closed(tmp_path: Path) -> None:
+    log = AuditLog(str(tmp_path / "audit.log"))
+    log.record(RECORD)
+    log.close()
+    log.close()
+    with pytest.raises(StorageError, match="closed"):
+        log.record(RECORD)
 
 
 def test_unsafe_files_are_refused(tmp_path: Path) -> None:
@@ -117,6 +171,56 @@ def test_rotation(tmp_path: Path) -> None:
     log.close()
     assert len((tmp_path / "audit.log.1").read_text().splitlines()) == 2
     assert len(path.read_text().splitlines()) == 1
+
+
+def open_files(directory: Path) -> list[str]:
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    found = [os.readlink(link) for link in links if os.path.lexists(link)]
+    return [os.path.basename(name) for name in found if name.startswith(str(directory))]
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["idle", "used"])
+def test_moving_to_another_file_closes_the_old_one(tmp_path: Path, used: bool) -> None:
+    log = AuditLog(str(tmp_path / "a.log"))
+    if used:
+        log.record(RECORD)
+    for name in ("b.log", "c.log", "d.log"):
+        log.reopen(str(tmp_path / name))
+    log.record(RECORD)
+    assert open_files(tmp_path) == ["d.log"]
+    with pytest.raises(StorageError):
+        log.reopen(str(tmp_path / "missing" / "e.log"))
+    log.record(RECORD)
+    log.close()
+    assert open_files(tmp_path) == []
+    assert (tmp_path / "d.log").read_bytes() == encode_record(RECORD) * 2
+
+
+def test_the_name_of_a_new_file_is_synced_and_every_line_where_it_was_written(tmp_path: Path) -> None:
+    program = (
+        "import sys; from tests.unit.gsi.system.test_audit import RECORD, AuditLog\n"
+        "log = AuditLog(sys.argv[1] + '/a.log'); log.record(RECORD)\n"
+        "log.reopen(sys.argv[1] + '/b.log'); log.record(RECORD); log.close()"
+    )
+    trace = tmp_path / "trace"
+    found = shutil.which("strace")
+    assert found is not None, "strace is missing"
+    options = ["-f", "-y", "-e", "trace=write,fsync,fdatasync", "-o", str(trace)]
+    root = str(Path(__file__).parents[4])
+    env = {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+    done = subprocess.run([found, *options, sys.executable, "-c", program, str(tmp_path)], env=env, check=False)
+    assert done.returncode == 0
+    calls = re.findall(
+        r"(write|fsync|fdatasync)\(\d+<" + re.escape(str(tmp_path)) + r"(/[ab]\.log)?>", trace.read_text()
+    )
+    assert calls == [
+        ("fsync", ""),
+        ("write", "/a.log"),
+        ("fdatasync", "/a.log"),
+        ("fsync", ""),
+        ("write", "/b.log"),
+        ("fdatasync", "/b.log"),
+    ]
 
 
 def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
