@@ -9,12 +9,12 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: run test lint types imports pytest interop bench docs format peers clean
+.PHONY: run test lint types imports lowest pytest interop bench docs format peers clean
 
 run: $(VENV)/.installed-run
 	@exec $(BIN)/grid-sandbox $(ARGS)
 
-test: peers lint types imports pytest
+test: peers lint types imports lowest pytest
 
 peers:
 	@tests/install-peers
@@ -32,6 +32,10 @@ imports: $(VENV)/.installed-test
 pytest: $(VENV)/.installed-test
 	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
+# The pure suites once more, with the lowest versions that pyproject.toml admits.
+lowest: $(VENV)-lowest/.installed
+	$(VENV)-lowest/bin/pytest -q -n auto --dist worksteal -p no:cacheprovider tests/unit tests/wire tests/contract
+
 interop: $(VENV)/.installed-test
 	$(BIN)/pytest -n auto --dist worksteal tests/interop $(PYTEST_ARGS)
 
@@ -46,7 +50,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one or say PYTHON=/path/to/python3" >&2; exit 1; }
@@ -64,3 +68,10 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python peers
 	@echo "installing gsi-toolkit with every extra and the test tools"
 	@$(PIP_INSTALL) -e '.[all,test]'
 	@touch $@ $(VENV)/.installed-run
+
+$(VENV)-lowest/.installed: pyproject.toml tests/lowest.txt | $(VENV)/bin/python
+	@echo "installing gsi-toolkit with the lowest versions that it admits"
+	@$(PYTHON) -m venv $(VENV)-lowest
+	@$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c tests/lowest.txt \
+		-e '.[server]' pytest pytest-xdist pytest-timeout hypothesis pexpect
+	@touch $@

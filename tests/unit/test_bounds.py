@@ -1,0 +1,26 @@
+"""The lower bounds of pyproject.toml are the versions that the suites are run with."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_lowest_is_what_pyproject_says() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["server"]]
+    bounds = {name: version for name, version in (re.split(r">=", one) for one in declared)}
+    pinned = dict(
+        line.split("==") for line in (ROOT / "tests/lowest.txt").read_text("ascii").splitlines() if "==" in line
+    )
+    assert pinned.keys() == bounds.keys()
+    for name, version in pinned.items():
+        assert version == bounds[name] or re.fullmatch(re.escape(bounds[name]) + r"(\.0)+", version), name
+
+
+def test_the_core_needs_no_compiler() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert {re.split(r"[>=]", one)[0] for one in project["dependencies"]} == {"cryptography", "pyasn1"}
