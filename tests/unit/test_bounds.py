@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_lowest_is_what_pyproject_says() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["server"]]
-    bounds = {name: version for name, version in (re.split(r">=", one) for one in declared)}
+    bounds = dict(one.split(">=") for one in declared)
     pinned = dict(
         line.split("==") for line in (ROOT / "tests/lowest.txt").read_text("ascii").splitlines() if "==" in line
     )
