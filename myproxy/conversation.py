@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation", "refusal"]
 
-SILENCE_SECONDS: Final = 0.2
-"""How long bytes that look like a whole request without its NUL are given to go on. Some clients never send the NUL."""
-
 DRAIN_SECONDS: Final = 2.0
 """How long a refused client may take to close, after each of its reads."""
 
@@ -161,14 +158,12 @@ class Conversation:
 
     async def _next_event(self) -> Event:
         while (event := self._session.next_event()) is NEED_DATA:
-            if self._session.awaits_silence:
-                data = await self._connection.receive_within(SILENCE_SECONDS)
-                if data is None:
-                    self._session.end_of_burst()
-                    continue
+            silence = self._session.silence
+            data = await (self._connection.receive() if silence is None else self._connection.receive_within(silence))
+            if data is None:
+                self._session.end_of_burst()
             else:
-                data = await self._connection.receive()
-            self._session.receive_data(data)
+                self._session.receive_data(data)
         return event
 
 

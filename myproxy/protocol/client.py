@@ -16,7 +16,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import LocalProtocolError, RemoteProtocolError
-from myproxy.protocol.codec import MAX_RESPONSE_BYTES, encode_request, encode_response, parse_response
+from myproxy.protocol.codec import (
+    MAX_RESPONSE_BYTES,
+    MAX_RESPONSE_LINES,
+    encode_request,
+    encode_response,
+    parse_response,
+)
 from myproxy.protocol.events import (
     MAX_CERTIFICATE_REQUEST_BYTES,
     MAX_CREDENTIAL_TEXT_BYTES,
@@ -244,7 +250,7 @@ class ClientSession:
             case ClientState.AWAIT_RESPONSE | ClientState.AWAIT_CONCLUSION:
                 return self._read_response()
             case ClientState.AWAIT_CERTIFICATES:
-                head = self._buffer.peek(2)
+                head = b"" if self._buffer.in_block else self._buffer.peek(2)
                 if head == b"V":  # a count of 86, or the start of VERSION
                     return None
                 if head == b"VE":
@@ -264,7 +270,7 @@ class ClientSession:
         return None
 
     def _read_response(self) -> Event | None:
-        text = self._buffer.take_text(MAX_RESPONSE_BYTES, "server's response")
+        text = self._buffer.take_text(MAX_RESPONSE_BYTES, "server's response", max_lines=MAX_RESPONSE_LINES)
         return None if text is None else ResponseReceived(parse_response(text))
 
     def _at_end(self) -> Event:

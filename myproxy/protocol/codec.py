@@ -53,15 +53,19 @@ from myproxy.protocol.values import (
 
 __all__ = [
     "DUMMY_PASSPHRASE",
+    "MAX_LINES",
+    "MAX_LISTED",
     "MAX_NAME_BYTES",
     "MAX_PASSPHRASE_BYTES",
     "MAX_REQUEST_BYTES",
     "MAX_RESPONSE_BYTES",
+    "MAX_RESPONSE_LINES",
     "MAX_VALUE_BYTES",
     "OK_RESPONSE",
     "VERSION",
     "encode_request",
     "encode_response",
+    "find_command",
     "is_sendable",
     "looks_complete",
     "parse_request",
@@ -80,6 +84,10 @@ MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
 """A whole response: trust roots of a hundred authorities with their CRLs come to a few megabytes of base64."""
 MAX_LINES: Final = 4096
 """Lines of a request: the repeatable attributes are few, and each line costs memory."""
+MAX_LISTED: Final = 8192
+"""Credentials in an answer to INFO: each costs a client ten possible keys, some 2 KiB, and no user has a hundred."""
+MAX_RESPONSE_LINES: Final = 131072
+"""Lines of a response: ten for each credential listed, and as many again for trust roots."""
 MAX_REPEATED: Final = 256
 """VONAME or VOMSES lines: more than any virtual organisation has servers."""
 
@@ -182,13 +190,24 @@ def looks_complete(data: bytes) -> bool:
     return names.issuperset(name.encode() for name in _REQUIRED)
 
 
+def find_command(data: bytes) -> Command | None:
+    """Return the command of a text that may not be a whole request, or None when it names none that is known."""
+    for line in data.split(b"\n"):
+        if line.startswith(b"COMMAND="):
+            try:
+                return _parse_command(line.removeprefix(b"COMMAND="))
+            except RemoteProtocolError:
+                return None
+    return None
+
+
 def _collect(data: bytes) -> dict[str, list[bytes]]:
     """Sort the lines of a request by attribute name."""
     if len(data) > MAX_RESPONSE_BYTES:  # the session holds the configured limit; this is for direct callers
         raise bad_request("it is too long")
-    lines = split_lines(data, bad_request)
-    if len(lines) > MAX_LINES:
+    if data.count(b"\n") > MAX_LINES:
         raise bad_request(f"it has more than {MAX_LINES} lines")
+    lines = split_lines(data, bad_request)
     known = {name.encode(): name for name in REQUEST_NAMES}
     found: dict[str, list[bytes]] = {}
     for line in lines:
@@ -245,6 +264,8 @@ def parse_response(data: bytes) -> Response:
     """
     if len(data) > MAX_RESPONSE_BYTES:
         raise RemoteProtocolError(f"the server's response is longer than {MAX_RESPONSE_BYTES} bytes")
+    if data.count(b"\n") > MAX_RESPONSE_LINES:
+        raise bad_response(f"it has more than {MAX_RESPONSE_LINES} lines")
     lines = split_lines(data, bad_response)
     single: dict[bytes, bytes] = {}
     errors: list[str] = []
@@ -316,8 +337,11 @@ def _parse_info(lines: list[bytes], single: dict[bytes, bytes]) -> tuple[Credent
     """Read INFO data. Names may hold `=`, so each line is compared with the keys that the names make possible."""
     if b"CRED_START_TIME" not in single:
         return ()
-    names = [name for name in single.get(b"ADDL_CREDS", b"").split(b",") if name]
-    if len(names) > MAX_RESPONSE_BYTES // 64 or len(set(names)) != len(names):
+    listed = single.get(b"ADDL_CREDS", b"")
+    if listed.count(b",") >= MAX_LISTED:
+        raise bad_response(f"ADDL_CREDS lists more than {MAX_LISTED} names")
+    names = [name for name in listed.split(b",") if name]
+    if len(set(names)) != len(names):
         raise bad_response("ADDL_CREDS lists a name twice")
     keys = {f"CRED_{suffix}".encode(): (0, suffix) for suffix in INFO_SUFFIXES}
     for number, name in enumerate(names, 1):

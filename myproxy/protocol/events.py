@@ -2,7 +2,8 @@
 
 Nothing frames a message of this protocol: a text ends at its NUL, a certificate request where its DER ends, a block of
 certificates after as many as its first byte says. `ReceiveBuffer` finds these ends whatever way the bytes were split,
-and holds no more than the limit of what it is waiting for.
+and holds no more than the limit of what it is waiting for. Every byte is looked at once, however it was split: what was
+found so far is kept, since a peer chooses the size of its records and each must cost the same.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from gsi.errors import ParseError, RemoteProtocolError
 from myproxy.protocol.messages import SignatureBlock
 
 if TYPE_CHECKING:
+    from gsi.delegation import CertificateBlockParser
     from myproxy.protocol.messages import AuthorizationReply, Request, Response
 
 __all__ = [
     "MAX_AUTHORIZATION_TEXT_BYTES",
-    "MAX_CERTIFICATE_BLOCK_BYTES",
     "MAX_CERTIFICATE_REQUEST_BYTES",
     "MAX_CREDENTIAL_TEXT_BYTES",
     "MAX_SIGNATURE_BYTES",
@@ -40,8 +41,6 @@ __all__ = [
 
 MAX_CERTIFICATE_REQUEST_BYTES: Final = 65536
 """A PKCS#10 request: one with a 16384-bit key and a long subject is under 8 KiB."""
-MAX_CERTIFICATE_BLOCK_BYTES: Final = 1048576
-"""A block of certificates: the count allows 255, and 4 KiB each is generous."""
 MAX_CREDENTIAL_TEXT_BYTES: Final = 1048576
 """A PEM credential as STORE and RETRIEVE carry it: key and chain, with whatever text users have between the blocks."""
 MAX_AUTHORIZATION_TEXT_BYTES: Final = 20480
@@ -131,17 +130,26 @@ class ReceiveBuffer:
     Each `take_` method returns one whole message and drops it, or returns None when more bytes are needed.
     """
 
-    __slots__ = ("_data", "_searched", "_skip_nul", "burst_ended", "closed")
+    __slots__ = ("_block", "_data", "_lines", "_searched", "_signature", "_skip_nul", "_taken", "burst_ended", "closed")
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._searched = 0  # no NUL before this offset: a byte-by-byte peer must not cost quadratic time
+        self._lines = 0  # line feeds before that offset
+        self._block: CertificateBlockParser | None = None  # holds the bytes of a block that has begun
+        self._signature: bytes | None = None  # of a signature block whose certificates are still to come
+        self._taken = 0  # bytes of a message not yet whole that are no longer in `_data`
         self._skip_nul = False
         self.burst_ended = False  # the owner says that nothing more is under way just now
         self.closed = False
 
     def __len__(self) -> int:
-        return len(self._data)
+        return self._taken + len(self._data)
+
+    @property
+    def in_block(self) -> bool:
+        """Whether a block of certificates has begun and is not complete."""
+        return self._block is not None
 
     def receive(self, data: bytes) -> None:
         """Add bytes; no bytes mean the end of the stream.
@@ -170,15 +178,21 @@ class ReceiveBuffer:
         self._drop(1)
         return byte
 
-    def take_text(self, limit: int, what: str) -> bytes | None:
+    def take_text(self, limit: int, what: str, *, max_lines: int | None = None) -> bytes | None:
         """Take a text up to its NUL, which is dropped; at the end of a burst or of the stream also without NUL.
 
         Raises:
-            RemoteProtocolError: It is longer than `limit` bytes.
+            RemoteProtocolError: It is longer than `limit` bytes, or has more than `max_lines` line feeds; both show
+                before it is whole.
         """
         self._drop_stray_nuls()
         end = self._data.find(b"\0", self._searched)
-        self._searched = len(self._data) if end < 0 else end
+        reached = len(self._data) if end < 0 else end
+        if max_lines is not None:
+            self._lines += self._data.count(b"\n", self._searched, reached)
+            if self._lines > max_lines:
+                raise RemoteProtocolError(f"the {what} has more than {max_lines} lines")
+        self._searched = reached
         if self._searched > limit:
             raise RemoteProtocolError(f"the {what} is longer than {limit} bytes")
         if end >= 0:
@@ -217,22 +231,24 @@ class ReceiveBuffer:
         """Take a block of certificates: one byte with their number, then as many DER objects.
 
         Raises:
-            RemoteProtocolError: It is no such block, or longer than `MAX_CERTIFICATE_BLOCK_BYTES`.
+            RemoteProtocolError: It is no such block, or longer than `gsi.delegation.MAX_BLOCK_BYTES`.
         """
-        from gsi.delegation import parse_certificate_block
+        from gsi.delegation import CertificateBlockParser
 
-        if not self._data:
-            return None
+        if self._block is None:
+            if not self._data:
+                return None
+            self._block = CertificateBlockParser()
         try:
-            found = parse_certificate_block(bytes(self._data[: MAX_CERTIFICATE_BLOCK_BYTES + 1]))
+            certificates = self._block.feed(bytes(self._data))
         except ParseError as error:
             raise RemoteProtocolError(f"the {what} cannot be read: {error}") from error
-        if found is None:
-            if len(self._data) > MAX_CERTIFICATE_BLOCK_BYTES:
-                raise RemoteProtocolError(f"the {what} is longer than {MAX_CERTIFICATE_BLOCK_BYTES} bytes")
-            return None
-        certificates, consumed = found
-        self._drop(consumed)
+        self._taken += len(self._data)
+        self._drop(len(self._data))
+        if certificates is not None:
+            self._data += self._block.rest
+            self._taken = 0
+            self._block = None
         return certificates
 
     def take_signature(self) -> SignatureBlock | None:
@@ -241,26 +257,20 @@ class ReceiveBuffer:
         Raises:
             RemoteProtocolError: It is no such block, or over the limits.
         """
-        from gsi.delegation import parse_certificate_block
-
-        length = int.from_bytes(self._data[:4], "big")
-        if len(self._data) >= 4 and not 0 < length <= MAX_SIGNATURE_BYTES:
-            raise RemoteProtocolError(f"the signature has {length} bytes, more than {MAX_SIGNATURE_BYTES} or none")
-        if len(self._data) <= 4 + length:
+        if self._signature is None:
+            length = int.from_bytes(self._data[:4], "big")
+            if len(self._data) >= 4 and not 0 < length <= MAX_SIGNATURE_BYTES:
+                raise RemoteProtocolError(f"the signature has {length} bytes, more than {MAX_SIGNATURE_BYTES} or none")
+            if len(self._data) < 4 + length:
+                return None
+            self._signature = bytes(self._data[4 : 4 + length])
+            self._taken = 4 + length
+            self._drop(self._taken)
+        certificates = self.take_block("signer's certificates")
+        if certificates is None:
             return None
-        try:
-            found = parse_certificate_block(
-                bytes(self._data[4 + length : 4 + length + MAX_CERTIFICATE_BLOCK_BYTES + 1])
-            )
-        except ParseError as error:
-            raise RemoteProtocolError(f"the signer's certificates cannot be read: {error}") from error
-        if found is None:
-            if len(self._data) > 4 + length + MAX_CERTIFICATE_BLOCK_BYTES:
-                raise RemoteProtocolError(f"the signer's certificates are over {MAX_CERTIFICATE_BLOCK_BYTES} bytes")
-            return None
-        certificates, consumed = found
-        block = SignatureBlock(bytes(self._data[4 : 4 + length]), certificates)
-        self._drop(4 + length + consumed)
+        block = SignatureBlock(self._signature, certificates)
+        self._signature = None
         return block
 
     def allow_stray_nuls(self) -> None:
@@ -278,4 +288,4 @@ class ReceiveBuffer:
 
     def _drop(self, count: int) -> None:
         del self._data[:count]
-        self._searched = 0
+        self._searched = self._lines = 0

@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import pytest
 
 from gsi.certificate import Certificate
+from gsi.delegation import CertificateBlockParser, encode_certificate_block
 from gsi.errors import GridError, LocalProtocolError, RemoteProtocolError
 from gsi.secret import Passphrase
 from myproxy.protocol.client import ClientSession, ClientState
-from myproxy.protocol.codec import OK_RESPONSE, encode_request
+from myproxy.protocol.codec import MAX_LINES, OK_RESPONSE, encode_request
 from myproxy.protocol.events import (
-    MAX_CERTIFICATE_BLOCK_BYTES,
+    MAX_CREDENTIAL_TEXT_BYTES,
     NEED_DATA,
     AuthorizationReceived,
     CertificateRequestReceived,
@@ -37,7 +38,7 @@ from myproxy.protocol.messages import (
     Response,
     SignatureBlock,
 )
-from myproxy.protocol.server import ServerSession, ServerState
+from myproxy.protocol.server import FINAL_SILENCE_SECONDS, SILENCE_SECONDS, ServerSession, ServerState
 from tests.harness.ca import TestCA
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -318,12 +319,13 @@ def test_a_request_without_nul_ends_with_the_silence() -> None:
     server = ServerSession()
     data = encode_request(request(Command.GET))[:-1]
     server.receive_data(b"0")
-    assert not server.awaits_silence
+    assert server.next_event() is NEED_DATA
+    assert server.silence is None
     server.end_of_burst()
     for at in range(len(data)):
         server.receive_data(data[at : at + 1])
         assert server.next_event() is NEED_DATA
-    assert [server.awaits_silence] == [True]
+    assert [server.silence] == [SILENCE_SECONDS]
     server.end_of_burst()
     event = server.next_event()
     assert isinstance(event, RequestReceived)
@@ -340,10 +342,12 @@ def test_silence_in_the_middle_of_a_request_is_no_end() -> None:
     data = encode_request(request(Command.GET))
     server.receive_data(b"0" + data[:20])
     assert server.next_event() is NEED_DATA
-    assert not server.awaits_silence
     server.end_of_burst()
     assert server.next_event() is NEED_DATA
-    server.receive_data(data[20:])
+    assert server.silence is None  # looked at once; nothing changes without more bytes
+    server.receive_data(data[20:30])
+    assert [server.silence] == [SILENCE_SECONDS]
+    server.receive_data(data[30:])
     assert isinstance(server.next_event(), RequestReceived)
 
 
@@ -354,11 +358,52 @@ def test_more_lines_after_the_silence_are_not_lost() -> None:
     cut = data.index(b"RETRIEVER")
     server.receive_data(b"0" + data[:cut])
     assert server.next_event() is NEED_DATA
-    assert server.awaits_silence
+    assert server.silence == SILENCE_SECONDS
     server.receive_data(data[cut:])
     event = server.next_event()
     assert isinstance(event, RequestReceived)
     assert event.request.retriever == "*/CN=bob"
+
+
+@pytest.mark.parametrize("command", [Command.DESTROY, Command.CHANGE_PASSPHRASE, Command.RETRIEVE])
+def test_what_cannot_be_taken_back_waits_for_a_long_silence(command: Command) -> None:
+    """A request cut before CRED_NAME names another credential."""
+    data = encode_request(Request(command, "alice", Passphrase(b"secret"), credential_name="old"))
+    cut = data.index(b"CRED_NAME")
+
+    def after_short_silence() -> ServerSession:
+        server = ServerSession()
+        server.receive_data(b"0" + data[:cut])
+        assert server.next_event() is NEED_DATA
+        server.end_of_burst()
+        assert server.next_event() is NEED_DATA
+        assert server.silence == FINAL_SILENCE_SECONDS
+        return server
+
+    server = after_short_silence()
+    server.receive_data(data[cut:])
+    event = server.next_event()
+    assert isinstance(event, RequestReceived)
+    assert event.request.credential_name == "old"
+    server = after_short_silence()  # a client that writes no NUL
+    server.end_of_burst()
+    assert isinstance(server.next_event(), RequestReceived)
+
+
+def test_the_rest_of_a_cut_put_is_noticed() -> None:
+    """After the short silence PUT goes on; what then comes in place of certificates ends it."""
+    data = encode_request(Request(Command.PUT, "alice", retriever="*/CN=bob"))
+    cut = data.index(b"RETRIEVER")
+    server = ServerSession()
+    server.receive_data(b"0" + data[:cut])
+    assert server.next_event() is NEED_DATA
+    server.end_of_burst()
+    assert isinstance(server.next_event(), RequestReceived)
+    server.send_response(Response.ok())
+    server.send_certificate_request(CSR)
+    server.receive_data(data[cut:])
+    with pytest.raises(RemoteProtocolError):
+        server.next_event()
 
 
 def test_a_client_may_close_anywhere_between_messages() -> None:
@@ -392,7 +437,7 @@ def test_limits_hold_before_the_message_is_whole() -> None:
         (awaiting(Command.PUT), b"\0"),
         (awaiting(Command.PUT), b"\x01\x31"),
         (awaiting(Command.PUT), b"\x01\x30\x84\x7f\xff\xff\xff"),
-        (awaiting(Command.STORE), b"x" * (MAX_CERTIFICATE_BLOCK_BYTES + 1)),
+        (awaiting(Command.STORE), b"x" * (MAX_CREDENTIAL_TEXT_BYTES + 1)),
     )
     for session, data in cases:
         session.receive_data(data)
@@ -401,6 +446,85 @@ def test_limits_hold_before_the_message_is_whole() -> None:
         with pytest.raises(RemoteProtocolError):
             session.next_event()
         session.send_response(Response.refuse("error parsing request"))
+
+
+def test_too_many_lines_are_refused_before_the_request_is_whole() -> None:
+    server = ServerSession()
+    server.receive_data(b"0" + encode_request(request(Command.GET))[:-1] + b"\n" * (MAX_LINES - 10))
+    assert server.next_event() is NEED_DATA
+    server.receive_data(b"\n" * 10)
+    with pytest.raises(RemoteProtocolError, match=f"{MAX_LINES} lines"):
+        server.next_event()
+
+
+class CountingBytes(bytearray):
+    """A buffer that counts the bytes that are searched, compared or copied out of it."""
+
+    work = 0
+
+    def __getitem__(self, index: slice | int) -> Any:  # type: ignore[override]  # overloads would hide the one line
+        found = super().__getitem__(index)
+        self.work += len(found) if isinstance(found, bytearray) else 1
+        return found
+
+    def __bytes__(self) -> bytes:
+        self.work += len(self)
+        return bytes(memoryview(self))
+
+    def find(self, sub: bytes, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]  # positions only
+        self.work += len(self) - start
+        return super().find(sub, start, len(self) if end is None else end)
+
+    def count(self, sub: bytes, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]  # likewise
+        stop = len(self) if end is None else end
+        self.work += stop - start
+        return super().count(sub, start, stop)
+
+    def lstrip(self, characters: bytes | None = None) -> bytearray:  # type: ignore[override]  # likewise
+        self.work += len(self)
+        return super().lstrip(characters)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("message", ["request", "credential", "certificates", "signature"])
+def test_no_split_makes_a_message_cost_more(
+    message: str, size: int, chain: tuple[Certificate, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work is counted in bytes looked at: a few times the message, and never its square."""
+    fed: list[int] = []
+    real = CertificateBlockParser.feed
+
+    def feed(parser: CertificateBlockParser, data: bytes) -> tuple[bytes, ...] | None:
+        fed.append(len(data))
+        return real(parser, data)
+
+    monkeypatch.setattr(CertificateBlockParser, "feed", feed)
+    certificates = encode_certificate_block(chain * 20)
+    match message:
+        case "request":
+            server, data = ServerSession(), b"0" + encode_request(request(Command.GET))[:-1] + b"x" * 20_000 + b"\0"
+        case "credential":
+            server, data = awaiting(Command.STORE), PEM * 300 + b"\0"
+        case "certificates":
+            server, data = awaiting(Command.PUT), certificates
+        case _:
+            server = ServerSession()
+            server.receive_data(b"0" + encode_request(request(Command.GET)))
+            server.next_event()
+            server.send_response(ask_for("X509_certificate_SHA256"))
+            data = b"\4\0\0\0" + b"\0\0\1\0" + b"s" * 256 + certificates
+    assert len(data) > 10_000
+    buffer = CountingBytes()
+    server._buffer._data = buffer
+    for at in range(0, len(data), size):
+        assert server._buffer._data is buffer
+        server.receive_data(data[at : at + size])
+        event = server.next_event()
+        assert event is NEED_DATA or at + size >= len(data)
+        assert event is not NEED_DATA or server.silence in (None, SILENCE_SECONDS)
+    assert event is not NEED_DATA
+    receives = len(data) // size + 1
+    assert buffer.work + sum(fed) < 4 * len(data) + 20 * receives
 
 
 def awaiting(command: Command) -> ServerSession:

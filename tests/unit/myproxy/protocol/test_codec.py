@@ -10,9 +10,11 @@ from gsi.errors import LocalProtocolError, RemoteProtocolError
 from gsi.secret import Passphrase
 from myproxy.protocol.codec import (
     MAX_LINES,
+    MAX_LISTED,
     MAX_NAME_BYTES,
     MAX_PASSPHRASE_BYTES,
     MAX_REPEATED,
+    MAX_RESPONSE_LINES,
     MAX_VALUE_BYTES,
     OK_RESPONSE,
     encode_request,
@@ -318,6 +320,17 @@ def test_an_error_without_a_reason_gets_one() -> None:
         (b"VERSION=MYPROXYv2\nRESPONSE=0\nCRED_START_TIME=1\n", "END_TIME is not a time"),
         (b"VERSION=MYPROXYv2\nRESPONSE=0\nCRED_START_TIME=999999999999\nCRED_END_TIME=1\n", "out of range"),
         (b"VERSION=MYPROXYv2\nRESPONSE=0\nCRED_START_TIME=1\nADDL_CREDS=a,a\n", "a name twice"),
+        pytest.param(
+            b"VERSION=MYPROXYv2\nRESPONSE=0\nCRED_START_TIME=1\nADDL_CREDS=%b\n"
+            % b",".join(b"%d" % number for number in range(MAX_LISTED + 1)),
+            f"more than {MAX_LISTED} names",
+            id="names",
+        ),
+        pytest.param(
+            b"VERSION=MYPROXYv2\nRESPONSE=0\n" + b"\n" * MAX_RESPONSE_LINES,
+            f"more than {MAX_RESPONSE_LINES} lines",
+            id="lines",
+        ),
         (b"VERSION=MYPROXYv2\nRESPONSE=0\nCRED_START_TIME=1\nCRED_OWNER=a\nCRED_OWNER=b\n", "more than once"),
         (b"VERSION=MYPROXYv2\nRESPONSE=0\nTRUSTED_CERTS=a.0\n", "announced but not there"),
         (b"VERSION=MYPROXYv2\nRESPONSE=0\nTRUSTED_CERTS=a.0\nFILEDATA_a.0=%%\n", "not base64"),
