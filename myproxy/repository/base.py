@@ -118,6 +118,14 @@ class Repository(Protocol):
         """
         ...
 
+    def list_key_prefixes(self, size: int) -> frozenset[bytes]:
+        """Return what the sealed keys begin with, each beginning of that many bytes once; looks at every row.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        ...
+
     def set_lock(self, username: str, name: str | None, message: str | None, *, now: datetime) -> None:
         """Lock a credential with a message for those who ask for it, or unlock it (None).
 

@@ -26,6 +26,11 @@ nobody can weaken the parameters of an existing one. Parameters are bounded when
 cannot ask for gigabytes.
 
 A derivation costs about 15 ms and 7 MiB. It runs outside the interpreter lock; `Sealer` bounds how many run at once.
+
+After the administrator has changed the price, rows of several prices lie in the store. Then every attempt does one
+derivation of each price in use, whether it opens a row of one of them or pretends for a row that is not there: to pay
+the dearest only, and fill up cheaper ones, would be less work but not the same duration, since memory and passes do not
+weigh alike. A row is sealed anew at its owner's next logon, so the extra work goes away (`is_current`).
 """
 
 from __future__ import annotations
@@ -43,9 +48,20 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from gsi.errors import AuthenticationError, ConfigError, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gsi.secret import Passphrase
 
-__all__ = ["INVALID_PASSPHRASE", "MAX_KEY_BYTES", "Place", "SealParameters", "Sealer", "is_sealed"]
+__all__ = [
+    "INVALID_PASSPHRASE",
+    "MAX_KEY_BYTES",
+    "PRICE_BYTES",
+    "Place",
+    "SealParameters",
+    "Sealer",
+    "is_sealed",
+    "read_price",
+]
 
 INVALID_PASSPHRASE: Final = "invalid credential passphrase"
 """The one text for a wrong pass phrase; C clients and their scripts look for it."""
@@ -62,18 +78,22 @@ MAX_ITERATIONS: Final = 64
 MAX_LANES: Final = 16
 """Above every recommendation."""
 
+PRICE_BYTES: Final = 16
+"""How much of a blob's beginning `read_price` needs."""
+
 _MAGIC: Final = b"MPSK"
 _VERSION: Final = 1
 _NO_OUTER_LAYER: Final = 0
 _UNSEALED: Final = 0
 _ARGON2ID_AES256GCM: Final = 1
 _PREFIX: Final = struct.Struct(">4sBBB")
+_PRICE: Final = struct.Struct(">4sBBBIIB")
 _HEADER: Final = struct.Struct(">4sBBBIIB16s12s")
 _KEY_BYTES: Final = 32
 _TAG_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class SealParameters:
     """The price of a guess (argon2id, RFC 9106); the default is one of OWASP's equivalent choices.
 
@@ -125,10 +145,29 @@ class Place:
 class Sealer:
     """Seals and opens keys with a bounded number of derivations at once. Safe for use by several threads."""
 
-    def __init__(self, parameters: SealParameters, *, concurrency: int | None = None) -> None:
-        """Set the price of new seals and how many derivations may run at once (default: one per processor)."""
+    def __init__(
+        self, parameters: SealParameters, *, in_use: Iterable[SealParameters] = (), concurrency: int | None = None
+    ) -> None:
+        """Set what new seals cost.
+
+        Args:
+            parameters: The price of new seals.
+            in_use: The prices of the seals that are in the store already.
+            concurrency: How many derivations may run at once; one per processor by default.
+        """
         self._parameters = parameters
         self._slots = threading.BoundedSemaphore(concurrency or os.cpu_count() or 1)
+        self._prices = tuple(sorted({parameters, *in_use}))
+        self._learning = threading.Lock()
+
+    @property
+    def prices(self) -> tuple[SealParameters, ...]:
+        """Every price in use: that of new seals, of those in the store, and of those met since."""
+        return self._prices
+
+    def is_current(self, blob: bytes) -> bool:
+        """Say whether a blob has the price of new ones, or none because it is not sealed."""
+        return not is_sealed(blob) or read_price(blob) == self._parameters
 
     def seal(self, key: bytes, passphrase: Passphrase, place: Place) -> bytes:
         """Seal a key for one place; with an empty pass phrase it is only wrapped, for renewal without one.
@@ -173,12 +212,11 @@ class Sealer:
             return blob[_PREFIX.size :]
         if not _HEADER.size + _TAG_BYTES <= len(blob) <= _HEADER.size + _TAG_BYTES + MAX_KEY_BYTES:
             raise _damaged("its size is wrong")
-        *_, memory_kib, iterations, lanes, salt, nonce = _HEADER.unpack_from(blob)
-        try:
-            cost = SealParameters(memory_kib, iterations, lanes)
-        except ConfigError as error:
-            raise _damaged("its parameters are out of range") from error
-        derived = self._derive(passphrase, salt, cost)
+        cost = read_price(blob)
+        if cost is None:
+            raise _damaged("its parameters are out of range")
+        *_, salt, nonce = _HEADER.unpack_from(blob)
+        derived = self._derive_each(passphrase, salt, cost)
         header, ciphertext = blob[: _HEADER.size], blob[_HEADER.size :]
         try:
             return AESGCM(derived).decrypt(nonce, ciphertext, header + place.encode())
@@ -186,8 +224,16 @@ class Sealer:
             raise AuthenticationError(INVALID_PASSPHRASE) from error
 
     def pretend(self, passphrase: Passphrase) -> None:
-        """Do the work of one derivation for nothing, so that an absent credential takes as long as a wrong guess."""
-        self._derive(passphrase, bytes(16), self._parameters)
+        """Do the work of opening for nothing, so that an absent credential takes as long as a wrong guess."""
+        self._derive_each(passphrase, bytes(16), self._parameters)
+
+    def _derive_each(self, passphrase: Passphrase, salt: bytes, cost: SealParameters) -> bytes:
+        """Derive once at every price in use, in an order that tells nothing, and return what the one at `cost` gave."""
+        with self._learning:
+            if cost not in self._prices:  # another process has sealed it
+                self._prices = tuple(sorted({cost, *self._prices}))
+        derived = {price: self._derive(passphrase, salt, price) for price in self._prices}
+        return derived[cost]
 
     def _derive(self, passphrase: Passphrase, salt: bytes, cost: SealParameters) -> bytes:
         derivation = Argon2id(
@@ -218,6 +264,19 @@ def is_sealed(blob: bytes) -> bool:
             hint="it was written by a newer version",
         )
     return bool(method == _ARGON2ID_AES256GCM)
+
+
+def read_price(blob: bytes) -> SealParameters | None:
+    """Return what opening a blob costs, from its first `PRICE_BYTES`; None when it is not sealed, or damaged."""
+    if len(blob) < _PRICE.size:
+        return None
+    magic, version, layer, method, memory_kib, iterations, lanes = _PRICE.unpack_from(blob)
+    if (magic, version, layer, method) != (_MAGIC, _VERSION, _NO_OUTER_LAYER, _ARGON2ID_AES256GCM):
+        return None
+    try:
+        return SealParameters(memory_kib, iterations, lanes)
+    except ConfigError:
+        return None
 
 
 def _damaged(why: str) -> StorageError:

@@ -137,6 +137,13 @@ class SQLRepository:
             if not connection.execute(change).rowcount:
                 raise ConflictError("the credential was changed in the meantime")
 
+    def list_key_prefixes(self, size: int) -> frozenset[bytes]:
+        """See `Repository.list_key_prefixes`."""
+        # SQLite calls the beginning of nothing NULL.
+        prefix = sa.type_coerce(sa.func.substr(_C.sealed_key, 1, size), sa.LargeBinary())
+        with self._database.read() as connection:
+            return frozenset(bytes(found or b"") for found in connection.scalars(sa.select(prefix).distinct()))
+
     def set_lock(self, username: str, name: str | None, message: str | None, *, now: datetime) -> None:
         """See `Repository.set_lock`."""
         check_text(message, "lock message")

@@ -151,6 +151,13 @@ def test_replace_key_needs_the_version_that_was_read(repository: Repository) -> 
         repository.replace_key(found, b"fourth", now=LATER)
 
 
+def test_how_keys_begin(repository: Repository) -> None:
+    assert repository.list_key_prefixes(2) == frozenset()
+    for name, key in (("a", b"\0\xffone"), ("b", b"\0\xfftwo"), ("c", b"x"), ("d", b"")):
+        repository.put(credential(name=name, sealed_key=key))
+    assert repository.list_key_prefixes(2) == {b"\0\xff", b"x", b""}
+
+
 def test_lock_and_unlock(repository: Repository) -> None:
     repository.put(credential())
     repository.set_lock("alice", None, "closed", now=LATER)

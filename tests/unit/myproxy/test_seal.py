@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from gsi.errors import AuthenticationError, ConfigError, StorageError
 from gsi.secret import Passphrase
-from myproxy.repository.seal import MAX_KEY_BYTES, Place, Sealer, SealParameters, is_sealed
+from myproxy.repository.seal import (
+    MAX_KEY_BYTES,
+    PRICE_BYTES,
+    Place,
+    Sealer,
+    SealParameters,
+    is_sealed,
+    read_price,
+)
 
 CHEAP = Sealer(SealParameters(memory_kib=8, iterations=1), concurrency=2)
 PLACE = Place("alice", None, "/O=Grid/CN=Alice", "ab" * 32)
@@ -71,6 +79,56 @@ def test_hostile_parameters_are_not_obeyed() -> None:
     blob[7:11] = (2**31).to_bytes(4, "big")
     with pytest.raises(StorageError, match="out of range"):
         CHEAP.open(bytes(blob), SECRET, PLACE)
+
+
+class Bill(Sealer):
+    """Writes down what every derivation cost."""
+
+    def __init__(self, parameters: SealParameters, **more: tuple[SealParameters, ...]) -> None:
+        super().__init__(parameters, **more)  # type: ignore[arg-type]  # only in_use is given
+        self.items: list[SealParameters] = []
+
+    def _derive(self, passphrase: Passphrase, salt: bytes, cost: SealParameters) -> bytes:
+        self.items.append(cost)
+        return super()._derive(passphrase, salt, cost)
+
+    def take(self) -> list[SealParameters]:
+        taken, self.items = self.items, []
+        return taken
+
+
+def test_the_same_work_whatever_the_price_of_a_row() -> None:
+    """After a change of parameters an absent row costs what an old one and a new one do."""
+    now, before, elsewhere = (SealParameters(memory_kib=8, iterations=count) for count in (1, 5, 3))
+    old, foreign = (Sealer(price).seal(KEY, SECRET, PLACE) for price in (before, elsewhere))
+    sealer = Bill(now, in_use=(before,))
+    new = sealer.seal(KEY, SECRET, PLACE)
+    assert sealer.take() == [now]
+    for blob in (old, new):
+        assert sealer.open(blob, SECRET, PLACE) == KEY
+        assert sealer.take() == [now, before]
+        with pytest.raises(AuthenticationError):
+            sealer.open(blob, Passphrase("wrong"), PLACE)
+        assert sealer.take() == [now, before]
+    sealer.pretend(SECRET)
+    assert sealer.take() == [now, before]
+    assert sealer.open(foreign, SECRET, PLACE) == KEY
+    sealer.take()
+    sealer.pretend(SECRET)
+    assert sealer.take() == [now, elsewhere, before], "a price met for the first time is charged from then on"
+    assert [sealer.is_current(blob) for blob in (old, new, sealer.seal(KEY, Passphrase(""), PLACE))] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_reading_the_price() -> None:
+    blob = CHEAP.seal(KEY, SECRET, PLACE)
+    assert read_price(blob[:PRICE_BYTES]) == SealParameters(memory_kib=8, iterations=1)
+    unsealed = CHEAP.seal(KEY, Passphrase(""), PLACE)
+    for other in (b"", blob[: PRICE_BYTES - 1], unsealed, blob[:7] + b"\xff" * 9, b"X" + blob[1:]):
+        assert read_price(other) is None
 
 
 def test_without_passphrase() -> None:
