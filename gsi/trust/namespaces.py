@@ -1,4 +1,4 @@
-"""The EUGridPMA namespaces file: which subjects a CA may certify (`<hash>.namespaces`); reads no file.
+r"""The EUGridPMA namespaces file: which subjects a CA may certify (`<hash>.namespaces`); reads no file.
 
     policy = parse_namespaces(text)
     policy.permits("/O=Grid/CN=Test CA", "/O=Grid/OU=Test/CN=Alice")
@@ -11,8 +11,10 @@ The expression must match the whole subject, ignoring the case of letters and th
 E=Email=emailAddress. A DENY that matches overrides every PERMIT; what nothing permits is refused, also when no
 statement is about the issuer at all. SELF is the CA under whose hash the file lies.
 
-Of regular expressions the part that needs no endless search is taken: literals, `.`, classes, groups with
-alternatives, `* + ?` behind a single character or class, `^ $`, and escaped punctuation. The rest is refused.
+Of regular expressions the part is taken that all dialects read alike: literals, `.`, classes, groups with
+alternatives, `* + ?` behind a single character or class, `^ $`, and escaped punctuation, inside a class, too. The rest
+is refused, above all a backslash before a letter or digit (`\D`, `\w`). `gsi.patterns` matches in bounded time; a
+subject that is longer than it takes, or takes more steps than `MAX_STEPS`, is not permitted.
 """
 
 from __future__ import annotations
@@ -22,27 +24,34 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from gsi.errors import ParseError
-from gsi.names import canonical_oneline, fold_attribute_types
+from gsi.names import canonical_oneline
+from gsi.patterns import MAX_TEXT_CHARS, Budget, Expression, parse_expression
 
-__all__ = ["MAX_NAMESPACES_BYTES", "Namespaces", "parse_namespaces"]
+__all__ = ["MAX_NAMESPACES_BYTES", "MAX_STEPS", "Namespaces", "parse_namespaces"]
 
 MAX_NAMESPACES_BYTES: Final = 64 << 10  # as for signing policies
+MAX_STEPS: Final = 1 << 18  # of all expressions on one subject, some 50 ms; a name of 100 characters takes some 500
 _MAX_REPEATS: Final = 16  # `*` and `+` in one expression; those distributed have at most 3
 _WHAT: Final = "namespaces"
 _STATEMENT: Final = re.compile(
     r'\s*TO\s+Issuer\s+(?:"([^"]*)"|(SELF))\s+(PERMIT|DENY)\s+Subject\s+"([^"]*)"\s*', re.IGNORECASE
 )
 _PIECE: Final = re.compile(
-    r"(?P<atom>\\[^A-Za-z0-9]|\[\^?\]?(?:\\.|[^\]\\\[])*\]|[^\\\[\](){}|*+?])(?P<repeat>[*+?]?)"
+    r"(?:(?P<class>\[\^?(?:\]|\\[^A-Za-z0-9]|[^\]\\\[])(?:\\[^A-Za-z0-9]|[^\]\\\[])*\])"
+    r"|\\[^A-Za-z0-9]|[^\\\[\](){}|*+?])(?P<repeat>[*+?]?)"
     r"|(?P<open>\((?!\?))|(?P<close>\)(?![*+?{]))|(?P<bar>\|)"
 )
+
+# Spellings of an attribute type as `gsi.nametext` folds them, in text where a plain `+` is an operator. A backslash
+# that stands for itself, before a slash, makes it part of a value.
+_SPELLING: Final = re.compile(r"(?<!\\\\)(/|\\\+)(?:(uid|userid)|e|email|emailaddress)=", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
     issuer: str | None
     permit: bool
-    subject: re.Pattern[str]
+    subject: Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +63,20 @@ class Namespaces:
     def permits(self, ca_oneline: str, subject_oneline: str) -> bool:
         """Tell whether the CA of this one-line name may certify the subject of that one."""
         issuer, subject = canonical_oneline(ca_oneline), canonical_oneline(subject_oneline)
+        if len(subject) > MAX_TEXT_CHARS or not (subject.isascii() and subject.isprintable()):
+            return False  # no one-line name looks so; a DENY must not be escaped by what no expression is tried on
+        budget = Budget(MAX_STEPS)
         permitted = False
         for statement in self.statements:
-            if statement.issuer not in {None, issuer} or not statement.subject.fullmatch(subject):
+            if statement.issuer not in {None, issuer}:
                 continue
-            if not statement.permit:
+            try:
+                matches = statement.subject.matches(subject, budget)
+            except ParseError:
                 return False
-            permitted = True
+            if matches and not statement.permit:
+                return False
+            permitted = permitted or matches
         return permitted
 
 
@@ -98,20 +114,34 @@ def _parse_statement(line: str, number: int) -> _Statement:
     return _Statement(issuer, found[3].upper() == "PERMIT", _compile(found[4], number))
 
 
-def _compile(expression: str, line: int) -> re.Pattern[str]:
+def _compile(expression: str, line: int) -> Expression:
+    pieces: list[str] = []  # classes as they are, and what stands between them
+    plain = ""
     position = repeats = 0
     while position < len(expression):
         piece = _PIECE.match(expression, position)
         if piece is None:
             _fail(line, f"unsupported regular expression at {expression[position:][:20]!r}")
+        if piece["class"]:
+            pieces += [_fold_spellings(plain), piece[0]]
+            plain = ""
+        else:
+            plain += "/" + piece["repeat"] if piece[0].startswith("\\/") else piece[0]
         position = piece.end()
         repeats += piece["repeat"] in {"*", "+"}
     if repeats > _MAX_REPEATS:
         _fail(line, f"more than {_MAX_REPEATS} repetitions in one expression")
     try:
-        return re.compile(fold_attribute_types(expression), re.IGNORECASE)
-    except (re.error, OverflowError, RecursionError) as error:
-        _fail(line, f"malformed regular expression: {error}")
+        return parse_expression(
+            "".join([*pieces, _fold_spellings(plain)]), what=_WHAT, ignore_case=True, bracket_escapes=True
+        )
+    except ParseError as error:
+        _fail(line, f"malformed regular expression: {error.message}")
+
+
+def _fold_spellings(text: str) -> str:
+    """Return an expression with one spelling for the types that have several; cases of letters are left alone."""
+    return _SPELLING.sub(lambda found: found[1] + ("userid=" if found[2] else "emailaddress="), text)
 
 
 def _fail(line: int, why: str) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from gsi.errors import ParseError
+from gsi.patterns import MAX_TEXT_CHARS
 from gsi.trust.namespaces import MAX_NAMESPACES_BYTES, parse_namespaces
 
 CA: Final = "/C=NL/O=Grid/CN=CA"
@@ -75,6 +76,14 @@ def test_deny_overrides_in_any_order() -> None:
         ("/UID=.*", "/USERID=al", True),
         ("^/O=abc/.*$", "/O=abc/CN=x", True),
         ("/O=abc/.*", "/O=abc/CN=a\nb", False),
+        (r"/O=[\]\-a]+/.*", "/O=]-a/CN=x", True),
+        (r"/O=[\.]/.*", r"/O=\/CN=x", False),
+        ("/O=[^A-C]/.*", "/O=b/CN=x", False),
+        ("/O=[x-z]/.*", "/O=Y/CN=x", True),
+        (r"\/E=.*", "/emailAddress=a@b", True),
+        ("/[/e=]+", "/E=", False),
+        ("/[/e=]+", "/e/=", True),
+        (r"/CN=a\+UID=b", "/CN=a+USERID=b", True),
     ],
 )
 def test_expressions(expression: str, subject: str, matches: bool) -> None:
@@ -100,6 +109,14 @@ def test_expressions(expression: str, subject: str, matches: bool) -> None:
         'TO Issuer SELF PERMIT Subject "a)"',
         'TO Issuer SELF PERMIT Subject "[a"',
         'TO Issuer SELF PERMIT Subject "[z-a]"',
+        'TO Issuer SELF PERMIT Subject "[]a[b]"',
+        'TO Issuer SELF PERMIT Subject "[[:alpha:]]"',
+        'TO Issuer SELF PERMIT Subject "[a--]"',
+        r'TO Issuer SELF DENY Subject "[\D]+"',
+        r'TO Issuer SELF PERMIT Subject "[^\W_]+"',
+        r'TO Issuer SELF PERMIT Subject "[\S]"',
+        r'TO Issuer SELF PERMIT Subject "[\1]"',
+        r'TO Issuer SELF PERMIT Subject "\w+"',
         'TO Issuer SELF PERMIT Subject "' + ".*a" * 17 + '"',
         "#" * (MAX_NAMESPACES_BYTES + 1),
     ],
@@ -108,3 +125,22 @@ def test_refuses(text: str) -> None:
     with pytest.raises(ParseError) as caught:
         parse_namespaces(text)
     assert caught.value.what == "namespaces"
+
+
+def test_expressions_that_take_a_backtracking_matcher_for_ever() -> None:
+    """The test's time limit judges."""
+    for repeats in (3, 6, 16):
+        policy = parse_namespaces(f'TO Issuer SELF PERMIT Subject "/O=Grid{".*a" * (repeats - 1)}.*b"')
+        assert not policy.permits(CA, "/O=Grid/CN=" + "a" * 2000)
+        assert policy.permits(CA, "/O=Grid/CN=" + "a" * 20 + "b")
+
+
+def test_what_is_too_long_or_too_much_is_not_permitted() -> None:
+    permit = 'TO Issuer SELF PERMIT Subject ".*"\n'
+    deny = 'TO Issuer SELF DENY Subject "/O=Grid/CN=b*"\n'
+    assert parse_namespaces(permit).permits(CA, "/O=Grid/CN=" + "a" * 4000)
+    assert not parse_namespaces(permit).permits(CA, "/O=Grid/CN=" + "a" * MAX_TEXT_CHARS)
+    assert not parse_namespaces(permit + deny).permits(CA, "/O=Grid/CN=" + "b" * MAX_TEXT_CHARS)
+    many = permit + f'TO Issuer SELF DENY Subject "{".*a?" * 16}x"\n' * 100
+    assert parse_namespaces(many).permits(CA, "/O=Grid/CN=A")
+    assert not parse_namespaces(many).permits(CA, "/O=Grid/CN=" + "a" * 4000)
