@@ -14,8 +14,10 @@ The value of cond_subjects is one glob, or several, each in double quotes; of se
 ignores the case of letters and the spelling of UID=USERID and E=Email=emailAddress. The FIRST `*` of a glob stands for
 one or more characters, every other `*`, and `?` and `[`, for themselves: the template shipped with the C tools
 documents `?`, its code does not have it, and a policy must not permit more here than it permits there. A slash within
-a value may be written as it is or, as OpenSSL 3.0.22 shows it, behind a backslash; that C reader drops the backslash
-and so matches neither.
+a value may be written as it is or, as OpenSSL 3.0.22 shows it, behind a backslash (that C reader drops the backslash
+and so matches neither). A glob without such a backslash is compared with the earlier form of the name, in which any
+slash may be one within a value; with one, with the present form, in which `host\/*` means a value and never a name
+that goes on with another part. To deny, either way of reading is enough.
 
 Where this reader is stricter than C: `access_id_ANYBODY` permits nothing, rights without a condition permit nothing,
 a `neg_rights` that matches denies wherever it stands, and text outside the double quotes is an error. A backslash
@@ -27,10 +29,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from gsi.errors import ParseError
-from gsi.names import canonical_oneline
+from gsi.names import canonical_oneline, fold_attribute_types
 
 __all__ = ["MAX_POLICY_BYTES", "SigningPolicy", "parse_signing_policy"]
 
@@ -38,6 +40,16 @@ MAX_POLICY_BYTES: Final = 64 << 10  # the longest one distributed by the IGTF ha
 _WHAT: Final = "signing policy"
 _TOKEN: Final = re.compile(r"[ \t\r\n\v\f]*(?:(#[^\n]*)|'([^']*)'|([^ \t\r\n\v\f']+))?")
 _QUOTED: Final = re.compile(r'[ \t\r\n,]*"([^"]*)"')
+_ESCAPE: Final = re.compile(r"\\[/+]")
+
+
+class _Subject(NamedTuple):
+    """A subject in both one-line forms, folded."""
+
+    shown: str
+    """With a backslash before each slash within a value, as far as it came with one."""
+    plain: str
+    """Without those that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +58,22 @@ class _Glob:
 
     prefix: str
     suffix: str | None
+    is_shown: bool
+    """Whether it writes a slash or plus within a value with a backslash."""
 
-    def matches(self, folded: str) -> bool:
+    def matches(self, subject: _Subject) -> bool:
+        """Tell whether the subject is meant, in the form in which the pattern is written."""
+        return self._fits(subject.shown if self.is_shown else subject.plain)
+
+    def may_match(self, subject: _Subject) -> bool:
+        """Tell whether the subject is meant in either form."""
+        return self.matches(subject) or (self.is_shown and self._without_escapes().matches(subject))
+
+    def _without_escapes(self) -> _Glob:
+        suffix = None if self.suffix is None else canonical_oneline(self.suffix)
+        return _Glob(canonical_oneline(self.prefix), suffix, is_shown=False)
+
+    def _fits(self, folded: str) -> bool:
         if self.suffix is None:
             return folded == self.prefix
         shortest = len(self.prefix) + 1 + len(self.suffix)
@@ -61,16 +87,19 @@ class _Right:
     positive: bool
     conditions: tuple[tuple[_Glob, ...], ...] | None
 
-    def permits(self, subject: str) -> bool:
+    def permits(self, subject: _Subject) -> bool:
         """Tell whether this surely gives the right: a condition is there, and every one holds."""
-        return self.positive and bool(self.conditions) and self._holds(subject)
+        return (
+            self.positive
+            and bool(self.conditions)
+            and all(any(glob.matches(subject) for glob in globs) for globs in self.conditions or ())
+        )
 
-    def denies(self, subject: str) -> bool:
+    def denies(self, subject: _Subject) -> bool:
         """Tell whether this may take the right: no known condition speaks against it."""
-        return not self.positive and (self.conditions is None or self._holds(subject))
-
-    def _holds(self, subject: str) -> bool:
-        return all(any(glob.matches(subject) for glob in globs) for globs in self.conditions or ())
+        return not self.positive and all(
+            any(glob.may_match(subject) for glob in globs) for globs in self.conditions or ()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +113,8 @@ class SigningPolicy:
 
         No entry for the CA, or none that matches, is a no; a matching `neg_rights` overrides everything.
         """
-        issuer, subject = canonical_oneline(ca_oneline), canonical_oneline(subject_oneline)
+        issuer = canonical_oneline(ca_oneline)
+        subject = _Subject(fold_attribute_types(subject_oneline), canonical_oneline(subject_oneline))
         permitted = False
         for authorities, rights in self.entries:
             if issuer not in authorities:
@@ -192,8 +222,9 @@ class _Parser:
 
 
 def _make_glob(pattern: str) -> _Glob:
-    prefix, star, suffix = canonical_oneline(pattern.lstrip(" \t\r\n")).partition("*")
-    return _Glob(prefix, suffix if star else None)
+    # The fold of names is for text; of a pattern it would change what stands beside the `*`.
+    prefix, star, suffix = fold_attribute_types(pattern.lstrip(" \t\r\n")).partition("*")
+    return _Glob(prefix, suffix if star else None, is_shown=_ESCAPE.search(pattern) is not None)
 
 
 def _split(text: str) -> list[tuple[str, int]]:

@@ -49,6 +49,24 @@ def test_slash_in_a_value() -> None:
     assert not parse_signing_policy(entry(globs("/O=Grid/OU=a/*"))).permits(CA, r"/O=Grid\/OU=a/CN=Mallory")
 
 
+def test_escaped_slash_in_a_glob_is_one_within_a_value() -> None:
+    policy = parse_signing_policy(entry(globs(r"/O=Grid/CN=host\/*")))
+    assert policy.permits(CA, r"/O=Grid/CN=host\/www.example.org")
+    assert not policy.permits(CA, "/O=Grid/CN=host/OU=Admin/CN=root")
+    assert not policy.permits(CA, "/O=Grid/CN=host/CN=www.example.org")
+    named = parse_signing_policy(entry(globs(r"/O=Grid/*\/www.example.org")))
+    assert named.permits(CA, r"/O=Grid/CN=host\/www.example.org")
+    assert not named.permits(CA, "/O=Grid/CN=www.example.org")
+
+
+def test_escaped_slash_in_a_glob_that_denies_is_any_slash() -> None:
+    deny = entry(globs(r"/O=Grid/CN=host\/*"), rights="neg_rights")
+    policy = parse_signing_policy(entry(globs("/O=Grid/*")) + deny)
+    assert policy.permits(CA, "/O=Grid/CN=Alice")
+    for subject in (r"/O=Grid/CN=host\/www.example.org", "/O=Grid/CN=host/www.example.org"):
+        assert not policy.permits(CA, subject)
+
+
 def test_bytes_and_text_are_the_same() -> None:
     assert parse_signing_policy(GOOD.encode()) == parse_signing_policy(GOOD)
 
