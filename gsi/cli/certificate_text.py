@@ -108,10 +108,19 @@ def _time(moment: datetime) -> str:
 
 
 def _serial(serial: int) -> list[str]:
+    sign = "-" if serial < 0 else ""
     if serial.bit_length() <= 63:
-        return [f"        Serial Number: {serial} (0x{serial:x})"]
-    data = serial.to_bytes((serial.bit_length() + 7) // 8, "big")
-    return ["        Serial Number:", f"            {data.hex(':')}"]
+        return [f"        Serial Number: {serial} ({sign}0x{abs(serial):x})"]
+    data = abs(serial).to_bytes((serial.bit_length() + 7) // 8, "big")
+    return ["        Serial Number:", f"            {' (Negative)' if sign else ''}{data.hex(':')}"]
+
+
+def _number(number: int) -> str:
+    """Write a number of any size: in hex from where OpenSSL does, long before Python refuses to make decimals of it."""
+    if number.bit_length() < 128:
+        return str(number)
+    digits = f"{abs(number):X}"
+    return f"{'-' if number < 0 else ''}0x{'0' * (len(digits) % 2)}{digits}"
 
 
 def _public_key(certificate: Certificate) -> list[str]:
@@ -164,7 +173,7 @@ def _extended_key_usage(value: bytes) -> list[str]:
 def _basic_constraints(value: bytes) -> list[str]:
     reader = der.parse_one(value, what="BasicConstraints")
     is_ca = reader.boolean() if reader.peek() == der.BOOLEAN else False
-    length = "" if reader.at_end() else f", pathlen:{reader.integer()}"
+    length = "" if reader.at_end() else f", pathlen:{_number(reader.integer())}"
     return [f"CA:{str(is_ca).upper()}{length}"]
 
 
