@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion
 from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, run
-from gsi.errors import ConfigError, ParseError, Reason, VerificationError
+from gsi.errors import GridError, ParseError, Reason, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,23 +101,32 @@ def _execute(arguments: Namespace) -> int:
 
     path = arguments.file or read_locations().proxy
     now = arguments.at or clock.now()
-    data = _read_chain(path)
     certificates: Sequence[Certificate] = ()
     try:
-        certificates = _parse_chain(data, path)
-        peer = _judge(arguments, certificates, now)
+        try:
+            certificates = _parse_chain(_read_chain(path), path)
+            peer = _judge(arguments, certificates, now)
+            told = _describe_good(peer, path, now)
+        except ParseError as error:
+            raise VerificationError(error.message, reason=Reason.MALFORMED, hint=error.hint) from error
     except VerificationError as error:
         _print_refusal(arguments, error, certificates, path, now)
         return EXIT_ERROR
-    _print_good(arguments, peer, path, now)
+    _print_good(arguments, peer, told, now)
     return EXIT_OK
 
 
 def _read_chain(path: str) -> bytes:
+    """Return the bytes to judge.
+
+    Raises:
+        ParseError: There are more than `MAX_CHAIN_FILE_BYTES`.
+        CredentialError: The file cannot be read.
+    """
     if path == "-":
         data = sys.stdin.buffer.read(MAX_CHAIN_FILE_BYTES + 1)
         if len(data) > MAX_CHAIN_FILE_BYTES:
-            raise ConfigError(f"more than {MAX_CHAIN_FILE_BYTES} bytes on standard input")
+            raise ParseError(f"standard input: longer than {MAX_CHAIN_FILE_BYTES} bytes", what="file")
         return data
     from gsi.system.files import read_public
 
@@ -125,18 +134,16 @@ def _read_chain(path: str) -> bytes:
 
 
 def _parse_chain(data: bytes, path: str) -> tuple[Certificate, ...]:
-    """Return the certificates of the file; a block that does not parse is a refusal, never skipped.
+    """Return the certificates of the file; a block that does not parse is never skipped.
 
     Raises:
-        VerificationError: MALFORMED or EMPTY_CHAIN, naming the file.
+        ParseError: A block or a certificate is malformed.
+        VerificationError: EMPTY_CHAIN, naming the file.
     """
     from gsi.certificate import load_certificates
 
     source = "standard input" if path == "-" else path
-    try:
-        certificates = load_certificates(data, what=source)
-    except ParseError as error:
-        raise VerificationError(error.message, reason=Reason.MALFORMED, hint=error.hint) from error
+    certificates = load_certificates(data, what=source)
     if not certificates:
         raise VerificationError(f"{source}: no certificate in it", reason=Reason.EMPTY_CHAIN)
     return certificates
@@ -162,37 +169,38 @@ def _judge(arguments: Namespace, certificates: Sequence[Certificate], now: datet
     return verify_chain(certificates, anchors, now=now, options=options)
 
 
-def _print_good(arguments: Namespace, peer: VerifiedPeer, path: str, now: datetime) -> None:
+def _describe_good(peer: VerifiedPeer, path: str, now: datetime) -> dict[str, object]:
     from gsi import names
-    from gsi.lifetime import asctime, format_timeleft
     from gsi.proxy.chain import ProxyChain
 
-    chain = ProxyChain.split(peer.chain)
-    subject = names.oneline(peer.leaf.subject_der)
+    return {
+        "verdict": "good",
+        "path": path,
+        "at": _iso(now),
+        "identity": peer.identity,
+        "subject": names.oneline(peer.leaf.subject_der),
+        "type": ProxyChain.split(peer.chain).type_text,
+        "format": peer.format,
+        "kind": peer.kind,
+        "limited": peer.limited,
+        "independent": peer.independent,
+        "depth_left": peer.depth_left,
+        "not_after": _iso(peer.not_after),
+    }
+
+
+def _print_good(arguments: Namespace, peer: VerifiedPeer, told: dict[str, object], now: datetime) -> None:
+    from gsi.lifetime import asctime, format_timeleft
+
     if arguments.json:
-        _print_json(
-            {
-                "verdict": "good",
-                "path": path,
-                "at": _iso(now),
-                "identity": peer.identity,
-                "subject": subject,
-                "type": chain.type_text,
-                "format": peer.format,
-                "kind": peer.kind,
-                "limited": peer.limited,
-                "independent": peer.independent,
-                "depth_left": peer.depth_left,
-                "not_after": _iso(peer.not_after),
-            }
-        )
+        _print_json(told)
     elif not arguments.quiet:
         depth = "unlimited" if peer.depth_left is None else str(peer.depth_left)
         sys.stdout.write(
             "verdict  : good\n"
-            f"identity : {peer.identity}\n"
-            f"subject  : {subject}\n"
-            f"type     : {chain.type_text}\n"
+            f"identity : {told['identity']}\n"
+            f"subject  : {told['subject']}\n"
+            f"type     : {told['type']}\n"
             f"depth    : {depth}\n"
             f"until    : {asctime(peer.not_after)}\n"
             f"timeleft : {format_timeleft(peer.not_after - now)}\n"
@@ -202,14 +210,11 @@ def _print_good(arguments: Namespace, peer: VerifiedPeer, path: str, now: dateti
 def _print_refusal(
     arguments: Namespace, error: VerificationError, certificates: Sequence[Certificate], path: str, now: datetime
 ) -> None:
-    from gsi import names
     from gsi.cli.hints import find_hint
 
     position = error.position
     hint = find_hint(error)
-    subject: str | None = None
-    if position is not None and position < len(certificates):
-        subject = names.oneline(certificates[position].subject_der)
+    subject = _subject(certificates, position)
     if arguments.json:
         _print_json(
             {
@@ -231,6 +236,18 @@ def _print_refusal(
     if hint:
         lines.append(f"hint     : {printable(hint)}")
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _subject(certificates: Sequence[Certificate], position: int | None) -> str | None:
+    """Return the name of the certificate that is refused; None when there is none that can be shown."""
+    from gsi import names
+
+    if position is None or position >= len(certificates):
+        return None
+    try:
+        return names.oneline(certificates[position].subject_der)
+    except GridError:  # what makes the name unreadable may well be the reason for the refusal
+        return None
 
 
 def _print_json(value: dict[str, object]) -> None:

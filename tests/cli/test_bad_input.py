@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from gsi import der
 from tests.harness import inputs
 from tests.harness.ca import CLIENT_AUTH, FULL_INFO, Issued, TestCA, proxy_info, raw_extension, subject_hash, write_file
 from tests.harness.environment import UserEnvironment
 from tests.harness.run import Done, our_program, run
+from tests.harness.trust import forge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -393,6 +396,58 @@ def test_output_is_no_file(user: UserEnvironment, what: str) -> None:
         _assert_error(done, "other", hint=False)
 
 
+def test_no_command_waits_for_a_fifo(user: UserEnvironment) -> None:
+    fifo = user.home / "other"
+    os.mkfifo(fifo, 0o600)
+    for words in (
+        ("grid-proxy-init", "-cert", fifo),
+        ("grid-proxy-init", "-key", fifo),
+        ("grid-proxy-init", "-policy", fifo, "-pl", "1.2.3"),
+        ("grid-proxy-info", "-file", fifo),
+        ("grid-proxy-verify", fifo),
+        ("grid-proxy-destroy", fifo),
+    ):
+        _assert_error(user.ours(*words, timeout=QUICK), "other", hint=False)
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+    _assert_nothing_lost(user)
+
+
+def test_hard_links(user: UserEnvironment) -> None:
+    """Read like any file; the second name of an old output keeps what it had; nothing with two names is destroyed."""
+    second = user.home / "other"
+    os.link(user.proxy_path, second)
+    _assert_error(user.ours("grid-proxy-destroy"), "hard links")
+    for path in (user.cert_path, user.key_path):
+        os.link(path, path.with_suffix(".2"))
+    user.ours("grid-proxy-init").check()
+    assert second.read_bytes() == OLD
+    assert user.proxy_path.read_bytes() != OLD
+    os.link(user.proxy_path, user.home / "input.pem")
+    user.ours("grid-proxy-info", "-file", user.home / "input.pem").check()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+def test_a_strangers_file_at_the_place_of_the_proxy(user: UserEnvironment) -> None:
+    """In /tmp anyone may make a file of this name first; nobody else can replace it."""
+    place = user.home / "other"
+    place.mkdir()
+    target = place / "x509up_u0"
+    write_file(target, OLD, 0o600)
+    os.chown(target, 65534, 65534)
+    os.chown(place, 65533, 65533)
+    place.chmod(0o1777)
+    lowered = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
+    done = run([*lowered, our_program("grid-proxy-init"), "-out", target], env=user.variables)
+    _assert_error(done._replace(argv=("grid-proxy-init",)), "x509up_u0", "belongs to uid 65534", "unchanged")
+    assert target.read_bytes() == OLD
+    assert [path.name for path in place.iterdir()] == [target.name]
+    for name in ("grid-proxy-info", "grid-proxy-destroy"):
+        words: list[str | Path] = [*lowered, our_program(name), *(["-file"] if name.endswith("info") else []), target]
+        _assert_error(run(words, env=user.variables)._replace(argv=(name,)), "x509up_u0", hint=False)
+    assert target.read_bytes() == OLD
+    _assert_nothing_lost(user)
+
+
 # Files that are not what they should be
 
 
@@ -583,6 +638,43 @@ def test_verify_names_the_reason(user: UserEnvironment, alice: Issued, reason: s
     structured = user.ours("grid-proxy-verify", "--json", user.proxy_path)
     assert structured.returncode == 1
     assert reason in json.dumps(json.loads(structured.stdout))
+
+
+def _unreadable_name(alice: Issued, ca: TestCA) -> bytes:
+    attribute = der.encode_sequence(der.encode_oid("2.5.4.3"), b"\x1a\x05Alice")  # a VisibleString
+    return inputs.pem_block(
+        "CERTIFICATE", forge(alice.der, ca.key, subject_der=der.encode_sequence(der.encode_set(attribute)))
+    )
+
+
+@pytest.mark.parametrize("place", ["leaf", "above", "expired"])
+def test_verify_tells_a_verdict_even_when_a_name_cannot_be_shown(
+    user: UserEnvironment, ca: TestCA, alice: Issued, place: str
+) -> None:
+    path = user.home / "input.pem"
+    odd = _unreadable_name(alice, ca)
+    write_file(path, alice.proxy().pem + odd if place == "above" else odd, 0o600)
+    words = ("-at", "2199-01-01") if place == "expired" else ()
+    done = user.ours("grid-proxy-verify", "-json", *words, path)
+    assert (done.returncode, done.stderr) == (1, ""), done
+    assert json.loads(done.stdout)["verdict"] == "refused"
+    told = user.ours("grid-proxy-verify", *words, path)
+    assert (told.returncode, told.stderr) == (1, ""), told
+    assert "verdict  : refused" in told.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"-----BEGIN CERTIFICATE-----\n", bytes(5 << 20)])
+def test_verify_tells_a_verdict_whatever_the_file_holds(user: UserEnvironment, content: bytes) -> None:
+    path = user.home / "input.pem"
+    write_file(path, content, 0o600)
+    for done in (
+        user.ours("grid-proxy-verify", "-json", path),
+        user.ours("grid-proxy-verify", "-json", "-", stdin=content),
+    ):
+        assert (done.returncode, done.stderr) == (1, ""), done
+        verdict = json.loads(done.stdout)
+        assert verdict["verdict"] == "refused"
+        assert verdict["reason"] in {"malformed", "empty-chain"}
 
 
 def test_verify_untrusted_and_revoked(user: UserEnvironment, ca: TestCA, alice: Issued) -> None:
