@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gsi.cli.arguments import CommandParser
-from gsi.cli.run import EXIT_ERROR, EXIT_OK, report, run, warn
+from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, report, run, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ def _execute(arguments: Namespace) -> int:
             status = EXIT_ERROR
         else:
             if arguments.dryrun:
-                sys.stderr.write(f"Would remove {path}\n")
+                sys.stderr.write(f"Would remove {printable(path)}\n")
     return status
 
 

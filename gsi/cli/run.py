@@ -12,7 +12,8 @@ What the user sees, always on standard error:
     hint: chmod 600 /home/a/.globus/userkey.pem
 
 Exit codes: 0 done; 1 any error, a bad command line included (as the C tools); other numbers only where a command passes
-`exit_code`; 130 after an interrupt; 141 when the reader of our output went away; 70 for an error inside the program.
+`exit_code`; 130 after an interrupt, and 128 plus the signal's number after another that ends the program; 141 when the
+reader of our output went away; 70 for an error inside the program.
 With -debug the chain of causes follows. Text from outside (names, files, a server's words) is shown with its control
 characters escaped, so that it cannot drive the terminal.
 """
@@ -69,7 +70,8 @@ def run(
         argv: The arguments without the program's name; by default those of the process.
         exit_code: The status for an error, where the command has more than 1.
         short_lived: The command ends within seconds, so that nothing is gained by collecting garbage: with
-            cryptography loaded, the collections at start and exit take a quarter of the whole time. Without effect
+            cryptography loaded, the collections at start and exit take a quarter of the whole time. SIGTERM and
+            SIGHUP then end it as an interrupt does: half-written files go, the terminal is put back. Without effect
             when `argv` is given, because the process is then somebody else's.
 
     Returns:
@@ -78,6 +80,7 @@ def run(
     uncollected = short_lived and argv is None
     if uncollected:
         gc.disable()
+        _end_orderly_on_signals()
     _prepare_streams()
     parser = parser_factory()
     arguments: Namespace | None = None
@@ -93,7 +96,7 @@ def run(
         status = EXIT_INTERRUPTED
     except BrokenPipeError:
         status = EXIT_BROKEN_PIPE
-    except SystemExit as stop:  # -help and -version
+    except SystemExit as stop:  # -help and -version, or a signal
         status = stop.code if isinstance(stop.code, int) else EXIT_OK
     except Exception as error:  # noqa: BLE001  the last door: a traceback is no answer to a user
         status = _report_unexpected(parser.prog, error, debug=_wants_debug(arguments))
@@ -101,6 +104,23 @@ def run(
     if uncollected:
         gc.freeze()  # what is alive now needs no search for cycles at exit
     return status
+
+
+def _end_orderly_on_signals() -> None:
+    """Make SIGTERM and SIGHUP raise SystemExit, unless whoever started the process has them ignored (nohup)."""
+    # The public module makes enumerations of all numbers, which takes longer than all else in this file.
+    import _signal  # type: ignore[import-not-found]  # typeshed knows the public module only
+
+    numbers = (_signal.SIGTERM, _signal.SIGHUP)
+
+    def stop(number: int, _frame: object) -> None:
+        for each in numbers:  # a session's end brings both; the second must not disturb the tidying up
+            _signal.signal(each, _signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in numbers:
+        if _signal.getsignal(number) == _signal.SIG_DFL:
+            _signal.signal(number, stop)
 
 
 def report(prog: str, error: GridError, *, debug: bool = False) -> None:
@@ -161,7 +181,8 @@ def _report_unexpected(prog: str, error: Exception, *, debug: bool) -> int:
 def _print_traceback(error: BaseException) -> None:
     import traceback
 
-    sys.stderr.write("".join(traceback.format_exception(error)))
+    text = "".join(traceback.format_exception(error))  # with names and bytes from outside in its messages
+    sys.stderr.write("".join(f"{printable(line)}\n" for line in text.rstrip("\n").split("\n")))
 
 
 def _prepare_streams() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pexpect
@@ -102,6 +104,46 @@ def test_giving_up_leaves_everything_as_it_was(how: str, user: UserEnvironment) 
     assert set(os.listdir(user.home)) - {".bash_history"} == {".globus", "proxy.pem"}
 
 
+def test_a_signal_at_the_prompt_puts_the_echo_back(user: UserEnvironment) -> None:
+    code = (
+        "import sys; sys.argv = ['grid-proxy-init']; from gsi.cli.proxy_init import main\n"
+        "print('status', main(), flush=True); input()"
+    )
+    child = at_terminal(sys.executable, ["-c", code], user.variables)
+    child.expect_exact(PROMPT)
+    child.waitnoecho()
+    child.kill(signal.SIGTERM)
+    child.expect_exact("status 143")
+    assert child.getecho()
+    child.sendline("")
+    child.expect(pexpect.EOF)
+    assert user.proxy_path.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_writing_leaves_no_key_behind(number: signal.Signals, user: UserEnvironment) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "def held(descriptor): print('writing', flush=True); signal.pause()\n"
+        "os.fsync = held\n"
+        "sys.argv = ['grid-proxy-init', '-q', '-pwstdin']; from gsi.cli.proxy_init import main\n"
+        "sys.exit(main())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=user.variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"secret\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"writing\n"
+        assert len(os.listdir(user.home)) == 3
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 128 + number
+    assert user.proxy_path.read_bytes() == OLD
+    assert set(os.listdir(user.home)) == {".globus", "proxy.pem"}
+
+
 def test_the_pass_phrase_is_not_asked_for_what_cannot_work(user: UserEnvironment) -> None:
     child = at_terminal(our_program("grid-proxy-init"), ["-out", "/nonexistent/proxy"], user.variables)
     rest, status = end_of(child)
@@ -186,6 +228,55 @@ def test_names_that_are_no_text(user: UserEnvironment) -> None:
         assert done.returncode == 1, done
         assert b"\x1b" not in done.stderr
         assert b"internal" not in done.stderr
+
+
+def test_odd_names_everywhere(user: UserEnvironment) -> None:
+    """As certificate, key and output of one command, as the file of the others, by path or by variable."""
+    user.trust(TestCA("/O=Grid/CN=Other"))
+    home = os.fsencode(user.home)
+    cert, key, out = (os.path.join(home, name + b"\xff\x1b[2J\n") for name in (b"cert", b"key", b"out"))
+    os.rename(user.cert_path, cert)
+    os.rename(user.key_path, key)
+
+    def ours(name: str, *words: bytes | str, code: int = 0, **more: bytes) -> bytes:
+        done = subprocess.run(
+            [our_program(name), *words],
+            input=b"secret\n",
+            capture_output=True,
+            env={**{os.fsencode(n): os.fsencode(v) for n, v in user.variables.items()},
+                 **{n.encode(): v for n, v in more.items()}},
+            timeout=30,
+        )  # fmt: skip
+        assert done.returncode == code, done
+        assert b"internal" not in done.stderr
+        assert b"\x1b" not in done.stderr
+        return done.stdout
+
+    for extra in ((), ("-debug",), ("-json",)):
+        ours("grid-proxy-init", "-pwstdin", "-cert", cert, "-key", key, "-out", out, *extra)
+        assert os.path.exists(out)
+    ours("grid-proxy-init", "-pwstdin", "-debug", "-cert", cert + b"x", "-key", key, "-out", out, code=1)
+    ours("grid-proxy-init", "-pwstdin", "-debug", "-cert", cert, "-key", key + b"x", "-out", out, code=1)
+    ours("grid-proxy-init", "-pwstdin", "-debug", "-cert", cert, "-key", key, "-out", b"/nowhere/" + home, code=1)
+    assert b"Alice" in ours("grid-proxy-info", "-json", X509_USER_PROXY=out)
+    assert b'"refused"' in ours("grid-proxy-verify", "-json", out, code=1)
+    ours("grid-proxy-verify", "-debug", out + b"x", code=1)
+    ours("grid-proxy-destroy", "-dryrun", "-debug", out, out + b"x")
+    ours("grid-proxy-destroy", out)
+    assert not os.path.exists(out)
+
+
+def test_a_key_with_a_terminal_sequence_in_it(user: UserEnvironment) -> None:
+    """Its words come up in errors, and with -debug in the causes of errors, too."""
+    key = user.key_path.read_bytes().replace(b"ENCRYPTED PRIVATE KEY", b"RSA PRIVATE KEY")
+    head = b"-----BEGIN RSA PRIVATE KEY-----\n"
+    headers = b"Proc-Type: 4,ENCRYPTED\nDEK-Info: \x1b]0;owned\x07,00\n\n"
+    write_file(user.key_path, key.replace(head, head + headers), 0o600)
+    done = user.ours("grid-proxy-init", "-pwstdin", "-debug", stdin="secret\n")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "\x1b" not in done.output
+    assert "\x07" not in done.output
 
 
 def test_all_lists_the_default_and_the_delegated_proxies(user: UserEnvironment) -> None:

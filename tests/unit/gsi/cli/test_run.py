@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gc
 import io
+import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -141,6 +143,55 @@ def test_foreign_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == (
         "p: error: a\\x1b[2Jb\\x0dc\\x85d\\u202ee\\U000e0001f\nhint: one\n    two\np: warning: x\\x07\nhint: y\\x00\n"
     )
+
+
+def test_nor_can_it_from_within_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    error = GridError("a\x1b]0;title\x07b")
+    error.__cause__ = ValueError("c\x9bd\rgrid-thing: all is well")
+    run(parser, Raising(error), ["-debug"])
+    run(parser, Raising(KeyError("e\x1bf")), ["-debug"])
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert all(character.isprintable() or character == "\n" for character in told)
+    assert "\n  File" in told  # its lines stay lines
+
+
+_STOPPED = """
+import os, signal, sys
+from gsi.cli.arguments import CommandParser
+from gsi.cli.run import run
+{before}
+def body(arguments):
+    try:
+        os.kill(os.getpid(), signal.{first})
+        os.kill(os.getpid(), signal.SIGURG)
+    finally:
+        os.kill(os.getpid(), signal.{second})
+        print("tidied up")
+    return 0
+sys.argv = ["grid-thing"]
+sys.exit(run(lambda: CommandParser("grid-thing", "do a thing"), body, short_lived={short_lived}))
+"""
+
+
+def _stopped(first: str, second: str = "SIGURG", *, before: str = "", short_lived: bool = True) -> tuple[int, str, str]:
+    code = _STOPPED.format(first=first, second=second, before=before, short_lived=short_lived)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("first", "second"), [("SIGTERM", "SIGHUP"), ("SIGHUP", "SIGTERM"), ("SIGTERM", "SIGTERM")])
+def test_signals_end_a_command_orderly(first: str, second: str) -> None:
+    """Also when the end of a session brings two of them."""
+    assert _stopped(first, second) == (128 + signal.Signals[first], "tidied up\n", "")
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    assert _stopped("SIGHUP", before="signal.signal(signal.SIGHUP, signal.SIG_IGN)") == (0, "tidied up\n", "")
+
+
+def test_a_server_keeps_its_own_ways() -> None:
+    assert _stopped("SIGTERM", short_lived=False)[0] == -signal.SIGTERM
 
 
 def test_a_second_line_cannot_pass_for_ours() -> None:
