@@ -173,8 +173,7 @@ def parse_request(data: bytes) -> Request:
         lifetime=timedelta(seconds=max(0, parse_number("LIFETIME", attributes["LIFETIME"][0]))),
         retriever=optional("RETRIEVER"),
         renewer=optional("RENEWER"),
-        # C writers leave an empty name out; a reader that kept it would look for a credential named "".
-        credential_name=optional("CRED_NAME", MAX_NAME_BYTES) or None,
+        credential_name=_parse_credential_name(optional("CRED_NAME", MAX_NAME_BYTES)),
         description=optional("CRED_DESC"),
         key_retrievers=optional("KEYRETRIEVERS"),
         trusted_retriever=optional("RETRIEVER_TRUSTED"),
@@ -220,6 +219,13 @@ def _collect(data: bytes) -> dict[str, list[bytes]]:
         if len(values) > (MAX_REPEATED if attribute in _REPEATABLE else 1):
             raise bad_request(f"{attribute} is there more than once")
     return found
+
+
+def _parse_credential_name(name: str | None) -> str | None:
+    """Refuse an empty name: writers leave it out, and to take it for the unnamed credential would be a guess."""
+    if name == "":
+        raise bad_request("CRED_NAME is empty")
+    return name
 
 
 def _parse_command(value: bytes) -> Command:

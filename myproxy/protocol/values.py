@@ -44,8 +44,9 @@ __all__ = [
 
 MAX_PASSPHRASE_BYTES: Final = 1024
 """A pass phrase: the C server cuts longer ones, so that two different ones would open one credential."""
-MAX_NAME_BYTES: Final = 1024
-"""A user or credential name: the C server keeps 1023 bytes of the DN that `-d` makes a user name."""
+MAX_NAME_BYTES: Final = 4096
+"""A user or credential name: longer than any DN, which `-d` makes a user name, and than the 1,152 bytes and more
+that the C package's own test takes (myproxy-test, number 45)."""
 MAX_VALUE_BYTES: Final = 16384
 """Any other value (policy pattern, description, one vomses line): what fits in one TLS record."""
 

@@ -132,6 +132,7 @@ def test_what_is_no_number(text: str) -> None:
         (PLAIN + b"\0" + PLAIN + b"\0", "a NUL stands inside it"),
         (changed(b"PASSPHRASE", b"x" * (MAX_PASSPHRASE_BYTES + 1)), "PASSPHRASE is longer"),
         (changed(b"USERNAME", b"x" * (MAX_NAME_BYTES + 1)), "USERNAME is longer"),
+        (PLAIN + b"CRED_NAME=\n", "CRED_NAME is empty"),
         (PLAIN + b"RETRIEVER=" + b"x" * (MAX_VALUE_BYTES + 1), "RETRIEVER is longer"),
         (PLAIN + b"VONAME=x\n" * (MAX_REPEATED + 1), "VONAME is there more than once"),
         (PLAIN + b"\n" * MAX_LINES, "lines"),
@@ -154,10 +155,6 @@ def test_trust_roots_need_no_user_name() -> None:
     request = parse_request(data)
     assert (request.command, request.username, request.wants_trust_roots) == (Command.GET_TRUSTROOTS, "", True)
     assert parse_request(encode_request(request)) == request
-
-
-def test_an_empty_credential_name_is_the_unnamed_one() -> None:
-    assert parse_request(PLAIN + b"CRED_NAME=\n").credential_name is None
 
 
 @pytest.mark.parametrize(
