@@ -412,6 +412,7 @@ def serve(
     workers: int = 1,
     once: bool = False,
     on_ready: Callable[[], None] = lambda: None,
+    on_reload: Callable[[], bool] = lambda: True,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status.
 
@@ -421,6 +422,8 @@ def serve(
         workers: Processes; 1 serves in this one.
         once: End after the first connection. Only with one worker.
         on_ready: Called in this process when connections are being accepted.
+        on_reload: With several workers, called in this process at SIGHUP, so that workers made later start from the
+            same state; the workers hear of it only when it returns True. It must not raise.
 
     Raises:
         GridError: With one worker: `make_service` failed. With several the failure is reported by the worker's own
@@ -435,7 +438,7 @@ def serve(
         def work(ready: Callable[[], None], parent: int) -> None:
             asyncio.run(_Worker(make_service(), once=False).run(sockets, ready, parent))
 
-        return Supervisor(sockets, work, workers).run(on_ready)
+        return Supervisor(sockets, work, workers, on_reload).run(on_ready)
     finally:
         for one in sockets:
             one.close()

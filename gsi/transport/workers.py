@@ -2,8 +2,9 @@
 
     Supervisor(sockets, work, workers=4).run(on_ready)
 
-The first process only supervises. SIGTERM and SIGINT stop the workers, SIGHUP is passed on to them; a worker that dies
-unasked is replaced; workers notice by the end of a pipe when the supervisor is killed.
+The first process only supervises. SIGTERM and SIGINT stop the workers; SIGHUP is passed on to them, unless `on_reload`
+finds the new state no good, which it keeps for workers made later; a worker that dies unasked is replaced; workers
+notice by the end of a pipe when the supervisor is killed.
 """
 
 from __future__ import annotations
@@ -36,14 +37,20 @@ class Supervisor:
         work: Runs in each worker until it is told to stop; calls its first argument once it accepts connections, and
             stops when the descriptor that is its second becomes readable, because then the supervisor is gone.
         workers: How many.
+        on_reload: Called here at SIGHUP; the workers get the signal when it returns True.
     """
 
     def __init__(
-        self, sockets: Sequence[socket.socket], work: Callable[[Callable[[], None], int], None], workers: int
+        self,
+        sockets: Sequence[socket.socket],
+        work: Callable[[Callable[[], None], int], None],
+        workers: int,
+        on_reload: Callable[[], bool] = lambda: True,
     ) -> None:
         self._sockets = sockets
         self._work = work
         self._wanted = workers
+        self._on_reload = on_reload
         self._started: dict[int, float] = {}
         self._stopping = False
         self._life_reader, self._life_writer = os.pipe()  # workers see its end when this process dies
@@ -105,7 +112,8 @@ class Supervisor:
 
     def _pass_on(self, number: int, _frame: object) -> None:
         if number == signal.SIGHUP:
-            self._signal_all(signal.SIGHUP)
+            if self._on_reload():
+                self._signal_all(signal.SIGHUP)
         else:
             self._stop()
 
