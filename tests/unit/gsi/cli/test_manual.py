@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pexpect
@@ -138,3 +141,46 @@ def test_other_shells_can_read_theirs(shell: str) -> None:
     for path in sorted((DOCS / "completions" / shell).iterdir()):
         done = subprocess.run([program, "-n", str(path)], capture_output=True, text=True, timeout=30)
         assert (done.returncode, done.stderr) == (0, ""), path
+
+
+# Every word that the project writes about a command
+
+
+def _options_of(place: str) -> set[str]:
+    module, _, _ = place.partition(":")
+    parser = importlib.import_module(module).build_parser()
+    assert isinstance(parser, CommandParser)
+    return {name.lstrip("-") for section in parser.all_sections for spec in section.specs for name in spec.names}
+
+
+def _texts() -> list[Path]:
+    tops = [ROOT / "README.md", ROOT / "CHANGELOG.md"]
+    for folder, pattern in (
+        ("docs", "**/*.md"),
+        ("docs/man", "*"),
+        ("changelog.d", "*.md"),
+        ("gsi", "**/*.py"),
+        ("myproxy", "**/*.py"),
+    ):
+        tops += (ROOT / folder).glob(pattern)
+    return [path for path in tops if path.is_file()]
+
+
+def test_no_text_names_an_option_that_is_not_there() -> None:
+    """Manual pages, README, decisions, hints in errors: wherever one of our commands is followed by options."""
+    scripts: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    known = {
+        name: _options_of(place)
+        for name, place in scripts.items()
+        if (ROOT / (place.partition(":")[0].replace(".", "/") + ".py")).exists()
+    }
+    line = re.compile(rf"(?<![\w./-])({'|'.join(map(re.escape, known))})((?:[ ][^\s`'\"|;&<>()]+)+)")
+    seen = 0
+    for path in _texts():
+        for command, words in line.findall(path.read_text(encoding="utf-8").replace("\\-", "-")):
+            for word in words.split():
+                option = re.fullmatch(r"--?([a-zA-Z][\w-]*)(?:=.*|[.,:])?", word)
+                if option is not None:
+                    seen += 1
+                    assert option[1] in known[command], f"{path}: {command} {word}"
+    assert seen > 20
