@@ -56,6 +56,7 @@ class Conversation:
         self._session = session
         self._service = service
         self._executor = executor
+        self._request: Request | None = None
 
     async def run(self, caller: Caller) -> None:
         """Serve the one request of the connection.
@@ -66,15 +67,27 @@ class Conversation:
         try:
             event = await self._next_event()
             if isinstance(event, RequestReceived):
+                self._request = event.request
                 _log.debug("%s: %s for %r", caller.request_id, event.request.command.name, event.request.username)
                 await self._answer(caller, event.request)
         except TransportError:
             raise
+        except RemoteProtocolError as error:  # what the service refuses it has recorded itself
+            await self._refuse_message(error, caller)
         except GridError as error:
             await self.refuse(error, caller.request_id)
         except Exception as error:  # noqa: BLE001  # a defect of ours: the client still gets an answer, the log all of it
             _log.exception("%s: internal error", caller.request_id)
             await self.refuse(GridError(f"internal error: {error!r}"), caller.request_id)
+
+    async def _refuse_message(self, error: RemoteProtocolError, caller: Caller) -> None:
+        """Refuse what could not be read, once that is recorded."""
+        answer: GridError = error
+        try:
+            await self._call(lambda: self._service.refuse_message(caller, self._request, error))
+        except GridError as trouble:
+            answer = trouble
+        await self.refuse(answer, caller.request_id)
 
     async def refuse(self, error: GridError, request_id: str) -> None:
         """Tell the client no, as far as it may know why, and the log everything."""

@@ -2,11 +2,13 @@
 
     options = ServerOptions(config_path=..., storage=...)
     prepare_storage(options.storage)
-    serve(listen(None, 7512), lambda: MyProxyServer(options), workers=config.worker_processes)
+    factory = ServerFactory(options)
+    serve(listen(None, 7512), factory.make, workers=factory.config.worker_processes, on_reload=factory.reload)
 
-Each worker process makes its own `MyProxyServer`: configuration, host credential, trust directory, store, audit file,
-threads. SIGHUP reads configuration and host credential again and reopens the audit file; if anything of that fails the
-old state stays in use, and the log says so. The trust directory follows its files by itself.
+Each worker process makes its own `MyProxyServer`: trust directory, store, audit file, threads; configuration and host
+credential are read before, so that a worker that died comes back with what the others run with, whatever has become of
+the files. SIGHUP reads these anew and reopens the audit file; if anything of that fails all of the old state stays in
+use, and the log says so. The trust directory follows its files by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import logging
 import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -36,12 +38,12 @@ from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig
 from myproxy.conversation import Conversation
 from myproxy.grants import Caller, Settings
 from myproxy.protocol.server import ServerSession
-from myproxy.repository.seal import Sealer, SealParameters
+from myproxy.repository.seal import PRICE_BYTES, Sealer, SealParameters, read_price
 from myproxy.repository.sql import DATABASE_NAME, open_sqlite_repository
 from myproxy.service import MyProxyService
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from gsi.certificate import Certificate
@@ -52,7 +54,16 @@ if TYPE_CHECKING:
     from gsi.trust.verify import VerifiedPeer
     from myproxy.repository.base import Repository
 
-__all__ = ["MyProxyServer", "ServerOptions", "load_config", "load_server_credential", "prepare_storage"]
+__all__ = [
+    "MyProxyServer",
+    "ServerFactory",
+    "ServerOptions",
+    "ServerSetup",
+    "load_config",
+    "load_server_credential",
+    "load_setup",
+    "prepare_storage",
+]
 
 AUDIT_NAME: Final = "audit.log"
 """File name of the audit inside the storage directory, unless `audit_log` names another."""
@@ -77,6 +88,28 @@ class ServerOptions:
 
     config_path: str
     storage: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSetup:
+    """What is read from files at the start and at SIGHUP.
+
+    Attributes:
+        config: The configuration.
+        credential: The server's own credential.
+    """
+
+    config: ServerConfig
+    credential: Credential = field(repr=False)
+
+
+def load_setup(options: ServerOptions) -> ServerSetup:
+    """Read configuration and host credential.
+
+    Raises:
+        GridError: One of them cannot be used.
+    """
+    return ServerSetup(load_config(options.config_path), load_server_credential())
 
 
 def load_config(path: str) -> ServerConfig:
@@ -131,8 +164,12 @@ def prepare_storage(storage: str) -> None:
 class MyProxyServer:
     """One worker: what `gsi.transport.serve` calls for each connection."""
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, setup: ServerSetup) -> None:
         """Open everything that the worker needs.
+
+        Args:
+            options: What the command line decides.
+            setup: What was read from files; `reload` reads it anew.
 
         Raises:
             GridError: Some of it cannot be used.
@@ -141,17 +178,13 @@ class MyProxyServer:
         self._trust = TrustDirectory(read_locations().trust_dir, recheck_seconds=TRUST_RECHECK_SECONDS)
         self._cache = VerificationCache()
         self._validation = ValidationOptions()
-        self._config = load_config(options.config_path)
-        low, high = (get_variable(f"GLOBUS_GSSAPI_{which}_TLS_PROTOCOL") or "" for which in ("MIN", "MAX"))
-        self._tls = ServerTLS(
-            load_server_credential(),
-            self._trust.anchors,
-            minimum=parse_tls_version(low, default=TLSVersion.TLS1_2),
-            maximum=parse_tls_version(high, default=TLSVersion.TLS1_3),
-        )
+        self._config = setup.config
+        self._tls = self._make_tls(setup.credential)
         self._repository: Repository = open_sqlite_repository(options.storage)
         self._audit = AuditLog(self._audit_path(self._config))
-        self._service = self._make_service(self._config, self._audit)
+        prefixes = self._repository.list_key_prefixes(PRICE_BYTES)
+        self._sealer = _make_sealer(self._config, filter(None, map(read_price, prefixes)))
+        self._service = self._make_service(self._config, self._sealer)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="myproxy")
         self._report_notes()
 
@@ -176,18 +209,22 @@ class MyProxyServer:
         session = ServerSession(max_request_bytes=limit if limit > 0 else DEFAULT_REQUEST_BYTES)
         conversation = Conversation(connection, session, self._service, self._executor)
         try:
-            peer = await asyncio.get_running_loop().run_in_executor(self._executor, self._verify_peer, connection)
+            caller = await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._admit, connection, request_id
+            )
         except VerificationError as error:
             _log.info("%s: %s: client refused: %s: %s", request_id, connection.peer, error.reason.value, error)
             denied = DeniedError(f"authentication failed\n{error.message}")
             await conversation.refuse_after_request(denied, request_id)
             return
-        caller = Caller(peer, connection.peer.host, request_id)
+        except GridError as error:  # verified but not welcome, or the audit cannot be written
+            await conversation.refuse_after_request(error, request_id)
+            return
         _log.debug("%s: connection from %s by %r", request_id, connection.peer, caller.client.name)
         await conversation.run(caller)
 
     def report(self, peer: HostPort | None, error: GridError) -> None:
-        """Log what went wrong outside a conversation."""
+        """Log what went wrong outside a conversation; a certificate refused in the handshake is a decision, too."""
         level = logging.ERROR if peer is None or type(error) is GridError else logging.INFO
         _log.log(
             level,
@@ -197,6 +234,8 @@ class MyProxyServer:
             error,
             exc_info=error.__cause__ if level == logging.ERROR else None,
         )
+        if peer is not None and isinstance(error, VerificationError):
+            self._executor.submit(self._record_failed_handshake, peer, error)
 
     def reload(self) -> None:
         """Read configuration and host credential again, and reopen the audit file.
@@ -205,20 +244,14 @@ class MyProxyServer:
             GridError: Something is wrong with one of them; everything stays as it was.
         """
         try:
-            config = load_config(self._options.config_path)
-            credential = load_server_credential()
-            self._tls.replace_credential(credential)
-            if self._audit_path(config) == self._audit_path(self._config):
-                self._audit.reopen()
-                audit = self._audit
-            else:
-                audit = AuditLog(self._audit_path(config))  # the old one stays open for requests under way
+            setup = load_setup(self._options)
+            tls = self._make_tls(setup.credential)
+            sealer = _make_sealer(setup.config, self._sealer.prices)
+            service = self._make_service(setup.config, sealer)
+            self._audit.reopen(self._audit_path(setup.config))  # the last that can fail, and the first that counts
         except GridError as error:
-            raise ConfigError(
-                f"the new configuration is not used, the old one stays: {error.message}", hint=error.hint
-            ) from error
-        self._service = self._make_service(config, audit)
-        self._config, self._audit = config, audit
+            raise _kept(error) from error
+        self._config, self._tls, self._sealer, self._service = setup.config, tls, sealer, service
         _log.info("configuration read again from %s", self._options.config_path)
         self._report_notes()
 
@@ -231,7 +264,16 @@ class MyProxyServer:
     def _audit_path(self, config: ServerConfig) -> str:
         return config.audit_log or os.path.join(self._options.storage, AUDIT_NAME)
 
-    def _make_service(self, config: ServerConfig, audit: AuditLog) -> MyProxyService:
+    def _make_tls(self, credential: Credential) -> ServerTLS:
+        low, high = (get_variable(f"GLOBUS_GSSAPI_{which}_TLS_PROTOCOL") or "" for which in ("MIN", "MAX"))
+        return ServerTLS(
+            credential,
+            self._trust.anchors,
+            minimum=parse_tls_version(low, default=TLSVersion.TLS1_2),
+            maximum=parse_tls_version(high, default=TLSVersion.TLS1_3),
+        )
+
+    def _make_service(self, config: ServerConfig, sealer: Sealer) -> MyProxyService:
         settings = Settings(
             access=config.access_policy,
             max_proxy_lifetime=timedelta(hours=config.max_proxy_lifetime),
@@ -239,21 +281,32 @@ class MyProxyServer:
             min_key_bits=config.min_proxy_keylen,
             limited_stays_limited=not config.ignore_globus_limited_proxy_flag,
         )
-        sealer = Sealer(SealParameters(memory_kib=config.argon2_memory_kib, iterations=config.argon2_iterations))
         return MyProxyService(
             settings,
             repository=self._repository,
             sealer=sealer,
-            audit=audit,
+            audit=self._audit,
             verify=self._verify_stored,
             clock=clock.now,
         )
 
-    def _verify_peer(self, connection: Connection) -> VerifiedPeer | None:
-        assert connection.tls is not None
-        return connection.tls.verify_peer(
-            self._trust.anchors(), now=clock.now(), options=self._validation, cache=self._cache
-        )
+    def _admit(self, connection: Connection, request_id: str) -> Caller:
+        """Judge the client's certificates. Refusals are recorded when this raises."""
+        tls, address = connection.tls, connection.peer.host
+        assert tls is not None
+        try:
+            peer = tls.verify_peer(self._trust.anchors(), now=clock.now(), options=self._validation, cache=self._cache)
+        except VerificationError as error:
+            self._service.refuse_client(error, address=address, request_id=request_id, presented=tls.peer_chain)
+            raise
+        return self._service.admit(peer, address=address, request_id=request_id)
+
+    def _record_failed_handshake(self, peer: HostPort, error: VerificationError) -> None:
+        """Record a refusal of OpenSSL's. Nobody is answered: the alert is out, and OpenSSL keeps the chain."""
+        try:
+            self._service.refuse_client(error, address=peer.host, request_id=secrets.token_hex(8))
+        except GridError as trouble:
+            _log.error("%s: a failed handshake is not in the audit: %s", peer, trouble)
 
     def _verify_stored(self, chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
         return verify_chain(chain, self._trust.anchors(), now=now, options=self._validation, cache=self._cache)
@@ -263,3 +316,55 @@ class MyProxyServer:
             _log.warning("%s", note)
         for problem in self._trust.problems:
             _log.warning("trust directory: %s %s", problem.path, problem.message)
+
+
+class ServerFactory:
+    """Makes the server of each worker from the last configuration and credential that were good.
+
+    It lives in the process that starts the workers. What is on disk counts at the start and at SIGHUP only.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        """Read the files, and try whether a server can be made from them.
+
+        Raises:
+            GridError: It cannot.
+        """
+        self._options = options
+        self._setup = self._load()
+
+    @property
+    def config(self) -> ServerConfig:
+        """The configuration in use."""
+        return self._setup.config
+
+    def make(self) -> MyProxyServer:
+        """Make a server; called in each worker.
+
+        Raises:
+            GridError: Something other than configuration and credential cannot be used.
+        """
+        return MyProxyServer(self._options, self._setup)
+
+    def reload(self) -> bool:
+        """Read the files again; False, and all stays as it was, when they are not good."""
+        try:
+            self._setup = self._load()
+        except GridError as error:
+            _log.error("%s", _kept(error))
+            return False
+        return True
+
+    def _load(self) -> ServerSetup:
+        setup = load_setup(self._options)
+        MyProxyServer(self._options, setup).close()
+        return setup
+
+
+def _make_sealer(config: ServerConfig, in_use: Iterable[SealParameters]) -> Sealer:
+    parameters = SealParameters(memory_kib=config.argon2_memory_kib, iterations=config.argon2_iterations)
+    return Sealer(parameters, in_use=in_use)
+
+
+def _kept(error: GridError) -> ConfigError:
+    return ConfigError(f"the new configuration is not used, the old one stays: {error.message}", hint=error.hint)

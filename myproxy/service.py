@@ -1,5 +1,6 @@
 """What the repository server does, one method per command; no socket, no file, no clock of its own.
 
+    caller = service.admit(peer, address=..., request_id=...)
     grant = service.begin_get(caller, request)              # authenticated and permitted, or an error
     certificates = service.finish_get(grant, request_der)   # the new proxy and its chain
     grant = service.begin_put(caller, request)
@@ -8,11 +9,13 @@
 Only `AuthenticationError` and `DeniedError` carry words for the client (lines joined by line feeds, in the C server's
 words where scripts look for them); whatever else is raised is the server's own trouble. Every decision is recorded, and
 the record is on disk, before a credential leaves or is acknowledged; if that fails the request fails. Methods block on
-the store and on key derivation: shells call them in threads. Agrees with gct:myproxy/source/myproxy_server.c.
+the store and on key derivation: shells call them in threads. Agrees with gct:myproxy/source/myproxy_server.c, but for
+clients with independent or restricted proxies, which the C server lets in under names of their own (`admit`).
 """
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -109,6 +112,55 @@ class MyProxyService:
         self._verify = verify
         self._clock = clock
 
+    def admit(self, peer: VerifiedPeer | None, *, address: str, request_id: str) -> Caller:
+        """Let a verified or anonymous client in, but for those with independent or restricted proxies.
+
+        Such a proxy has none of its end entity's rights (RFC 3820 section 3.8.2 and 4.2), and its name, which anyone
+        may choose who holds any certificate, is that of the end entity with more behind it: a policy like
+        `*/CN=Alice`, which is how sites write them, would be met by Mallory's proxy `.../CN=Mallory/CN=Alice`. The C
+        server judges these by that name; here they are turned away.
+
+        Raises:
+            DeniedError: The client cannot be let in.
+        """
+        if peer is not None and (peer.independent or peer.kind is ProxyKind.RESTRICTED):
+            kind = ProxyKind.INDEPENDENT if peer.independent else ProxyKind.RESTRICTED
+            error = DeniedError(
+                f"authentication failed\n{kind} proxies carry no rights here; use a full or limited proxy"
+            )
+            self._trail.refuse_client(address, request_id, [peer.leaf.der], error, peer=peer.identity)
+            raise error
+        return Caller(peer, address, request_id)
+
+    def refuse_client(
+        self, error: VerificationError, *, address: str, request_id: str, presented: Sequence[bytes] = ()
+    ) -> None:
+        """Take note that a client is refused because its certificates are not believed, before it is told.
+
+        Args:
+            error: What is wrong with them.
+            address: Where the client is, for the audit.
+            request_id: The id of the connection.
+            presented: What the client showed, DER, leaf first; empty where OpenSSL has kept it to itself.
+
+        Raises:
+            StorageError: It could not be recorded.
+        """
+        self._trail.refuse_client(address, request_id, presented, error)
+
+    def refuse_message(self, caller: Caller, request: Request | None, error: RemoteProtocolError) -> None:
+        """Take note that a client has left the protocol, before it is told.
+
+        Args:
+            caller: The client.
+            request: What it had asked for before, or None when that is what could not be read.
+            error: What was wrong.
+
+        Raises:
+            StorageError: It could not be recorded.
+        """
+        self._trail.refuse_message(caller, request, error)
+
     def begin_get(self, caller: Caller, request: Request) -> RetrievalGrant:
         """Authenticate a client by pass phrase and open the credential it asks for.
 
@@ -138,6 +190,7 @@ class MyProxyService:
                 limited=caller.is_limited and self._settings.limited_stays_limited,
             )
             self._trail.permit(caller, request, "GET", permission, method=proof.method.value, owner=stored.owner)
+            self._seal_anew(stored, proof.key, request)
         return grant
 
     def finish_get(self, grant: RetrievalGrant, request_der: bytes) -> tuple[Certificate, ...]:
@@ -293,6 +346,16 @@ class MyProxyService:
         except NotFoundError:
             return None
 
+    def _seal_anew(self, stored: StoredCredential, key: bytes, request: Request) -> None:
+        """Bring the stored key to the present price of a guess; only now is the pass phrase at hand."""
+        if self._sealer.is_current(stored.sealed_key):
+            return
+        place = place_of(stored.username, stored.name, stored.owner, stored.certificates[0])
+        # Whatever is in the way, a faster logon or a full disk: this one has its answer, and the next tries again.
+        with contextlib.suppress(StorageError):
+            sealed = self._sealer.seal(key, request.passphrase, place)
+            self._repository.replace_key(stored, sealed, now=self._clock())
+
     def _permit_credential(self, caller: Caller, request: Request, stored: StoredCredential) -> Permission:
         try:
             return self._settings.access.permit_retrieval(caller.client, stored.retrievers)
@@ -367,7 +430,7 @@ def _check_storable(request: Request) -> None:
     for what, value in values.items():
         if value is None:
             continue
-        if not is_sendable(value) or (what == "credential name" and "," in value):
+        if not is_sendable(value) or (what == "credential name" and ("," in value or not value)):
             raise DeniedError(f"error parsing request\nthe {what} holds text that clients could not read back")
         if what.endswith("policy"):
             try:

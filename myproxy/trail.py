@@ -1,29 +1,42 @@
 """The audit trail of the service: one record per decision, safe before anybody hears of it; not the file it goes to.
 
+    trail.refuse_client(address, request_id, chain, error)     # whoever could not prove to be somebody
+    trail.refuse_message(caller, None, error)                  # what could not be read
     with trail.deciding(caller, request, "GET"):        # an error inside is recorded, then goes on
         ...
         trail.permit(caller, request, "GET", permission, owner=stored.owner)
 
-Both raise `StorageError` when the record cannot be written, and then nothing may be handed out.
+All raise `StorageError` when the record cannot be written, and then nothing may be handed out.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from gsi.errors import AuthenticationError, DeniedError, GridError
+from gsi.certificate import Certificate
+from gsi.errors import AuthenticationError, DeniedError, GridError, ParseError, VerificationError
+from gsi.names import oneline
 from gsi.system.audit import AuditRecord, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from myproxy.grants import Caller
     from myproxy.policy import Permission
     from myproxy.protocol.messages import Request
 
-__all__ = ["AuditSink", "DecisionTrail"]
+__all__ = ["CONNECT", "UNREADABLE", "UNVERIFIED", "AuditSink", "DecisionTrail"]
+
+CONNECT: Final = "CONNECT"
+"""The action of a client that was refused before it could ask for anything."""
+
+UNREADABLE: Final = "REQUEST"
+"""The action of a request that could not be read."""
+
+UNVERIFIED: Final = "<unverified>"
+"""In place of the name of a client that showed certificates which were not believed."""
 
 
 class AuditSink(Protocol):
@@ -41,6 +54,43 @@ class DecisionTrail:
         self._sink = sink
         self._clock = clock
 
+    def refuse_client(
+        self, address: str, request_id: str, presented: Sequence[bytes], error: GridError, *, peer: str = UNVERIFIED
+    ) -> None:
+        """Record that a client was turned away for the certificates that it showed.
+
+        Args:
+            address: Where it came from.
+            request_id: The id that it is told.
+            presented: What it showed, DER, leaf first, as far as that is known. The leaf's subject goes into
+                the record under a name that says that nobody has vouched for it.
+            error: Why.
+            peer: Its identity, where that was proven.
+
+        Raises:
+            StorageError: It could not be recorded.
+        """
+        details: dict[str, str | int | None] = {"unverified_subject": _subject(presented)}
+        if isinstance(error, VerificationError):
+            details |= {"reason_code": error.reason.value, "position": error.position}
+        self._write(
+            request_id, address, peer, action=CONNECT, verdict=Verdict.DENY, reason=_reason(error), details=details
+        )
+
+    def refuse_message(self, caller: Caller, request: Request | None, error: GridError) -> None:
+        """Record that a verified client has left the protocol.
+
+        Args:
+            caller: Who it is.
+            request: What it had asked for, or None when the request itself could not be read.
+            error: What was wrong.
+
+        Raises:
+            StorageError: It could not be recorded.
+        """
+        action = UNREADABLE if request is None else request.command.name
+        self._record(caller, request, action, Verdict.DENY, _reason(error))
+
     @contextlib.contextmanager
     def deciding(self, caller: Caller, request: Request, action: str) -> Iterator[None]:
         """Record why a request is refused before the client hears it.
@@ -52,7 +102,7 @@ class DecisionTrail:
             yield
         except GridError as error:
             verdict = Verdict.DENY if isinstance(error, DeniedError | AuthenticationError) else Verdict.FAIL
-            reasons = [f"{error.slug}: {error.message}"]
+            reasons = [_reason(error)]
             if isinstance(error.__cause__, GridError):
                 reasons.append(error.__cause__.message)
             self._record(caller, request, action, verdict, " <- ".join(reasons))
@@ -72,22 +122,57 @@ class DecisionTrail:
     def _record(
         self,
         caller: Caller,
-        request: Request,
+        request: Request | None,
         action: str,
         verdict: Verdict,
         reason: str,
         **details: str | int | None,
     ) -> None:
+        if request is not None:
+            details = {"username": request.username, "credential": request.credential_name, **details}
+        self._write(
+            caller.request_id,
+            caller.address,
+            caller.client.name,
+            action=action,
+            verdict=verdict,
+            reason=reason,
+            details=details,
+        )
+
+    def _write(
+        self,
+        request_id: str,
+        address: str,
+        peer: str,
+        *,
+        action: str,
+        verdict: Verdict,
+        reason: str,
+        details: Mapping[str, str | int | None],
+    ) -> None:
         self._sink.record(
             AuditRecord(
                 time=self._clock(),
-                request_id=caller.request_id,
+                request_id=request_id,
                 service="myproxy",
                 action=action,
                 verdict=verdict,
                 reason=reason,
-                peer=caller.client.name,
-                address=caller.address,
-                details={"username": request.username, "credential": request.credential_name, **details},
+                peer=peer,
+                address=address,
+                details=details,
             )
         )
+
+
+def _reason(error: GridError) -> str:
+    return f"{error.slug}: {error.message}"
+
+
+def _subject(presented: Sequence[bytes]) -> str | None:
+    """Return the subject that a chain claims, None where there is none that can be read."""
+    try:
+        return oneline(Certificate.parse(presented[0]).subject_der) if presented else None
+    except ParseError:
+        return None

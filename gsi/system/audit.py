@@ -65,7 +65,8 @@ class AuditRecord:
         action: What was asked for ("GET").
         verdict: The answer.
         reason: Why, for an administrator.
-        peer: Identity of the asking peer in the one-line form, or "<anonymous>".
+        peer: Identity of the asking peer in the one-line form, "<anonymous>", or "<unverified>" when what it showed
+            was not believed.
         address: Network address of the peer.
         details: Further names (account, credential name, owner, ...). Never a secret.
     """

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gsi.cli.arguments import Namespace
-    from myproxy.config import ServerConfig
-    from myproxy.server import ServerOptions
+    from myproxy.server import ServerFactory
 
 __all__ = ["build_parser", "main"]
 
@@ -96,33 +95,30 @@ def _start(arguments: Namespace) -> int:
     """Check everything that can be checked while the caller still watches, then serve."""
     from gsi.transport.serve import listen
     from myproxy.logs import log_to_stderr
-    from myproxy.server import MyProxyServer, ServerOptions, load_config, prepare_storage
+    from myproxy.server import ServerFactory, ServerOptions, prepare_storage
 
     once = arguments.one_request or arguments.debug
     log_to_stderr(verbose=arguments.verbose or once)
     os.umask(0o077)
     options = ServerOptions(config_path=_find_config(arguments.config), storage=_find_storage(arguments.storage))
-    config = load_config(options.config_path)
     prepare_storage(options.storage)
-    MyProxyServer(options).close()
+    factory = ServerFactory(options)
     sockets = listen(arguments.listen, _choose_port(arguments.port))
     if once or arguments.foreground:
         _write_pid(arguments.pidfile)
-        return _serve(arguments, options, config, sockets, once=once)
-    return _detach(arguments, options, config, sockets)
+        return _serve(arguments, factory, sockets, once=once)
+    return _detach(arguments, factory, sockets)
 
 
 def _serve(
     arguments: Namespace,
-    options: ServerOptions,
-    config: ServerConfig,
+    factory: ServerFactory,
     sockets: Sequence[socket.socket],
     *,
     once: bool = False,
     ready_pipe: int | None = None,
 ) -> int:
     from gsi.transport.serve import bound_port, serve
-    from myproxy.server import MyProxyServer
 
     port = bound_port(sockets)
 
@@ -135,13 +131,11 @@ def _serve(
         else:
             sys.stderr.write(f"{PROG}: listening on port {port}\n")
 
-    workers = 1 if once else config.worker_processes
-    return serve(sockets, lambda: MyProxyServer(options), workers=workers, once=once, on_ready=announce)
+    workers = 1 if once else factory.config.worker_processes
+    return serve(sockets, factory.make, workers=workers, once=once, on_ready=announce, on_reload=factory.reload)
 
 
-def _detach(
-    arguments: Namespace, options: ServerOptions, config: ServerConfig, sockets: Sequence[socket.socket]
-) -> int:
+def _detach(arguments: Namespace, factory: ServerFactory, sockets: Sequence[socket.socket]) -> int:
     """Serve in a process of its own session; return in the caller's process once it listens."""
     import logging
 
@@ -161,7 +155,7 @@ def _detach(
         os.chdir("/")
         _write_pid(arguments.pidfile, default=DEFAULT_PIDFILE if os.geteuid() == 0 else None)
         _leave_terminal(verbose=arguments.verbose)
-        status = _serve(arguments, options, config, sockets, ready_pipe=writer)
+        status = _serve(arguments, factory, sockets, ready_pipe=writer)
     except Exception as error:  # noqa: BLE001  the last door of this process
         from gsi.errors import GridError
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from gsi.certificate import Certificate
 from gsi.credential import Credential, parse_credential
 from gsi.delegation import DelegationRequester, grant_delegation, parse_delegation_request
-from gsi.errors import AuthenticationError, DeniedError, GridError, StorageError
+from gsi.errors import (
+    AuthenticationError,
+    DeniedError,
+    GridError,
+    RemoteProtocolError,
+    StorageError,
+    VerificationError,
+)
 from gsi.keys import KeyType, generate_key
 from gsi.names import oneline
 from gsi.proxy.chain import ProxyChain
@@ -22,19 +33,32 @@ from gsi.proxy.kinds import ProxyKind
 from gsi.secret import Passphrase
 from gsi.system.audit import AuditRecord, Verdict
 from gsi.system.trustdir import TrustDirectory
+from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import VerifiedPeer, verify_chain
 from myproxy.grants import Caller, Settings
 from myproxy.policy import AccessPolicy, parse_rules
-from myproxy.protocol.messages import Command, Request
-from myproxy.repository.seal import Sealer, SealParameters, is_sealed
+from myproxy.protocol.codec import encode_response, parse_response
+from myproxy.protocol.messages import Command, Request, Response
+from myproxy.repository.seal import PRICE_BYTES, Sealer, SealParameters, is_sealed, read_price
 from myproxy.repository.sql import SQLRepository, open_sqlite_repository
 from myproxy.service import MyProxyService, proxy_lifetime
-from tests.harness.ca import LIMITED_INFO, Issued, TestCA, write_trust_dir
+from tests.harness.ca import (
+    FULL_INFO,
+    INDEPENDENT_INFO,
+    LIMITED_INFO,
+    Issued,
+    TestCA,
+    proxy_info,
+    write_trust_dir,
+)
+from tests.harness.trust import forge
 
 SECRET = "correct horse"
 EVERYONE = parse_rules(["*"])
 OPEN = AccessPolicy(accepted_credentials=EVERYONE, authorized_retrievers=EVERYONE)
 HOUR = timedelta(hours=1)
+RESTRICTED_LANGUAGE = "1.3.6.1.4.1.55555.1"
+RESTRICTED_INFO = proxy_info(RESTRICTED_LANGUAGE, policy=b"anything")
 
 
 class Sink:
@@ -51,12 +75,18 @@ class Sink:
 
 
 class CountingSealer(Sealer):
-    """Counts derivations."""
+    """Counts derivations and notes their prices."""
 
-    count = 0
+    def __init__(self, parameters: SealParameters, *, in_use: Iterable[SealParameters] = ()) -> None:
+        super().__init__(parameters, in_use=in_use)
+        self.paid: list[SealParameters] = []
+
+    @property
+    def count(self) -> int:
+        return len(self.paid)
 
     def _derive(self, passphrase: Passphrase, salt: bytes, cost: SealParameters) -> bytes:
-        self.count += 1
+        self.paid.append(cost)
         return super()._derive(passphrase, salt, cost)
 
 
@@ -320,7 +350,13 @@ def test_short_passphrases(world: World, alice: Issued, short: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"retriever": "(("}, {"renewer": "a" * 2000}, {"credential_name": "a,b"}, {"description": "x USERNAME=y"}],
+    [
+        {"credential_name": ""},
+        {"retriever": "(("},
+        {"renewer": "a" * 2000},
+        {"credential_name": "a,b"},
+        {"description": "x USERNAME=y"},
+    ],
 )
 def test_what_cannot_be_listed_or_means_nothing_is_not_stored(
     world: World, alice: Issued, change: dict[str, str]
@@ -351,6 +387,76 @@ def test_credential_lifetime(world: World, alice: Issued) -> None:
     match = r"^Credential lifetime \(23 hours\) exceeds maximum allowed by server \(22 hours\)\.$"
     with pytest.raises(DeniedError, match=match):
         world.put(alice, PUT)
+
+
+def test_what_chains_are_stored(world: World, ca: TestCA, alice: Issued) -> None:
+    """Chains for our key, made by a client that takes no rule for granted."""
+
+    def offer(signer: Issued, *, info: bytes = FULL_INFO, not_after: datetime | None = None) -> None:
+        grant = world.service.begin_put(world.caller(alice), PUT)
+        spki = parse_delegation_request(grant.requester.request_der).spki_der
+        proxy = signer.proxy(info=info, not_after=not_after)
+        certificates = [forge(proxy.der, signer.key, spki_der=spki), *signer.chain_der]
+        world.service.finish_put(grant, certificates)
+
+    day = timedelta(days=1)
+    refused = {
+        "a root": ca.credential,
+        "a CA": ca.intermediate("/O=Grid/CN=Lower CA").credential,
+        "an expired end entity": ca.issue(
+            "/O=Grid/CN=Alice", not_before=world.now - 3 * day, not_after=world.now - day
+        ),
+        "one that is not valid yet": ca.issue("/O=Grid/CN=Alice", not_before=world.now + day),
+        "a weak key": ca.issue("/O=Grid/CN=Alice", key=rsa.generate_private_key(65537, 1024)),
+        "below a limited proxy": alice.proxy(info=LIMITED_INFO),
+        "below a restricted proxy": alice.proxy(info=RESTRICTED_INFO),
+    }
+    for what, signer in refused.items():
+        with pytest.raises(DeniedError, match=r"^(Credentials are not valid|Failed to accept credentials)\."):
+            offer(signer)
+        assert world.verdicts()[-1] == ("PUT", Verdict.DENY), what
+        assert world.repository.list_owned("alice", "/O=Grid/CN=Alice") == (), what
+    with pytest.raises(DeniedError, match=r"^(Credentials are not valid|Failed to accept credentials)\."):
+        offer(alice, not_after=world.now - timedelta(minutes=1))
+    for info in (LIMITED_INFO, FULL_INFO):
+        offer(alice, info=info)
+        kind = ProxyChain.split(world.get(None, GET).certificates).kind
+        assert kind is (ProxyKind.LIMITED if info is LIMITED_INFO else ProxyKind.FULL)
+
+
+RESPONSE_TEXTS = ["x CRED_OWNER=/CN=Eve", "CRED_second_END_TIME=4102444800", "RESPONSE=1", "_RENEWER=*", "ADDL_CREDS=a"]
+REQUEST_TEXTS = ["USERNAME=eve", "xPASSPHRASE=", "NEW_PHRASE=y", "RETRIEVER_TRUSTED=*"]
+
+
+@pytest.mark.parametrize("text", [*RESPONSE_TEXTS, *REQUEST_TEXTS])
+@pytest.mark.parametrize("name", ["description", "retriever", "renewer", "credential_name", "key_retrievers"])
+def test_text_like_attributes_is_not_stored(world: World, alice: Issued, name: str, text: str) -> None:
+    """A C client searches the whole answer of INFO for such names; a C server the whole request."""
+    with pytest.raises(DeniedError, match=r"^error parsing request\n.*could not read back"):
+        world.service.begin_put(world.caller(alice), dataclasses.replace(PUT, **{name: text}))  # type: ignore[arg-type]  # texts
+
+
+@pytest.mark.parametrize("text", RESPONSE_TEXTS)
+def test_text_like_attributes_in_an_older_store_forges_nothing(world: World, alice: Issued, text: str) -> None:
+    """What came in by another way is shown, with the names broken; the rest of the answer stays what it is."""
+    world.put(alice, PUT)
+    before = world.repository.get("alice", None)
+    world.repository.put(dataclasses.replace(before, description=text, retrievers=text))
+    world.repository.set_lock("alice", None, text, now=world.now)
+    found = world.service.info(world.caller(alice), ask(Command.INFO))
+    answer = encode_response(Response.ok(credentials=found))
+    (one,) = parse_response(answer).credentials
+    assert (one.owner, one.end_time, one.renewer) == (found[0].owner, found[0].end_time, None)
+    for line in answer[:-1].splitlines():
+        value = line.partition(b"=")[2]
+        assert not re.search(rb"(RESPONSE|ADDL_CREDS|_OWNER|_END_TIME|_RENEWER)=", value), line
+
+
+def test_an_owner_whose_name_looks_like_an_attribute(world: World, ca: TestCA) -> None:
+    eve = ca.issue(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Eve CRED_RENEWER=*")]))
+    world.put(eve, PUT)
+    answer = encode_response(Response.ok(credentials=world.service.info(world.caller(eve), ask(Command.INFO))))
+    assert answer.count(b"CRED_RENEWER=") == 0
 
 
 # The other commands -----------------------------------------------------------------------------------------------
@@ -420,6 +526,122 @@ def test_change_passphrase(world: World, alice: Issued, bob: Issued) -> None:
 def test_what_is_not_there_yet(world: World, alice: Issued, command: Command) -> None:
     with pytest.raises(DeniedError, match=f"^unknown command: {command.name} is not supported"):
         world.service.refuse(world.caller(alice), ask(command))
+
+
+# Clients that are turned away -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("info", "kind"), [(INDEPENDENT_INFO, ProxyKind.INDEPENDENT), (RESTRICTED_INFO, ProxyKind.RESTRICTED)]
+)
+def test_independent_and_restricted_proxies_are_nobody(
+    world: World, ca: TestCA, alice: Issued, info: bytes, kind: ProxyKind
+) -> None:
+    """Mallory calls an independent proxy Alice, which `*/CN=Alice` would match."""
+    mallory = ca.issue("/O=Grid/CN=Mallory")
+    options = ValidationOptions(handlers={RESTRICTED_LANGUAGE: lambda _policy: frozenset({"everything"})})
+    for chain in (mallory.proxy(cn="Alice", info=info), mallory.proxy(cn="Alice", info=info).proxy()):
+        peer = verify_chain(chain.chain_der, world.trust.anchors(), now=world.now, options=options)
+        assert peer.identity.startswith("/O=Grid/CN=Mallory/CN=Alice")
+        with pytest.raises(DeniedError, match=f"^authentication failed\n{kind} proxies carry no rights here"):
+            world.service.admit(peer, address="192.0.2.1", request_id="c0ffee")
+        record = world.sink.records[-1]
+        assert (record.action, record.verdict, record.address) == ("CONNECT", Verdict.DENY, "192.0.2.1")
+        assert record.peer == peer.identity
+        assert record.request_id == "c0ffee"
+        assert f"{kind} proxies" in record.reason
+
+
+def test_everybody_else_is_let_in(world: World, alice: Issued) -> None:
+    for shown in (alice, alice.proxy(), alice.proxy(info=LIMITED_INFO)):
+        caller = world.service.admit(world.caller(shown).peer, address="192.0.2.1", request_id="c0ffee")
+        assert caller.client.name == "/O=Grid/CN=Alice"
+    assert world.service.admit(None, address="192.0.2.1", request_id="c0ffee").client.is_anonymous
+    assert world.sink.records == []
+
+
+def test_a_chain_that_is_not_believed_is_recorded(world: World, ca: TestCA) -> None:
+    mallory = ca.issue("/O=Grid/CN=Mallory")
+    for path in world.directory.glob("*.r0"):
+        path.write_bytes(ca.crl([mallory]))
+    with pytest.raises(VerificationError) as caught:
+        world.caller(mallory.proxy())
+    for presented in (mallory.proxy(cn="x").chain_der, [b"junk"], []):
+        world.service.refuse_client(caught.value, address="192.0.2.1", request_id="c0ffee", presented=presented)
+    first, second, third = world.sink.records
+    assert (first.action, first.verdict, first.peer) == ("CONNECT", Verdict.DENY, "<unverified>")
+    assert (first.address, first.request_id) == ("192.0.2.1", "c0ffee")
+    assert first.details == {
+        "unverified_subject": "/O=Grid/CN=Mallory/CN=x",
+        "reason_code": "revoked",
+        "position": caught.value.position,
+    }
+    assert first.reason.startswith("verification: ")
+    for record in (second, third):
+        assert (record.details["unverified_subject"], record.details["reason_code"]) == (None, "revoked")
+
+
+def test_what_cannot_be_read_is_recorded(world: World, alice: Issued) -> None:
+    error = RemoteProtocolError("UNKNOWN command in request.")
+    world.service.refuse_message(world.caller(None), None, error)
+    world.service.refuse_message(world.caller(alice), PUT, error)
+    first, second = world.sink.records
+    assert (first.action, first.verdict, first.peer, first.details) == ("REQUEST", Verdict.DENY, "<anonymous>", {})
+    assert (second.action, second.verdict, second.peer) == ("PUT", Verdict.DENY, "/O=Grid/CN=Alice")
+    assert second.details == {"username": "alice", "credential": None}
+    assert first.reason == second.reason == "protocol-remote: UNKNOWN command in request."
+
+
+# After a change of the price of a guess ---------------------------------------------------------------------------
+
+
+def test_who_exists_does_not_show_after_a_change_of_parameters(world: World, alice: Issued) -> None:
+    old, new = (SealParameters(memory_kib=8, iterations=count) for count in (7, 1))
+    world.sealer = CountingSealer(old)
+    world.configure(Settings(access=OPEN))
+    for name in ("alice", "locked"):
+        world.put(alice, dataclasses.replace(PUT, username=name))
+    prices = filter(None, map(read_price, world.repository.list_key_prefixes(PRICE_BYTES)))
+    world.sealer = CountingSealer(new, in_use=prices)
+    world.configure(Settings(access=OPEN))
+    world.put(alice, dataclasses.replace(PUT, username="fresh"))
+    world.put(alice, dataclasses.replace(PUT, username="open", passphrase=Passphrase("")))
+    world.put(alice, dataclasses.replace(PUT, username="narrow", retriever="*/CN=Carol"))
+    for name in ("alice", "fresh", "nobody", "open", "narrow"):
+        world.sealer.paid.clear()
+        with pytest.raises(AuthenticationError, match=r"^invalid credential passphrase$"):
+            world.get(None, dataclasses.replace(GET, username=name, passphrase=Passphrase("wrong horse")))
+        assert world.sealer.paid == [new, old], name
+
+
+def test_a_logon_brings_an_old_seal_up_to_date(world: World, alice: Issued, tmp_path: Path) -> None:
+    world.put(alice, PUT)
+    before = world.repository.get("alice", None)
+    world.sealer = CountingSealer(SealParameters(memory_kib=8, iterations=3), in_use=world.sealer.prices)
+    world.configure(Settings(access=OPEN))
+    with pytest.raises(AuthenticationError):
+        world.get(None, dataclasses.replace(GET, passphrase=Passphrase("wrong horse")))
+    assert world.repository.get("alice", None) == before
+    world.get(None, GET)
+    after = world.repository.get("alice", None)
+    assert read_price(after.sealed_key) == SealParameters(memory_kib=8, iterations=3)
+    assert dataclasses.replace(after, sealed_key=before.sealed_key, version=1, updated=before.updated) == before
+    world.get(None, GET)
+    assert world.repository.get("alice", None) == after
+
+
+def test_an_old_seal_that_cannot_be_renewed_still_serves(
+    world: World, alice: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(alice, PUT)
+
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(world.repository, "replace_key", fail)
+    world.sealer = CountingSealer(SealParameters(memory_kib=8, iterations=3), in_use=world.sealer.prices)
+    world.configure(Settings(access=OPEN))
+    world.get(None, GET)
 
 
 # Failures of our own ----------------------------------------------------------------------------------------------
