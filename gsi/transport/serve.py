@@ -5,7 +5,8 @@
 
 `make_service` runs in each worker after the fork and returns a `Service`: what databases, threads and caches it opens
 belongs to that worker. For every connection within the limits the service gives a TLS session (or None), the handshake
-is done here under a time limit, then `Service.handle` has the connection until it returns or its time is up.
+is done here under a time limit, then `Service.handle` has the connection until it returns or its time is up. The last
+flight of the handshake waits until the handler receives or sends: before that it can still refuse the client.
 
 SIGTERM and SIGINT stop accepting, wait for running requests (`Limits.drain_seconds`), then end. SIGHUP calls
 `Service.reload`. With several workers the first process only supervises: it passes signals on and replaces workers that
@@ -16,30 +17,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import ipaddress
+import resource
 import signal
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi.errors import ConfigError, GridError, TimeoutExpiredError, TransportError
-from gsi.transport.stream import HostPort
+from gsi.transport.connection import Connection, RawConnection
 from gsi.transport.workers import EXIT_OK, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gsi.transport.stream import HostPort
     from gsi.transport.tls import TLSSession
 
 __all__ = ["Connection", "Limits", "Service", "bound_port", "listen", "serve"]
 
-READ_BYTES: Final = 16384
-"""One buffer of this size serves all connections of a process; asyncio's own would be 256 KiB for each with TLS."""
-HELD_BYTES: Final = 65536
-"""What a peer may have sent ahead of the handler before its socket is no longer read."""
 BACKLOG: Final = 512
 """Connections that the kernel holds for us: a burst of that many logons waits instead of being refused."""
 CLOSE_SECONDS: Final = 1.0
 """At the end, for the last bytes of finished connections."""
+ACCEPT_BATCH: Final = 32
+"""Connections that asyncio takes in without a look at how many there are: each holds a descriptor until it is refused.
+It is also the number of its attempts, and complaints, when there are none left."""
+MAX_DESCRIPTORS: Final = 1 << 20
+"""What the limit of open files is raised to at most, the kernel's own default: containers allow a billion, and programs
+that close every possible number before they start another take minutes over that."""
+RESERVED_DESCRIPTORS: Final = 256
+"""Open files of a worker besides its connections: 32 threads with a database each, files being read, two batches."""
+COMPLAIN_SECONDS: Final = 60.0
+"""Between two reports that no connections can be accepted; asyncio tries every second."""
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +59,10 @@ class Limits:
     """What strangers may take, per worker process. Times in seconds; None is no limit.
 
     Attributes:
-        connections: Open connections in all: at some 60 KiB each, a worker stays under 150 MB.
-        per_source: Open connections from one address; portals log many users on from one.
+        connections: Open connections in all: at some 60 KiB each, a worker stays under 150 MB. The limit of open files
+            may allow fewer.
+        per_source: Open connections from one address, with IPv6 from one network of 64 bits, which is what a single
+            subscriber has; portals log many users on from one.
         handshake_seconds: From accepting to the end of the TLS handshake, for the slowest line.
         request_seconds: For all that follows (the C server's `request_timeout`).
         drain_seconds: For running requests after SIGTERM.
@@ -84,171 +98,6 @@ class Service(Protocol):
         """Give back what the service holds; no connection is left."""
 
 
-class Connection:
-    """One accepted connection, as the handler sees it: bytes in and out, TLS already done.
-
-    Attributes:
-        peer: The other side's numeric address and port.
-        tls: The TLS state, for `verify_peer`; None on a plain connection.
-    """
-
-    __slots__ = ("_raw", "peer", "tls")
-
-    def __init__(self, raw: _RawConnection, tls: TLSSession | None) -> None:
-        self._raw = raw
-        self.peer = raw.peer
-        self.tls = tls
-
-    async def receive(self) -> bytes:
-        """Wait for bytes; none mean that the peer has closed.
-
-        Raises:
-            TransportError: TLS or the connection failed.
-        """
-        if self.tls is None:
-            return await self._raw.receive()
-        while not (data := self.tls.read()):
-            received = await self._raw.receive()
-            self.tls.receive_data(received)
-            if not received:
-                return self.tls.read()
-        return data
-
-    async def receive_within(self, seconds: float) -> bytes | None:
-        """Wait for bytes, but no longer than this; None when the peer stayed silent.
-
-        Raises:
-            TransportError: TLS or the connection failed.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                return await self.receive()
-        except TimeoutError:
-            return None
-
-    async def send(self, *messages: bytes) -> None:
-        """Send messages, each in TLS records of its own, all handed over in one piece.
-
-        Raises:
-            TransportError: TLS or the connection failed.
-        """
-        if self.tls is None:
-            await self._raw.send(b"".join(messages))
-            return
-        for message in messages:
-            self.tls.write(message)
-        await self._raw.send(self.tls.data_to_send())
-
-    async def handshake(self) -> None:
-        """Do the TLS handshake; called before the handler sees the connection."""
-        if self.tls is None:
-            return
-        try:
-            while not self.tls.handshake():
-                await self._raw.send(self.tls.data_to_send())
-                self.tls.receive_data(await self._raw.receive())
-        finally:  # the last flight, or an alert
-            await self._raw.send(self.tls.data_to_send())
-
-
-class _RawConnection(asyncio.BufferedProtocol):
-    """The socket below a connection. All connections of a process read into one buffer and copy from it at once."""
-
-    _shared = bytearray(READ_BYTES)
-
-    def __init__(self, accepted: Callable[[_RawConnection], None], lost: Callable[[_RawConnection], None]) -> None:
-        self._accepted = accepted
-        self._lost = lost
-        self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
-        self._closed = False
-        self._paused = False
-        self._error: Exception | None = None
-        self._wake_reader: asyncio.Future[None] | None = None
-        self._wake_writer: asyncio.Future[None] | None = None
-        self.peer = HostPort("", 0)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        address = transport.get_extra_info("peername")
-        self.peer = HostPort(str(address[0]), int(address[1])) if isinstance(address, tuple) else HostPort("local", 0)
-        self._accepted(self)
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        del sizehint
-        return self._shared
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._received += memoryview(self._shared)[:nbytes]
-        if len(self._received) >= HELD_BYTES and self._transport is not None and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-        _wake(self._wake_reader)
-
-    def eof_received(self) -> bool:
-        self._closed = True
-        _wake(self._wake_reader)
-        return True  # we may still have to answer; `close` ends it
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closed = True
-        self._error = exc or ConnectionResetError("the connection is closed")
-        self._transport = None
-        _wake(self._wake_reader)
-        _wake(self._wake_writer)
-        self._lost(self)
-
-    def pause_writing(self) -> None:
-        self._wake_writer = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        _wake(self._wake_writer)
-        self._wake_writer = None
-
-    async def receive(self) -> bytes:
-        """Wait for bytes; none at the end, also when the peer broke off: nobody is left to be told of it."""
-        while not self._received and not self._closed:
-            self._wake_reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._wake_reader
-            finally:
-                self._wake_reader = None
-        data = bytes(self._received)
-        self._received.clear()
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-        return data
-
-    async def send(self, data: bytes) -> None:
-        """Hand over all of the data, waiting while the peer takes none."""
-        if not data:
-            return
-        if self._transport is None or self._transport.is_closing():
-            raise TransportError(f"sending to {self.peer} failed: {self._error or 'the connection is closed'}")
-        self._transport.write(data)
-        if self._wake_writer is not None:
-            await self._wake_writer
-            if self._error is not None:
-                raise TransportError(f"sending to {self.peer} failed: {self._error}")
-
-    def close(self) -> None:
-        """Close once all is sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once, forgetting what is not sent."""
-        if self._transport is not None:
-            self._transport.abort()
-
-
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)
-
-
 class _Worker:
     """The connections of one process."""
 
@@ -261,19 +110,32 @@ class _Worker:
         self._stop = asyncio.Event()
         self._idle = asyncio.Event()
         self._stopping = False
+        self._ceiling = _connection_ceiling()
+        self._complained: float | None = None
 
     async def run(self, sockets: Sequence[socket.socket], ready: Callable[[], None], parent: int | None) -> None:
         """Serve until told to stop, then drain."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._report_loop_error)
+        if self._service.limits.connections > self._ceiling:
+            self._service.report(
+                None,
+                ConfigError(
+                    f"the limit of open files allows {self._ceiling} connections only",
+                    hint="raise it (ulimit -n, LimitNOFILE=)",
+                ),
+            )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         if parent is not None:
             loop.add_reader(parent, self._stop.set)  # readable only when the supervisor is gone
         servers = [
-            await loop.create_server(lambda: _RawConnection(self._accept, self._forget), sock=one, backlog=BACKLOG)
+            await loop.create_server(lambda: RawConnection(self._accept, self._forget), sock=one, backlog=ACCEPT_BATCH)
             for one in sockets
         ]
+        for one in sockets:
+            one.listen(BACKLOG)  # the kernel's queue may be longer than asyncio's batch
         ready()
         await self._stop.wait()
         self._stopping = True
@@ -301,15 +163,26 @@ class _Worker:
         except GridError as error:
             self._service.report(None, error)
 
-    def _accept(self, raw: _RawConnection) -> None:
+    def _report_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Take note of an error in the loop itself, in one line, and now and then where it repeats itself."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _EXHAUSTED:
+            report = GridError(f"internal error: {context.get('message')}: {type(error).__name__}: {error}")
+            report.__cause__ = error if isinstance(error, BaseException) else None
+            self._service.report(None, report)
+        elif self._complained is None or loop.time() - self._complained >= COMPLAIN_SECONDS:
+            self._complained = loop.time()
+            self._service.report(None, TransportError(f"no connections can be accepted now: {error.strerror}"))
+
+    def _accept(self, raw: RawConnection) -> None:
         """Take a connection in, or close it at once when there are too many."""
-        source = raw.peer.host
+        source = _source_of(raw.peer)
         limits = self._service.limits
         mine = self._open.get(source, 0)
         self._open[source] = mine + 1
         self._count += 1
         self._idle.clear()
-        if self._count > limits.connections or mine >= limits.per_source or self._stopping:
+        if self._count > min(limits.connections, self._ceiling) or mine >= limits.per_source or self._stopping:
             which = f"{mine} connections from {source}" if mine >= limits.per_source else "too many connections"
             self._service.report(raw.peer, TransportError(f"connection refused: {which}"))
             raw.abort()
@@ -318,8 +191,8 @@ class _Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _forget(self, raw: _RawConnection) -> None:
-        source = raw.peer.host
+    def _forget(self, raw: RawConnection) -> None:
+        source = _source_of(raw.peer)
         self._count -= 1
         if not self._count:
             self._idle.set()
@@ -329,7 +202,7 @@ class _Worker:
         else:
             del self._open[source]
 
-    async def _serve(self, raw: _RawConnection, limits: Limits) -> None:
+    async def _serve(self, raw: RawConnection, limits: Limits) -> None:
         """Serve one connection; whatever happens, only this connection ends."""
         what = "TLS handshake"
         try:
@@ -353,6 +226,32 @@ class _Worker:
             raw.close()
             if self._once:
                 self._stop.set()
+
+
+def _source_of(peer: HostPort) -> str:
+    """What counts as one source: an IPv4 address, or an IPv6 network of 64 bits."""
+    if ":" not in peer.host:
+        return peer.host
+    address = ipaddress.IPv6Address(peer.host.partition("%")[0])
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
+
+
+def _raise_descriptor_limit() -> None:
+    """Use as many open files as the administrator allows; the lower limit is meant for programs that use select."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # what there is has to do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _connection_ceiling() -> int:
+    """How many connections the limit of open files leaves room for; with a tiny limit half of it."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    return max(most - RESERVED_DESCRIPTORS, most // 2)
 
 
 def listen(host: str | None, port: int) -> list[socket.socket]:
@@ -414,7 +313,7 @@ def serve(
     on_ready: Callable[[], None] = lambda: None,
     on_reload: Callable[[], bool] = lambda: True,
 ) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status.
+    """Serve until SIGTERM or SIGINT; return the exit status. The limit of open files is raised as far as it goes.
 
     Args:
         sockets: From `listen`; closed at the end.
@@ -430,6 +329,7 @@ def serve(
             exit status, and 1 is returned.
     """
     try:
+        _raise_descriptor_limit()
         if workers <= 1:
             service = make_service()
             asyncio.run(_Worker(service, once=once).run(sockets, on_ready, None))

@@ -17,7 +17,9 @@ Who judges. A client's session asks its `verifier` as soon as the server's certi
 its own, above all not its certificate, leave before the verifier agreed; OpenSSL judges nothing, so that the reasons
 are `gsi.trust`'s. A server can ask for certificates only by letting OpenSSL look at them first: that look is made as
 lenient as OpenSSL's rules for proxies allow (no CRLs, partial chains, security level 1), and `verify_peer` is the
-judgement. What OpenSSL alone refuses is legacy (GT2, GT3) proxies and end entities not meant for TLS clients.
+judgement. Between the two the server's last flight should wait, so that `refuse_peer` can still end the handshake: some
+clients go on without a certificate only then. What OpenSSL alone refuses is legacy (GT2, GT3) proxies and end entities
+not meant for TLS clients.
 
 Server names are not compared here (`gsi.trust.peername` does), SNI and ALPN are not sent; nothing is resumed.
 Agrees with gct:gsi/gssapi on the wire: plain TLS records, minimum 1.2.
@@ -40,7 +42,8 @@ from gsi.errors import (
     TransportError,
     VerificationError,
 )
-from gsi.transport.tls_errors import reason_of, translate
+from gsi.names import oneline
+from gsi.transport.tls_errors import alert_for, reason_of, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -160,12 +163,27 @@ class ServerTLS:
         maximum: The highest.
         ask_certificate: Whether clients are asked for a certificate; they may always stay anonymous.
 
+    New anchors that no context can be made with leave the one before in use: its look at clients is only the first, and
+    `verify_peer` judges by the new ones. An authority that OpenSSL cannot read is left out. Both are logged, to the
+    logger of this module's name.
+
     Raises:
         CredentialError: OpenSSL cannot use the credential.
         ConfigError: The minimum is above the maximum.
     """
 
-    __slots__ = ("_anchors", "_ask", "_context", "_credential", "_generation", "_maximum", "_minimum", "_used")
+    __slots__ = (
+        "_anchors",
+        "_ask",
+        "_context",
+        "_credential",
+        "_generation",
+        "_is_stale",
+        "_maximum",
+        "_minimum",
+        "_unreadable",
+        "_used",
+    )
 
     def __init__(
         self,
@@ -182,6 +200,8 @@ class ServerTLS:
         self._maximum = maximum
         self._ask = ask_certificate
         self._used = 0
+        self._is_stale = False
+        self._unreadable: frozenset[str] = frozenset()
         snapshot = anchors()
         self._generation = snapshot.generation
         self._context = self._make(snapshot)
@@ -190,9 +210,7 @@ class ServerTLS:
         """Start one connection."""
         snapshot = self._anchors()
         if self._used >= SESSIONS_PER_CONTEXT or snapshot.generation != self._generation:
-            self._context = self._make(snapshot)
-            self._generation = snapshot.generation
-            self._used = 0
+            self._renew(snapshot)
         self._used += 1
         return TLSSession(self._context, server_side=True)
 
@@ -210,6 +228,19 @@ class ServerTLS:
             raise
         self._used = 0
 
+    def _renew(self, anchors: TrustAnchors) -> None:
+        """Make the context anew, or keep the old one and try again at the next connection."""
+        try:
+            self._context = self._make(anchors)
+        except GridError as error:
+            if not self._is_stale:
+                _warn(f"the TLS context cannot be renewed, the old one stays in use: {error.message}")
+            self._is_stale = True
+            return
+        self._is_stale = False
+        self._generation = anchors.generation
+        self._used = 0
+
     def _make(self, anchors: TrustAnchors) -> ssl.SSLContext:
         context = _make_context(ssl.PROTOCOL_TLS_SERVER, self._minimum, self._maximum)
         context.verify_mode = ssl.CERT_OPTIONAL if self._ask else ssl.CERT_NONE
@@ -223,14 +254,34 @@ class ServerTLS:
         # for an empty response. One ticket serves them all.
         context.num_tickets = 1
         context.options |= ssl.OP_NO_TICKET | ssl.OP_CIPHER_SERVER_PREFERENCE
-        known = b"".join(authority.certificate.der for authority in anchors.authorities)
-        if known:
-            try:
-                context.load_verify_locations(cadata=known)
-            except ssl.SSLError as error:
-                raise TransportError(f"OpenSSL cannot read the trust anchors: {error}") from error
+        self._load_anchors(context, [authority.certificate for authority in anchors.authorities])
         _load_credential(context, self._credential, _find_issuers(self._credential, anchors))
         return context
+
+    def _load_anchors(self, context: ssl.SSLContext, certificates: Sequence[Certificate]) -> None:
+        """Load all that OpenSSL can read: its parser is not ours, and one certificate must not spoil the others."""
+        try:
+            if certificates:
+                context.load_verify_locations(cadata=b"".join(certificate.der for certificate in certificates))
+            self._unreadable = frozenset()
+            return
+        except ssl.SSLError:
+            unreadable = set()
+        for certificate in certificates:
+            try:
+                context.load_verify_locations(cadata=certificate.der)
+            except ssl.SSLError as error:
+                unreadable.add(certificate.fingerprint)
+                if certificate.fingerprint not in self._unreadable:
+                    name = oneline(certificate.subject_der)
+                    _warn(f"OpenSSL cannot read the CA {name}, whose clients are refused: {reason_of(error)}")
+        self._unreadable = frozenset(unreadable)
+
+
+def _warn(message: str) -> None:
+    import logging  # only servers come here, and clients start without it
+
+    logging.getLogger(__name__).warning("%s", message)
 
 
 def _make_context(protocol: int, minimum: TLSVersion, maximum: TLSVersion) -> ssl.SSLContext:
@@ -351,6 +402,9 @@ class TLSSession:
             self._judge_server()
             return False
         except ssl.SSLError as error:
+            self._judge_server()  # what is wrong with the server comes before what is wrong with its records
+            if not self._server_side and not self._verified:
+                self._outgoing.read()  # nothing of ours for a stranger, not even the reason
             raise translate(error, "TLS handshake failed") from error
         self._judge_server()
         if not self._server_side and not self._verified:
@@ -439,6 +493,23 @@ class TLSSession:
             return None
         self.peer = verify_chain(chain, anchors, now=now, options=options or ValidationOptions(), cache=cache)
         return self.peer
+
+    def refuse_peer(self, error: VerificationError) -> bool:
+        """Server, TLS 1.2: end the handshake with an alert in place of its last flight.
+
+        Args:
+            error: What `verify_peer` raised; its reason chooses the alert.
+
+        Returns:
+            False when it is too late, because the last flight is sent, or because this is TLS 1.3, where a client is
+            done before the server has seen its certificate.
+        """
+        if not self._server_side or self.version is not TLSVersion.TLS1_2 or not self._outgoing.pending:
+            return False
+        self._outgoing.read()
+        # As a plain record: the client turns decryption on at our ChangeCipherSpec, which never went out.
+        self._outgoing.write(bytes((21, 3, 3, 0, 2, 2, alert_for(error.reason))))
+        return True
 
     def _judge_server(self) -> None:
         """On a client: ask the verifier as soon as the server's chain is there, with all output still held."""

@@ -2,6 +2,7 @@
 
     except ssl.SSLError as error:
         raise translate(error, "TLS handshake failed") from error
+    alert_for(Reason.REVOKED)                        # 44
 
 Alerts about a certificate become `AuthenticationError`: the peer refuses us. Verdicts on the peer's certificate become
 `VerificationError` with our reason codes. Everything else is a `TransportError`.
@@ -14,7 +15,7 @@ from typing import Final
 
 from gsi.errors import AuthenticationError, GridError, Reason, TransportError, VerificationError
 
-__all__ = ["reason_of", "translate"]
+__all__ = ["alert_for", "reason_of", "translate"]
 
 _REFUSED_HINT: Final = "the server's log says why; check its trust directory and the dates of the certificate"
 _REFUSALS: Final = {
@@ -74,6 +75,23 @@ _VERIFY_REASONS: Final = {
     79: Reason.NOT_A_CA,
 }
 """OpenSSL's X509_V_ERR numbers (openssl/x509_vfy.h) as our reasons; any other is MALFORMED."""
+
+_ALERTS: Final = {
+    Reason.EXPIRED: 45,  # certificate_expired
+    Reason.NOT_YET_VALID: 45,
+    Reason.REVOKED: 44,  # certificate_revoked
+    Reason.UNTRUSTED: 48,  # unknown_ca
+    Reason.WEAK_KEY: 43,  # unsupported_certificate
+    Reason.WEAK_SIGNATURE: 43,
+    Reason.UNSUPPORTED_ALGORITHM: 43,
+}
+"""RFC 5246 section 7.2.2, as far as it has words for our reasons."""
+_ALERT_ELSE: Final = 46  # certificate_unknown: "some other (unspecified) issue"
+
+
+def alert_for(reason: Reason) -> int:
+    """Return the number of the alert that tells a peer best why its certificates are refused."""
+    return _ALERTS.get(reason, _ALERT_ELSE)
 
 
 def translate(error: ssl.SSLError, what: str) -> GridError:

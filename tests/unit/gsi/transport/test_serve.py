@@ -1,40 +1,64 @@
-"""The accept loop with real sockets: limits, time, signals, workers; a plain echo service stands for a protocol."""
+"""The accept loop with real sockets: limits, time, signals, workers; an echo service stands for a protocol."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from types import SimpleNamespace
+from typing import IO, NamedTuple, Self, cast
 
 import pytest
 
 from gsi.errors import ConfigError
+from gsi.transport import serve
+from gsi.transport.connection import READS_PER_TURN, Connection, RawConnection
 from gsi.transport.serve import bound_port, listen
+from gsi.transport.stream import HostPort
+from gsi.transport.tls import TLSSession
+from tests.harness.ca import Issued, TestCA, write_trust_dir
 
+CA_ = TestCA("/O=Grid/CN=CA", "p256")
+ALICE = CA_.issue("/O=Grid/CN=Alice", "p256")
+MALLORY = CA_.issue("/O=Grid/CN=Mallory", "p256")
 WAIT = 30.0  # seconds; nothing here takes one
 ROOT = Path(__file__).parents[4]
 PROGRAM = """
-import asyncio, os, sys
-from gsi.errors import GridError
+import asyncio, os, resource, sys
+from datetime import UTC, datetime
+from gsi.credential import parse_credential
+from gsi.errors import GridError, VerificationError
+from gsi.system.trustdir import TrustDirectory
+from gsi.transport.tls import ServerTLS
 from gsi.transport.serve import Limits, bound_port, listen, serve
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+files = {files}
+if files:
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
+trust = {trust!r}
+if trust:
+    anchors = TrustDirectory(trust).anchors
+    tls = ServerTLS(parse_credential(open(trust + "/../host.pem", "rb").read()), anchors)
+eaten = []
 
 class Echo:
     limits = Limits({limits})
     def __init__(self):
         say("made")
     def tls_session(self):
-        return None
+        return tls.session() if trust else None
     def report(self, peer, error):
         say("report", type(error).__name__, error)
     def reload(self):
@@ -45,11 +69,30 @@ class Echo:
         say("closed")
     async def handle(self, connection):
         say("handling")
+        if trust:
+            try:
+                connection.tls.verify_peer(anchors(), now=datetime.now(UTC))
+            except VerificationError as error:
+                if not await connection.refuse_peer(error):
+                    await connection.receive()
+                    await connection.send(b"no: " + error.reason.encode())
+                return
         while data := await connection.receive():
             if data == b"fail":
                 raise ValueError("a defect")
             if data == b"die":
                 os._exit(9)
+            if data == b"files":
+                data = str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]).encode()
+            if data == b"eat":
+                while True:
+                    try:
+                        eaten.append(open("/dev/null"))
+                    except OSError:
+                        break
+            if data == b"spit":
+                for one in eaten:
+                    one.close()
             if data == b"pid":
                 data = str(os.getpid()).encode()
             if data == b"patient":
@@ -88,14 +131,29 @@ def ask(connection: socket.socket, data: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def server(*, limits: str = "", workers: int = 1, once: bool = False, fail_reload: bool = False) -> Iterator[Running]:
-    program = textwrap.dedent(PROGRAM).format(limits=limits, workers=workers, once=once, fail_reload=fail_reload)
+def server(
+    *,
+    limits: str = "",
+    workers: int = 1,
+    once: bool = False,
+    fail_reload: bool = False,
+    files: tuple[int, int] | None = None,
+    trust: Path | None = None,
+) -> Iterator[Running]:
+    program = textwrap.dedent(PROGRAM).format(
+        limits=limits,
+        workers=workers,
+        once=once,
+        fail_reload=fail_reload,
+        files=files,
+        trust=None if trust is None else str(trust),
+    )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT, bufsize=0)
     assert process.stdout is not None
     try:
         running = Running(process, process.stdout, 0)
         while not (line := running.line()).startswith("ready"):
-            assert line == "made"
+            assert line == "made" or line.startswith("report ConfigError the limit of open files")
         yield running._replace(port=int(line.split()[1]))
     finally:
         process.terminate()
@@ -155,6 +213,46 @@ def test_too_many_in_all() -> None:
         running.wait_for("report TransportError connection refused: too many connections")
 
 
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("local", "local"),
+    ],
+)
+def test_what_counts_as_one_source(address: str, source: str) -> None:
+    assert serve._source_of(HostPort(address, 1)) == source
+
+
+def test_the_limit_of_open_files_is_raised_and_kept_clear_of() -> None:
+    """Half of a tiny limit is for connections; the next one is refused in order, not by a failing accept."""
+    with server(files=(64, 80)) as running, contextlib.ExitStack() as stack:
+        many = [stack.enter_context(running.connect()) for _ in range(40)]
+        assert ask(many[0], b"files") == b"80!"
+        assert [ask(one, b"1") for one in many] == [b"1!"] * 40
+        with running.connect() as late:
+            assert _closed(late)
+        running.wait_for("report TransportError connection refused: too many connections")
+
+
+def test_no_files_left() -> None:
+    """One line, no traceback, and service goes on where there is one, and for everyone once there are files again."""
+    with server(files=(64, 64)) as running, running.connect() as one:
+        assert ask(one, b"eat") == b"eat!"
+        with running.connect() as two:
+            two.sendall(b"2")
+            running.wait_for("report TransportError no connections can be accepted now: Too many open files")
+            assert ask(one, b"still") == b"still!"
+            assert ask(one, b"spit") == b"spit!"
+            assert two.recv(100) == b"2!"
+        assert running.line() == "handling"
+
+
 def _closed(connection: socket.socket) -> bool:
     with contextlib.suppress(ConnectionResetError):
         return connection.recv(1) == b""
@@ -165,6 +263,160 @@ def test_a_slow_peer_is_dropped() -> None:
     with server(limits="request_seconds=0.05") as running, running.connect() as one:
         assert _closed(one)
         running.wait_for("report TimeoutExpiredError the request took too long")
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trust directory whose CA has revoked Mallory, and the host's credential beside it."""
+    directory = tmp_path_factory.mktemp("tls")
+    CA_.issue_host().write_bundle(directory / "host.pem")
+    return write_trust_dir(directory / "certificates", CA_, crl=CA_.crl([MALLORY]))
+
+
+class Client:
+    """A TLS client in pieces: what it sends and when is the test's."""
+
+    def __init__(self, running: Running, issued: Issued | None, version: str, tmp_path: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.maximum_version = ssl.TLSVersion[version]
+        if issued is not None:
+            issued.write_bundle(tmp_path / "client.pem")
+            context.load_cert_chain(tmp_path / "client.pem")
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing)
+        self.socket = running.connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.socket.close()
+
+    def flush(self) -> None:
+        if data := self.outgoing.read():
+            self.socket.sendall(data)
+
+    def handshake(self) -> None:
+        """Up to the point where nothing more has to come; the last bytes stay in `outgoing`."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.flush()
+                self.fill()
+            else:
+                return
+
+    def fill(self) -> None:
+        if data := self.socket.recv(65536):
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+
+    def read(self) -> bytes:
+        self.flush()
+        while True:
+            try:
+                return self.tls.read(1000)
+            except ssl.SSLWantReadError:
+                self.fill()
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+                return b""
+
+
+VERSIONS = ["TLSv1_2", "TLSv1_3"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("issued", [None, ALICE])
+def test_an_echo_through_tls(trust: Path, tmp_path: Path, version: str, issued: Issued | None) -> None:
+    with server(trust=trust) as running, Client(running, issued, version, tmp_path) as client:
+        client.handshake()
+        client.tls.write(b"hello")
+        client.flush()
+        client.socket.shutdown(socket.SHUT_WR)  # the other direction stays open
+        assert [client.read(), client.read(), client.read()] == [b"hello", b"!", b""]
+
+
+def test_a_refused_client_on_tls_1_2_sees_its_handshake_fail(trust: Path, tmp_path: Path) -> None:
+    with server(trust=trust) as running, Client(running, MALLORY, "TLSv1_2", tmp_path) as client:
+        with pytest.raises(ssl.SSLError, match="REVOKED"):
+            client.handshake()
+        assert client.socket.recv(100) == b""
+
+
+def test_a_refused_client_on_tls_1_3_that_speaks_is_told_why(trust: Path, tmp_path: Path) -> None:
+    with server(trust=trust) as running, Client(running, MALLORY, "TLSv1_3", tmp_path) as client:
+        client.handshake()
+        client.tls.write(b"hello")
+        assert client.read() == b"no: revoked"
+
+
+def test_a_refused_client_on_tls_1_3_that_waits_gets_nothing(trust: Path, tmp_path: Path) -> None:
+    """Not even the ticket, which would tell a C client that the handshake went well."""
+    with server(trust=trust) as running, Client(running, MALLORY, "TLSv1_3", tmp_path) as client:
+        client.handshake()
+        client.flush()
+        assert client.socket.recv(100) == b""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_slow_handshake_is_dropped_however_busy(trust: Path, tmp_path: Path, version: str) -> None:
+    """Byte by byte: the time counts from the beginning, not from the last byte."""
+    with (
+        server(trust=trust, limits="handshake_seconds=0.3") as running,
+        Client(running, None, version, tmp_path) as client,
+    ):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.tls.do_handshake()
+        hello = client.outgoing.read()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for at in range(len(hello) - 1):
+                client.socket.sendall(hello[at : at + 1])
+                if select.select([client.socket], [], [], 0.01)[0]:
+                    break
+        assert _closed(client.socket)
+        running.wait_for("report TimeoutExpiredError the TLS handshake took too long")
+
+
+class Talkative:
+    """Stands for a TLS session whose peer has sent a great many records at once."""
+
+    def __init__(self, records: int) -> None:
+        self._records = records
+
+    def read(self) -> bytes:
+        self._records -= 1
+        return b"x"
+
+
+def test_reading_what_is_there_yields_to_the_others() -> None:
+    async def count_turns(reads: int) -> int:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        raw = cast("RawConnection", SimpleNamespace(peer=HostPort("local", 0)))
+        connection = Connection(raw, cast("TLSSession", Talkative(reads)))
+        task = asyncio.get_running_loop().create_task(others())
+        for _ in range(reads):
+            await connection.receive()
+        task.cancel()
+        return turns
+
+    assert asyncio.run(count_turns(1000)) >= 1000 // READS_PER_TURN
+
+
+# Signals and workers
 
 
 @pytest.mark.parametrize("workers", [1, 2])

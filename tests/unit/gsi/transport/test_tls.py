@@ -9,15 +9,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytest
 
+from gsi.certificate import Certificate
 from gsi.credential import Credential, parse_credential
 from gsi.errors import (
     AuthenticationError,
     ConfigError,
     CredentialError,
+    CredentialProblem,
     GridError,
     LocalProtocolError,
     Reason,
@@ -256,6 +258,26 @@ def test_a_refused_server_never_sees_the_clients_certificate(
         client.write(b"0")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "trail", [b"\x15\x03\x03\x00\x02\x02\x28", b"\x16\x03\x03\x00\x04abcd", b"\x17\x03\x03\x00\x20" + b"x" * 32]
+)
+def test_a_stranger_that_adds_garbage_sees_no_certificate_either(
+    anchors: TrustAnchors, version: TLSVersion, trail: bytes
+) -> None:
+    """OpenSSL answers the server's flight and then stumbles over what follows it in the same segment."""
+    client = ClientTLS(credential(authority().issue(ALICE)), maximum=version).session(judge(anchors))
+    server = ServerTLS(credential(TestCA("/O=Elsewhere/CN=CA").issue_host()), lambda: anchors).session()
+    assert not client.handshake()
+    carry(client, server)
+    server.handshake()
+    client.receive_data(server.data_to_send() + trail)
+    with pytest.raises(VerificationError) as caught:
+        client.handshake()
+    assert caught.value.reason is Reason.UNTRUSTED
+    assert client.data_to_send() == b""
+
+
 def test_the_reason_for_refusing_a_server_is_ours(anchors: TrustAnchors) -> None:
     stranger = credential(TestCA("/O=Elsewhere/CN=CA").issue_host())
     with pytest.raises(VerificationError) as caught:
@@ -323,6 +345,36 @@ def test_a_revoked_client_is_refused_by_us(tmp_path: Path, host: Credential) -> 
     with pytest.raises(VerificationError) as caught:
         server.verify_peer(revoking, now=now())
     assert caught.value.reason is Reason.REVOKED
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [(Reason.REVOKED, "revoked"), (Reason.EXPIRED, "expired"), (Reason.UNTRUSTED, "CA"), (Reason.NAMESPACES, "accept")],
+)
+def test_a_refusal_in_place_of_the_last_flight(
+    anchors: TrustAnchors, host: Credential, reason: Reason, words: str
+) -> None:
+    """TLS 1.2: the client's handshake fails, with a reason, although OpenSSL had let it pass."""
+    client = ClientTLS(credential(authority().issue(ALICE)), maximum=TLSVersion.TLS1_2).session(judge(anchors))
+    server = ServerTLS(host, lambda: anchors).session()
+    assert not server.refuse_peer(VerificationError("too early", reason=reason))
+    while not server.handshake():
+        carry(server, client)
+        client.handshake()
+        carry(client, server)
+    assert server.refuse_peer(VerificationError("no", reason=reason))
+    carry(server, client)
+    with pytest.raises(AuthenticationError, match=words):
+        client.handshake()
+
+
+def test_no_refusal_in_the_handshake_once_it_is_over(anchors: TrustAnchors, host: Credential) -> None:
+    error = VerificationError("no", reason=Reason.REVOKED)
+    for version in VERSIONS:
+        client, server = pair(credential(authority().issue(ALICE)), host, anchors, version)
+        assert not server.refuse_peer(error)
+        assert not client.refuse_peer(error)
+        assert server.data_to_send() == b""
 
 
 class Resumed:
@@ -429,6 +481,56 @@ def test_new_anchors_count_from_the_next_connection(anchors: TrustAnchors, host:
         shake(ClientTLS(alice).session(judge(anchors)), server_side.session())
     current[0] = read_anchors(write_trust_dir(tmp_path, newcomer, authority()))
     shake(ClientTLS(alice).session(judge(anchors)), server_side.session())
+
+
+class MoreAnchors(NamedTuple):
+    """Anchors as the server side looks at them, with an authority that no builder would make."""
+
+    generation: int
+    authorities: tuple[object, ...]
+
+    def find_authorities(self, _name: bytes) -> tuple[object, ...]:
+        return ()
+
+
+def test_an_authority_that_openssl_cannot_read_takes_no_other_along(
+    anchors: TrustAnchors, host: Credential, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = Certificate.parse(authority().der)
+    der = good.der.replace(b"\x0c\x04Grid", b"\xda\x04Grid", 1)
+    bad = SimpleNamespace(der=der, fingerprint="bad", subject_der=good.subject_der)
+    with pytest.raises(ssl.SSLError):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=bad.der)
+    mixed = (SimpleNamespace(certificate=bad), *anchors.authorities)
+    current = [anchors, cast("TrustAnchors", MoreAnchors(-1, mixed)), cast("TrustAnchors", MoreAnchors(-2, mixed))]
+    server_side = ServerTLS(host, lambda: current[0])
+    for _ in range(3):
+        shake(ClientTLS(credential(authority().issue(ALICE))).session(judge(anchors)), server_side.session())
+        current = current[1:] or current
+    ServerTLS(host, lambda: current[0])  # a restart
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "OpenSSL cannot read the CA /O=Grid/CN=CA rsa2048, whose clients are refused"
+    ] * 2
+
+
+def test_a_context_that_cannot_be_renewed_stays_in_use(
+    anchors: TrustAnchors, host: Credential, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise CredentialError("no file descriptors", problem=CredentialProblem.UNSUPPORTED_KEY)
+
+    server_side = ServerTLS(host, lambda: anchors)
+    before = server_side._context
+    monkeypatch.setattr(tls_module, "SESSIONS_PER_CONTEXT", 1)
+    server_side.session()
+    with monkeypatch.context() as patch:
+        patch.setattr(tls_module, "_load_credential", broken)
+        for _ in range(3):
+            server_side.session()
+        assert server_side._context is before
+    server_side.session()
+    assert server_side._context is not before
+    assert len(caplog.records) == 1
 
 
 def test_a_context_serves_a_bounded_number_of_connections(
