@@ -7,11 +7,13 @@
 relative to it, so that swapping a symbolic link (`certificates -> certificates-2`) gives the old set or the new one,
 never a mixture. Files that change while they are read make the reading start again. One file that cannot be read or
 parsed is a `Problem`, and takes nothing else with it. An empty `.rN` is such a file (C takes it for absent):
-its CA's certificates are refused until the list is there again or the file is removed.
+its CA's certificates are refused until the list is there again or the file is removed. When the process has no file
+descriptors left, which strangers can bring about, the last reading stays in use: its CRLs still expire.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -33,6 +35,7 @@ MAX_TOTAL_BYTES: Final = 512 << 20  # all files together; the IGTF distribution 
 _ATTEMPTS: Final = 5  # readings of a directory that keeps changing, before the last one is taken as it is
 _RACY_NS: Final = 100_000_000  # a file changed this shortly before being read may change again within one clock tick
 _CHUNK: Final = 1 << 20
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OPEN_FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # NONBLOCK: a FIFO must not hang us
 
@@ -45,10 +48,15 @@ class _Stamp(NamedTuple):
     files: tuple[tuple[str, int, int, int, int], ...]
     """Name, inode, size, times of change of content and of inode; links are followed."""
 
-    def is_settled(self, now_ns: int) -> bool:
-        """Tell whether a change of content would surely show in the times."""
-        newest = max((max(entry[3], entry[4]) for entry in self.files), default=0)
-        return newest < now_ns - _RACY_NS
+    def is_settled(self, now_ns: int, *, seen_before: bool) -> bool:
+        """Tell whether a change of content would surely show in the times.
+
+        A time in the future (a clock that was set, another machine's clock) says nothing about that; such a file counts
+        as settled once it was `seen_before`, read twice with nothing changed. Else one of them, which may stay for
+        years, would have the directory read at every look.
+        """
+        times = [time_ns for entry in self.files for time_ns in entry[3:5] if time_ns >= now_ns - _RACY_NS]
+        return not times or (seen_before and min(times) > now_ns)
 
 
 class TrustDirectory:
@@ -66,6 +74,7 @@ class TrustDirectory:
         self._lock = threading.Lock()
         self._anchors: TrustAnchors | None = None
         self._stamp: _Stamp | None = None
+        self._last_stamp: _Stamp | None = None
         self._checked_ns = 0
 
     def anchors(self) -> TrustAnchors:
@@ -107,6 +116,8 @@ class TrustDirectory:
         try:
             descriptor = os.open(self.path, _OPEN_DIRECTORY)
         except OSError as error:
+            if self._can_wait(error):
+                return
             raise ConfigError(
                 f"the trust directory cannot be opened: {error.strerror}",
                 path=self.path,
@@ -117,9 +128,15 @@ class TrustDirectory:
             if self._anchors is None or stamp != self._stamp:
                 self._load(descriptor, stamp)
         except OSError as error:
+            if self._can_wait(error):
+                return
             raise ConfigError(f"the trust directory cannot be read: {error.strerror}", path=self.path) from error
         finally:
             os.close(descriptor)
+
+    def _can_wait(self, error: OSError) -> bool:
+        """Tell whether the trouble is the process's own, and there is an earlier reading."""
+        return self._anchors is not None and error.errno in _EXHAUSTED
 
     def _load(self, descriptor: int, stamp: _Stamp) -> None:
         """Read all files until they hold still, and make the snapshot."""
@@ -130,8 +147,12 @@ class TrustDirectory:
             before, stamp = stamp, self._take_stamp(descriptor)
             if before == stamp:
                 break
-        settled = before == stamp and stamp.is_settled(now_ns)
-        self._anchors = build_anchors(files, loaded_at=loaded_at, previous=self._anchors)
+        anchors = build_anchors(files, loaded_at=loaded_at, previous=self._anchors)
+        seen_before = (
+            self._anchors is not None and stamp == self._last_stamp and anchors.generation == self._anchors.generation
+        )
+        settled = before == stamp and stamp.is_settled(now_ns, seen_before=seen_before)
+        self._anchors, self._last_stamp = anchors, stamp
         self._stamp = stamp if settled else None  # unsettled: read again at the next look
 
     def _take_stamp(self, descriptor: int) -> _Stamp:
@@ -173,6 +194,8 @@ def _read_file(name: str, directory: int) -> bytes | Problem:
     try:
         descriptor = os.open(name, _OPEN_FILE, dir_fd=directory)
     except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise  # nothing is wrong with the file
         return Problem(name, f"cannot be opened: {error.strerror}")
     try:
         found = os.fstat(descriptor)
