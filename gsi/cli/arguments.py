@@ -165,7 +165,17 @@ class CommandParser(argparse.ArgumentParser):
         usage_lines: The usage after the program's name, one entry per form.
         sections: The options, in the order of the help text.
         operands: What stands on the command line without a dash.
+        spelling_note: For the man page: how options may be written.
     """
+
+    spelling_note = (
+        "Every option may be written with one dash or two, and its value after a blank or an equals sign. "
+        "A bare `--` ends the options."
+    )
+
+    def spellings(self, spec: OptionSpec) -> list[str]:
+        """Return every way to write an option."""
+        return [spelling for name in spec.names for spelling in (name, f"-{name}")]
 
     def __init__(self, prog: str, summary: str, *, usage: Sequence[str] = ("[options]",)) -> None:
         # argparse makes a formatter per option; one that knows its width does not go and ask for the terminal's.

@@ -1,6 +1,6 @@
 r"""Man pages and shell completions, made from the commands' own parsers; not the programs' help text.
 
-    python -m gsi.cli.manual docs            # writes docs/man/*.1 and docs/completions/{bash,zsh,fish}/*
+    python -m gsi.cli.manual docs            # writes docs/man/man[18]/* and docs/completions/{bash,zsh,fish}/*
     python -m gsi.cli.manual --check docs    # writes nothing; exit 1 when a file is out of date
 
 What a parser knows (options, values, operands) comes from it; the rest (description, environment, files, exit status,
@@ -37,6 +37,8 @@ class Command(NamedTuple):
     """A callable without arguments that returns the `CommandParser`."""
     page: str
     """A `ManualPage`."""
+    section: int = 1
+    """The manual's section: 1 for users' commands, 8 for administrators'."""
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
@@ -45,6 +47,12 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-proxy-destroy": Command("gsi.cli.proxy_destroy:build_parser", "gsi.cli.pages.proxy_destroy:PAGE"),
     "grid-proxy-verify": Command("gsi.cli.proxy_verify:build_parser", "gsi.cli.pages.proxy_verify:PAGE"),
     "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
+    "myproxy-init": Command("myproxy.cli.init:build_parser", "myproxy.cli.pages.init:PAGE"),
+    "myproxy-logon": Command("myproxy.cli.logon:build_parser", "myproxy.cli.pages.logon:PAGE"),
+    "myproxy-get-delegation": Command("myproxy.cli.logon:build_other_parser", "myproxy.cli.pages.logon:PAGE"),
+    "myproxy-info": Command("myproxy.cli.info:build_parser", "myproxy.cli.pages.info:PAGE"),
+    "myproxy-destroy": Command("myproxy.cli.destroy:build_parser", "myproxy.cli.pages.destroy:PAGE"),
+    "myproxy-server": Command("myproxy.cli.server:build_parser", "myproxy.cli.pages.server:PAGE", section=8),
 }
 
 
@@ -53,7 +61,9 @@ def render_all() -> dict[str, str]:
     documents: dict[str, str] = {}
     for name, command in COMMANDS.items():
         parser = _find_parser(command)
-        documents[f"man/{name}.1"] = render_man_page(parser, _find_page(command))
+        documents[f"man/man{command.section}/{name}.{command.section}"] = render_man_page(
+            parser, _find_page(command), command.section
+        )
         documents[f"completions/bash/{name}"] = _render_bash(parser)
         documents[f"completions/zsh/_{name}"] = _render_zsh(parser)
         documents[f"completions/fish/{name}.fish"] = _render_fish(parser)
@@ -88,10 +98,10 @@ _SOURCE_WIDTH: Final = 78
 # --- man(7) ----------------------------------------------------------------------------------------------------------
 
 
-def render_man_page(parser: CommandParser, page: ManualPage) -> str:
+def render_man_page(parser: CommandParser, page: ManualPage, section_number: int = 1) -> str:
     """Return the page in man(7) macros, which every man program since the seventies renders."""
     lines = [
-        f'.TH "{parser.prog.upper()}" "1" "{page.date}" "gsi-toolkit" "Grid commands"',
+        f'.TH "{parser.prog.upper()}" "{section_number}" "{page.date}" "gsi-toolkit" "Grid commands"',
         ".SH NAME",
         f"{_roff(parser.prog)} \\- {_roff(parser.summary)}",
         ".SH SYNOPSIS",
@@ -99,10 +109,7 @@ def render_man_page(parser: CommandParser, page: ManualPage) -> str:
         ".SH DESCRIPTION",
         *_paragraphs(page.description),
         ".SH OPTIONS",
-        *_sentences(
-            "Every option may be written with one dash or two, and its value after a blank or an equals sign. "
-            "A bare `--` ends the options."
-        ),
+        *_sentences(parser.spelling_note),
     ]
     for spec in parser.operands:
         lines += [".TP", f"\\fI{_roff(spec.metavar or '')}\\fR", *_sentences(_sentence(spec.text))]
@@ -214,19 +221,19 @@ def _all_specs(parser: CommandParser) -> list[OptionSpec]:
     return [spec for section in parser.all_sections for spec in section.specs]
 
 
-def _spellings(spec: OptionSpec) -> list[str]:
-    return [spelling for name in spec.names for spelling in (name, f"-{name}")]
+_BASH_INDENT: Final = " " * 12
 
 
 def _render_bash(parser: CommandParser) -> str:
     """Return a completion for bash 4.2 or later that needs no bash-completion package."""
     function = "_" + parser.prog.replace("-", "_")
     specs = _all_specs(parser)
-    single = " ".join(name for spec in specs for name in spec.names)
-    double = " ".join(f"-{name}" for spec in specs for name in spec.names)
+    spellings = [spelling for spec in specs for spelling in parser.spellings(spec)]
+    single = " ".join(spelling for spelling in spellings if not spelling.startswith("--"))
+    double = " ".join(spelling for spelling in spellings if spelling.startswith("--"))
     operand = parser.operands[0].completion if parser.operands else Completion.NOTHING
     cases = [
-        f"        {'|'.join(_spellings(spec))})\n            {_bash_values(spec)}\n            return\n            ;;"
+        f"\n{_BASH_INDENT}".join((f"        {'|'.join(parser.spellings(spec))})", _bash_values(spec), "return", ";;"))
         for spec in specs
         if spec.metavar is not None
     ]
@@ -272,7 +279,7 @@ def _render_zsh(parser: CommandParser) -> str:
     """Return a completion function for zsh's `_arguments`."""
     entries: list[str] = []
     for spec in _all_specs(parser):
-        spellings = _spellings(spec)
+        spellings = parser.spellings(spec)
         exclusion = "*" if spec.repeatable else f"({' '.join(spellings)})"
         value = "" if spec.metavar is None else f":{_zsh_quote(spec.metavar)}:{_zsh_values(spec)}"
         braces = "{" + ",".join(spellings) + "}"
@@ -310,12 +317,18 @@ def _render_fish(parser: CommandParser) -> str:
         lines.append(f"complete -c {parser.prog} -f")
     for spec in _all_specs(parser):
         words = [f"complete -c {parser.prog}"]
-        words += [f"-s {name[1:]}" if len(name) == 2 else f"-o {name[1:]} -l {name[1:]}" for name in spec.names]
+        words += [_fish_name(name) for name in spec.names]
         if spec.metavar is not None:
             words.append(_fish_values(spec))
         words.append(f"-d {_fish_quote(spec.text)}")
         lines.append(" ".join(words))
     return "\n".join(lines) + "\n"
+
+
+def _fish_name(name: str) -> str:
+    if name.startswith("--"):
+        return f"-l {name[2:]}"
+    return f"-s {name[1:]}" if len(name) == 2 else f"-o {name[1:]} -l {name[1:]}"
 
 
 def _fish_values(spec: OptionSpec) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from myproxy.client import MyProxyClient
     from myproxy.protocol.messages import Request
 
-__all__ = ["build_parser", "main"]
+__all__ = ["build_other_parser", "build_parser", "main"]
 
 PROG = "myproxy-logon"
 OTHER_PROG = "myproxy-get-delegation"
@@ -33,8 +33,16 @@ MAX_REQUEST_FILE_BYTES = 1 << 17
 
 
 def build_parser() -> LongOptionParser:
-    """Return the command's parser."""
-    prog = OTHER_PROG if sys.argv[0].endswith(OTHER_PROG) else PROG
+    """Return the command's parser, under the name by which it was called."""
+    return _build_parser(OTHER_PROG if sys.argv[0].endswith(OTHER_PROG) else PROG)
+
+
+def build_other_parser() -> LongOptionParser:
+    """Return the parser of myproxy-get-delegation, the same program's other name."""
+    return _build_parser(OTHER_PROG)
+
+
+def _build_parser(prog: str) -> LongOptionParser:
     parser = LongOptionParser(prog, "receive a credential from a MyProxy server")
     add_server_options(parser)
     which = parser.section("Which credential")

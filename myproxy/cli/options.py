@@ -35,6 +35,15 @@ class LongOptionParser(CommandParser):
     `-h`, `-u`, `-v` and `-V` mean the same in all of them: help, usage, verbose, version.
     """
 
+    spelling_note = (
+        "Long options take two dashes and may be shortened while they stay unique; their value follows after a blank "
+        "or an equals sign. Letters may be joined, as in `-Sl` *name*."
+    )
+
+    def spellings(self, spec: OptionSpec) -> list[str]:
+        """Return every way to write an option in full."""
+        return list(spec.names)
+
     def __init__(self, prog: str, summary: str, *, usage: Sequence[str] = ("[options]",)) -> None:
         super().__init__(prog, summary, usage=usage)
         self._general = Section(self, "General")

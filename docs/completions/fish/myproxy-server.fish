@@ -1,0 +1,16 @@
+# Completion for myproxy-server. Made by gsi.cli.manual from the command's parser; do not edit.
+complete -c myproxy-server -f
+complete -c myproxy-server -o config -l config -s c -r -F -d 'the configuration (/etc/myproxy-server.config)'
+complete -c myproxy-server -o storage -l storage -s s -x -a '(__fish_complete_directories)' -d 'where credentials are kept (/var/lib/myproxy); only its owner may be able to write it'
+complete -c myproxy-server -o listen -l listen -s l -x -d 'the name or address to listen on (all of this machine)'
+complete -c myproxy-server -o port -l port -s p -x -d 'the port, 0 for any free one (MYPROXY_SERVER_PORT or 7512)'
+complete -c myproxy-server -o portfile -l portfile -s z -r -F -d 'a file to write the port to'
+complete -c myproxy-server -o pidfile -l pidfile -s P -r -F -d 'a file to write the process id to, and to lock (as root: /run/myproxy.pid)'
+complete -c myproxy-server -o foreground -l foreground -d 'stay in the foreground and log to standard error'
+complete -c myproxy-server -s d -d 'the same (also -debug), but answer one request and exit'
+complete -c myproxy-server -o verbose -l verbose -s v -d 'log every request'
+complete -c myproxy-server -s V -d 'print the version to standard output and exit'
+complete -c myproxy-server -s h -s u -d 'the same as -help'
+complete -c myproxy-server -o help -l help -o usage -l usage -d 'print this help and exit'
+complete -c myproxy-server -o version -l version -d 'print the version to standard error and exit'
+complete -c myproxy-server -o debug -l debug -d 'explain errors with their causes and the place in the program'

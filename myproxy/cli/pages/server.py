@@ -1,0 +1,64 @@
+"""The prose of myproxy-server(8)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gsi.cli.pages import ManualPage
+
+__all__ = ["PAGE"]
+
+PAGE: Final = ManualPage(
+    date="2026-11-21",
+    description="""\
+`myproxy-server` keeps users' credentials and delegates proxies from them to whoever proves to be entitled. It speaks
+MYPROXYv2 with the C clients and with ours, over TLS 1.2 and 1.3, and reads the C server's configuration file.
+
+It detaches once it listens; `-foreground` keeps it in the foreground and logs to standard error. SIGTERM and SIGINT
+stop accepting and let running requests finish. SIGHUP reads the configuration and the host credential again; what is
+broken leaves the old ones in force, and the log says so.
+
+Credentials lie in a database in the storage directory, `myproxy.db`. Each key is sealed with AES-256-GCM under a key
+that argon2id derives from the user's pass phrase: the server cannot open it without the user. Every decision is
+written and synced to the audit log before its answer leaves; what cannot be recorded is refused.
+
+Directives in use: `accepted_credentials`, `authorized_retrievers`, `default_retrievers`, `max_proxy_lifetime`,
+`max_cred_lifetime`, `ignore_globus_limited_proxy_flag`, `request_timeout`, `request_size_limit`, `syslog_ident`,
+`syslog_facility`. New ones: `audit_log`, `worker_processes`, `max_connections`, `max_connections_per_source`,
+`argon2_memory_kib`, `argon2_iterations`, `min_proxy_keylen`. A list without an entry permits nobody.
+
+A directive that restricts access and is not yet acted upon in this version (`passphrase_policy_program`,
+`accepted_credentials_mapfile`, `ocsp_policy`, `proxy_extfile`, `pam` and `sasl` when required, and their like) stops
+the server at its start: ignoring it would open what was meant to be closed. The others that are known but not yet
+acted upon are named in the log.
+""",
+    exit_status=(
+        ("0", "Stopped as asked, or detached and listening."),
+        ("1", "It could not start; the error says why."),
+    ),
+    environment=(
+        ("X509_USER_CERT, X509_USER_KEY", "The server's certificate and key, in place of the host's."),
+        ("X509_USER_PROXY", "A proxy to serve with."),
+        ("X509_CERT_DIR", "The trust directory; changes to it are noticed without a restart."),
+        ("MYPROXY_SERVER_PORT", "The port, where `-port` does not say."),
+    ),
+    files=(
+        ("/etc/myproxy-server.config", "The configuration."),
+        ("/var/lib/myproxy", "The storage directory. Only its owner may be able to write it."),
+        ("/etc/grid-security/hostcert.pem, /etc/grid-security/hostkey.pem", "The host's certificate and key."),
+    ),
+    examples=(
+        ("Everybody may store, and retrieve what is theirs:", 'accepted_credentials "*"\nauthorized_retrievers "*"'),
+        ("On a free port, for a try:", "myproxy-server -foreground -c my.config -s ./store -p 0 -z port"),
+    ),
+    differences="""\
+One or several processes serve all connections, instead of one process for each.
+
+A C store directory is not imported in this version: its `.creds` files are left alone, and the log names them.
+
+STORE, RETRIEVE, renewal, trust roots and the built-in CA are answered with an error in this version.
+
+Independent and restricted proxies are refused as clients, since they carry nothing of their owner's rights.
+""",
+    see_also=("myproxy-init(1)", "myproxy-logon(1)", "grid-sandbox(1)"),
+)
