@@ -168,6 +168,10 @@ class TrustAnchors:
         found = self._by_bytes.get(name_der)
         return self._by_name.get(names.canonical(name_der), ()) if found is None else found
 
+    def has_name(self, name_der: bytes) -> bool:
+        """Tell whether exactly these bytes are the name of a CA here, and so a name that was read before."""
+        return name_der in self._by_bytes
+
     def find_rules(self, ca_name_der: bytes) -> IssuerRules:
         """Return what the directory says about the certificates of the CA of this name, in it or not.
 
@@ -227,11 +231,13 @@ class _Builder:
         self._crls: dict[str, list[CRLFile | BrokenFile]] = {}
 
     def add(self, name: str, content: bytes) -> None:
-        """Take one file in."""
+        """Take one file in; whatever fails, fails for its CA alone."""
         try:
             self._add(name, content)
         except GridError as error:
             self.add_unreadable(name, error.message)
+        except Exception as error:  # noqa: BLE001  no defect in reading one CA's file may stop all the others
+            self.add_unreadable(name, f"cannot be read: {type(error).__name__}: {error}")
 
     def add_unreadable(self, name: str, message: str) -> None:
         """Note a file that is there but says nothing."""

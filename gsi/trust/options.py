@@ -17,6 +17,7 @@ __all__ = [
     "MAX_CA_DEPTH",
     "MAX_CHAIN",
     "MAX_CHAIN_BYTES",
+    "MAX_NAMES_BYTES",
     "MAX_SIGNATURE_CHECKS",
     "CRLPolicy",
     "Purpose",
@@ -26,14 +27,15 @@ __all__ = [
 
 MAX_CHAIN: Final = 100  # certificates a peer may present; OpenSSL's own default, and far above any delegation chain
 MAX_CHAIN_BYTES: Final = 4 << 20  # all of them together: 100 proxies of 2 kB, or 15 full of attribute certificates
+MAX_NAMES_BYTES: Final = 64 << 10  # different names of end entity and CAs in it: 100 CAs of 300 bytes take 60 kB
 MAX_CA_DEPTH: Final = 10  # CAs between an end entity and its anchor; 3 are the most in the IGTF distribution
 MAX_SIGNATURE_CHECKS: Final = 64  # tries of CAs with the right name; a loop of cross-certificates must not cost more
 
 RestrictionHandler: TypeAlias = Callable[[bytes], frozenset[str]]
 """Reads the policy of a restricted proxy and returns the grants it leaves, in words the caller understands.
 
-Empty bytes stand for a policy that is absent. Any exception refuses the chain. The answer must depend on the bytes
-alone, because a verified issuer part is remembered with the grants that were found.
+Empty bytes stand for a policy that is absent. Any exception, and anything but a set of `str`, refuses the chain. The
+answer must depend on the bytes alone, because a verified issuer part is remembered with the grants that were found.
 """
 
 

@@ -1,12 +1,13 @@
 """From an end entity up to an anchor: RFC 5280 path building and validation with the grid's rules; knows no proxy.
 
-    path = find_path(eec, profile, 2, presented=((3, sub_ca),), anchors=anchors, now=now, options=options)
+    path = find_path(eec, profile, 2, presented=((3, sub_ca, its_profile),), anchors=anchors, now=now, options=options)
     path.authorities, path.not_after
 
 An anchor is a CA of the trust directory that names itself as its issuer. A CA in between may be presented or lie in
 the directory; a presented root is never trusted. Several CAs of one name are tried in turn, the number of signatures
-checked is bounded (`MAX_SIGNATURE_CHECKS`), and each path found is checked from the anchor down (RFC 5280 section
-6.1), with signing policy, namespaces and CRLs for each certificate under its issuer.
+checked is bounded (`MAX_SIGNATURE_CHECKS`), whatever else the search asks of a certificate is asked once, and each path
+found is checked from the anchor down (RFC 5280 section 6.1), with signing policy, namespaces and CRLs for each
+certificate under its issuer.
 
 The rules for CAs that C does not have: their extended key usages must fit the purpose (as in OpenSSL), the anchor's
 own validity and path length bind, an anchor on its own CRL is refused.
@@ -22,7 +23,7 @@ from gsi.trust.anchors import BrokenFile
 from gsi.trust.hashes import subject_hash
 from gsi.trust.name_constraints import check_names, parse_name_constraints
 from gsi.trust.options import MAX_CA_DEPTH, MAX_SIGNATURE_CHECKS, Purpose
-from gsi.trust.profile import KEY_CERT_SIGN, Profile, read_profile
+from gsi.trust.profile import KEY_CERT_SIGN, Profile
 from gsi.trust.revocation import Issuer, check_revocation
 from gsi.trust.signatures import check_certificate_signature, load_key
 
@@ -83,7 +84,7 @@ def find_path(
     profile: Profile,
     position: int,
     *,
-    presented: Sequence[tuple[int, Certificate]],
+    presented: Sequence[tuple[int, Certificate, Profile]],
     anchors: TrustAnchors,
     now: datetime,
     options: ValidationOptions,
@@ -94,7 +95,7 @@ def find_path(
         eec: The end entity certificate.
         profile: What its extensions say.
         position: Its index in the chain.
-        presented: The CAs that came with it, with their indexes, in any order.
+        presented: The CAs that came with it, with their indexes and what their extensions say, in any order.
         anchors: The trust directory's contents.
         now: The time of the judgement (aware UTC).
         options: The caller's switches.
@@ -114,17 +115,19 @@ class _Search:
 
     def __init__(
         self,
-        presented: Sequence[tuple[int, Certificate]],
+        presented: Sequence[tuple[int, Certificate, Profile]],
         next_position: int,
         anchors: TrustAnchors,
         now: datetime,
         options: ValidationOptions,
     ) -> None:
-        self._presented = presented
-        self._presented_by_name: dict[bytes, list[tuple[int, Certificate]]] = {}
-        for position, certificate in presented:
-            key = _canonical(certificate.subject_der, position)
-            self._presented_by_name.setdefault(key, []).append((position, certificate))
+        self._positions: dict[bytes, int] = {}
+        self._presented: dict[bytes, list[_Node]] = {}  # by canonical name
+        for position, certificate, profile in presented:
+            if self._positions.setdefault(certificate.der, position) == position:
+                key = _canonical(certificate.subject_der, position)
+                self._presented.setdefault(key, []).append(_Node(certificate, position, None, profile))
+        self._candidates: dict[bytes, tuple[Sequence[Authority], Sequence[_Node]]] = {}  # by the issuer's name
         self._next_position = next_position
         self._anchors = anchors
         self._now = now
@@ -154,7 +157,7 @@ class _Search:
             path = self._try_issuer(node, below)
             if path is not None:
                 return path
-        if not candidates:
+        if not candidates and self._best is None:
             self._note(0, _untrusted(top))
         return None
 
@@ -180,30 +183,34 @@ class _Search:
 
     def _issuers_of(self, top: _Node, below: tuple[_Node, ...]) -> Iterator[_Node]:
         """Yield CAs with the name of the issuer: anchors, then others of the directory, then presented ones."""
-        issuer_der = top.certificate.issuer_der
         used = {node.certificate.der for node in below}
-        try:
-            authorities = self._anchors.find_authorities(issuer_der)
-        except ParseError as error:
-            raise _refusal(error.message, Reason.MALFORMED, top.position) from error
+        authorities, presented = self._find_candidates(top.certificate.issuer_der, top.position)
         for authority in authorities:
             if authority.certificate.der not in used:
                 used.add(authority.certificate.der)
                 position = self._position_of(authority.certificate, below)
                 yield _Node(authority.certificate, position, authority, authority.profile)
-        if not self._presented_by_name:
-            return
-        for position, certificate in self._presented_by_name.get(_canonical(issuer_der, top.position), ()):
-            if certificate.der not in used:
-                used.add(certificate.der)
-                yield _Node(certificate, position, None, read_profile(certificate, position))
+        for node in presented:
+            if node.certificate.der not in used:
+                yield node
 
     def _position_of(self, certificate: Certificate, below: tuple[_Node, ...]) -> int:
         """Return the index of a directory's CA: its own if it was presented, too, else counting on past the last."""
-        for position, one in self._presented:
-            if one.der == certificate.der:
-                return position
+        position = self._positions.get(certificate.der)
+        if position is not None:
+            return position
         return max(self._next_position, *(node.position + 1 for node in below))
+
+    def _find_candidates(self, issuer_der: bytes, position: int) -> tuple[Sequence[Authority], Sequence[_Node]]:
+        found = self._candidates.get(issuer_der)
+        if found is None:
+            try:
+                authorities = self._anchors.find_authorities(issuer_der)
+            except ParseError as error:
+                raise _refusal(error.message, Reason.MALFORMED, position) from error
+            presented = self._presented.get(_canonical(issuer_der, position), ()) if self._presented else ()
+            found = self._candidates[issuer_der] = (authorities, presented)
+        return found
 
     def _note(self, stage: int, error: VerificationError) -> None:
         if self._best is None or stage > self._best[0]:

@@ -29,6 +29,7 @@ __all__ = ["CRL_SIGN", "DIGITAL_SIGNATURE", "KEY_CERT_SIGN", "Profile", "read_pr
 
 _MEMORY: Final = 256  # values remembered per decoder: key usages and the like repeat from certificate to certificate
 _SHORT: Final = 256  # longer values are decoded anew each time, so that the memories stay small
+_MAX_MEMBERS: Final = 1024  # of one extension; as many as `gsi.trust.name_constraints` takes of a SubjectAltName
 _MAX_USAGES: Final = 64  # extended key usages in one certificate; three are much
 
 # Critical extensions that this validator processes, or that ask nothing of one which never requires a policy:
@@ -168,9 +169,13 @@ def _check_members(oid: str, value: bytes) -> None:
     reader = der.parse_one(value, what=what)
     if reader.at_end() and not may_be_empty:
         raise ParseError(f"{what}: empty", what=what)
+    count = 0
     while not reader.at_end():
         if reader.take_any()[0] not in tags:
             raise ParseError(f"{what}: a member that has no place in it", what=what)
+        count += 1
+        if count > _MAX_MEMBERS:
+            raise ParseError(f"{what}: more than {_MAX_MEMBERS} members", what=what)
 
 
 def _asks_nothing(oid: str, value: bytes) -> bool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ProxyState", "add_proxy", "start"]
 
+_LONG_NAME: Final = 1024  # bytes; a shorter name has no room for `gsi.names.MAX_ATTRIBUTES`
 _OWN_IDENTITY: Final = frozenset({ProxyKind.INDEPENDENT, ProxyKind.RESTRICTED})
 
 
@@ -175,14 +176,21 @@ def _read_restriction(info: ProxyCertInfo, position: int, options: ValidationOpt
             position=position,
         )
     try:
-        granted = frozenset(handler(info.policy or b""))
+        granted: object = handler(info.policy or b"")
     except Exception as error:  # a handler is foreign code, and any failure of it is a no
         raise VerificationError(
             f"the policy of a restricted proxy was refused: {error}",
             reason=Reason.PROXY_RESTRICTION,
             position=position,
         ) from error
-    return granted
+    if not isinstance(granted, set | frozenset) or not all(isinstance(grant, str) for grant in granted):
+        # Foreign code is not held to its types, and a text would become the set of its letters.
+        raise _refusal(
+            f"the handler of policy language {info.language} returned no set of texts",
+            Reason.PROXY_RESTRICTION,
+            position,
+        )
+    return frozenset(granted)
 
 
 def _same_name(first_der: bytes, second_der: bytes, position: int) -> bool:
@@ -197,6 +205,8 @@ def _same_name(first_der: bytes, second_der: bytes, position: int) -> bool:
 def _adds_one_common_name(subject_der: bytes, issuer_der: bytes, position: int) -> bool:
     """Tell whether a subject is the issuer's name plus one RDN with one common name."""
     try:
+        if len(subject_der) > _LONG_NAME:
+            names.attributes(subject_der)  # the whole may have more attributes than a name may, if its parts have not
         return names.added_common_name(subject_der, issuer_der) is not None
     except ParseError as error:
         raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error

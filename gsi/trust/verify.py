@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gsi import names
 from gsi.certificate import MAX_CERTIFICATE_BYTES, Certificate
 from gsi.errors import ParseError, Reason, VerificationError
 from gsi.proxy.chain import ProxyChain, classify_at
@@ -22,6 +23,7 @@ from gsi.proxy.kinds import ProxyKind, Role
 from gsi.trust.cache import VerificationCache, cache_key
 from gsi.trust.options import (
     MAX_CHAIN_BYTES,
+    MAX_NAMES_BYTES,
     CRLPolicy,
     Purpose,
     RestrictionHandler,
@@ -90,6 +92,7 @@ def verify_chain(
     # B. Split: proxies up to the end entity, CAs above.
     split = ProxyChain.split(certificates)
     eec_position = len(split.proxies)
+    _check_names(certificates[eec_position:], eec_position, anchors)
     state = _judge_end_entity(certificates, eec_position, anchors, now, options)
     # E. Each proxy, from the end entity down.
     for position in range(eec_position - 1, -1, -1):
@@ -131,6 +134,29 @@ def _parse(item: bytes | Certificate, position: int) -> Certificate:
         raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
 
 
+def _check_names(certificates: Sequence[Certificate], first: int, anchors: TrustAnchors) -> None:
+    """Check that the names of end entity and CAs can be read, each once, so that what is said of them can be said.
+
+    Those of proxies are read against their issuer's before anything is said of them (`gsi.trust.proxies`, 1 and 2).
+    """
+    seen: set[bytes] = set()
+    total = 0
+    for position, certificate in enumerate(certificates, start=first):
+        for name_der in (certificate.subject_der, certificate.issuer_der):
+            if name_der in seen or anchors.has_name(name_der):
+                continue
+            seen.add(name_der)
+            total += len(name_der)
+            if total > MAX_NAMES_BYTES:
+                raise VerificationError(
+                    f"more than {MAX_NAMES_BYTES} bytes of names of CAs", reason=Reason.CHAIN_TOO_LONG
+                )
+            try:
+                names.attributes(name_der)
+            except ParseError as error:
+                raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
+
+
 def _judge_end_entity(
     certificates: Sequence[Certificate],
     position: int,
@@ -141,10 +167,13 @@ def _judge_end_entity(
     """Judge the end entity and the CAs above it (steps C and D)."""
     eec = certificates[position]
     profile = read_profile(eec, position)
-    presented = list(enumerate(certificates))[position + 1 :]
-    for index, certificate in presented:
+    presented = [
+        (index, certificate, read_profile(certificate, index))
+        for index, certificate in enumerate(certificates[position + 1 :], start=position + 1)
+    ]
+    for index, certificate, found in presented:
         is_old_root = certificate.version == 1 and certificate.is_self_issued  # passed over like every presented root
-        if not read_profile(certificate, index).is_ca and not is_old_root:
+        if not found.is_ca and not is_old_root:
             raise VerificationError(
                 "a certificate that is no CA's stands above the end entity", reason=Reason.NOT_A_CA, position=index
             )

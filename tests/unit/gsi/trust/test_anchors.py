@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+import pytest
+
 from gsi.certificate import Certificate
 from gsi.errors import Reason
+from gsi.trust import anchors as anchors_module
 from gsi.trust.anchors import BrokenFile, Problem, build_anchors, is_trust_file
 from gsi.trust.verify import verify_chain
 from tests.harness.ca import TestCA, parse_name, subject_hash
@@ -51,6 +54,33 @@ def test_one_broken_file_leaves_the_rest() -> None:
         anchors = make_anchors(ONE, TWO, more={name: b"-----BEGIN garbage"})
         assert [one.path for one in anchors.problems] == [name]
         assert verify_chain(TWO.issue("/O=Grid/CN=A").chain_der, anchors, now=NOW).kind is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "parser", "reason"),
+    [
+        ("namespaces", "parse_namespaces", Reason.NAMESPACES),
+        ("signing_policy", "parse_signing_policy", Reason.SIGNING_POLICY_BROKEN),
+        ("r0", "parse_crl_file", Reason.CRL_BROKEN),
+        ("0", "load_certificates", None),
+    ],
+)
+def test_a_parser_that_fails_in_no_foreseen_way_fails_for_one_ca(
+    kind: str, parser: str, reason: Reason | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(anchors_module, parser)
+
+    def failing(data: bytes, **how: object) -> object:
+        if data == b"trap":
+            raise FutureWarning("a library has changed its mind")
+        return real(data, **how)
+
+    monkeypatch.setattr(anchors_module, parser, failing)
+    anchors = make_anchors(ONE, TWO, more={f"{STEM}.{kind}": b"trap"})
+    (problem,) = anchors.problems
+    assert (problem.path, problem.reason) == (f"{STEM}.{kind}", reason)
+    assert "changed its mind" in problem.message
+    assert TWO.name in [authority.subject for authority in anchors.authorities]
 
 
 def test_unreadable_file_is_broken_not_absent() -> None:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from gsi import der, oids
+from gsi import der, keys, names, oids
 from gsi.certificate import Certificate, Extension
 from gsi.errors import ConfigError, Reason, VerificationError
 from gsi.trust.anchors import TrustAnchors
@@ -38,6 +38,19 @@ def refused(
     with pytest.raises(VerificationError) as caught:
         judge(chain, anchors, options)
     return caught.value.reason, caught.value.position
+
+
+KEY: Final = ec.generate_private_key(ec.SECP256R1())
+
+
+def pair(oid: str, value: bytes) -> bytes:
+    """One attribute of a name; the value whole, with its tag."""
+    return der.encode_sequence(der.encode_oid(oid), value)
+
+
+def encoded_name(*attributes: tuple[str, bytes]) -> bytes:
+    """A name of these attributes, each in a part of its own."""
+    return der.encode_sequence(*(der.encode_set(pair(*one)) for one in attributes))
 
 
 class TestAnchor:
@@ -237,6 +250,37 @@ class TestIntermediates:
         chain = (alice.der, *(one.der for one in crossed))
         assert refused(chain)[0] in {Reason.PATH_TOO_COMPLEX, Reason.UNTRUSTED}
 
+    def test_large_mesh_of_one_name(self) -> None:
+        """Forty CAs that a peer has made for itself, each an issuer of each, with names as long as there is room."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        spki = keys.spki_der(key)
+        alice = ROOT.issue("/O=Grid/CN=Alice", key=key)
+        proto = ROOT.intermediate("/O=Grid/CN=Proto", key="p256")
+        chain = [forge(alice.der, key, issuer_der=self.spelled(0))]
+        chain += [
+            forge(proto.der, key, subject_der=self.spelled(number), issuer_der=self.spelled(number + 50), spki_der=spki)
+            for number in range(1, 40)
+        ]
+        calls: list[bytes] = []
+        real = names.canonical
+
+        def counted(name_der: bytes) -> bytes:
+            calls.append(name_der)
+            return real(name_der)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(names, "canonical", counted)
+            assert refused(tuple(chain))[0] is Reason.PATH_TOO_COMPLEX
+        assert len(calls) <= 3 * len(chain)  # each name once as a subject, twice as an issuer (directory, chain)
+        long = [forge(one, key, subject_der=self.spelled(number, 200)) for number, one in enumerate(chain)]
+        assert refused(tuple(long)) == (Reason.CHAIN_TOO_LONG, None)
+
+    @staticmethod
+    def spelled(number: int, parts: int = 20) -> bytes:
+        """One name in many spellings."""
+        text = [f"{'A' if number >> part % 7 & 1 else 'a'}bc" for part in range(parts)]
+        return encoded_name(*(("2.5.4.11", der.encode_tlv(der.UTF8_STRING, one.encode())) for one in text))
+
 
 class TestSameName:
     """Several CAs of one name, as after a change of keys."""
@@ -353,6 +397,70 @@ class TestEndEntity:
     def test_valid_past_2049(self) -> None:
         alice = ROOT.issue("/O=Grid/CN=A", not_after=NOW + timedelta(days=365 * 40))
         assert judge(alice).not_after < NOW + timedelta(days=3651)  # the CA's own end
+
+
+UNREADABLE: Final = {
+    "VisibleString": encoded_name(("2.5.4.3", b"\x1a\x05Alice")),
+    "INTEGER": encoded_name(("2.5.4.3", b"\x02\x01\x05")),
+    "empty part": der.encode_sequence(der.encode_set()),
+    "too long": encoded_name(*[("2.5.4.3", der.encode_tlv(der.UTF8_STRING, b"a" * 300))] * 200),
+    "too many attributes": encoded_name(*[("2.5.4.3", der.encode_tlv(der.UTF8_STRING, b"a"))] * 257),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+class TestUnreadableNames:
+    """Names that nobody can show are refused where they stand, before anything is said of them."""
+
+    EVE: Final = ROOT.issue("/O=Grid/CN=Eve", key="p256")
+
+    def judged(self, *chain: bytes) -> tuple[Reason, int | None]:
+        for now in (NOW, NOW + timedelta(days=4000)):
+            with pytest.raises(VerificationError) as caught:
+                verify_chain(chain, ANCHORS, now=now)
+        return caught.value.reason, caught.value.position
+
+    def test_of_an_end_entity(self, name: str) -> None:
+        subject = forge(self.EVE.der, ROOT.key, subject_der=UNREADABLE[name])
+        issuer = forge(self.EVE.der, ROOT.key, issuer_der=UNREADABLE[name])
+        for bad in (subject, issuer):
+            assert self.judged(bad) == (Reason.MALFORMED, 0)
+            assert self.judged(self.EVE.proxy(key="p256").der, bad) == (Reason.MALFORMED, 1)
+
+    def test_of_a_ca(self, name: str) -> None:
+        sub = ROOT.intermediate("/O=Grid/CN=Sub", key="p256")
+        for bad in (
+            forge(sub.der, ROOT.key, subject_der=UNREADABLE[name]),
+            forge(sub.der, ROOT.key, issuer_der=UNREADABLE[name]),
+        ):
+            assert self.judged(self.EVE.der, bad) == (Reason.MALFORMED, 1)
+
+    def test_of_a_proxy(self, name: str) -> None:
+        for bad in (
+            forge(self.EVE.proxy(key="p256").der, self.EVE.key, subject_der=UNREADABLE[name]),
+            forge(self.EVE.proxy(key="p256").der, self.EVE.key, issuer_der=UNREADABLE[name]),
+        ):
+            with pytest.raises(VerificationError) as caught:
+                judge((bad, self.EVE.der))
+            assert (caught.value.reason, caught.value.position) == (Reason.MALFORMED, 0)
+
+
+def test_proxy_whose_name_outgrows_what_can_be_read() -> None:
+    letters = [("2.5.4.11", der.encode_tlv(der.UTF8_STRING, b"%03d" % number)) for number in range(254)]
+    full = der.encode_sequence(
+        *(der.parse_one(encoded_name(one), what="name").take_raw() for one in letters),
+        der.encode_set(*(pair(*one) for one in (("2.5.4.3", b"\x0c\x01a"), ("2.5.4.3", b"\x0c\x01b")))),
+    )
+    eve = forge(ROOT.issue("/O=Grid/CN=Eve", key=KEY).der, ROOT.key, subject_der=full)
+    anchors = make_anchors(ROOT, policy=ROOT.signing_policy("*"))
+    assert judge((eve,), anchors).identity.count("/") == 255
+    proxy = forge(
+        ROOT.issue("/O=Grid/CN=Eve", key=KEY).proxy(key="p256").der,
+        KEY,
+        issuer_der=full,
+        subject_der=names.append_common_name(full, "1"),
+    )
+    assert refused((proxy, eve), anchors) == (Reason.MALFORMED, 0)
 
 
 class TestSigningPolicy:

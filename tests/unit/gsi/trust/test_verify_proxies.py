@@ -361,6 +361,17 @@ class TestRestrictions:
         leaf = ALICE.proxy(info=proxy_info(RESTRICTED, policy=b"\xff"))  # not UTF-8: the handler raises
         assert refused(leaf, self.options()) == (Reason.PROXY_RESTRICTION, 0)
 
+    @pytest.mark.parametrize("answer", ["read", b"read", ["read"], {"read": 1}, {1}, frozenset({b"read"}), None])
+    def test_handler_must_return_a_set_of_texts(self, answer: object) -> None:
+        leaf = ALICE.proxy(info=proxy_info(RESTRICTED, policy=b"read"))
+        options = ValidationOptions(handlers={RESTRICTED: lambda _: answer})  # type: ignore[dict-item,return-value]  # that is the case
+        assert refused(leaf, options) == (Reason.PROXY_RESTRICTION, 0)
+
+    def test_handler_may_return_a_plain_set(self) -> None:
+        leaf = ALICE.proxy(info=proxy_info(RESTRICTED, policy=b"read"))
+        options = ValidationOptions(handlers={RESTRICTED: lambda _: {"read"}})  # type: ignore[dict-item,return-value]  # as careless callers do
+        assert judge(leaf, options).grants == frozenset({"read"})
+
     def test_limited_above_refuses_restricted_below(self) -> None:
         leaf = ALICE.proxy(info=LIMITED_INFO).proxy(info=proxy_info(RESTRICTED, policy=b"read"))
         assert refused(leaf, self.options()) == (Reason.PROXY_LIMITED, 0)
