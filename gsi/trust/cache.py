@@ -6,7 +6,7 @@
 Kept is the state above the leaf under a key of everything the verdict came from: the bytes of those certificates, the
 contents of the trust directory, the caller's switches. It is used only within the time for which it was proven (the
 validity of every certificate and CRL in it). Refusals are never kept. Safe to share between threads: every step is
-one operation of an `OrderedDict`, and a lost race costs one verification more.
+one operation of a dictionary, and a lost race costs one verification more, or leaves one entry's size uncounted.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
     from gsi.trust.options import ValidationOptions
     from gsi.trust.proxies import ProxyState
 
-__all__ = ["DEFAULT_ENTRIES", "MAX_ENTRY_BYTES", "VerificationCache"]
+__all__ = ["DEFAULT_ENTRIES", "MAX_ENTRY_BYTES", "MAX_TOTAL_BYTES", "VerificationCache"]
 
 DEFAULT_ENTRIES: Final = 1024  # issuer parts; at some 20 kB each (parsed certificates) this takes 20 MB
 MAX_ENTRY_BYTES: Final = 64 << 10  # of DER in one issuer part; a longer one is verified each time
+MAX_TOTAL_BYTES: Final = 8 << 20  # of DER in all: the usual 1024 take 5 MB; parsed, four times as much at most
 
 
 class VerificationCache:
-    """Remembers up to `max_entries` issuer parts, the least recently used ones forgotten first."""
+    """Remembers up to `max_entries` issuer parts of `MAX_TOTAL_BYTES` in all; the least recently used go first."""
 
-    __slots__ = ("_entries", "_max_entries")
+    __slots__ = ("_entries", "_max_entries", "_sizes")
 
     def __init__(self, max_entries: int = DEFAULT_ENTRIES) -> None:
         self._entries: OrderedDict[Hashable, ProxyState] = OrderedDict()
+        self._sizes: dict[Hashable, int] = {}  # of its own, because a plain dict's values can be listed in one step
         self._max_entries = max_entries
 
     def find(self, key: Hashable, now: datetime) -> ProxyState | None:
@@ -50,16 +52,19 @@ class VerificationCache:
 
     def keep(self, key: Hashable, state: ProxyState) -> None:
         """Keep a state that was found good."""
+        self._sizes[key] = sum(len(one.der) for one in (*state.certificates, *state.path.authorities))
         self._entries[key] = state
-        while len(self._entries) > self._max_entries:
+        while len(self._entries) > self._max_entries or sum(list(self._sizes.values())) > MAX_TOTAL_BYTES:
             try:
-                self._entries.popitem(last=False)
+                oldest, _ = self._entries.popitem(last=False)
             except KeyError:
                 return
+            self._sizes.pop(oldest, None)
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
+        self._sizes.clear()
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from gsi.errors import Reason, VerificationError
+from gsi.trust import cache as cache_module
 from gsi.trust.anchors import TrustAnchors
 from gsi.trust.cache import MAX_ENTRY_BYTES
 from gsi.trust.verify import CRLPolicy, ValidationOptions, VerificationCache, VerifiedPeer, verify_chain
@@ -146,6 +147,23 @@ def test_huge_issuer_parts_are_not_kept() -> None:
     huge = raw_extension("1.2.3.4", bytes(MAX_ENTRY_BYTES))
     judge(ALICE.proxy(extensions=[huge]).proxy(), cache)
     assert len(cache) == 0
+
+
+def test_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = VerificationCache()
+    pad = raw_extension("1.2.3.4", bytes(10_000))
+    leaves = [CA.issue(f"/O=Grid/CN=U {n}", key="p256", extensions=[pad]).proxy(key="p256") for n in range(8)]
+    monkeypatch.setattr(cache_module, "MAX_TOTAL_BYTES", 50_000)
+    for leaf in leaves:
+        judge(leaf, cache)
+    assert len(cache) == 4
+    kept = set(cache._entries)
+    judge(leaves[-4], cache)
+    assert set(cache._entries) == kept
+    judge(leaves[0], cache)
+    judge(leaves[-4], cache)
+    assert len(cache) == 4
+    assert len(kept & set(cache._entries)) == 3  # the one asked for in between was not the oldest
 
 
 def test_threads() -> None:
