@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
@@ -114,6 +115,21 @@ def test_read_again_while_fresh_but_with_the_same_generation(tmp_path: Path) -> 
     first, second = directory.anchors(), directory.anchors()
     assert first.generation == second.generation
     assert first.authorities == second.authorities
+
+
+def test_time_in_the_future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_trust_dir(tmp_path, ONE) / f"{STEM}.signing_policy"
+    later = time.time_ns() + 10**15
+    os.utime(path, ns=(later, later))
+    monkeypatch.setattr(trustdir, "_RACY_NS", -(10**14))  # as if all but the one had been written long ago
+    directory = TrustDirectory(str(tmp_path))
+    first = directory.anchors()
+    second = directory.anchors()
+    assert second is not first  # read once more, to be sure
+    assert directory.anchors() is second
+    path.write_bytes(path.read_bytes().replace(b"CA:sign", b"CA:none"))
+    os.utime(path, ns=(later, later))
+    assert verdict(directory) is Reason.SIGNING_POLICY
 
 
 def test_recheck_interval(tmp_path: Path) -> None:
