@@ -1,7 +1,6 @@
 """The server of the repository: `gsi.transport.serve` on one side, the service on the other; no decisions of its own.
 
     options = ServerOptions(config_path=..., storage=...)
-    prepare_storage(options.storage)
     factory = ServerFactory(options)
     serve(listen(None, 7512), factory.make, workers=factory.config.worker_processes, on_reload=factory.reload)
 
@@ -214,8 +213,9 @@ class MyProxyServer:
             )
         except VerificationError as error:
             _log.info("%s: %s: client refused: %s: %s", request_id, connection.peer, error.reason.value, error)
-            denied = DeniedError(f"authentication failed\n{error.message}")
-            await conversation.refuse_after_request(denied, request_id)
+            if not await connection.refuse_peer(error):
+                denied = DeniedError(f"authentication failed\n{error.message}")
+                await conversation.refuse_after_request(denied, request_id)
             return
         except GridError as error:  # verified but not welcome, or the audit cannot be written
             await conversation.refuse_after_request(error, request_id)
@@ -325,13 +325,15 @@ class ServerFactory:
     """
 
     def __init__(self, options: ServerOptions) -> None:
-        """Read the files, and try whether a server can be made from them.
+        """Read the files, make or upgrade the store, and try whether a server can be made from them.
 
         Raises:
             GridError: It cannot.
         """
         self._options = options
-        self._setup = self._load()
+        setup = load_setup(options)
+        prepare_storage(options.storage)
+        self._setup = self._try(setup)
 
     @property
     def config(self) -> ServerConfig:
@@ -349,14 +351,13 @@ class ServerFactory:
     def reload(self) -> bool:
         """Read the files again; False, and all stays as it was, when they are not good."""
         try:
-            self._setup = self._load()
+            self._setup = self._try(load_setup(self._options))
         except GridError as error:
             _log.error("%s", _kept(error))
             return False
         return True
 
-    def _load(self) -> ServerSetup:
-        setup = load_setup(self._options)
+    def _try(self, setup: ServerSetup) -> ServerSetup:
         MyProxyServer(self._options, setup).close()
         return setup
 
