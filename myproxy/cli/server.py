@@ -95,13 +95,12 @@ def _start(arguments: Namespace) -> int:
     """Check everything that can be checked while the caller still watches, then serve."""
     from gsi.transport.serve import listen
     from myproxy.logs import log_to_stderr
-    from myproxy.server import ServerFactory, ServerOptions, prepare_storage
+    from myproxy.server import ServerFactory, ServerOptions
 
     once = arguments.one_request or arguments.debug
     log_to_stderr(verbose=arguments.verbose or once)
     os.umask(0o077)
     options = ServerOptions(config_path=_find_config(arguments.config), storage=_find_storage(arguments.storage))
-    prepare_storage(options.storage)
     factory = ServerFactory(options)
     sockets = listen(arguments.listen, _choose_port(arguments.port))
     if once or arguments.foreground:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
+import shutil
 import signal
 import socket
 import ssl
@@ -29,8 +31,8 @@ from gsi.der import object_length
 from gsi.keys import KeyType, generate_key
 from gsi.proxy.issue import ProxyOptions
 from gsi.system.clock import now
-from tests.harness.ca import LIMITED_INFO, Issued, TestCA, write_file, write_trust_dir
-from tests.harness.daemons import Daemon, free_port, our_server
+from tests.harness.ca import INDEPENDENT_INFO, LIMITED_INFO, Issued, TestCA, write_file, write_trust_dir
+from tests.harness.daemons import Daemon, free_port, our_server, running
 from tests.harness.environment import UserEnvironment, clean_environment
 from tests.harness.run import Done, our_program, run
 from tests.interop.conftest import ALICE, Grid
@@ -240,13 +242,72 @@ def test_a_revoked_client_is_refused_with_the_reason(site: Site, tmp_path: Path)
     write_trust_dir(trust, ca, crl=ca.crl([mallory]))
     site.environment["X509_CERT_DIR"] = str(trust)
     with site.start():
-        refused = Person(site, "mallory", mallory).run("myproxy-info", "-l", "alice")
+        refused = Person(site, "mallory", mallory, tls="TLS1_2_VERSION").run("myproxy-info", "-l", "alice")
         assert refused.returncode == 1
-        assert "authentication failed" in refused.stderr
-        assert "revoked" in refused.stderr
-        assert not (site.store / "audit.log").read_text()
+        assert "alert certificate revoked" in refused.stderr
+        (record,) = site.audit()
+        assert (record["action"], record["verdict"], record["peer"]) == ("CONNECT", "deny", "<unverified>")
+        assert (record["reason_code"], record["address"]) == ("revoked", "127.0.0.1")
+        assert str(record["unverified_subject"]).startswith("/O=Grid/OU=Test/CN=Mallory")
         unknown = TestCA("/O=Elsewhere/CN=CA").issue("/O=Elsewhere/CN=Eve")
         assert Person(site, "eve", unknown).run("myproxy-info", "-l", "alice").returncode == 1
+        records = wait_for_audit(site, 2)
+    assert (records[1]["action"], records[1]["verdict"], records[1]["peer"]) == ("CONNECT", "deny", "<unverified>")
+    assert (records[1]["reason_code"], records[1]["address"]) == ("untrusted", "127.0.0.1")
+
+
+def wait_for_audit(site: Site, count: int) -> list[dict[str, object]]:
+    """A failed handshake is recorded when the client has gone already."""
+    deadline = time.monotonic() + 20
+    while len(records := site.audit()) < count:
+        assert time.monotonic() < deadline, records
+        time.sleep(0.02)
+    return records
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_an_independent_proxy_is_not_who_it_calls_itself(site: Site, tls: str) -> None:
+    site.configure('accepted_credentials "*/CN=Alice"\nauthorized_retrievers "*/CN=Alice"\n')
+    mallory = site.grid.cas["rsa2048"].issue("/O=Grid/OU=Test/CN=Mallory")
+    with site.start():
+        for command in (0, 1, 2):
+            client = RawClient(site, mallory.proxy(cn="Alice", info=INDEPENDENT_INFO), tls=tls)
+            client.send(b"0", request(command))
+            answer = client.until(b"\0")
+            assert b"RESPONSE=1" in answer
+            assert b"independent proxies carry no rights here" in answer
+        records = site.audit()
+    assert [(one["action"], one["verdict"]) for one in records] == [("CONNECT", "deny")] * 3
+    assert {one["peer"] for one in records} == {"/O=Grid/OU=Test/CN=Mallory/CN=Alice"}
+
+
+def test_what_cannot_be_read_is_in_the_audit(stocked: Site) -> None:
+    alice = stocked.grid.users["rsa2048", "rsa2048"]
+    known = len(stocked.audit())
+    for sent in (request(99), INFO.replace(b"LIFETIME=3600\n", b"")):
+        client = RawClient(stocked, alice)
+        client.send(b"0", sent)
+        client.until(b"\0")
+    client = RawClient(stocked, alice)
+    client.send(b"0", request(1))
+    client.until(b"\0")
+    client.take_der()
+    client.send(b"\1nothing like a certificate")
+    client.until(b"\0")
+    told = [(one["action"], one["verdict"], one["peer"], one.get("username")) for one in stocked.audit()[known:]]
+    assert told == [
+        ("REQUEST", "deny", ALICE, None),
+        ("REQUEST", "deny", ALICE, None),
+        ("PUT", "deny", ALICE, "alice"),
+    ]
+    assert "UNKNOWN command" in str(stocked.audit()[known]["reason"])
+
+
+def test_user_names_as_long_as_the_c_package_tries(server: Site) -> None:
+    alice = Person(server, "alice", server.grid.users["rsa2048", "rsa2048"])
+    name = "u" * 1200
+    alice.run("myproxy-init", "-S", "-l", name, stdin=SECRET).check()
+    alice.run("myproxy-logon", "-S", "-l", name, "-o", alice.received, stdin=SECRET).check()
 
 
 # Clients of other habits ------------------------------------------------------------------------------------------
@@ -374,6 +435,7 @@ def test_authenticating_only(stocked: Site) -> None:
         (b"0" + request(2, username=""), b"Invalid username received."),
         (b"0" + INFO.replace(b"LIFETIME=3600\n", b""), b"error parsing request"),
         (b"0VERSION=MYPROXYv2\nUSERNAME=" + b"x" * 1_100_000 + b"\0", b"longer than 1048576 bytes"),
+        (b"0" + request(3, more="CRED_NAME=\n"), b"error parsing request: CRED_NAME is empty"),
         (b"0" + request(5), b"unknown command: STORE is not supported"),
         (b"0" + request(6), b"unknown command: RETRIEVE is not supported"),
         (b"0" + request(7), b"unknown command: GET_TRUSTROOTS is not supported"),
@@ -492,6 +554,136 @@ def test_reload(site: Site) -> None:
         alice.run("myproxy-info", "-l", "alice").check()
         alice.logon().check()
         assert [line["action"] for line in site.audit()][-1] == "DELEGATE"
+
+
+def shown_certificate(site: Site) -> bytes | None:
+    return RawClient(site).tls.getpeercert(binary_form=True)
+
+
+def test_a_reload_that_fails_changes_nothing(site: Site) -> None:
+    """The audit file cannot be opened, so that neither the new certificate nor the new policy counts."""
+    alice = Person(site, "alice", site.grid.users["rsa2048", "rsa2048"])
+    with site.start() as daemon:
+        before = shown_certificate(site)
+        fresh = site.grid.cas["rsa2048"].issue_host()
+        fresh.write(site.directory / "hostcert.pem", site.directory / "hostkey.pem")
+        site.configure('accepted_credentials "nobody"\naudit_log /nonexistent/audit.log\n')
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_for(daemon, "the old one stays: cannot open the audit file /nonexistent/audit.log")
+        assert shown_certificate(site) == before
+        alice.put().check()
+        site.configure(OPEN + f"audit_log {site.directory}/other.log\n")
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_for(daemon, "configuration read again")
+        assert shown_certificate(site) == fresh.der
+        alice.logon().check()
+        links = [f"/proc/{daemon.pid}/fd/{number}" for number in os.listdir(f"/proc/{daemon.pid}/fd")]
+        assert str(site.store / "audit.log") not in [os.readlink(link) for link in links if os.path.lexists(link)]
+    assert [line["action"] for line in site.audit()] == ["PUT"]
+    assert len((site.directory / "other.log").read_bytes().splitlines()) == 2
+
+
+def workers_of(daemon: Daemon) -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()}
+
+
+def replace_workers(daemon: Daemon, site: Site) -> None:
+    """Kill every worker, and see others in their place."""
+    before = workers_of(daemon)
+    assert len(before) == 2
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while len(workers_of(daemon) - before) != 2:
+        assert time.monotonic() < deadline, daemon.log()
+        time.sleep(0.02)
+
+
+def test_workers_come_back_as_they_were(site: Site) -> None:
+    """What is on disk counts at SIGHUP only, and not even then when it is no good."""
+    site.configure(OPEN + "worker_processes 2\n")
+    alice = Person(site, "alice", site.grid.users["rsa2048", "rsa2048"])
+    refused = "not authorized by server's authorized_retrievers policy"
+    with site.start() as daemon:
+        alice.put().check()
+        site.configure('"unclosed\n')
+        replace_workers(daemon, site)
+        alice.logon().check()
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_for(daemon, "the old one stays")
+        replace_workers(daemon, site)
+        alice.logon().check()
+        site.configure('accepted_credentials "*"\nauthorized_retrievers "nobody"\nworker_processes 2\n')
+        os.kill(daemon.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while daemon.log().count("configuration read again") < 2:
+            assert time.monotonic() < deadline, daemon.log()
+            time.sleep(0.02)
+        site.configure(OPEN)
+        replace_workers(daemon, site)
+        assert refused in alice.logon().stderr
+
+
+def test_nothing_is_acknowledged_before_it_is_on_disk(site: Site) -> None:
+    """Every system call in one order: audit written and synced, database written and synced, then the answer."""
+    strace = shutil.which("strace")
+    assert strace is not None, "strace is missing"
+    trace = site.directory / "trace"
+    options = ["-f", "-yy", "-s", "4096", "-o", str(trace)]
+    options += ["-e", "trace=write,pwrite64,pwritev,writev,fsync,fdatasync,sendto,sendmsg"]
+    with running(
+        [strace, *options, our_program("myproxy-server"), *map(str, site.arguments("-foreground"))],
+        env=site.environment,
+        port=site.port,
+        directory=site.directory,
+    ):
+        issued = site.grid.users["rsa2048", "rsa2048"]
+        for command in (1, 0, 3):
+            client = RawClient(site, issued)
+            client.send(b"0", request(command))
+            client.until(b"\0")
+            if command == 1:
+                wanted = parse_delegation_request(client.take_der())
+                client.send(encode_certificate_block(grant_delegation(credential_of(issued), wanted, now=now())))
+                client.until(b"\0")
+            elif command == 0:
+                client.send(DelegationRequester(generate_key(KeyType.P256)).request_der)
+                assert client.rest().endswith(OK)
+            client.close()
+    steps = " ".join(_disk_and_net(trace.read_text(errors="replace"), site))
+    # The start makes the tables; each connection begins with the answers of a handshake.
+    audit, database = "audit-write audit-sync", "(?:database-write database-sync ?)+"
+    expected = [
+        f"answer {audit} {database} answer",  # PUT: its first answer promises nothing yet
+        f"{audit} answer {audit} answer",  # GET, and the delegation
+        f"{audit} {database} answer",  # DESTROY
+    ]
+    assert re.fullmatch(f"(?:database-\\w+ )*{' '.join(expected)}(?: database-\\w+)*", steps), steps
+
+
+def _disk_and_net(trace: str, site: Site) -> Iterator[str]:
+    """What the traced calls did, in the order in which they ended; repeated writes and answers as one."""
+    unfinished: dict[str, str] = {}
+    last = ""
+    for line in trace.splitlines():
+        pid, _, call = line.partition(" ")
+        call = call.strip()
+        if call.endswith("<unfinished ...>"):
+            unfinished[pid] = call
+            continue
+        if call.startswith("<... "):
+            call = unfinished.pop(pid, "")
+        name, _, arguments = call.partition("(")
+        step = ""
+        if f"<{site.store}/audit.log>" in arguments.split(",")[0].split(")")[0]:
+            step = "audit-sync" if name in {"fsync", "fdatasync"} else "audit-write"
+        elif f"<{site.store}/myproxy.db-wal>" in arguments.split(",")[0].split(")")[0]:
+            step = "database-sync" if name in {"fsync", "fdatasync"} else "database-write"
+        elif name in {"sendto", "sendmsg"} and "<TCP" in arguments.split(",")[0]:
+            step = "answer"
+        if step and not (step == last and not step.endswith("sync")):
+            yield step
+        last = step or last
 
 
 def test_terminate_finishes_what_is_under_way(site: Site) -> None:
