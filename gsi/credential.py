@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 from gsi import keys
 from gsi.certificate import Certificate
 from gsi.errors import CredentialError, CredentialProblem, ParseError
-from gsi.names import oneline, same_name
+from gsi.names import canonical, oneline
 from gsi.pem import split_pem
 from gsi.secret import Passphrase
 
@@ -262,10 +262,21 @@ def order_chain(leaf: Certificate, others: Sequence[Certificate]) -> tuple[Certi
     """
     rest = [certificate for certificate in dict.fromkeys(others) if certificate != leaf]
     rest = [certificate for certificate in rest if not certificate.is_self_issued]
+    known: dict[bytes, bytes] = {}
+
+    def fold(name_der: bytes) -> bytes:
+        """Return the canonical form, made once for each name."""
+        if name_der not in known:
+            known[name_der] = canonical(name_der)
+        return known[name_der]
+
+    def is_issuer(above: Certificate, below: Certificate) -> bool:
+        return above.subject_der == below.issuer_der or fold(above.subject_der) == fold(below.issuer_der)
+
     linked: list[Certificate] = []
     below = leaf
     while not below.is_self_issued:
-        above = next((one for one in rest if same_name(one.subject_der, below.issuer_der)), None)
+        above = next((one for one in rest if is_issuer(one, below)), None)
         if above is None:
             break
         rest.remove(above)

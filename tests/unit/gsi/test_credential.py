@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gsi import der, keylocks
+from gsi import credential, der, keylocks, names
 from gsi.certificate import Certificate
 from gsi.credential import MAX_CERTIFICATES, Credential, order_chain, parse_credential, parse_pkcs12
 from gsi.errors import CredentialError, CredentialProblem, ParseError
@@ -95,6 +95,22 @@ def test_an_ordered_file_stays_even_when_two_issuers_share_a_name(ca: TestCA) ->
     leaf = Certificate.parse(new.proxy().der)
     others = [Certificate.parse(one.der) for one in (new, old)]
     assert order_chain(leaf, others) == tuple(others)
+
+
+def test_ordering_folds_each_name_once(ca: TestCA, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = [ca.issue("/O=Grid/CN=Alice", key="p256")]
+    for _ in range(12):
+        chain.append(chain[-1].proxy(key="p256"))
+    *others, leaf = (Certificate.parse(one.der) for one in chain)
+    folded: list[bytes] = []
+
+    def counted(name_der: bytes) -> bytes:
+        folded.append(name_der)
+        return names.canonical(name_der)
+
+    monkeypatch.setattr(credential, "canonical", counted)
+    assert order_chain(leaf, others) == tuple(reversed(others))
+    assert len(folded) == len(set(folded)) > 0
 
 
 def test_a_cycle_of_names_ends(ca: TestCA) -> None:
