@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 NOW: Final = utc_now()
 AUTHORITY: Final = TestCA(CA)
 OTHER: Final = TestCA("/O=Grid/CN=Other CA")
+ROLLED: Final = TestCA(CA)
 STEM: Final = subject_hash(AUTHORITY.certificate)
 USER: Final = AUTHORITY.issue(SUBJECT, key_usage=("digital_signature", "key_encipherment"))
 ALICE: Final = AUTHORITY.issue("/O=Grid/CN=Alice")
@@ -101,6 +102,9 @@ CRLS: Final = {
         {"r0": AUTHORITY.crl(extensions=[raw_extension("1.2.3.4", b"\x05\x00", critical=True)])}, True, False
     ),
     "of another CA": Case({"r0": OTHER.crl()}, True, False),
+    "of the key after a change": Case({"1": ROLLED.pem, "r0": ROLLED.crl()}, False, False),
+    "of the key after a change, which revokes": Case({"1": ROLLED.pem, "r0": ROLLED.crl([ALICE])}, False, False),
+    "of both keys": Case({"1": ROLLED.pem, "r0": AUTHORITY.crl(), "r1": ROLLED.crl()}, True, True),
     "namespaces that would not permit": Case({"namespaces": b'TO Issuer SELF PERMIT Subject "/X=.*"\n'}, True, False),
 }
 
