@@ -6,15 +6,19 @@
     client.info("alice"), client.destroy("alice")
 
 Every call is one connection: connect, prove the server (`gsi.trust`), ask, close. What a server refuses is a
-`RefusedError` with the server's words. Must agree with gct:myproxy/source/myproxy.c and myproxy_*.c.
+`RefusedError` with the server's words; when it refuses our certificate, in the handshake or in words, an
+`AuthenticationError`: without a certificate it may be of another mind. Must agree with gct:myproxy/source/myproxy.c
+and myproxy_*.c.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from gsi.errors import (
+    AuthenticationError,
     CredentialError,
     CredentialProblem,
     GridError,
@@ -68,6 +72,10 @@ __all__ = ["DEFAULT_PORT", "MAX_ROUNDS", "MyProxyClient", "ServerAddress"]
 DEFAULT_PORT: Final = 7512
 MAX_ROUNDS: Final = 32
 """Authorization rounds: SASL mechanisms take three; a server must not keep a client forever."""
+REFUSES_CERTIFICATE: Final = "authentication failed"
+"""How a server's refusal begins when it is about the client's certificate."""
+_CHALLENGE: Final = re.compile(r"[0-9a-fA-F]{32}")
+"""What a server may have signed: 16 random bytes in hexadecimal, and nothing that could mean something elsewhere."""
 _Binary = TypeVar("_Binary", CertificateRequestReceived, CertificatesReceived)
 _SERVER_OPTIONS: Final = ValidationOptions(
     purpose=Purpose.SERVER,
@@ -362,7 +370,9 @@ class _Conversation:
         while (event := self.session.next_event()) is NEED_DATA:
             self.session.receive_data(self._stream.receive())
         if isinstance(event, ResponseReceived) and event.response.type is ResponseType.ERROR:
-            raise RefusedError("ERROR from myproxy-server:\n" + "\n".join(event.response.errors))
+            errors = event.response.errors
+            kind = AuthenticationError if errors[0] == REFUSES_CERTIFICATE else RefusedError
+            raise kind("\n".join(("ERROR from myproxy-server:", *errors)))
         return event
 
 
@@ -381,11 +391,18 @@ def _authorize(response: Response, request: Request, renewing: Credential | None
 
 
 def _sign_challenge(challenge: str, renewing: Credential) -> AuthorizationReply:
-    """Sign the server's challenge text, with SHA-256 as this method demands."""
+    """Sign the server's challenge text, with SHA-256 as this method demands.
+
+    Raises:
+        RemoteProtocolError: It is no challenge: a signature over a text of the server's choice could be used elsewhere.
+        CredentialError: The key cannot sign this way.
+    """
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-    data = challenge.encode("ascii", "replace")
+    if not _CHALLENGE.fullmatch(challenge):
+        raise RemoteProtocolError("the server's challenge is not 32 hexadecimal digits")
+    data = challenge.encode("ascii")
     match renewing.key:
         case rsa.RSAPrivateKey() as key:
             signature = key.sign(data, padding.PKCS1v15(), hashes.SHA256())

@@ -25,6 +25,7 @@ __all__ = [
     "TCPStream",
     "connect",
     "parse_hosts",
+    "parse_port",
     "parse_port_range",
 ]
 
@@ -97,18 +98,23 @@ def _parse_host(entry: str, default_port: int) -> HostPort:
         host, bracket, rest = entry[1:].partition("]")
         if not bracket or not host or (rest and not rest.startswith(":")):
             raise ConfigError(f"'{entry}' is not [address]:port")
-        return HostPort(host, _parse_port(rest[1:], entry) if rest else default_port)
+        return HostPort(host, parse_port(rest[1:]) if rest else default_port)
     if entry.count(":") > 1:
         return HostPort(entry, default_port)
     host, colon, port = entry.partition(":")
     if not host or not host.isprintable() or " " in host:
         raise ConfigError(f"'{entry}' names no host")
-    return HostPort(host, _parse_port(port, entry) if colon else default_port)
+    return HostPort(host, parse_port(port) if colon else default_port)
 
 
-def _parse_port(text: str, entry: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) < 65536:
-        raise ConfigError(f"'{entry}': the port is not a number from 1 to 65535")
+def parse_port(text: str) -> int:
+    """Read the number of a port, of five digits at most.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or not 0 < int(text) < 65536:
+        raise ConfigError(f"the port '{text}' is not a number from 1 to 65535")
     return int(text)
 
 

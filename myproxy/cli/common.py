@@ -66,15 +66,20 @@ def speak(arguments: Namespace) -> Callable[[str], None]:
     return lambda _text: None
 
 
-def read_address(arguments: Namespace) -> ServerAddress:
-    """Return the server's address from the options and the variables.
+def read_address(arguments: Namespace, gsi_conf: str | None = None) -> ServerAddress:
+    """Return the server's address from the options, the variables and the settings of the host.
+
+    Args:
+        arguments: The command line.
+        gsi_conf: The host's settings; by default the system's file.
 
     Raises:
         UsageError: No server is named.
         ConfigError: A value cannot be used.
     """
-    from gsi.system.environ import get_variable
-    from gsi.transport.stream import parse_hosts, parse_port_range
+    from gsi.system.environ import get_variable, read_locations
+    from gsi.system.gsi_conf import find_setting, load_gsi_conf
+    from gsi.transport.stream import parse_hosts, parse_port, parse_port_range
     from gsi.transport.tls import TLSVersion, parse_tls_version
     from gsi.trust.peername import NameMode
     from myproxy.client import DEFAULT_PORT, ServerAddress
@@ -85,22 +90,24 @@ def read_address(arguments: Namespace) -> ServerAddress:
             "Unspecified myproxy-server.", hint="set the MYPROXY_SERVER environment variable, or name it with -s"
         )
     port = arguments.psport or get_variable("MYPROXY_SERVER_PORT") or str(DEFAULT_PORT)
-    if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
-        raise ConfigError(f"the port '{port}' is not a number from 1 to 65535")
     timeout = get_variable("MYPROXY_SOCKET_TIMEOUT")
     if timeout is not None and (not (timeout.isascii() and timeout.isdigit()) or len(timeout) > 6):
         raise ConfigError(f"MYPROXY_SOCKET_TIMEOUT='{timeout}' is not a number of seconds")
-    mode = get_variable("GLOBUS_GSSAPI_NAME_COMPATIBILITY") or NameMode.STRICT_RFC2818.value
+    settings = load_gsi_conf(gsi_conf or read_locations().gsi_conf)
+    mode = find_setting("NAME_COMPATIBILITY", settings) or NameMode.STRICT_RFC2818.value
     if mode not in [one.value for one in NameMode]:
         raise ConfigError(f"GLOBUS_GSSAPI_NAME_COMPATIBILITY='{mode}' is none of {', '.join(NameMode)}")
+    minimum, maximum = (find_setting(f"{which}_TLS_PROTOCOL", settings) or "" for which in ("MIN", "MAX"))
+    if minimum.endswith("_DEPRECATED"):
+        minimum = ""  # older versions are not offered; that the host would allow them is no reason to stop
     port_range = get_variable("MYPROXY_TCP_PORT_RANGE") or get_variable("GLOBUS_TCP_PORT_RANGE") or ""
     address = ServerAddress(
-        hosts=parse_hosts(hosts, default_port=int(port)),
+        hosts=parse_hosts(hosts, default_port=parse_port(port)),
         expected_dn=get_variable("MYPROXY_SERVER_DN"),
         name_mode=NameMode(mode),
         port_range=parse_port_range(port_range),
-        minimum_tls=parse_tls_version(get_variable("GLOBUS_GSSAPI_MIN_TLS_PROTOCOL") or "", default=TLSVersion.TLS1_2),
-        maximum_tls=parse_tls_version(get_variable("GLOBUS_GSSAPI_MAX_TLS_PROTOCOL") or "", default=TLSVersion.TLS1_3),
+        minimum_tls=parse_tls_version(minimum, default=TLSVersion.TLS1_2),
+        maximum_tls=parse_tls_version(maximum, default=TLSVersion.TLS1_3),
     )
     if timeout is None:
         return address

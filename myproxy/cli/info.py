@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gsi.cli.run import EXIT_OK, printable, run
-from myproxy.cli.options import LongOptionParser, add_server_options
+from myproxy.cli.options import LongOptionParser, add_server_options, filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,12 @@ def build_parser() -> LongOptionParser:
     which.value("-l", "--username", dest="username", metavar="NAME", text="the account name there (default: $LOGNAME)")
     which.flag("-d", "--dn_as_username", dest="dn_as_username", text="use your certificate's subject as account name")
     which.value(
-        "-k", "--credname", dest="credname", metavar="NAME", text="only the credential of this name (default: all)"
+        "-k",
+        "--credname",
+        dest="credname",
+        metavar="NAME",
+        convert=filled,
+        text="only the credential of this name (default: all)",
     )
     return parser
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gsi.cli.arguments import Completion, UsageError
 from gsi.cli.run import EXIT_OK, printable, run
-from myproxy.cli.options import LongOptionParser, add_server_options, refuse_unsupported
+from myproxy.cli.options import LongOptionParser, add_server_options, filled, refuse_unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,14 @@ def build_parser() -> LongOptionParser:
     which = parser.section("What is stored")
     which.value("-l", "--username", dest="username", metavar="NAME", text="the account name there (default: $LOGNAME)")
     which.flag("-d", "--dn_as_username", dest="dn_as_username", text="use your certificate's subject as account name")
-    which.value("-k", "--credname", dest="credname", metavar="NAME", text="a name for the credential (default: none)")
+    which.value(
+        "-k",
+        "--credname",
+        dest="credname",
+        metavar="NAME",
+        convert=filled,
+        text="a name for the credential (default: none)",
+    )
     which.value("-K", "--creddesc", dest="creddesc", metavar="TEXT", text="a description of the credential")
     which.value(
         "-c",
@@ -193,7 +200,8 @@ def _execute(arguments: Namespace) -> int:
         save_proxy(locations.proxy, _make_proxy(arguments, signer, proxy_life, anchors))
     client = open_client(arguments, temporary, anchors, address)
     client.put(request, temporary)
-    left = stored_life or temporary.not_after - now()
+    is_cut = temporary.not_after == signer.not_after  # or as long as the certificate by wish
+    left = temporary.not_after - now() if is_cut else stored_life
     hours = left // timedelta(hours=1)
     host = client.connected_to.host if client.connected_to else ""
     sys.stdout.write(f"A proxy valid for {hours} hours ({hours / 24:.1f} days) ")
@@ -229,7 +237,7 @@ def _load_signer(arguments: Namespace, locations: Locations) -> Credential:
 def _make_proxy(arguments: Namespace, signer: Credential, lifetime: timedelta, anchors: TrustAnchors) -> Credential:
     """Make a proxy and show it as grid-proxy-init does; it is verified, so that no server need refuse it."""
     from gsi.keys import KeyType
-    from gsi.lifetime import asctime
+    from gsi.lifetime import asctime, proxy_validity
     from gsi.proxy.chain import ProxyChain
     from gsi.proxy.issue import ProxyOptions, make_proxy
     from gsi.system.clock import now
@@ -246,6 +254,14 @@ def _make_proxy(arguments: Namespace, signer: Credential, lifetime: timedelta, a
         sys.stdout.write("\n" if sys.exception() else " Done\n")
     verify_chain(proxy.certificates, anchors, now=moment, options=ValidationOptions(purpose=Purpose.ANY))
     sys.stdout.write("Proxy Verify OK\n")
-    sys.stdout.write(f"Your proxy is valid until: {asctime(proxy.not_after)}\n")
+    until = asctime(proxy.not_after)
+    _, _, shortened = proxy_validity(moment, lifetime, signer.not_after)
+    if shortened:
+        sys.stderr.write(
+            f"\nWarning: your certificate and proxy will expire {until}\n"
+            " which is within the requested lifetime of the proxy\n"
+        )
+    else:
+        sys.stdout.write(f"Your proxy is valid until: {until}\n")
     sys.stdout.flush()
     return proxy

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gsi.cli.arguments import Completion, UsageError
 from gsi.cli.run import EXIT_OK, printable, run, warn
 from gsi.errors import AuthenticationError, ConfigError, CredentialError, RefusedError
-from myproxy.cli.options import LongOptionParser, add_server_options, refuse_unsupported
+from myproxy.cli.options import LongOptionParser, add_server_options, filled, refuse_unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +54,12 @@ def _build_parser(prog: str) -> LongOptionParser:
         text="use the subject of the credential to renew, or else of your own, as account name",
     )
     which.value(
-        "-k", "--credname", dest="credname", metavar="NAME", text="the credential's name (default: the unnamed one)"
+        "-k",
+        "--credname",
+        dest="credname",
+        metavar="NAME",
+        convert=filled,
+        text="the credential's name (default: the unnamed one)",
     )
     which.value(
         "-t",
@@ -82,6 +87,7 @@ def _build_parser(prog: str) -> LongOptionParser:
         "--out",
         dest="out",
         metavar="FILE",
+        convert=filled,
         completion=Completion.FILE,
         text="where to write it (default: the usual proxy file); - is standard output",
     )
@@ -208,29 +214,38 @@ def _receive(
     request: Request,
     renewing: Credential | None,
 ) -> bytes:
-    """Ask the server; without a certificate if it refuses ours."""
+    """Ask the server; once more without a certificate if it refuses ours."""
+    fetch = _prepare(arguments, request, renewing)
     try:
-        return _ask(arguments, open_as(credential), request, renewing)
-    except AuthenticationError as error:
-        if credential is None:
-            raise
-        warn(PROG, f"logging on without a certificate: {error.message}")
-        return _ask(arguments, open_as(None), request, renewing)
+        try:
+            return fetch(open_as(credential))
+        except AuthenticationError as error:
+            if credential is None:
+                raise
+            warn(PROG, f"logging on without a certificate: {error.message}")
+            return fetch(open_as(None))
     except RefusedError as error:
         raise RefusedError(f"Failed to receive credentials.\n{error.message}", hint=error.hint) from error
 
 
-def _ask(arguments: Namespace, client: MyProxyClient, request: Request, renewing: Credential | None) -> bytes:
-    """Return what is to be written, PEM; nothing with -N."""
+def _prepare(arguments: Namespace, request: Request, renewing: Credential | None) -> Callable[[MyProxyClient], bytes]:
+    """Read or make what every attempt needs; return what makes one, and gives PEM to be written, nothing with -N."""
     if arguments.no_credentials:
-        client.authenticate(request, renewing=renewing)
-        return b""
+
+        def authenticate(client: MyProxyClient) -> bytes:
+            client.authenticate(request, renewing=renewing)
+            return b""
+
+        return authenticate
     if arguments.certreq is not None:
-        certificates = client.get_for_request(request, _read_request(arguments.certreq), renewing=renewing)
-        return b"".join(certificate.pem() for certificate in certificates)
+        request_der = _read_request(arguments.certreq)
+        return lambda client: b"".join(
+            certificate.pem() for certificate in client.get_for_request(request, request_der, renewing=renewing)
+        )
     from myproxy.cli.common import make_key
 
-    return client.get(request, make_key(arguments), renewing=renewing).encode()
+    key = make_key(arguments)
+    return lambda client: client.get(request, key, renewing=renewing).encode()
 
 
 def _read_request(path: str) -> bytes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gsi.cli.arguments import Namespace
 
-__all__ = ["LongOptionParser", "add_server_options", "refuse_unsupported"]
+__all__ = ["LongOptionParser", "add_server_options", "filled", "refuse_unsupported"]
 
 PROTOCOL = "MYPROXYv2"
 
@@ -161,11 +161,28 @@ def add_server_options(parser: LongOptionParser) -> None:
         "--pshost",
         dest="pshost",
         metavar="HOST[:PORT],...",
+        convert=filled,
         text="the server, or several to try in turn (default: $MYPROXY_SERVER); [::1]:7512 for an IPv6 address",
     )
     section.value(
-        "-p", "--psport", dest="psport", metavar="PORT", text="its port (default: $MYPROXY_SERVER_PORT, else 7512)"
+        "-p",
+        "--psport",
+        dest="psport",
+        metavar="PORT",
+        convert=filled,
+        text="its port (default: $MYPROXY_SERVER_PORT, else 7512)",
     )
+
+
+def filled(text: str) -> str:
+    """Refuse an empty value, for `Section.value(convert=...)`: most likely a variable of a script's that is not set.
+
+    Raises:
+        ValueError: It is empty.
+    """
+    if not text:
+        raise ValueError("the value is empty; leave the option out for its default")
+    return text
 
 
 def refuse_unsupported(arguments: Namespace, *names: str) -> None:

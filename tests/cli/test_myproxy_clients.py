@@ -257,6 +257,20 @@ def test_variables_that_cannot_be_used(user: UserEnvironment, variable: str, val
     assert_error(ours(user, "myproxy-logon", "-n"), words)
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "000001234567", "0000007512", "7512x", "\u0661"])
+def test_ports_that_are_none(user: UserEnvironment, port: str) -> None:
+    for options in (("-p", port), ("-s", f"localhost:{port}"), ("-s", f"[::1]:{port}")):
+        assert_error(ours(user, "myproxy-logon", "-n", *options), "is not a number from 1 to 65535")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_empty_values_are_a_mistake(user: UserEnvironment, command: str) -> None:
+    """To take them for the default would overwrite the default proxy, or destroy the unnamed credential."""
+    options = ["-k", "-s", "-p"] + (["-o"] if "logon" in command or "get" in command else [])
+    for option in options:
+        assert_error(ours(user, command, option, ""), "the value is empty")
+
+
 class TalkingServer:
     """Our own MyProxy protocol over real TLS, answering every request with a refusal that quotes it."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gsi.errors import CredentialError, CredentialProblem
+from gsi.errors import ConfigError, CredentialError, CredentialProblem
 from gsi.system.environ import read_locations
 from gsi.transport.stream import HostPort, PortRange
 from gsi.transport.tls import TLSVersion
@@ -123,6 +123,25 @@ def test_the_address_from_options_and_variables(user: UserEnvironment, monkeypat
     assert (address.expected_dn, address.name_mode) == ("/CN=x", NameMode.HYBRID)
     assert (address.port_range, address.connect_timeout) == (PortRange(5000, 5001), 3.0)
     assert (address.minimum_tls, address.maximum_tls) == (TLSVersion.TLS1_2, TLSVersion.TLS1_2)
+
+
+def test_the_settings_of_the_host(user: UserEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = Namespace(pshost="b.example", psport=None)
+    path = tmp_path / "gsi.conf"
+    path.write_text("NAME_COMPATIBILITY=HYBRID\nMIN_TLS_PROTOCOL=TLS1_3_VERSION\nMAX_TLS_PROTOCOL=0\n")
+    address = read_address(arguments, str(path))
+    assert (address.name_mode, address.minimum_tls) == (NameMode.HYBRID, TLSVersion.TLS1_3)
+    assert address.maximum_tls is TLSVersion.TLS1_3
+    monkeypatch.setenv("GLOBUS_GSSAPI_NAME_COMPATIBILITY", "STRICT_GT2")
+    monkeypatch.setenv("GLOBUS_GSSAPI_MIN_TLS_PROTOCOL", "TLS1_2_VERSION")
+    address = read_address(arguments, str(path))
+    assert (address.name_mode, address.minimum_tls) == (NameMode.STRICT_GT2, TLSVersion.TLS1_2)
+    monkeypatch.delenv("GLOBUS_GSSAPI_MIN_TLS_PROTOCOL")
+    path.write_text("MIN_TLS_PROTOCOL=TLS1_VERSION_DEPRECATED\n")
+    assert read_address(arguments, str(path)).minimum_tls is TLSVersion.TLS1_2
+    path.write_text("MAX_TLS_PROTOCOL=TLS1_1_VERSION_DEPRECATED\n")
+    with pytest.raises(ConfigError):
+        read_address(arguments, str(path))
 
 
 def test_keys(user: UserEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
