@@ -30,7 +30,8 @@ from gsi.errors import (
 )
 from gsi.system import clock
 from gsi.transport.stream import CONNECT_TIMEOUT, READ_TIMEOUT, HostPort, PortRange, connect, parse_hosts
-from gsi.transport.tls import ClientTLS, TLSStream, TLSVersion
+from gsi.transport.tls import ClientTLS, TLSVersion
+from gsi.transport.tls_stream import TLSStream
 from gsi.trust.options import Purpose, ValidationOptions
 from gsi.trust.peername import NameMode, check_peer_name
 from gsi.trust.verify import verify_chain

@@ -28,6 +28,7 @@ from gsi.system.audit import AuditLog
 from gsi.system.credential_files import load_proxy, load_user_credential
 from gsi.system.environ import get_variable, read_locations
 from gsi.system.files import read_public
+from gsi.system.gsi_conf import find_setting, load_gsi_conf
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.serve import Limits
 from gsi.transport.tls import ServerTLS, TLSVersion, parse_tls_version
@@ -265,7 +266,8 @@ class MyProxyServer:
         return config.audit_log or os.path.join(self._options.storage, AUDIT_NAME)
 
     def _make_tls(self, credential: Credential) -> ServerTLS:
-        low, high = (get_variable(f"GLOBUS_GSSAPI_{which}_TLS_PROTOCOL") or "" for which in ("MIN", "MAX"))
+        settings = load_gsi_conf(read_locations().gsi_conf)
+        low, high = (find_setting(f"{which}_TLS_PROTOCOL", settings) or "" for which in ("MIN", "MAX"))
         return ServerTLS(
             credential,
             self._trust.anchors,

@@ -35,6 +35,7 @@ __all__ = [
     "hours",
     "load_anchors",
     "make_key",
+    "open_as_owner",
     "open_client",
     "read_address",
     "read_passphrase",
@@ -203,6 +204,21 @@ def open_client(
     from myproxy.client import MyProxyClient
 
     return MyProxyClient(address or read_address(arguments), anchors, credential=credential, progress=speak(arguments))
+
+
+def open_as_owner(arguments: Namespace) -> tuple[MyProxyClient, str]:
+    """Return the client and the account name for commands that only a credential's owner may give.
+
+    Raises:
+        GridError: The server, the credential or the trust directory cannot be found or used.
+    """
+    from gsi.system.environ import read_locations
+
+    address = read_address(arguments)
+    locations = read_locations()
+    credential = require_credential(locations)
+    username = choose_username(arguments, credential)
+    return open_client(arguments, credential, load_anchors(locations), address), username
 
 
 def choose_username(arguments: Namespace, credential: Credential | None) -> str:

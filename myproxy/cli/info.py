@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gsi.cli.run import EXIT_OK, printable, run
-from myproxy.cli.options import LongOptionParser, add_server_options, filled
+from myproxy.cli.options import LongOptionParser, add_address_options, add_server_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,17 +27,7 @@ def build_parser() -> LongOptionParser:
     """Return the command's parser."""
     parser = LongOptionParser(PROG, "show the credentials that a MyProxy server holds for you")
     add_server_options(parser)
-    which = parser.section("Which credential")
-    which.value("-l", "--username", dest="username", metavar="NAME", text="the account name there (default: $LOGNAME)")
-    which.flag("-d", "--dn_as_username", dest="dn_as_username", text="use your certificate's subject as account name")
-    which.value(
-        "-k",
-        "--credname",
-        dest="credname",
-        metavar="NAME",
-        convert=filled,
-        text="only the credential of this name (default: all)",
-    )
+    add_address_options(parser.section("Which credential"), credname="only the credential of this name (default: all)")
     return parser
 
 
@@ -48,14 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _execute(arguments: Namespace) -> int:
     from gsi.system.clock import now
-    from gsi.system.environ import read_locations
-    from myproxy.cli.common import choose_username, load_anchors, open_client, read_address, require_credential
+    from myproxy.cli.common import open_as_owner
 
-    address = read_address(arguments)
-    locations = read_locations()
-    credential = require_credential(locations)
-    username = choose_username(arguments, credential)
-    client = open_client(arguments, credential, load_anchors(locations), address)
+    client, username = open_as_owner(arguments)
     credentials = client.info(username, arguments.credname)
     sys.stdout.write(f"username: {printable(username)}\n")
     for info in credentials:

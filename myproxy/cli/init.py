@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 from gsi.cli.arguments import Completion, UsageError
 from gsi.cli.run import EXIT_OK, printable, run
-from myproxy.cli.options import LongOptionParser, add_server_options, filled, refuse_unsupported
+from myproxy.cli.options import (
+    LongOptionParser,
+    add_address_options,
+    add_server_options,
+    refuse_unsupported,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,16 +41,7 @@ def build_parser() -> LongOptionParser:
     parser = LongOptionParser(PROG, "store a credential on a MyProxy server")
     add_server_options(parser)
     which = parser.section("What is stored")
-    which.value("-l", "--username", dest="username", metavar="NAME", text="the account name there (default: $LOGNAME)")
-    which.flag("-d", "--dn_as_username", dest="dn_as_username", text="use your certificate's subject as account name")
-    which.value(
-        "-k",
-        "--credname",
-        dest="credname",
-        metavar="NAME",
-        convert=filled,
-        text="a name for the credential (default: none)",
-    )
+    add_address_options(which, credname="a name for the credential (default: none)")
     which.value("-K", "--creddesc", dest="creddesc", metavar="TEXT", text="a description of the credential")
     which.value(
         "-c",

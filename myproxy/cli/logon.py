@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from gsi.cli.arguments import Completion, UsageError
 from gsi.cli.run import EXIT_OK, printable, run, warn
 from gsi.errors import AuthenticationError, ConfigError, CredentialError, RefusedError
-from myproxy.cli.options import LongOptionParser, add_server_options, filled, refuse_unsupported
+from myproxy.cli.options import (
+    LongOptionParser,
+    add_address_options,
+    add_server_options,
+    filled,
+    refuse_unsupported,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,20 +52,10 @@ def _build_parser(prog: str) -> LongOptionParser:
     parser = LongOptionParser(prog, "receive a credential from a MyProxy server")
     add_server_options(parser)
     which = parser.section("Which credential")
-    which.value("-l", "--username", dest="username", metavar="NAME", text="the account name there (default: $LOGNAME)")
-    which.flag(
-        "-d",
-        "--dn_as_username",
-        dest="dn_as_username",
-        text="use the subject of the credential to renew, or else of your own, as account name",
-    )
-    which.value(
-        "-k",
-        "--credname",
-        dest="credname",
-        metavar="NAME",
-        convert=filled,
-        text="the credential's name (default: the unnamed one)",
+    add_address_options(
+        which,
+        credname="the credential's name (default: the unnamed one)",
+        dn="the subject of the credential to renew, or else of your own,",
     )
     which.value(
         "-t",

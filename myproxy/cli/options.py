@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gsi.cli.arguments import Namespace
 
-__all__ = ["LongOptionParser", "add_server_options", "filled", "refuse_unsupported"]
+__all__ = ["LongOptionParser", "add_address_options", "add_server_options", "filled", "refuse_unsupported"]
 
 PROTOCOL = "MYPROXYv2"
 
@@ -183,6 +183,21 @@ def filled(text: str) -> str:
     if not text:
         raise ValueError("the value is empty; leave the option out for its default")
     return text
+
+
+def add_address_options(section: Section, *, credname: str, dn: str = "your certificate's subject") -> None:
+    """Add -l, -d and -k, by which every client says which stored credential it means.
+
+    Args:
+        section: Where they are listed.
+        credname: What -k means here, as help text.
+        dn: Whose subject -d takes.
+    """
+    section.value(
+        "-l", "--username", dest="username", metavar="NAME", text="the account name there (default: $LOGNAME)"
+    )
+    section.flag("-d", "--dn_as_username", dest="dn_as_username", text=f"use {dn} as account name")
+    section.value("-k", "--credname", dest="credname", metavar="NAME", convert=filled, text=credname)
 
 
 def refuse_unsupported(arguments: Namespace, *names: str) -> None:

@@ -299,7 +299,7 @@ class TalkingServer:
     def _serve(self) -> None:
         from gsi.errors import GridError
         from gsi.transport.stream import TCPStream
-        from gsi.transport.tls import TLSStream
+        from gsi.transport.tls_stream import TLSStream
         from myproxy.protocol.events import NEED_DATA, RequestReceived
         from myproxy.protocol.messages import Response
         from myproxy.protocol.server import ServerSession

@@ -28,7 +28,8 @@ from gsi.errors import (
 )
 from gsi.transport import tls as tls_module
 from gsi.transport.memory import joined_streams
-from gsi.transport.tls import ClientTLS, ServerTLS, TLSSession, TLSStream, TLSVersion, parse_tls_version
+from gsi.transport.tls import ClientTLS, ServerTLS, TLSSession, TLSVersion, parse_tls_version
+from gsi.transport.tls_stream import TLSStream
 from gsi.trust.anchors import TrustAnchors, build_anchors
 from gsi.trust.options import Purpose, ValidationOptions
 from gsi.trust.peer import VerifiedPeer
