@@ -40,7 +40,12 @@ def contribution(vo: VO) -> Contribution:
         port_path=port_path,
         summary="keeps credentials under a pass phrase",
     )  # fmt: skip
-    return Contribution(ORDER, (server,), lambda ports: _steps(vo, ports[NAME]))
+    return Contribution(
+        ORDER,
+        (server,),
+        make_steps=lambda ports: _steps(vo, ports[NAME]),
+        make_exports=lambda ports: {"MYPROXY_SERVER": f"localhost:{ports[NAME]}"},
+    )
 
 
 def _steps(vo: VO, port: int) -> tuple[Step, ...]:

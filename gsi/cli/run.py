@@ -54,6 +54,22 @@ EXIT_BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell reports it for a program killed by it."""
 
 
+_EXTRA_OF_PACKAGE = {
+    "alembic": "server",
+    "flask": "portal",
+    "gssapi": "kerberos",
+    "gunicorn": "portal",
+    "ldap": "ldap",
+    "lxml": "saml",
+    "pam": "pam",
+    "pkcs11": "hsm",
+    "psycopg": "postgres",
+    "signxml": "saml",
+    "sqlalchemy": "server",
+}
+"""Which extra of the distribution brings a package that some commands need."""
+
+
 def run(
     parser_factory: Callable[[], CommandParser],
     body: Callable[[Namespace], int],
@@ -87,7 +103,6 @@ def run(
     try:
         arguments = parser.parse_args(argv)
         status = body(arguments)
-        sys.stdout.flush()
     except GridError as error:
         report(parser.prog, error, debug=_wants_debug(arguments))
         status = exit_code(error)
@@ -98,6 +113,8 @@ def run(
         status = EXIT_BROKEN_PIPE
     except SystemExit as stop:  # -help and -version, or a signal
         status = stop.code if isinstance(stop.code, int) else EXIT_OK
+    except ModuleNotFoundError as error:
+        status = _report_missing_module(parser.prog, error, debug=_wants_debug(arguments))
     except Exception as error:  # noqa: BLE001  the last door: a traceback is no answer to a user
         status = _report_unexpected(parser.prog, error, debug=_wants_debug(arguments))
     status = _close_output(status)
@@ -163,6 +180,17 @@ def _printable_character(character: str) -> str:
 
 def _wants_debug(arguments: Namespace | None) -> bool:
     return arguments is not None and bool(getattr(arguments, "debug", False))
+
+
+def _report_missing_module(prog: str, error: ModuleNotFoundError, *, debug: bool) -> int:
+    """Say which extra brings a package that is not installed; any other missing module is a defect of ours."""
+    package = (error.name or "").partition(".")[0]
+    extra = _EXTRA_OF_PACKAGE.get(package)
+    if extra is None:
+        return _report_unexpected(prog, error, debug=debug)
+    sys.stderr.write(f"{prog}: error: the Python package {package} is not installed\n")
+    sys.stderr.write(f"hint: pip install 'gsi-toolkit[{extra}]'\n")
+    return EXIT_ERROR
 
 
 def _report_unexpected(prog: str, error: Exception, *, debug: bool) -> int:

@@ -73,8 +73,10 @@ class Contribution:
         order: Place in the story; lower comes first.
         services: The servers to start.
         make_steps: Called once the services listen, with the port of every service by name; returns the tour steps.
+        make_exports: Called likewise; returns the variables by which a person's shell finds the services.
     """
 
     order: int
     services: tuple[Service, ...]
     make_steps: Callable[[Mapping[str, int]], tuple[Step, ...]]
+    make_exports: Callable[[Mapping[str, int]], Mapping[str, str]] = lambda _ports: {}

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["run_sandbox"]
 
 _GROUP = "gsi.sandbox"
+_PATIENCE_SECONDS = 2.0  # a second signal after this long means that somebody lost patience
 
 
 def run_sandbox(*, directory: str | None, once: bool, keep: bool, tour: bool, out: TextIO | None = None) -> bool:
@@ -43,6 +45,7 @@ def run_sandbox(*, directory: str | None, once: bool, keep: bool, tour: bool, ou
 
     Raises:
         ConfigError: The directory is in use.
+        KeyboardInterrupt: A signal came during the tour; everything is ended and tidied by then.
         TransportError: A service did not start.
     """
     stream = sys.stdout if out is None else out
@@ -54,12 +57,16 @@ def run_sandbox(*, directory: str | None, once: bool, keep: bool, tour: bool, ou
         with running(services, vo) as ports:
             _show_services(services, ports, stream)
             steps = [step for one in contributions for step in one.make_steps(ports)]
-            good = run_tour(steps, vo, stream) if tour else True
+            good = run_tour(steps, vo, stream, stopped.is_set) if tour else True
+            if tour and stopped.is_set():
+                stream.write("\ninterrupted: ending the services\n")
+                raise KeyboardInterrupt
             if tour:
                 verdict = "every step worked" if good else "at least one step FAILED; look for !! above"
                 stream.write(f"\ntour finished: {verdict}\n")
-            if not once and not stopped.is_set():
-                stream.write(f"\nto try it yourself, in another shell:\n{exports(vo.person('alice'))}")
+            if not once:
+                further = {name: value for one in contributions for name, value in one.make_exports(ports).items()}
+                stream.write(f"\nto try it yourself, in another shell:\n{exports(vo.person('alice'), further)}")
                 stream.write("the services stay up until Ctrl-C\n")
                 stream.flush()
                 stopped.wait()
@@ -87,15 +94,22 @@ def _root(directory: str | None, *, keep: bool) -> Iterator[Path]:
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """Turn SIGINT and SIGTERM into an event, so that services and directory are always tidied."""
+    """Turn the signals that end a program into an event, so that services and directory are always tidied.
+
+    One signal can come twice at once, from the terminal and from make; only a later one breaks off what hangs.
+    """
     stopped = threading.Event()
+    first = 0.0
 
     def stop(_number: int, _frame: object) -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt  # the second Ctrl-C breaks off a tour that hangs
+        nonlocal first
+        if stopped.is_set() and time.monotonic() - first > _PATIENCE_SECONDS:
+            raise KeyboardInterrupt
+        if not stopped.is_set():
+            first = time.monotonic()
         stopped.set()
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield stopped
     finally:

@@ -101,7 +101,7 @@ def _wait_for_port(service: Service, process: subprocess.Popen[bytes], vo: VO) -
     with open(log, "rb") as stream:
         tail = stream.read()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
     fate = "did not listen in time" if process.poll() is None else f"ended with status {process.returncode}"
-    raise TransportError(f"{service.name} {fate}", hint=f"its log {log} ends with:\n{tail}")
+    raise TransportError(f"{service.name} {fate}", hint=f"its log ends with:\n{tail}")
 
 
 def _log_path(service: Service, vo: VO) -> str:

@@ -11,7 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from gsi.sandbox.plan import Command, Step
     from gsi.sandbox.vo import VO, Person
@@ -21,18 +21,24 @@ __all__ = ["exports", "run_tour"]
 COMMAND_SECONDS: Final = 60.0  # every command of the tour answers within a second or two
 
 
-def exports(person: Person) -> str:
-    """Return the shell lines that put a person's environment in force."""
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in person.environment.items())
+def exports(person: Person, further: Mapping[str, str] | None = None) -> str:
+    """Return the shell lines that put a person's environment in force, and further variables."""
+    variables = {**person.environment, **(further or {})}
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
-def run_tour(steps: Iterable[Step], vo: VO, out: TextIO) -> bool:
-    """Run the steps in order, showing everything on `out`; tell whether every command did what it should."""
+def run_tour(steps: Iterable[Step], vo: VO, out: TextIO, is_stopped: Callable[[], bool] = lambda: False) -> bool:
+    """Run the steps in order, showing everything on `out`; tell whether every command did what it should.
+
+    `is_stopped` is asked before each command; once it says yes, nothing more is run.
+    """
     good = True
     shell_of: str | None = None
     for number, step in enumerate(steps, start=1):
         out.write(f"\n== {number}. {step.title}\n{step.text}\n\n")
         for command in step.commands:
+            if is_stopped():
+                return False
             if command.user != shell_of:
                 shell_of = command.user
                 out.write(f"# in the shell of {shell_of}\n{exports(vo.person(shell_of))}")
@@ -55,6 +61,7 @@ def _run(command: Command, vo: VO, out: TextIO) -> bool:
             stderr=subprocess.STDOUT,
             timeout=COMMAND_SECONDS,
             check=False,
+            start_new_session=True,  # Ctrl-C is for the tour, which lets the command finish
         )
         status, printed = done.returncode, done.stdout.decode("utf-8", "replace")
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,8 +1,8 @@
 """The proxies of a chain, judged one by one from the end entity down (RFC 3820 section 4 and the grid's rules).
 
-    state = start(eec, profile, 2, path, options)
-    state = add_proxy(state, proxy, 1, now=now, options=options)
-    state = add_proxy(state, leaf, 0, now=now, options=options)
+    state = start(eec, profile, 2, path)
+    state = add_proxy(state, proxy, classify_at(proxy, 1), 1, now=now, options=options)
+    state = add_proxy(state, leaf, classify_at(leaf, 0), 0, now=now, options=options)
 
 A `ProxyState` is all that the next proxy's judgement needs to know of those above it, so it can be kept and used again
 for another leaf under the same issuer. Knows no trust directory.

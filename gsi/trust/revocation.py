@@ -1,6 +1,6 @@
 """Is a certificate revoked? The CRLs of its issuer in the trust directory are asked; fetches none.
 
-    window = check_revocation(certificate, 0, issuer=issuer, issuer_key=key, issuer_position=1, anchors=anchors, ...)
+    crls = check_revocation(certificate, 0, issuer, anchors=anchors, now=now, options=options)
 
 Every CRL of the issuer must hold, not only the newest: one that is stale, broken, or signed by somebody else refuses
 the issuer's certificates with its own reason, because what it would have said is not known. The C validator reads only

@@ -259,9 +259,14 @@ def read_passphrase(arguments: Namespace, *, twice: bool = False) -> Passphrase:
         raise CredentialError(
             f"Passphrase must be at least {MIN_PASSPHRASE} characters long.",
             problem=CredentialProblem.WRONG_PASSPHRASE,
+            hint="choose a longer one",
         )
     if twice and not arguments.stdin_pass and _ask(f"Verifying - {PROMPT}", from_stdin=False) != passphrase:
-        raise CredentialError("the two pass phrases differ", problem=CredentialProblem.WRONG_PASSPHRASE)
+        raise CredentialError(
+            "the two pass phrases differ",
+            problem=CredentialProblem.WRONG_PASSPHRASE,
+            hint="type the same one twice",
+        )
     return passphrase
 
 

@@ -64,9 +64,10 @@ class LongOptionParser(CommandParser):
             UsageError: It does not follow the grammar.
             SystemExit: After --help, --usage or --version.
         """
-        given = tuple(self._read(list(sys.argv[1:] if args is None else args)))
-        for name, _ in given:
-            if name in ("help", "usage"):
+        given: list[tuple[str, str | None]] = []
+        for name, value in self._read(list(sys.argv[1:] if args is None else args)):
+            given.append((name, value))
+            if name in ("help", "usage"):  # at once, as in C: so -help is -h, whatever the other letters are
                 sys.stdout.write(self.format_help())
                 sys.exit(0)
             if name == "version":
@@ -74,7 +75,7 @@ class LongOptionParser(CommandParser):
                 sys.exit(0)
         words = [f"--{name}" if value is None else f"--{name}={value}" for name, value in given]
         arguments = super().parse_args(words, namespace)
-        arguments.given = given
+        arguments.given = tuple(given)
         return arguments
 
     def error(self, message: str) -> NoReturn:

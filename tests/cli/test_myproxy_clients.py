@@ -19,7 +19,7 @@ from myproxy.cli.init import read_policies
 from myproxy.cli.options import LongOptionParser
 from tests.harness.ca import Issued, TestCA
 from tests.harness.daemons import free_port
-from tests.harness.environment import UserEnvironment
+from tests.harness.environment import UserEnvironment, clean_environment
 from tests.harness.run import Done, our_program, run
 
 COMMANDS = ["myproxy-init", "myproxy-logon", "myproxy-get-delegation", "myproxy-info", "myproxy-destroy"]
@@ -421,3 +421,11 @@ def test_the_prompt_of_logon_shows_nothing_typed(user: UserEnvironment) -> None:
 def test_the_other_name_of_logon_is_the_same_command(user: UserEnvironment) -> None:
     done = run([our_program("myproxy-get-delegation"), "--bogus"], env=user.variables)
     assert done.stderr.startswith("myproxy-get-delegation: error: ")
+
+
+@pytest.mark.parametrize("command", ["myproxy-init", "myproxy-logon", "myproxy-info", "myproxy-destroy"])
+@pytest.mark.parametrize("option", ["-h", "-help", "--help", "-u", "--usage", "-vh"])
+def test_help_comes_first(command: str, option: str, tmp_path: Path) -> None:
+    done = run([our_program(command), option], env=clean_environment(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"usage: {command}" in done.stdout.lower()

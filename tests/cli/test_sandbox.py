@@ -56,7 +56,7 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
     assert "hint:" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_services(tmp_path: Path, number: signal.Signals) -> None:
     root = tmp_path / "vo"
     with subprocess.Popen([COMMAND, "--no-tour", "--dir", str(root)], stdout=subprocess.PIPE, text=True) as process:
@@ -68,4 +68,20 @@ def test_a_signal_ends_the_services(tmp_path: Path, number: signal.Signals) -> N
         process.send_signal(number)
         process.stdout.read()
         assert process.wait(timeout=60) == 0
+    assert _processes_of(root) == []
+
+
+def test_a_signal_during_the_tour_stops_it(tmp_path: Path) -> None:
+    root = tmp_path / "vo"
+    with subprocess.Popen([COMMAND, "--once", "--dir", str(root)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("$ "):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(timeout=60) == 130
+    assert "interrupted: ending the services" in rest
+    assert rest.count("\n$ ") <= 1  # the command that ran may end; at most one had begun
+    assert "every step worked" not in rest
     assert _processes_of(root) == []

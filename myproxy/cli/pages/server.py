@@ -23,9 +23,9 @@ that argon2id derives from the user's pass phrase: the server cannot open it wit
 written and synced to the audit log before its answer leaves; what cannot be recorded is refused.
 
 Directives in use: `accepted_credentials`, `authorized_retrievers`, `default_retrievers`, `max_proxy_lifetime`,
-`max_cred_lifetime`, `ignore_globus_limited_proxy_flag`, `request_timeout`, `request_size_limit`, `syslog_ident`,
-`syslog_facility`. New ones: `audit_log`, `worker_processes`, `max_connections`, `max_connections_per_source`,
-`argon2_memory_kib`, `argon2_iterations`, `min_proxy_keylen`. A list without an entry permits nobody.
+`max_cred_lifetime`, `ignore_globus_limited_proxy_flag`, `request_timeout`, `request_size_limit`. New ones:
+`audit_log`, `worker_processes`, `max_connections`, `max_connections_per_source`, `argon2_memory_kib`,
+`argon2_iterations`, `min_proxy_keylen`. A list without an entry permits nobody.
 
 A directive that restricts access and is not yet acted upon in this version (`passphrase_policy_program`,
 `accepted_credentials_mapfile`, `ocsp_policy`, `proxy_extfile`, `pam` and `sasl` when required, and their like) stops
