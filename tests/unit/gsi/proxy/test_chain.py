@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from gsi import names, oids
-from gsi.certificate import Certificate
+from gsi.certificate import Certificate, Extension
 from gsi.errors import ParseError, Reason, VerificationError
 from gsi.proxy.chain import (
     CONTENT_COMMITMENT,
@@ -31,6 +31,7 @@ from tests.harness.ca import (
     proxy_info,
     raw_extension,
 )
+from tests.harness.trust import forge
 
 GT3 = oids.PROXY_CERT_INFO_GT3
 RESTRICTED = proxy_info("1.2.3.4", policy=b"hello")
@@ -176,6 +177,27 @@ def test_not_after_is_the_earliest(alice: Issued) -> None:
     upper = alice.proxy(key="p256", not_after=now + timedelta(hours=1))
     lower = upper.proxy(key="p256", not_after=now + timedelta(hours=9))
     assert ProxyChain.split(certificates(lower)).not_after == now + timedelta(hours=1)
+
+
+def test_a_ca_that_expires_before_its_end_entity_ends_the_chain() -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    ending = TestCA("/O=Grid/CN=Ending", "p256", not_after=now + timedelta(hours=1))
+    proxy = ending.issue("/O=Grid/CN=Alice", "p256", not_after=now + timedelta(days=9)).proxy(key="p256")
+    assert ProxyChain.split(certificates(proxy, ending.der)).not_after == now + timedelta(hours=1)
+
+
+def test_an_extension_twice_is_refused(alice: Issued) -> None:
+    upper = alice.proxy(key="p256")
+    comment = Extension(oid="1.2.3.4.5", critical=False, value=b"\x05\x00")
+    listed = Certificate.parse(upper.der).extensions
+    for added, expected in (([comment], None), ([comment, comment], (Reason.DUPLICATE_EXTENSION, 1))):
+        forged = forge(upper.der, alice.key, extensions=[*listed, *added])
+        lower = upper.proxy(key="p256")
+        chain = [Certificate.parse(one) for one in (lower.der, forged, alice.der)]
+        if expected is None:
+            check_proxy_rules(ProxyChain.split(chain))
+        else:
+            assert refused(chain) == expected
 
 
 def test_what_cannot_be_split(alice: Issued, ca: TestCA) -> None:
