@@ -40,6 +40,7 @@ from gsi.proxy.issue import ProxyOptions, make_proxy
 from gsi.proxy.kinds import ProxyFormat, ProxyKind, classify
 from gsi.proxy.legacy import encode_gt3
 from tests.harness.ca import FULL_INFO, LIMITED_INFO, Issued, TestCA, pooled_key
+from tests.harness.trust import forge
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
 BEFORE, AFTER = NOW - timedelta(days=1), NOW + timedelta(days=30)
@@ -474,6 +475,15 @@ def test_what_accept_checks(ca: TestCA, alice: Issued) -> None:
     assert accept_error(proxy, now=BEFORE - timedelta(seconds=1)) == (Reason.NOT_YET_VALID, 0)
     short = ca.issue("/O=Grid/CN=Short", "p256", not_before=BEFORE, not_after=NOW - timedelta(hours=1))
     assert accept_error(below(short)) == (Reason.EXPIRED, 1)
+
+
+def test_two_different_signature_algorithms_are_refused(alice: Issued) -> None:
+    proxy = below(alice)
+    other = der.encode_sequence(der.encode_oid("1.2.840.10045.4.3.3"))  # ecdsa-with-SHA384
+    forged = forge(proxy.der, alice.key, inner_algorithm=other)
+    assert Certificate.parse(forged).signature_algorithm_der != other
+    DelegationRequester(proxy.key).accept([forge(proxy.der, alice.key), alice.der], now=NOW)
+    assert accept_error(proxy, [forged, alice.der]) == (Reason.BAD_SIGNATURE, 0)
 
 
 # --- the count byte ---------------------------------------------------------------------------------------------------
