@@ -92,6 +92,15 @@ def test_not_beyond_a_crl() -> None:
     assert refused(leaf, cache, anchors=anchors, now=NOW + timedelta(hours=2)) is Reason.CRL_EXPIRED
 
 
+def test_not_before_a_crl() -> None:
+    cache = VerificationCache()
+    anchors = make_anchors(CA, crl=CA.crl(this_update=NOW - timedelta(minutes=10)))
+    leaf = ALICE.proxy(not_before=NOW - timedelta(minutes=50))
+    judge(leaf, cache, anchors=anchors)
+    before = NOW - timedelta(minutes=30)
+    assert refused(leaf, cache, anchors=anchors, now=before) is Reason.CRL_NOT_YET_VALID
+
+
 def test_not_beyond_the_trust_directory() -> None:
     cache = VerificationCache()
     leaf = ALICE.proxy()

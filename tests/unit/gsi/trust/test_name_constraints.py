@@ -115,6 +115,14 @@ def test_proxies_follow_their_end_entity() -> None:
     assert verdict(ca, ca.issue("/O=Grid/CN=Alice", key="p256").proxy(key="p256", cn="a.other.net")) is None
 
 
+def test_a_self_issued_ca_is_exempt_but_nothing_else_of_its_name() -> None:
+    root = constrained([directory("/O=Grid")])
+    link = root.intermediate(root.name, key="p256")  # RFC 5280 section 6.1.3 (b) and (c)
+    assert verdict(root, link.issue("/O=Grid/CN=Alice", key="p256")) is None
+    assert verdict(root, link.issue("/O=Other/CN=Alice", key="p256")) is Reason.NAME_CONSTRAINTS
+    assert verdict(root, link.issue(root.name, key="p256")) is Reason.NAME_CONSTRAINTS
+
+
 def test_constraints_of_every_ca_above_bind() -> None:
     root = constrained([directory("/O=Grid")])
     sub = TestCA(

@@ -325,6 +325,16 @@ class TestPathLength:
         alice, anchors = self.chain(0)
         assert judge(alice.proxy().proxy().proxy(), anchors).depth_left is None
 
+    def test_self_issued_cas_do_not_count(self) -> None:
+        root = TestCA("/O=Grid/CN=Limited", path_length=1, key="p256")
+        link = root.intermediate(root.name, key="p256")  # RFC 5280 section 6.1.4 (l)
+        sub = link.intermediate("/O=Grid/CN=Sub", key="p256")
+        alice = sub.issue("/O=Grid/CN=Alice", key="p256")
+        assert len(judge(alice, make_anchors(root, more=policy_of(sub))).chain) == 4
+        below = sub.intermediate("/O=Grid/CN=Below", key="p256")
+        alice = below.issue("/O=Grid/CN=Alice", key="p256")
+        assert refused(alice, make_anchors(root, more=policy_of(sub, below))) == (Reason.CA_PATH_LENGTH, 4)
+
     @pytest.mark.parametrize("lengths", [(None, None), (1, None), (1, 0), (2, 1, 0), (9, None, None)])
     def test_fits(self, lengths: tuple[int | None, ...]) -> None:
         alice, anchors = self.chain(*lengths)
