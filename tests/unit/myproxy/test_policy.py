@@ -101,3 +101,15 @@ def test_owner() -> None:
 )
 def test_a_slash_in_a_value_is_no_part(rule: str, name: str, met: bool) -> None:
     assert parse_rule(rule).matches(Client(name)) is met
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "met"),
+    [
+        (r"*\+CN=Admin", r"/O=Grid/CN=x\+CN=Admin", False),
+        (r"*\+CN=Admin", "/O=Grid/CN=x+CN=Admin", True),
+        ("*", r"/O=Grid/CN=x\+CN=Admin", True),
+    ],
+)
+def test_a_plus_in_a_value_is_no_part(rule: str, name: str, met: bool) -> None:
+    assert parse_rule(rule).matches(Client(name)) is met

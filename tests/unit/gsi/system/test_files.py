@@ -128,6 +128,27 @@ def test_refuses_links_of_strangers(secret: Path, tmp_path: Path) -> None:
     assert reading(tmp_path / "mine") is CredentialProblem.UNSAFE_FILE
 
 
+def test_a_link_put_there_after_the_look_is_not_followed(
+    secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"harmless")
+    path.chmod(0o600)
+    look = os.lstat
+
+    def look_then_swap(name: str) -> os.stat_result:
+        found = look(name)
+        if name == str(path) and stat.S_ISREG(found.st_mode):
+            path.unlink()
+            path.symlink_to(secret)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "lstat", look_then_swap)
+        assert reading(path) is CredentialProblem.UNSAFE_FILE
+    assert path.is_symlink()
+
+
 def test_reads_a_public_file_through_links(secret: Path, tmp_path: Path) -> None:
     secret.chmod(0o644)
     (tmp_path / "link").symlink_to("secret")
