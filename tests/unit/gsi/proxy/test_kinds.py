@@ -17,10 +17,13 @@ from tests.harness.ca import (
     LIMITED_INFO,
     Issued,
     TestCA,
+    encoded_oid,
     parse_name,
     proxy_info,
     raw_extension,
+    tlv,
 )
+from tests.harness.trust import forge
 
 GT3 = oids.PROXY_CERT_INFO_GT3
 
@@ -95,6 +98,16 @@ def test_a_legacy_name_hidden_in_a_multi_valued_part_is_no_end_entity(ca: TestCA
     )
     name = x509.Name([*parse_name("/O=Grid").rdns, rdn])
     assert what(ca.issue(name, "p256")).role is Role.PROXY
+
+
+# DER puts the shorter attribute first; a UniversalString makes `proxy` the longer one.
+@pytest.mark.parametrize("full", [tlv(0x0C, b"proxy"), tlv(0x1C, "proxy".encode("utf-32-be"))])
+def test_both_legacy_names_in_one_part_are_limited(ca: TestCA, full: bytes) -> None:
+    values = sorted(tlv(0x30, encoded_oid("2.5.4.3") + value) for value in (full, tlv(0x0C, b"limited proxy")))
+    subject = tlv(0x30, Certificate.parse(ca.der).subject_der[2:] + tlv(0x31, b"".join(values)))
+    issued = ca.issue("/O=Grid/CN=x", "p256")
+    found = classify(Certificate.parse(forge(issued.der, ca.key, subject_der=subject)))
+    assert found == Classification(Role.PROXY, ProxyFormat.GT2, ProxyKind.LIMITED)
 
 
 def test_proxy_elsewhere_in_the_name_means_nothing(ca: TestCA) -> None:

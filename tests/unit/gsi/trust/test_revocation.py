@@ -311,6 +311,11 @@ class TestParse:
         assert crl.is_revoked(5)
         assert not crl.is_revoked(6)
 
+    def test_negative_serial_numbers(self) -> None:
+        whole = to_der(CA.crl([0x7F7E7D, 0x1234]))
+        negative = whole.replace(bytes.fromhex("02037F7E7D"), bytes.fromhex("0203FF0001"))
+        assert parse_crl(negative).serials == {-65535, 0x1234}
+
     def test_long_list(self) -> None:
         serials = [(number << 64) + 1 for number in range(1, 3000)]
         assert parse_crl(to_der(CA.crl(serials))).serials == set(serials)
