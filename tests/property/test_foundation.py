@@ -64,17 +64,15 @@ def test_der_comes_back(number: int, content: bytes, flag: bool) -> None:
     reader.finish()
 
 
-@given(
-    st.lists(st.integers(min_value=0, max_value=2**100), min_size=1, max_size=4), st.integers(0, 2), st.integers(0, 39)
-)
+ARCS = st.lists(
+    st.integers(min_value=0, max_value=2**100), min_size=1, max_size=4
+)  # 61 bytes at most: within the limit
+
+
+@given(ARCS, st.integers(0, 2), st.integers(0, 39))
 def test_object_identifiers_come_back(arcs: list[int], first: int, second: int) -> None:
     dotted = ".".join(map(str, (first, second, *arcs)))
-    try:
-        encoded = der.encode_oid(dotted)
-    except ParseError as error:
-        assert "longer" in error.message
-    else:
-        assert der.Reader(encoded, what="t").oid() == dotted
+    assert der.Reader(der.encode_oid(dotted), what="t").oid() == dotted
 
 
 @given(st.binary(min_size=1, max_size=200), st.sampled_from(["CERTIFICATE", "PRIVATE KEY", "X"]))
