@@ -13,9 +13,12 @@ Only definite, minimal lengths are read (X.690 section 10.1). Every fault is a `
 
 from __future__ import annotations
 
-from typing import Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from gsi.errors import ParseError
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "BIT_STRING",
@@ -55,6 +58,7 @@ __all__ = [
     "encode_oid",
     "encode_sequence",
     "encode_set",
+    "encode_time",
     "encode_tlv",
     "object_length",
     "parse_one",
@@ -87,6 +91,7 @@ MAX_DECODE_BYTES: Final = 1 << 20  # no object of these protocols comes near 1 M
 MAX_OID_BYTES: Final = 64  # the longest identifiers in use take 20 bytes; arcs of 128 bits (X.667) take 19 each
 MAX_INTEGER_BYTES: Final = 4096  # room for a 16384-bit modulus and half as much again
 _LONG_TAG: Final = 0x1F
+_FIRST_GENERALIZED_YEAR: Final = 2050
 _T = TypeVar("_T")
 
 
@@ -377,6 +382,17 @@ def encode_octet_string(content: bytes) -> bytes:
 def encode_bit_string(content: bytes) -> bytes:
     """Return a BIT STRING of whole bytes."""
     return encode_tlv(BIT_STRING, b"\x00" + content)
+
+
+def encode_time(moment: datetime) -> bytes:
+    """Return a Time in whole seconds: UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 section 4.1.2.5).
+
+    Args:
+        moment: Aware UTC, from 1950 to 9999.
+    """
+    if moment.year < _FIRST_GENERALIZED_YEAR:
+        return encode_tlv(UTC_TIME, f"{moment:%y%m%d%H%M%SZ}".encode())
+    return encode_tlv(GENERALIZED_TIME, f"{moment:%Y%m%d%H%M%SZ}".encode())
 
 
 def encode_explicit(number: int, value: bytes) -> bytes:

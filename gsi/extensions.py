@@ -1,8 +1,9 @@
-"""Values of the extensions that every room asks about, KeyUsage and BasicConstraints: bytes to facts; judges nothing.
+"""Extensions in and out: KeyUsage and BasicConstraints, which every room asks about, and any as bytes; judges nothing.
 
     bits = parse_key_usage(value)
     may_sign = bits & DIGITAL_SIGNATURE
     is_ca, path_length = parse_basic_constraints(value)
+    encode_extension(oids.KEY_USAGE, True, encode_named_bits(bits))
 
 One decoder for all of them, so that no room can see a right in bytes where another sees none.
 """
@@ -19,6 +20,8 @@ __all__ = [
     "CRL_SIGN",
     "DIGITAL_SIGNATURE",
     "KEY_CERT_SIGN",
+    "encode_extension",
+    "encode_named_bits",
     "parse_basic_constraints",
     "parse_key_usage",
 ]
@@ -74,3 +77,23 @@ def parse_basic_constraints(value: bytes) -> tuple[bool, int | None]:
             raise ParseError(f"{_BASIC_CONSTRAINTS}: path length negative or without CA", what=_BASIC_CONSTRAINTS)
     reader.finish()
     return is_ca, path_length
+
+
+def encode_extension(oid: str, critical: bool, value: bytes) -> bytes:
+    """Return one Extension (RFC 5280 section 4.1); FALSE is the default of critical and not written.
+
+    Raises:
+        ParseError: `oid` is no object identifier.
+    """
+    flag = der.encode_boolean(True) if critical else b""
+    return der.encode_sequence(der.encode_oid(oid), flag, der.encode_octet_string(value))
+
+
+def encode_named_bits(bits: int) -> bytes:
+    """Return a BIT STRING of named bits, bit n of the standard as `1 << n`; zeros at the end cut (X.690 s. 11.2.2)."""
+    length = bits.bit_length()
+    content = bytearray((length + 7) // 8)
+    for number in range(length):
+        if bits >> number & 1:
+            content[number // 8] |= 0x80 >> number % 8
+    return der.encode_tlv(der.BIT_STRING, bytes((-length % 8,)) + bytes(content))

@@ -18,6 +18,7 @@ from gsi import der, keys, names, oids
 from gsi.certificate import Certificate, Extension
 from gsi.credential import Credential
 from gsi.errors import ConfigError, CredentialError, CredentialProblem, ParseError, VerificationError
+from gsi.extensions import encode_extension, encode_named_bits
 from gsi.keys import KeyType
 from gsi.lifetime import proxy_validity
 from gsi.proxy.chain import (
@@ -55,7 +56,6 @@ _RESERVED: Final = frozenset(
         oids.ISSUER_ALT_NAME,
     }
 )
-_FIRST_GENERALIZED_YEAR: Final = 2050  # RFC 5280 section 4.1.2.5
 
 
 class ProxyOptions(NamedTuple):
@@ -168,7 +168,7 @@ def sign_proxy(
         der.encode_integer(serial),
         algorithm,
         signer.subject_der,
-        der.encode_sequence(_encode_time(not_before), _encode_time(not_after)),
+        der.encode_sequence(der.encode_time(not_before), der.encode_time(not_after)),
         names.append_common_name(signer.subject_der, common_name),
         spki_der,
         *_encode_extensions(signer, plan, options.extensions),
@@ -332,7 +332,7 @@ def _encode_extensions(signer: Certificate, plan: _Plan, further: tuple[Extensio
     usage = key_usage_bits(signer)
     if usage is not None:
         kept = usage & ~(CONTENT_COMMITMENT | KEY_CERT_SIGN)
-        found.append(Extension(oids.KEY_USAGE, True, _encode_named_bits(kept)))
+        found.append(Extension(oids.KEY_USAGE, True, encode_named_bits(kept)))
     if plan.info is not None and plan.format is ProxyFormat.RFC3820:
         found.append(Extension(oids.PROXY_CERT_INFO, True, plan.info.encode()))
     elif plan.info is not None:
@@ -340,28 +340,7 @@ def _encode_extensions(signer: Certificate, plan: _Plan, further: tuple[Extensio
     found += further
     if not found:
         return ()
-    return (der.encode_explicit(3, der.encode_sequence(*map(_encode_extension, found))),)
-
-
-def _encode_extension(extension: Extension) -> bytes:
-    critical = der.encode_boolean(True) if extension.critical else b""  # FALSE is the default: not written
-    return der.encode_sequence(der.encode_oid(extension.oid), critical, der.encode_octet_string(extension.value))
-
-
-def _encode_named_bits(bits: int) -> bytes:
-    """Return a BIT STRING of named bits, trailing zeros cut (X.690 section 11.2.2)."""
-    length = bits.bit_length()
-    content = bytearray((length + 7) // 8)
-    for number in range(length):
-        if bits >> number & 1:
-            content[number // 8] |= 0x80 >> number % 8
-    return der.encode_tlv(der.BIT_STRING, bytes((-length % 8,)) + bytes(content))
-
-
-def _encode_time(moment: datetime) -> bytes:
-    if moment.year < _FIRST_GENERALIZED_YEAR:
-        return der.encode_tlv(der.UTC_TIME, f"{moment:%y%m%d%H%M%SZ}".encode())
-    return der.encode_tlv(der.GENERALIZED_TIME, f"{moment:%Y%m%d%H%M%SZ}".encode())
+    return (der.encode_explicit(3, der.encode_sequence(*[encode_extension(*extension) for extension in found])),)
 
 
 def _cannot_sign(message: str, *, hint: str) -> CredentialError:

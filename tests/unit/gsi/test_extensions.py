@@ -14,6 +14,8 @@ from gsi.extensions import (
     CRL_SIGN,
     DIGITAL_SIGNATURE,
     KEY_CERT_SIGN,
+    encode_extension,
+    encode_named_bits,
     parse_basic_constraints,
     parse_key_usage,
 )
@@ -87,3 +89,12 @@ def test_basic_constraints_refuses(value: str) -> None:
     with pytest.raises(ParseError) as caught:
         parse_basic_constraints(bytes.fromhex(value))
     assert caught.value.what == "BasicConstraints"
+
+
+def test_named_bits_and_extensions_read_back_what_was_written() -> None:
+    for bits in (0, DIGITAL_SIGNATURE, KEY_CERT_SIGN | CRL_SIGN, 1 << 8, (1 << 9) - 1):
+        assert parse_key_usage(encode_named_bits(bits)) == bits
+    assert encode_named_bits(0) == bytes.fromhex("030100")
+    assert encode_named_bits(DIGITAL_SIGNATURE | 1 << 2) == bytes.fromhex("030205a0")
+    assert encode_extension("2.5.29.15", True, b"v") == bytes.fromhex("300b0603551d0f0101ff040176")
+    assert encode_extension("2.5.29.15", False, b"v") == bytes.fromhex("30080603551d0f040176")
