@@ -15,7 +15,7 @@ import os
 from gsi.errors import CredentialError, CredentialProblem
 from gsi.secret import Passphrase
 
-__all__ = ["MAX_PASSPHRASE_BYTES", "ask_new_passphrase", "ask_passphrase"]
+__all__ = ["MAX_PASSPHRASE_BYTES", "ask_new_passphrase", "ask_passphrase", "read_line"]
 
 MAX_PASSPHRASE_BYTES = 1024
 """The longest pass phrase taken: OpenSSL's PEM_BUFSIZE, so whatever the C tools can type fits."""
@@ -39,7 +39,7 @@ def ask_passphrase(prompt: str, *, from_stdin: bool = False) -> Passphrase:
             it is longer than `MAX_PASSPHRASE_BYTES`.
     """
     if from_stdin:
-        return _read_line(0, "standard input")
+        return read_line(0, "standard input")
     try:
         terminal = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
@@ -86,13 +86,21 @@ def _ask_terminal(terminal: int, prompt: str) -> Passphrase:
     try:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, quiet)
         os.write(terminal, f"{prompt} ".encode())
-        return _read_line(terminal, "the terminal")
+        return read_line(terminal, "the terminal")
     finally:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
 
 
-def _read_line(descriptor: int, source: str) -> Passphrase:
-    """Read up to a line end, byte by byte: what follows on standard input belongs to the next reader."""
+def read_line(descriptor: int, source: str) -> Passphrase:
+    """Read a pass phrase up to a line end, byte by byte: what follows on standard input belongs to the next reader.
+
+    Args:
+        descriptor: Where from; it stays open.
+        source: What it is, for the error text.
+
+    Raises:
+        CredentialError: As `ask_passphrase`.
+    """
     line = bytearray()
     while len(line) <= MAX_PASSPHRASE_BYTES:
         try:
