@@ -140,13 +140,18 @@ class ClientTLS:
             _load_credential(context, credential)
         self._context = context
 
-    def session(self, verifier: PeerVerifier) -> TLSSession:
+    def session(self, verifier: PeerVerifier, *, server_name: str | None = None) -> TLSSession:
         """Start one connection.
 
         Args:
             verifier: Judges the server's chain before anything of ours leaves.
+            server_name: A host name to tell the server (SNI, RFC 6066 section 3), so that it can choose its
+                certificate; not compared with anything here.
+
+        Raises:
+            ConfigError: The name is none that SNI can carry.
         """
-        return TLSSession(self._context, verifier=verifier)
+        return TLSSession(self._context, verifier=verifier, server_name=server_name)
 
 
 class ServerTLS:
@@ -158,7 +163,10 @@ class ServerTLS:
         anchors: Returns the current snapshot; asked at every connection, so it has to be cheap.
         minimum: The lowest version to accept.
         maximum: The highest.
-        ask_certificate: Whether clients are asked for a certificate; they may always stay anonymous.
+        ask_certificate: Whether clients are asked for a certificate; they may stay anonymous unless one is required.
+        require_certificate: Refuse anonymous clients within the handshake.
+        tickets: TLS 1.3 session tickets to send, 1 or 0. With one no client has to wait for data of ours before it may
+            speak; GSS contexts send none, because they have a byte of their own for that.
 
     New anchors that no context can be made with leave the one before in use: its look at clients is only the first, and
     `verify_peer` judges by the new ones. An authority that OpenSSL cannot read is left out. Both are logged, to the
@@ -178,6 +186,8 @@ class ServerTLS:
         "_is_stale",
         "_maximum",
         "_minimum",
+        "_require",
+        "_tickets",
         "_unreadable",
         "_used",
     )
@@ -190,12 +200,16 @@ class ServerTLS:
         minimum: TLSVersion = TLSVersion.TLS1_2,
         maximum: TLSVersion = TLSVersion.TLS1_3,
         ask_certificate: bool = True,
+        require_certificate: bool = False,
+        tickets: int = 1,
     ) -> None:
         self._credential = credential
         self._anchors = anchors
         self._minimum = minimum
         self._maximum = maximum
         self._ask = ask_certificate
+        self._require = require_certificate
+        self._tickets = tickets
         self._used = 0
         self._is_stale = False
         self._unreadable: frozenset[str] = frozenset()
@@ -240,16 +254,17 @@ class ServerTLS:
 
     def _make(self, anchors: TrustAnchors) -> ssl.SSLContext:
         context = _make_context(ssl.PROTOCOL_TLS_SERVER, self._minimum, self._maximum)
-        context.verify_mode = ssl.CERT_OPTIONAL if self._ask else ssl.CERT_NONE
+        asked = ssl.CERT_REQUIRED if self._require else ssl.CERT_OPTIONAL
+        context.verify_mode = asked if self._ask else ssl.CERT_NONE
         context.verify_flags = (
             ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST
             | ssl.VerifyFlags.VERIFY_ALLOW_PROXY_CERTS
             | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
         )
-        # Exactly one ticket, and that one stateful: in TLS 1.3 C clients wait for one more record after their Finished
+        # At most one ticket, and that one stateful: in TLS 1.3 C clients wait for one more record after their Finished
         # and take a second one for an empty message; other clients take the NUL byte that the C server sends instead
         # for an empty response. One ticket serves them all.
-        context.num_tickets = 1
+        context.num_tickets = self._tickets
         context.options |= ssl.OP_NO_TICKET | ssl.OP_CIPHER_SERVER_PREFERENCE
         self._load_anchors(context, [authority.certificate for authority in anchors.authorities])
         _load_credential(context, self._credential, _find_issuers(self._credential, anchors))
@@ -359,7 +374,12 @@ class TLSSession:
     __slots__ = ("_established", "_incoming", "_outgoing", "_server_side", "_tls", "_verified", "_verifier", "peer")
 
     def __init__(
-        self, context: ssl.SSLContext, *, server_side: bool = False, verifier: PeerVerifier | None = None
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        verifier: PeerVerifier | None = None,
+        server_name: str | None = None,
     ) -> None:
         if not server_side and verifier is None:
             raise LocalProtocolError("a TLS client needs a verifier for the server's certificates")
@@ -369,7 +389,12 @@ class TLSSession:
         self._verifier = verifier
         self._verified = False
         self._established = False
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        try:
+            self._tls = context.wrap_bio(
+                self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+            )
+        except (ValueError, UnicodeError) as error:
+            raise ConfigError(f"'{server_name}' is not a host name: {error}") from error
         self.peer: VerifiedPeer | None = None
 
     def receive_data(self, data: bytes) -> None:
@@ -441,6 +466,17 @@ class TLSSession:
                 raise translate(error, "TLS failed") from error
 
     @property
+    def has_data_to_send(self) -> bool:
+        """Whether `data_to_send` would return anything."""
+        return self._outgoing.pending > 0
+
+    @property
+    def cipher(self) -> str | None:
+        """OpenSSL's name of the cipher suite agreed on, or None before."""
+        found = self._tls.cipher()
+        return None if found is None else found[0]
+
+    @property
     def is_established(self) -> bool:
         """Whether the handshake is done, and on a client the server is proven."""
         return self._established
@@ -492,19 +528,23 @@ class TLSSession:
         return self.peer
 
     def refuse_peer(self, error: VerificationError) -> bool:
-        """Server, TLS 1.2: end the handshake with an alert in place of its last flight.
+        """End the handshake with an alert in place of what was due next.
 
         Args:
-            error: What `verify_peer` raised; its reason chooses the alert.
+            error: What `verify_peer` or the verifier raised; its reason chooses the alert.
 
         Returns:
-            False when it is too late, because the last flight is sent, or because this is TLS 1.3, where a client is
-            done before the server has seen its certificate.
+            False when it is too late: on a client, the handshake is done; on a server, the last flight is sent, or this
+            is TLS 1.3, where a client is done before the server has seen its certificate.
         """
-        if not self._server_side or self.version is not TLSVersion.TLS1_2 or not self._outgoing.pending:
+        if self._server_side:
+            if self.version is not TLSVersion.TLS1_2 or not self._outgoing.pending:
+                return False
+        elif self._established:
             return False
         self._outgoing.read()
-        # As a plain record: the client turns decryption on at our ChangeCipherSpec, which never went out.
+        # As a plain record. A client turns decryption on at our ChangeCipherSpec, which never went out; a server still
+        # reads plain alerts as long as nothing encrypted came from the client (RFC 8446 section 6).
         self._outgoing.write(bytes((21, 3, 3, 0, 2, 2, alert_for(error.reason))))
         return True
 

@@ -109,6 +109,8 @@ def translate(error: ssl.SSLError, what: str) -> GridError:
     if reason in _REFUSALS:
         message, hint = _REFUSALS[reason]
         return AuthenticationError(message, hint=hint)
+    if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return VerificationError("the peer showed no certificate", reason=Reason.NO_CERTIFICATE)
     words, hint = _FAULTS.get(reason, (reason_of(error), None))
     return TransportError(f"{what}: {words}", hint=hint)
 
