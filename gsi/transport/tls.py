@@ -371,7 +371,17 @@ class TLSSession:
             anonymous client.
     """
 
-    __slots__ = ("_established", "_incoming", "_outgoing", "_server_side", "_tls", "_verified", "_verifier", "peer")
+    __slots__ = (
+        "_closed",
+        "_established",
+        "_incoming",
+        "_outgoing",
+        "_server_side",
+        "_tls",
+        "_verified",
+        "_verifier",
+        "peer",
+    )
 
     def __init__(
         self,
@@ -389,6 +399,7 @@ class TLSSession:
         self._verifier = verifier
         self._verified = False
         self._established = False
+        self._closed = False
         try:
             self._tls = context.wrap_bio(
                 self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
@@ -444,7 +455,10 @@ class TLSSession:
         """
         try:
             return self._tls.read(RECORD_BYTES)
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        except ssl.SSLZeroReturnError:
+            self._closed = True
+            return b""
+        except (ssl.SSLWantReadError, ssl.SSLEOFError):
             return b""
         except ssl.SSLError as error:
             raise translate(error, "TLS failed") from error
@@ -475,6 +489,11 @@ class TLSSession:
         """OpenSSL's name of the cipher suite agreed on, or None before."""
         found = self._tls.cipher()
         return None if found is None else found[0]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `read` met the peer's closing alert; grid peers mostly close without one."""
+        return self._closed
 
     @property
     def is_established(self) -> bool:
