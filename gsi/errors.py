@@ -19,6 +19,8 @@ __all__ = [
     "CredentialProblem",
     "DeniedError",
     "GridError",
+    "IssuanceError",
+    "IssuanceStep",
     "LocalProtocolError",
     "NotFoundError",
     "ParseError",
@@ -126,6 +128,7 @@ class Reason(StrEnum):
     CA_PATH_LENGTH = "ca-path-length"
     PATH_TOO_COMPLEX = "path-too-complex"
     NAME_CONSTRAINTS = "name-constraints"
+    CERTIFICATE_POLICY = "certificate-policy"
     KEY_USAGE = "key-usage"
     EXTENDED_KEY_USAGE = "extended-key-usage"
     SIGNING_POLICY_MISSING = "signing-policy-missing"
@@ -189,6 +192,32 @@ class DeniedError(GridError):
     def __init__(self, message: str, *, decision: object | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.decision = decision
+
+
+class IssuanceStep(StrEnum):
+    """Where the issuing of a certificate or CRL stopped; the steps of `gsi.ca.issuer` in their order."""
+
+    AUTHORITY = "authority"
+    REQUEST = "request"
+    GRANT = "grant"
+    SERIAL = "serial"
+    SIGN = "sign"
+    CHECK = "check"
+    RECORD = "record"
+
+
+class IssuanceError(GridError):
+    """A certificate or CRL that was not issued, for a reason on the authority's side; nothing left it.
+
+    Attributes:
+        step: Where it stopped.
+    """
+
+    slug = "issuance"
+
+    def __init__(self, message: str, *, step: IssuanceStep, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.step = step
 
 
 class ProtocolError(GridError):

@@ -49,9 +49,14 @@ AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"
 POLICY_CONSTRAINTS: Final = "2.5.29.36"
 EXTENDED_KEY_USAGE: Final = "2.5.29.37"
 INHIBIT_ANY_POLICY: Final = "2.5.29.54"
+AUTHORITY_INFO_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
+ACCESS_OCSP: Final = "1.3.6.1.5.5.7.48.1"  # RFC 5280 section 4.2.2.1, id-ad-ocsp
+ACCESS_CA_ISSUERS: Final = "1.3.6.1.5.5.7.48.2"  # the same section, id-ad-caIssuers
 
 # CRL extensions (RFC 5280 section 5.2)
 CRL_NUMBER: Final = "2.5.29.20"
+CRL_REASON: Final = "2.5.29.21"
+INVALIDITY_DATE: Final = "2.5.29.24"
 DELTA_CRL_INDICATOR: Final = "2.5.29.27"
 ISSUING_DISTRIBUTION_POINT: Final = "2.5.29.28"
 CERTIFICATE_ISSUER: Final = "2.5.29.29"
