@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HOST_SERVICE", "Target", "check_target"]
 
 HOST_SERVICE: Final = "host"
-"""The service in a host certificate's common name when none is asked for: `CN=host/data.example.org`."""
+"""The service of a common name that is a bare host."""
 MAX_TARGET: Final = 1024  # a DNS name has 253 characters, the longest distinguished names seen some 300
 _DNS: Final = 0x82  # dNSName and iPAddress in GeneralName, RFC 5280 section 4.2.1.6
 _IP: Final = 0x87
@@ -36,8 +36,8 @@ class Target:
 
     Attributes:
         host: A DNS name or an IP address; None when an identity is meant.
-        service: What may stand before the host in a common name (`ftp/data.example.org`); certificates with DNS
-            alternative names say nothing of services.
+        service: What has to stand before the host in a common name (`ftp/data.example.org`), where a bare host counts
+            as the service `host`; None takes any. Certificates with DNS alternative names say nothing of services.
         identity: A subject in one-line form; None when a host is meant.
 
     Raises:
@@ -45,7 +45,7 @@ class Target:
     """
 
     host: str | None = None
-    service: str = HOST_SERVICE
+    service: str | None = None
     identity: str | None = None
 
     def __post_init__(self) -> None:
@@ -57,8 +57,8 @@ class Target:
             raise ConfigError("a target's name is not printable or too long")
         if self.identity is not None and not self.identity.startswith("/"):
             raise ConfigError(f"'{self.identity}' is no name in one-line form", hint="/O=Grid/CN=Alice")
-        if self.host is not None and (not self.service or set("/@ ") & set(self.host + self.service)):
-            raise ConfigError(f"'{self.service}@{self.host}' is no service and host")
+        if self.host is not None and (self.service == "" or set("/@ ") & set(self.host + (self.service or ""))):
+            raise ConfigError(f"'{self}' is no host, and no service at a host", hint="ftp@data.example.org")
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -70,7 +70,7 @@ class Target:
         if text.startswith("/"):
             return cls(identity=text)
         service, at, host = text.rpartition("@")
-        return cls(host=host, service=service if at else HOST_SERVICE)
+        return cls(host=host, service=service if at else None)
 
     @property
     def server_name(self) -> str | None:
@@ -82,14 +82,14 @@ class Target:
     def __str__(self) -> str:
         if self.identity is not None:
             return self.identity
-        return f"{self.service}@{self.host}"
+        return f"{self.host}" if self.service is None else f"{self.service}@{self.host}"
 
 
 def check_target(peer: VerifiedPeer, target: Target) -> None:
     """Check that the peer is the target.
 
-    A DNS name is compared as `gsi.trust.peername` says; where only a common name can match and it names a service,
-    that service must be the target's. An address matches only an IP alternative name, byte by byte.
+    A DNS name is compared as `gsi.trust.peername` says; where only a common name can match, its service must be the
+    target's, if that names one. An address matches only an IP alternative name, byte by byte.
 
     Raises:
         VerificationError: PEER_NAME, or as `gsi.trust.peername.check_peer_name`.
@@ -106,7 +106,8 @@ def check_target(peer: VerifiedPeer, target: Target) -> None:
                 raise _mismatch(peer, target)
             return
         check_peer_name(peer, host)
-        if not any(kind == _DNS for kind, _ in listed) and not _is_service(peer, target.service):
+        has_dns = any(kind == _DNS for kind, _ in listed)
+        if target.service is not None and not has_dns and not _is_service(peer, target.service):
             raise _mismatch(peer, target)
     except ParseError as error:
         raise VerificationError(error.message, reason=Reason.MALFORMED, position=0) from error
@@ -118,12 +119,12 @@ def _alternative_names(peer: VerifiedPeer) -> tuple[tuple[int, bytes], ...]:
 
 
 def _is_service(peer: VerifiedPeer, service: str) -> bool:
-    """Whether the first common name is a bare host, or one of this service."""
+    """Whether the first common name is of this service."""
     for group in names.attributes(peer.eec.subject_der):
         for attribute in group:
             if attribute.oid == oids.COMMON_NAME:
-                found, slash, _ = attribute.text().rpartition("/")
-                return not slash or found.translate(ASCII_LOWER) == service.translate(ASCII_LOWER)
+                found = attribute.text().rpartition("/")[0] or HOST_SERVICE
+                return found.translate(ASCII_LOWER) == service.translate(ASCII_LOWER)
     return False
 
 
