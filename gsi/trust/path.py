@@ -23,6 +23,7 @@ from gsi.trust.anchors import BrokenFile
 from gsi.trust.hashes import subject_hash
 from gsi.trust.name_constraints import check_names, parse_name_constraints
 from gsi.trust.options import MAX_CA_DEPTH, MAX_SIGNATURE_CHECKS, Purpose
+from gsi.trust.policies import Level, check_policies
 from gsi.trust.profile import KEY_CERT_SIGN, Profile
 from gsi.trust.revocation import Issuer, check_revocation
 from gsi.trust.signatures import check_certificate_signature, load_key
@@ -73,10 +74,12 @@ class _Node(NamedTuple):
             return self.authority.load_key(self.position)
         return load_key(self.certificate, self.position)
 
-    def as_issuer(self, anchors: TrustAnchors) -> Issuer:
+    def as_issuer(self, anchors: TrustAnchors, above: Issuer | None) -> Issuer:
         subject_der = self.certificate.subject_der
         text = names.oneline(subject_der) if self.authority is None else self.authority.subject
-        return Issuer(self.certificate, self.load_key(), self.profile, anchors.find_rules(subject_der), text)
+        is_renewed = above is not None and self.certificate.is_self_issued
+        elders = (above, *above.elders) if above is not None and is_renewed else ()
+        return Issuer(self.certificate, self.load_key(), self.profile, anchors.find_rules(subject_der), text, elders)
 
 
 def find_path(
@@ -264,7 +267,9 @@ def _check_path(nodes: tuple[_Node, ...], anchors: TrustAnchors, now: datetime, 
             # 6. Its own constraints and rules bind what is below.
             if node.profile.name_constraints is not None:
                 constraints.append(_read_constraints(node))
-            issuer = node.as_issuer(anchors)
+            issuer = node.as_issuer(anchors, issuer)
+    # 7. Certificate policies, where a CA requires one.
+    check_policies([Level(one.profile, one.position, one.certificate.is_self_issued) for one in reversed(nodes)])
     not_after = min(node.certificate.not_after for node in nodes)
     return Path(
         authorities=tuple(node.certificate for node in nodes[1:]),

@@ -10,6 +10,7 @@ that does not fit (RFC 5280 sections 4.1.2.1, 4.2 and 6.1.4).
 from __future__ import annotations
 
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from gsi import der, oids
@@ -23,6 +24,8 @@ from gsi.extensions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gsi.certificate import Certificate
 
 __all__ = ["CRL_SIGN", "DIGITAL_SIGNATURE", "KEY_CERT_SIGN", "Profile", "read_profile"]
@@ -32,9 +35,7 @@ _SHORT: Final = 256  # longer values are decoded anew each time, so that the mem
 _MAX_MEMBERS: Final = 1024  # of one extension; as many as `gsi.trust.name_constraints` takes of a SubjectAltName
 _MAX_USAGES: Final = 64  # extended key usages in one certificate; three are much
 
-# Critical extensions that this validator processes, or that ask nothing of one which never requires a policy:
-# certificatePolicies, policyMappings and inhibitAnyPolicy only matter where an explicit policy is required, and
-# policyConstraints, the one that can require it from inside a certificate, is refused below.
+# Critical extensions that this validator processes. Those about policies are for `gsi.trust.policies`.
 _PROCESSED: Final = frozenset(
     {
         oids.KEY_USAGE,
@@ -44,12 +45,18 @@ _PROCESSED: Final = frozenset(
         oids.CRL_DISTRIBUTION_POINTS,
         oids.CERTIFICATE_POLICIES,
         oids.POLICY_MAPPINGS,
+        oids.POLICY_CONSTRAINTS,
         oids.INHIBIT_ANY_POLICY,
         oids.EXTENDED_KEY_USAGE,
         oids.PROXY_CERT_INFO,
         oids.PROXY_CERT_INFO_GT3,
     }
 )
+
+_ABOUT_POLICIES: Final = frozenset(
+    {oids.CERTIFICATE_POLICIES, oids.POLICY_MAPPINGS, oids.POLICY_CONSTRAINTS, oids.INHIBIT_ANY_POLICY}
+)
+_NO_POLICIES: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 # Extensions that are sequences: what they are called, the tags of their members, whether there may be none.
 _GENERAL_NAME_TAGS: Final = frozenset({0xA0, 0x81, 0x82, 0xA3, 0xA4, 0xA5, 0x86, 0x87, 0x88})  # RFC 5280 s. 4.2.1.6
@@ -74,6 +81,7 @@ class Profile:
         subject_alt_name: The raw SubjectAltName value, or None.
         has_issuer_alt_name: Whether IssuerAltName is there.
         has_proxy_info: Whether a ProxyCertInfo of either form is there.
+        policies: The raw values of the extensions about certificate policies, by identifier.
     """
 
     __slots__ = (
@@ -85,6 +93,7 @@ class Profile:
         "name_constraints",
         "name_constraints_critical",
         "path_length",
+        "policies",
         "subject_alt_name",
     )
 
@@ -98,6 +107,7 @@ class Profile:
         self.subject_alt_name: bytes | None = None
         self.has_issuer_alt_name = False
         self.has_proxy_info = False
+        self.policies = _NO_POLICIES
 
     def may(self, usage: int) -> bool:
         """Tell whether KeyUsage permits this bit; absent, it permits all."""
@@ -130,7 +140,7 @@ def read_profile(certificate: Certificate, position: int | None) -> Profile:
                     f"extension {oid} occurs twice", reason=Reason.DUPLICATE_EXTENSION, position=position
                 )
             seen.add(oid)
-            if critical and oid not in _PROCESSED and not _asks_nothing(oid, value):
+            if critical and oid not in _PROCESSED:
                 raise VerificationError(
                     f"critical extension {oid} is not known here",
                     reason=Reason.UNKNOWN_CRITICAL_EXTENSION,
@@ -161,6 +171,8 @@ def _note(profile: Profile, oid: str, value: bytes, *, critical: bool) -> None:
         _check_members(oid, value)
     elif oid in {oids.PROXY_CERT_INFO, oids.PROXY_CERT_INFO_GT3}:
         profile.has_proxy_info = True
+    elif oid in _ABOUT_POLICIES:
+        profile.policies = {**profile.policies, oid: value}
 
 
 def _check_members(oid: str, value: bytes) -> None:
@@ -176,15 +188,6 @@ def _check_members(oid: str, value: bytes) -> None:
         count += 1
         if count > _MAX_MEMBERS:
             raise ParseError(f"{what}: more than {_MAX_MEMBERS} members", what=what)
-
-
-def _asks_nothing(oid: str, value: bytes) -> bool:
-    """Tell whether this is a policyConstraints that only inhibits mappings (RFC 5280 section 4.2.1.11)."""
-    if oid != oids.POLICY_CONSTRAINTS:
-        return False
-    reader = der.parse_one(value, what="PolicyConstraints")
-    requires_policy = reader.peek() == der.context(0, constructed=False)
-    return not requires_policy
 
 
 @lru_cache(maxsize=_MEMORY)

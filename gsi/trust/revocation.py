@@ -6,10 +6,11 @@ Every CRL of the issuer must hold, not only the newest: one that is stale, broke
 the issuer's certificates with its own reason, because what it would have said is not known. The C validator reads only
 `.r0` and passes over several of these faults.
 
-After a change of keys two CAs share one name and so the files of one hash. A CRL that the other key has signed never
-stands in for the issuer's own: where lists of this name exist and none is the issuer's, its certificates are refused
-(as by C and OpenSSL). What such a list names is revoked all the same, since issuer name and serial number mean one
-certificate (RFC 5280 section 4.1.2.2).
+After a change of keys two CAs share one name and so the files of one hash. A CRL that the other key has signed stands
+in for the issuer's own only where that key, further up this very path, has certified the issuer as itself (self-issued
+certificates, RFC 5280 section 6.1; as OpenSSL). Otherwise, where lists of this name exist and none is the issuer's, its
+certificates are refused (as by C and OpenSSL). What such a list names is revoked all the same, since issuer name and
+serial number mean one certificate (RFC 5280 section 4.1.2.2).
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ __all__ = ["Issuer", "check_revocation"]
 
 
 class Issuer(NamedTuple):
-    """A CA whose certificates are being judged."""
+    """A CA whose certificates are being judged; `elders` are the same CA with other keys, further up the path."""
 
     certificate: Certificate
     key: PublicKey
     profile: Profile
     rules: IssuerRules
     subject: str
+    elders: tuple[Issuer, ...] = ()
 
 
 def check_revocation(
@@ -57,6 +59,14 @@ def check_revocation(
 ) -> tuple[CRL, ...]:
     """Check a certificate against the CRLs of its issuer; return those that were used.
 
+    Args:
+        certificate: The certificate.
+        position: Its index, for the error.
+        issuer: Who issued it, proven.
+        anchors: The trust directory's contents.
+        now: The time of the judgement (aware UTC).
+        options: The caller's switches.
+
     Raises:
         VerificationError: REVOKED, or CRL_MISSING, CRL_BROKEN, CRL_EXPIRED, CRL_NOT_YET_VALID, CRL_BAD_SIGNATURE,
             CRL_SIGNER or WEAK_SIGNATURE, which are about the issuer's CRL but refuse this certificate.
@@ -65,6 +75,7 @@ def check_revocation(
         return ()
     used: list[CRL] = []
     foreign: str | None = None
+    unfit = False
     for file in issuer.rules.crls:
         if isinstance(file, BrokenFile):
             raise _refusal(f"CRL {file.path}: {file.message}", file.reason, position)
@@ -72,13 +83,16 @@ def check_revocation(
             if not names.same_name(crl.issuer_der, issuer.certificate.subject_der):
                 continue  # two names with one hash: `build_anchors` has seen to it that the file name fits this one
             question = _Question(crl, file.path, position, accept_weak=options.accept_weak_signatures)
-            if question.is_by(issuer, anchors):
+            signer = question.find_signer(issuer, anchors)
+            if signer is None:
+                foreign = file.path
+            elif not signer.profile.may(CRL_SIGN):
+                unfit = True
+            else:
                 question.check_time(now)
                 used.append(crl)
-            else:
-                foreign = file.path
             question.check_serial(certificate)
-    if used and not issuer.profile.may(CRL_SIGN):
+    if unfit:
         raise _refusal("the issuer has a CRL, but its key usage lacks cRLSign", Reason.CRL_SIGNER, position)
     if foreign is not None and not used:
         raise _refusal(
@@ -107,21 +121,25 @@ class _Question:
         self._position = position
         self._accept_weak = accept_weak
 
-    def is_by(self, issuer: Issuer, anchors: TrustAnchors) -> bool:
-        """Tell whether the issuer's key signed this CRL; False when another key of a CA of this name did.
+    def find_signer(self, issuer: Issuer, anchors: TrustAnchors) -> Issuer | None:
+        """Return whose key signed this CRL: the issuer or one of its elders; None for another CA of this name.
 
         Raises:
             VerificationError: CRL_BAD_SIGNATURE when nobody here did, WEAK_SIGNATURE when the issuer did so weakly.
         """
-        spki_der = issuer.certificate.spki_der
-        if self._is_signed_by(spki_der, issuer.key, accept_weak=self._accept_weak):
-            return True
+        own = (issuer, *issuer.elders)
+        for one in own:
+            if self._is_signed_by(one.certificate.spki_der, one.key, accept_weak=self._accept_weak):
+                return one
         # Who signed, however weakly; an old CA's weak key or digest must not refuse the certificates of the new one.
-        if not self._accept_weak and self._is_signed_by(spki_der, issuer.key, accept_weak=True):
+        if not self._accept_weak and any(
+            self._is_signed_by(one.certificate.spki_der, one.key, accept_weak=True) for one in own
+        ):
             raise _refusal(f"CRL {self._path}: the signature is too weak", Reason.WEAK_SIGNATURE, self._position)
+        spki_der = issuer.certificate.spki_der
         for other in anchors.find_authorities(self._crl.issuer_der):
             if other.certificate.spki_der != spki_der and self._is_signed_by_other(other):
-                return False
+                return None
         raise _refusal(f"CRL {self._path} is not signed by its CA", Reason.CRL_BAD_SIGNATURE, self._position)
 
     def _is_signed_by_other(self, other: Authority) -> bool:

@@ -285,6 +285,24 @@ class TestSameName:
         more = {f"{self.ROLLED}.r0": self.OLD.crl(), f"{self.ROLLED}.r1": self.NEW.crl([one])}
         assert refused(one, make_anchors(self.OLD, self.NEW, more=more)) == (Reason.REVOKED, 0)
 
+    def test_a_key_that_certified_the_other_as_its_own_stands_in(self) -> None:
+        """The root signs a new key under its own name and goes on to sign the lists."""
+        new = TestCA("/O=Grid/CN=Rolled", key="p256", parent=self.OLD)
+        one, two = new.issue("/O=Grid/CN=A", "p256"), new.issue("/O=Grid/CN=B", "p256")
+        anchors = make_anchors(self.OLD, more={f"{self.ROLLED}.r0": self.OLD.crl([one])})
+        assert refused(one, anchors, REQUIRE) == (Reason.REVOKED, 0)
+        assert judge(two, anchors, REQUIRE).chain[1].der == new.der
+        both = {f"{self.ROLLED}.r0": self.OLD.crl(), f"{self.ROLLED}.r1": self.NEW.crl()}
+        assert refused(two, make_anchors(self.OLD, more=both), REQUIRE) == (Reason.CRL_BAD_SIGNATURE, 1)
+
+    def test_it_stands_in_only_with_crl_sign_and_while_current(self) -> None:
+        unfit = TestCA("/O=Grid/CN=Rolled", key="p256", key_usage=("key_cert_sign",))
+        two = TestCA("/O=Grid/CN=Rolled", key="p256", parent=unfit).issue("/O=Grid/CN=B", "p256")
+        assert refused(two, make_anchors(unfit, crl=True))[0] is Reason.CRL_SIGNER
+        two = TestCA("/O=Grid/CN=Rolled", key="p256", parent=self.OLD).issue("/O=Grid/CN=B", "p256")
+        stale = self.OLD.crl(this_update=NOW - timedelta(days=9), next_update=NOW - timedelta(days=1))
+        assert refused(two, make_anchors(self.OLD, crl=stale))[0] is Reason.CRL_EXPIRED
+
     def test_an_old_ca_with_a_weak_key_blocks_nobody(self) -> None:
         weak = TestCA("/O=Grid/CN=Rolled", key=rsa.generate_private_key(65537, 1024))
         more = {f"{self.ROLLED}.r0": self.NEW.crl(), f"{self.ROLLED}.r1": weak.crl()}

@@ -214,9 +214,12 @@ class TestIntermediates:
         requires = raw_extension(oids.POLICY_CONSTRAINTS, bytes.fromhex("3003800100"), critical=True)
         sub = TestCA("/O=Grid/CN=Sub", parent=ROOT, extensions=[requires])
         assert refused(sub.issue("/O=Grid/CN=A"), make_anchors(ROOT, more=policy_of(sub))) == (
-            Reason.UNKNOWN_CRITICAL_EXTENSION,
-            1,
+            Reason.CERTIFICATE_POLICY,
+            0,
         )
+        sub = TestCA("/O=Grid/CN=Sub", parent=ROOT, extensions=[known, requires])
+        alice = sub.issue("/O=Grid/CN=A", extensions=[known])
+        assert judge(alice, make_anchors(ROOT, more=policy_of(sub))).chain[1].der == sub.der
         inhibits = raw_extension(oids.POLICY_CONSTRAINTS, bytes.fromhex("3003810100"), critical=True)
         sub = TestCA("/O=Grid/CN=Sub", parent=ROOT, extensions=[inhibits])
         assert judge(sub.issue("/O=Grid/CN=A"), make_anchors(ROOT, more=policy_of(sub))).chain[1].der == sub.der
