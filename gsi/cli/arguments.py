@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
+    "SECRET_SOURCES",
     "CommandParser",
     "Completion",
     "Namespace",
@@ -37,6 +38,7 @@ __all__ = [
     "choice",
     "count",
     "duration",
+    "secret_source",
     "wrap",
 ]
 
@@ -45,6 +47,9 @@ HELP_WIDTH = 100
 
 HELP_INDENT = 28
 """Columns that an option and its value may take before its description moves to a line of its own."""
+
+SECRET_SOURCES = "file:PATH, fd:NUMBER or stdin; the terminal if not given"
+"""For the description of an option with `convert=secret_source`."""
 
 Namespace = argparse.Namespace
 
@@ -177,7 +182,14 @@ class CommandParser(argparse.ArgumentParser):
         """Return every way to write an option."""
         return [spelling for name in spec.names for spelling in (name, f"-{name}")]
 
-    def __init__(self, prog: str, summary: str, *, usage: Sequence[str] = ("[options]",)) -> None:
+    def __init__(
+        self,
+        prog: str,
+        summary: str,
+        *,
+        usage: Sequence[str] = ("[options]",),
+        help_names: Sequence[str] = ("-help", "-usage"),
+    ) -> None:
         # argparse makes a formatter per option; one that knows its width does not go and ask for the terminal's.
         super().__init__(
             prog=prog,
@@ -190,9 +202,9 @@ class CommandParser(argparse.ArgumentParser):
         self.sections: list[Section] = []
         self.operands: list[OptionSpec] = []
         general = Section(self, "General")
-        self.add_argument(*_spellings(("-help", "-usage")), action=_ShowHelp, nargs=0)
+        self.add_argument(*_spellings(help_names), action=_ShowHelp, nargs=0)
         self.add_argument(*_spellings(("-version",)), action=_ShowVersion, nargs=0)
-        general.specs.append(OptionSpec(("-help", "-usage"), None, "print this help and exit"))
+        general.specs.append(OptionSpec(tuple(help_names), None, "print this help and exit"))
         general.specs.append(OptionSpec(("-version",), None, "print the version to standard error and exit"))
         general.flag("-debug", text="explain errors with their causes and the place in the program")
         self._general = general
@@ -300,6 +312,13 @@ def duration(text: str) -> object:
     from gsi.lifetime import parse_hours_minutes
 
     return parse_hours_minutes(text)
+
+
+def secret_source(text: str) -> object:
+    """Convert the place of a pass phrase, `SECRET_SOURCES`; for `Section.value(convert=...)`."""
+    from gsi.cli.secret_source import parse_secret_source
+
+    return parse_secret_source(text)
 
 
 def count(text: str, *, minimum: int = 0, maximum: int = 2**31 - 1) -> int:

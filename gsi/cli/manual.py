@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-proxy-info": Command("gsi.cli.proxy_info:build_parser", "gsi.cli.pages.proxy_info:PAGE"),
     "grid-proxy-destroy": Command("gsi.cli.proxy_destroy:build_parser", "gsi.cli.pages.proxy_destroy:PAGE"),
     "grid-proxy-verify": Command("gsi.cli.proxy_verify:build_parser", "gsi.cli.pages.proxy_verify:PAGE"),
+    "grid-cert-info": Command("gsi.cli.cert_info:build_parser", "gsi.cli.pages.cert_info:PAGE"),
     "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
     "myproxy-init": Command("myproxy.cli.init:build_parser", "myproxy.cli.pages.init:PAGE"),
     "myproxy-logon": Command("myproxy.cli.logon:build_parser", "myproxy.cli.pages.logon:PAGE"),

@@ -44,7 +44,7 @@ def _pair(attribute: names.Attribute) -> str:
 
 
 def _quoted(text: str) -> str:
-    is_odd = bool(text) and (any(char in ',+"\\<>;' for char in text) or text[0] in " #" or text[-1] == " ")
+    is_odd = bool(text) and (any(char in ",+<>;" for char in text) or text[0] in " #" or text[-1] == " ")
     shown = "".join(_character(char) for char in text)
     return f'"{shown}"' if is_odd else shown
 

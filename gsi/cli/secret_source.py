@@ -1,6 +1,6 @@
 """Where a command takes a pass phrase from when not from the terminal: `file:PATH`, `fd:NUMBER` or `stdin`.
 
-    section.value("-passin", metavar="SOURCE", convert=parse_secret_source, text=...)
+    section.value("-passin", metavar="SOURCE", convert=secret_source, text=...)     # gsi.cli.arguments
     passphrase = read_secret(arguments.passin, "Enter pass phrase:", option="-passin")
 
 The spellings are those of `openssl`, without `pass:` and `env:`: what stands on a command line or in the environment
@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gsi.cli.prompt import MAX_PASSPHRASE_BYTES, ask_new_passphrase, ask_passphrase
 from gsi.errors import CredentialError, CredentialProblem
 
 if TYPE_CHECKING:
     from gsi.secret import Passphrase
 
-__all__ = ["SOURCES_TEXT", "SecretSource", "parse_secret_source", "read_new_secret", "read_secret"]
+__all__ = ["SecretSource", "parse_secret_source", "read_new_secret", "read_secret"]
 
-SOURCES_TEXT = "file:PATH, fd:NUMBER or stdin; the terminal if not given"
-_MAX_FILE_BYTES = 2 * (MAX_PASSPHRASE_BYTES + 2)
-"""Two lines, each with its line end."""
+_MAX_FILE_BYTES = 4096
+"""Two pass phrases of the longest kind (`gsi.cli.prompt.MAX_PASSPHRASE_BYTES`), each with its line end, and more."""
 _MAX_DESCRIPTOR_DIGITS = 6
 
 
@@ -73,6 +71,8 @@ def read_secret(source: SecretSource | None, prompt: str, *, option: str, line: 
         CredentialError: NEEDS_PASSPHRASE when there is none; MISSING or UNSAFE_FILE for a file; WRONG_PASSPHRASE when
             it is too long.
     """
+    from gsi.cli.prompt import ask_passphrase, read_line
+
     if source is None:
         try:
             return ask_passphrase(prompt)
@@ -81,8 +81,6 @@ def read_secret(source: SecretSource | None, prompt: str, *, option: str, line: 
     if source.kind == "stdin":
         return ask_passphrase(prompt, from_stdin=True)
     if source.kind == "fd":
-        from gsi.cli.prompt import read_line
-
         return read_line(int(source.place), f"file descriptor {source.place}")
     return _read_file(source.place, line)
 
@@ -102,6 +100,8 @@ def read_new_secret(
     Raises:
         CredentialError: As `read_secret`; WRONG_PASSPHRASE when the two differ or it is too short.
     """
+    from gsi.cli.prompt import ask_new_passphrase
+
     if source is None:
         try:
             return ask_new_passphrase(prompt, minimum=minimum)
@@ -123,6 +123,7 @@ def _with_option(error: CredentialError, option: str) -> CredentialError:
 
 
 def _read_file(path: str, line: int) -> Passphrase:
+    from gsi.cli.prompt import MAX_PASSPHRASE_BYTES
     from gsi.errors import ParseError
     from gsi.secret import Passphrase
     from gsi.system.files import read_private

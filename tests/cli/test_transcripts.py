@@ -35,6 +35,7 @@ PLACEHOLDERS = {
     "hex": r"[0-9a-f:]+",
     "uid": r"\d+",
     "date": r"[A-Z][a-z]{2} [ 1-3]\d \d\d:\d\d:\d\d \d{4} GMT",
+    "hexlines": r"( +[0-9a-f]{2}(:[0-9a-f]{2})*:?\n)* +[0-9a-f]{2}(:[0-9a-f]{2})*",
     "any": r".*",
 }
 

@@ -1,0 +1,15 @@
+# Completion for grid-cert-info. Made by gsi.cli.manual from the command's parser; do not edit.
+complete -c grid-cert-info -f
+complete -c grid-cert-info -o file -l file -s f -r -F -d 'the file, in PEM, DER or PKCS#12; of several certificates in it the first (default: the user\'s)'
+complete -c grid-cert-info -o passin -l passin -x -d 'where the pass phrase of a PKCS#12 file comes from: file:PATH, fd:NUMBER or stdin; the terminal if not given'
+complete -c grid-cert-info -o subject -l subject -s s -d 'the name of the holder, without the parts that old proxies add'
+complete -c grid-cert-info -o issuer -l issuer -s i -d 'the name of the CA, likewise'
+complete -c grid-cert-info -o issuerhash -l issuerhash -o ih -l ih -d 'the hash of the CA\'s name, which its file in a trust directory is named after'
+complete -c grid-cert-info -o startdate -l startdate -o sd -l sd -d 'the begin of validity'
+complete -c grid-cert-info -o enddate -l enddate -o ed -l ed -d 'the end of validity'
+complete -c grid-cert-info -o all -l all -d 'every field, in the layout of openssl x509 -text'
+complete -c grid-cert-info -o rfc2253 -l rfc2253 -d 'write names as CN=...,O=... (RFC 4514, formerly 2253)'
+complete -c grid-cert-info -o json -l json -d 'print everything but key and signature as one JSON object'
+complete -c grid-cert-info -o help -l help -o usage -l usage -s h -d 'print this help and exit'
+complete -c grid-cert-info -o version -l version -d 'print the version to standard error and exit'
+complete -c grid-cert-info -o debug -l debug -d 'explain errors with their causes and the place in the program'
