@@ -63,8 +63,8 @@ class _State(Enum):
 
 
 # One shape per line of the table below; the values are given to dataclasses.field.
-def _rules(state: _State = _State.ACTED_UPON) -> tuple[Rule, ...] | None:
-    return field(default=None, metadata={"kind": _Kind.RULES, "state": state})
+def _rules() -> tuple[Rule, ...] | None:
+    return field(default=None, metadata={"kind": _Kind.RULES, "state": _State.ACTED_UPON})
 
 
 def _text(state: _State = _State.NOT_YET) -> str | None:
@@ -96,16 +96,17 @@ class ServerConfig:
     accepted_credentials: tuple[Rule, ...] | None = _rules()
     authorized_retrievers: tuple[Rule, ...] | None = _rules()
     default_retrievers: tuple[Rule, ...] | None = _rules()
-    authorized_renewers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
-    default_renewers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
-    authorized_key_retrievers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
-    default_key_retrievers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
-    trusted_retrievers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
-    default_trusted_retrievers: tuple[Rule, ...] | None = _rules(_State.NOT_YET)
-    allow_self_authorization: bool = _bool()
+    authorized_renewers: tuple[Rule, ...] | None = _rules()
+    default_renewers: tuple[Rule, ...] | None = _rules()
+    authorized_key_retrievers: tuple[Rule, ...] | None = _rules()
+    default_key_retrievers: tuple[Rule, ...] | None = _rules()
+    trusted_retrievers: tuple[Rule, ...] | None = _rules()
+    default_trusted_retrievers: tuple[Rule, ...] | None = _rules()
+    allow_self_authorization: bool = _bool(_State.ACTED_UPON)
+    allow_sha1_renewal: bool = _bool(_State.ACTED_UPON)  # ours: C clients before 6.0 sign challenges with nothing else
     accepted_credentials_mapfile: str | None = _text(_State.RESTRICTS)
     accepted_credentials_mapapp: str | None = _text(_State.RESTRICTS)
-    check_multiple_credentials: bool = _bool()
+    check_multiple_credentials: bool = _bool(_State.ACTED_UPON)
     # Pass phrases and other proofs.
     passphrase_policy_program: str | None = _text(_State.RESTRICTS)
     pam: Method = field(default=Method.DISABLED, metadata=_METHOD)
@@ -126,7 +127,7 @@ class ServerConfig:
     ocsp_responder_cert: str | None = _text(_State.RESTRICTS)
     voms_userconf: str | None = _text()
     allow_voms_attribute_requests: bool = _bool()
-    cert_dir: str | None = _text()
+    cert_dir: str | None = _text(_State.ACTED_UPON)
     # The built-in authority: never asked in this version, so its checkers restrict nothing yet.
     certificate_issuer_cert: str | None = _text()
     certificate_issuer_key: str | None = _text()
@@ -161,7 +162,7 @@ class ServerConfig:
         default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": _State.NOT_YET}
     )
     ca_ldap_start_tls: bool = _bool()
-    # The server itself. Those from audit_log on are ours.
+    # The server itself. Those from audit_log on are ours, like allow_sha1_renewal and min_proxy_keylen above.
     syslog_ident: str | None = _text()
     syslog_facility: str | None = _text()
     slave_servers: str | None = _text()

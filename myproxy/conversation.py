@@ -9,28 +9,32 @@ gets an error response with the words it may see and the id of the request, and 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gsi.errors import AuthenticationError, DeniedError, GridError, RemoteProtocolError, TransportError
 from myproxy.protocol.events import (
     NEED_DATA,
+    AuthorizationReceived,
     CertificateRequestReceived,
     CertificatesReceived,
     ConnectionClosed,
+    CredentialReceived,
     Event,
     PeerFailed,
     RequestReceived,
 )
 from myproxy.protocol.messages import Command, Request, Response
 from myproxy.protocol.server import ServerState
+from myproxy.retrieval import AuthorizationRound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
     from gsi.transport.serve import Connection
-    from myproxy.grants import Caller
+    from myproxy.grants import Caller, RetrievalGrant
     from myproxy.protocol.server import ServerSession
     from myproxy.service import MyProxyService
 
@@ -41,6 +45,9 @@ DRAIN_SECONDS: Final = 2.0
 
 DRAIN_READS: Final = 64
 """How much of a refused client's bytes is read, in records: a request of the largest size allowed."""
+
+MAX_ROUNDS: Final = 32
+"""Authorization rounds: SASL mechanisms take three."""
 
 _log: Final = logging.getLogger("myproxy.server")
 _T = TypeVar("_T")
@@ -124,6 +131,10 @@ class Conversation:
                 await self._get(caller, request)
             case Command.PUT:
                 await self._put(caller, request)
+            case Command.STORE:
+                await self._store(caller, request)
+            case Command.RETRIEVE:
+                await self._retrieve(caller, request)
             case Command.INFO:
                 found = await self._call(lambda: service.info(caller, request))
                 await self._send_response(Response.ok(credentials=found))
@@ -133,13 +144,17 @@ class Conversation:
             case Command.CHANGE_PASSPHRASE:
                 await self._call(lambda: service.change_passphrase(caller, request))
                 await self._send_response(Response.ok())
-            case _:
-                await self._call(lambda: service.refuse(caller, request))
+            case Command.GET_TRUSTROOTS:
+                files = await self._call(lambda: service.trust_roots(caller, request))
+                await self._send_response(Response.ok(trust_roots=files))
 
     async def _get(self, caller: Caller, request: Request) -> None:
         service = self._service
-        grant = await self._call(lambda: service.begin_get(caller, request))
-        await self._send_response(Response.ok())
+        grant = await self._authorize(await self._call(lambda: service.begin_get(caller, request)))
+        if grant is None:
+            return
+        files = await self._call(lambda: service.accompanying_trust_roots(request))
+        await self._send_response(Response.ok(trust_roots=files))
         event = await self._next_event()
         if not isinstance(event, CertificateRequestReceived):
             return  # the client wanted to know only whether the pass phrase is right
@@ -148,6 +163,32 @@ class Conversation:
         await self._connection.send(
             self._session.send_certificates(certificates), self._session.send_response(Response.ok())
         )
+
+    async def _retrieve(self, caller: Caller, request: Request) -> None:
+        service = self._service
+        grant = await self._authorize(await self._call(lambda: service.begin_retrieve(caller, request)))
+        if grant is None:
+            return
+        text = await self._call(lambda: service.finish_retrieve(grant))
+        files = await self._call(lambda: service.accompanying_trust_roots(request))
+        # A response of its own: C clients read the credential in the burst after it.
+        await self._send_response(Response.ok(trust_roots=files))
+        await self._connection.send(self._session.send_credential(text), self._session.send_response(Response.ok()))
+
+    async def _authorize(self, step: RetrievalGrant | AuthorizationRound) -> RetrievalGrant | None:
+        """Go through as many rounds of authorization as it takes; None when the client gave up."""
+        rounds = 0
+        while isinstance(step, AuthorizationRound):
+            if (rounds := rounds + 1) > MAX_ROUNDS:
+                raise RemoteProtocolError(f"authorization takes more than {MAX_ROUNDS} rounds")
+            waiting = step
+            await self._send_response(Response.ask(*waiting.offers))
+            event = await self._next_event()
+            if not isinstance(event, AuthorizationReceived):
+                return None
+            reply = event.reply
+            step = await self._call(functools.partial(self._service.proceed, waiting, reply))
+        return step
 
     async def _put(self, caller: Caller, request: Request) -> None:
         service = self._service
@@ -162,6 +203,15 @@ class Conversation:
                 await self._send_response(Response.ok())
             case PeerFailed(errors):
                 _log.info("%s: the client gave up: %r", caller.request_id, errors)
+
+    async def _store(self, caller: Caller, request: Request) -> None:
+        service = self._service
+        grant = await self._call(lambda: service.begin_store(caller, request))
+        await self._send_response(Response.ok())
+        event = await self._next_event()
+        if isinstance(event, CredentialReceived):
+            await self._call(lambda: service.finish_store(grant, event.pem))
+            await self._send_response(Response.ok())
 
     async def _call(self, method: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, method)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from gsi.trust.verify import VerifiedPeer
     from myproxy.policy import Permission
     from myproxy.protocol.messages import Request
+    from myproxy.repository.base import StoredCredential
 
-__all__ = ["Caller", "RetrievalGrant", "Settings", "StorageGrant"]
+__all__ = ["Caller", "RetrievalGrant", "Settings", "StorageGrant", "UploadGrant"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Settings:
         max_credential_lifetime: Longest credential that is stored; zero = no limit.
         min_key_bits: Smallest RSA key that a proxy is delegated to.
         limited_stays_limited: Whether a limited client gets limited proxies only.
+        check_multiple_credentials: Whether a request without a credential name is tried on the user's named ones too.
     """
 
     access: AccessPolicy
@@ -39,6 +41,7 @@ class Settings:
     max_credential_lifetime: timedelta = timedelta(0)
     min_key_bits: int = 2048
     limited_stays_limited: bool = True
+    check_multiple_credentials: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +71,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalGrant:
-    """The right to one proxy of one credential.
+    """The right to one proxy of one credential, or to the credential itself.
 
     Attributes:
         caller: Who receives it.
         request: What was asked for.
         permission: The rules that said yes.
         credential: The stored credential with its key in clear.
+        stored: The same at rest.
         lifetime: Longest lifetime of the proxy; zero = as long as the credential.
         limited: Whether the proxy must be limited.
     """
@@ -83,13 +87,14 @@ class RetrievalGrant:
     request: Request
     permission: Permission
     credential: Credential = field(repr=False)
+    stored: StoredCredential = field(repr=False)
     lifetime: timedelta
     limited: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageGrant:
-    """The right to store one credential under the address in the request.
+    """The right to store one delegated credential under the address in the request.
 
     Attributes:
         caller: Who will own it.
@@ -102,3 +107,18 @@ class StorageGrant:
     request: Request
     permission: Permission
     requester: DelegationRequester = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadGrant:
+    """The right to store one credential of the client's own making under the address in the request.
+
+    Attributes:
+        caller: Who will own it.
+        request: What was asked for.
+        permission: The rules that said yes.
+    """
+
+    caller: Caller
+    request: Request
+    permission: Permission

@@ -8,8 +8,8 @@ A question is answered by a `Permission`, which names the rule that said yes and
 credential's own, else the server's default list, if there is one (gct:myproxy/source/myproxy_server.c,
 do_authz_handshake; the pattern language is `myproxy.patterns`).
 
-In this version pass phrases are the only proof of identity, so renewal and trusted retrieval are permitted to nobody;
-their lists are kept here so that the configuration is complete.
+Which proof of identity goes with which permission is `myproxy.authentication`'s to know: a client may be permitted to
+retrieve, to renew, or to retrieve without further proof, each by lists of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import DeniedError, ParseError
-from gsi.names import plain_oneline
+from gsi.names import plain_oneline, same_oneline
 from myproxy.patterns import Pattern, parse_pattern
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ __all__ = ["ANONYMOUS", "AccessPolicy", "Client", "Permission", "Rule", "Subject
 
 ANONYMOUS: Final = "<anonymous>"
 """The name of a client without a certificate, in policies, audit and as the owner that it can never be."""
+
+
+_RETRIEVERS: Final = "authorized_retrievers"
 
 
 class Subject(Enum):
@@ -171,28 +174,84 @@ class AccessPolicy:
         Raises:
             DeniedError: No entry matches.
         """
-        rule = _find(self.authorized_retrievers, client)
-        if rule is None:
-            raise _not_authorized(client, "server's")
-        return Permission(client, f"authorized_retrievers {rule.text}")
+        return self._permit(_RETRIEVERS, self.authorized_retrievers, None, client, None)
 
     def permit_retrieval(self, client: Client, stored: str | None) -> Permission:
-        """Permit to receive a proxy of one credential after its pass phrase was given.
+        """Permit to receive a proxy of one credential after its pass phrase, or another proof, was given.
 
         Args:
             client: Who asks.
             stored: The retriever policy stored with the credential, or None. One that cannot be parsed (it may come
-                from an older store) matches nobody.
+                from an older store) matches nobody; so in the methods below.
 
         Raises:
             DeniedError: One of the two lists does not match.
         """
-        permission = self.permit_server_retrieval(client)
+        return self._permit(_RETRIEVERS, self.authorized_retrievers, self.default_retrievers, client, stored)
+
+    def permit_renewal(self, client: Client, stored: str | None) -> Permission:
+        """Permit to renew one credential, which is proved with the key of what is renewed.
+
+        Raises:
+            DeniedError: One of the two lists does not match.
+        """
+        return self._permit("authorized_renewers", self.authorized_renewers, self.default_renewers, client, stored)
+
+    def permit_key_retrieval(self, client: Client, stored: str | None) -> Permission:
+        """Permit to receive the stored key itself.
+
+        Raises:
+            DeniedError: One of the two lists does not match.
+        """
+        return self._permit(
+            "authorized_key_retrievers", self.authorized_key_retrievers, self.default_key_retrievers, client, stored
+        )
+
+    def permit_trusted_retrieval(self, client: Client, stored: str | None) -> Permission:
+        """Permit to receive proxies without any further proof.
+
+        Raises:
+            DeniedError: One of the two lists does not match.
+        """
+        return self._permit(
+            "trusted_retrievers", self.trusted_retrievers, self.default_trusted_retrievers, client, stored
+        )
+
+    def check_not_self(self, client: Client, subject: str, what: str) -> None:
+        """Refuse a client that shows the very identity that it asks for, unless the administrator allows that.
+
+        Who renews a credential, or is trusted to fetch it, must be somebody else than the credential's own subject:
+        otherwise whoever steals a proxy could renew it for ever.
+
+        Args:
+            client: Who asks.
+            subject: The identity of the credential, one-line form; compared without regard to case, as in C.
+            what: What the client wants to be, for the message: a renewer, or a trusted retriever.
+
+        Raises:
+            DeniedError: It is the same identity.
+        """
+        if not self.allow_self_authorization and same_oneline(client.name, subject):
+            raise DeniedError(f"self-authz not allowed for {what}")
+
+    def _permit(
+        self, name: str, server: tuple[Rule, ...], default: tuple[Rule, ...] | None, client: Client, stored: str | None
+    ) -> Permission:
+        """Ask the server's list, then the credential's own or, in its absence, the default list."""
+        rule = _find(server, client)
+        if rule is None:
+            raise _not_authorized(client, "server's", name)
+        permission = Permission(client, f"{name} {rule.text}")
         if stored is not None:
-            return _narrow(permission, _parse_stored(stored), "credential's")
-        if self.default_retrievers is not None:
-            return _narrow(permission, self.default_retrievers, "server's default")
-        return permission
+            whose, rules = "credential's", _parse_stored(stored)
+        elif default is not None:
+            whose, rules = "server's default", default
+        else:
+            return permission
+        narrower = _find(rules, client)
+        if narrower is None:
+            raise _not_authorized(client, whose, name)
+        return Permission(client, permission.server_rule, f"{whose} {narrower.text}")
 
     def permit_owner(self, client: Client, *, owner: str | None) -> Permission:
         """Permit what only the owner may: listing and changing the pass phrase.
@@ -212,14 +271,6 @@ def _parse_stored(text: str) -> tuple[Rule, ...]:
         return ()
 
 
-def _narrow(permission: Permission, rules: tuple[Rule, ...], whose: str) -> Permission:
-    """Apply the credential's own list, or the default list in its absence."""
-    rule = _find(rules, permission.client)
-    if rule is None:
-        raise _not_authorized(permission.client, whose)
-    return Permission(permission.client, permission.server_rule, f"{whose} {rule.text}")
-
-
-def _not_authorized(client: Client, whose: str) -> DeniedError:
+def _not_authorized(client: Client, whose: str, name: str) -> DeniedError:
     """Return the refusal in the C server's words."""
-    return DeniedError(f'"{client.name}" not authorized by {whose} authorized_retrievers policy')
+    return DeniedError(f'"{client.name}" not authorized by {whose} {name} policy')

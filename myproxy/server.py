@@ -34,13 +34,17 @@ from gsi.transport.serve import Limits
 from gsi.transport.tls import ServerTLS, TLSVersion, parse_tls_version
 from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
+from myproxy.auth.certificate import CertificateMethod
+from myproxy.authentication import Methods
 from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig, parse_config
 from myproxy.conversation import Conversation
 from myproxy.grants import Caller, Settings
+from myproxy.protocol.messages import AuthorizationMethod
 from myproxy.protocol.server import ServerSession
 from myproxy.repository.seal import PRICE_BYTES, Sealer, SealParameters, read_price
 from myproxy.repository.sql import DATABASE_NAME, open_sqlite_repository
 from myproxy.service import MyProxyService
+from myproxy.trustroots import TrustRootDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from gsi.transport.stream import HostPort
     from gsi.transport.tls import TLSSession
     from gsi.trust.verify import VerifiedPeer
+    from myproxy.commands import TrustRootSource
     from myproxy.repository.base import Repository
 
 __all__ = [
@@ -282,6 +287,13 @@ class MyProxyServer:
             max_credential_lifetime=timedelta(hours=config.max_cred_lifetime),
             min_key_bits=config.min_proxy_keylen,
             limited_stays_limited=not config.ignore_globus_limited_proxy_flag,
+            check_multiple_credentials=config.check_multiple_credentials,
+        )
+        renewals = [AuthorizationMethod.CERTIFICATE_SHA256]
+        if config.allow_sha1_renewal:
+            renewals.append(AuthorizationMethod.CERTIFICATE)
+        methods = Methods(
+            renewals=tuple(CertificateMethod(number, self._verify_stored, clock.now) for number in renewals)
         )
         return MyProxyService(
             settings,
@@ -290,6 +302,8 @@ class MyProxyServer:
             audit=self._audit,
             verify=self._verify_stored,
             clock=clock.now,
+            methods=methods,
+            trust_roots=_trust_roots(config),
         )
 
     def _admit(self, connection: Connection, request_id: str) -> Caller:
@@ -367,6 +381,19 @@ class ServerFactory:
 def _make_sealer(config: ServerConfig, in_use: Iterable[SealParameters]) -> Sealer:
     parameters = SealParameters(memory_kib=config.argon2_memory_kib, iterations=config.argon2_iterations)
     return Sealer(parameters, in_use=in_use)
+
+
+def _trust_roots(config: ServerConfig) -> TrustRootSource:
+    """Return what hands out `cert_dir`, or nothing.
+
+    Raises:
+        ConfigError: The directory cannot be handed out.
+    """
+    if config.cert_dir is None:
+        return lambda: ()
+    directory = TrustRootDirectory(config.cert_dir)
+    directory.check()
+    return directory
 
 
 def _kept(error: GridError) -> ConfigError:

@@ -100,6 +100,14 @@ class Repository(Protocol):
         """
         ...
 
+    def list_named(self, username: str, *, limit: int) -> tuple[StoredCredential, ...]:
+        """Return everybody's credentials under a user name: the unnamed one first, then by name; at most `limit`.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        ...
+
     def delete(self, username: str, name: str | None, *, owner: str) -> None:
         """Remove a credential.
 

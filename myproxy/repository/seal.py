@@ -9,7 +9,7 @@ Format, version 1 (numbers big-endian):
     offset 0   4 bytes  magic "MPSK"
            4   1        format version, 1
            5   1        outer layer: 0 none; other values are kept for a server key around all of this
-           6   1        method: 0 = not sealed, 1 = argon2id + AES-256-GCM
+           6   1        method: 0 = not sealed, 1 = argon2id + AES-256-GCM, 2 = locked by its owner
     method 1:
            7   4        argon2 memory in KiB
           11   4        argon2 iterations
@@ -19,6 +19,9 @@ Format, version 1 (numbers big-endian):
           44  n+16      ciphertext and tag
     method 0:
            7   n        the key (a credential stored without a pass phrase, for renewal)
+    method 2:
+           7   n        the key's PEM block as its owner had locked it: the server has never known the pass phrase.
+                        It is sealed by method 1 once the right pass phrase has been given (`is_current`)
 
 The additional authenticated data are the 44 bytes of the header and the `Place`: user name, credential name, owner and
 the SHA-256 of the leaf certificate, each after its length. So a blob opens only in the row that it was made for, and
@@ -45,7 +48,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from gsi.errors import AuthenticationError, ConfigError, StorageError
+from gsi import keys, pem
+from gsi.errors import AuthenticationError, ConfigError, CredentialError, CredentialProblem, ParseError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +64,7 @@ __all__ = [
     "SealParameters",
     "Sealer",
     "is_sealed",
+    "locked_block",
     "read_price",
 ]
 
@@ -86,6 +91,8 @@ _VERSION: Final = 1
 _NO_OUTER_LAYER: Final = 0
 _UNSEALED: Final = 0
 _ARGON2ID_AES256GCM: Final = 1
+_LOCKED_BY_OWNER: Final = 2
+_METHODS: Final = frozenset({_UNSEALED, _ARGON2ID_AES256GCM, _LOCKED_BY_OWNER})
 _PREFIX: Final = struct.Struct(">4sBBB")
 _PRICE: Final = struct.Struct(">4sBBBIIB")
 _HEADER: Final = struct.Struct(">4sBBBIIB16s12s")
@@ -166,8 +173,22 @@ class Sealer:
         return self._prices
 
     def is_current(self, blob: bytes) -> bool:
-        """Say whether a blob has the price of new ones, or none because it is not sealed."""
+        """Say whether a blob has the form and price of new ones, or none because it is not sealed."""
         return not is_sealed(blob) or read_price(blob) == self._parameters
+
+    @staticmethod
+    def keep(block: bytes) -> bytes:
+        """Wrap a key that its owner has locked with a pass phrase of which the server knows nothing.
+
+        Args:
+            block: The key's PEM block.
+
+        Raises:
+            StorageError: The key is too large.
+        """
+        if len(block) > MAX_KEY_BYTES:
+            raise StorageError(f"a private key of {len(block)} bytes is too large to be stored")
+        return _PREFIX.pack(_MAGIC, _VERSION, _NO_OUTER_LAYER, _LOCKED_BY_OWNER) + block
 
     def seal(self, key: bytes, passphrase: Passphrase, place: Place) -> bytes:
         """Seal a key for one place; with an empty pass phrase it is only wrapped, for renewal without one.
@@ -210,6 +231,8 @@ class Sealer:
                 self.pretend(passphrase)
                 raise AuthenticationError(INVALID_PASSPHRASE)
             return blob[_PREFIX.size :]
+        if locked_block(blob) is not None:
+            return self._unlock(blob, passphrase)
         if not _HEADER.size + _TAG_BYTES <= len(blob) <= _HEADER.size + _TAG_BYTES + MAX_KEY_BYTES:
             raise _damaged("its size is wrong")
         cost = read_price(blob)
@@ -226,6 +249,21 @@ class Sealer:
     def pretend(self, passphrase: Passphrase) -> None:
         """Do the work of opening for nothing, so that an absent credential takes as long as a wrong guess."""
         self._derive_each(passphrase, bytes(16), self._parameters)
+
+    def _unlock(self, blob: bytes, passphrase: Passphrase) -> bytes:
+        """Open what its owner has locked, after the same work as anything else costs; its own comes on top."""
+        self.pretend(passphrase)
+        try:
+            (block,) = pem.split_pem(blob[_PREFIX.size :], what="stored key")
+            with self._slots:
+                key = keys.parse_private_key(block, passphrase)
+        except CredentialError as error:
+            if error.problem in {CredentialProblem.WRONG_PASSPHRASE, CredentialProblem.NEEDS_PASSPHRASE}:
+                raise AuthenticationError(INVALID_PASSPHRASE) from error
+            raise _damaged(error.message) from error
+        except (ParseError, ValueError) as error:
+            raise _damaged("its PEM block cannot be read") from error
+        return keys.encode_private_key(key)
 
     def _derive_each(self, passphrase: Passphrase, salt: bytes, cost: SealParameters) -> bytes:
         """Derive once at every price in use, in an order that tells nothing, and return what the one at `cost` gave."""
@@ -258,12 +296,21 @@ def is_sealed(blob: bytes) -> bool:
     magic, version, layer, method = _PREFIX.unpack_from(blob)
     if magic != _MAGIC:
         raise _damaged("it does not start with the right mark")
-    if version != _VERSION or layer != _NO_OUTER_LAYER or method not in {_UNSEALED, _ARGON2ID_AES256GCM}:
+    if version != _VERSION or layer != _NO_OUTER_LAYER or method not in _METHODS:
         raise StorageError(
             f"a stored key has format {version}.{layer}.{method}, which this version does not know",
             hint="it was written by a newer version",
         )
-    return bool(method == _ARGON2ID_AES256GCM)
+    return bool(method != _UNSEALED)
+
+
+def locked_block(blob: bytes) -> bytes | None:
+    """Return the PEM block of a key that its owner has locked, None when the blob is of another kind.
+
+    Raises:
+        StorageError: The blob is damaged or of a kind this version does not know.
+    """
+    return blob[_PREFIX.size :] if is_sealed(blob) and blob[6] == _LOCKED_BY_OWNER else None
 
 
 def read_price(blob: bytes) -> SealParameters | None:

@@ -113,6 +113,15 @@ class SQLRepository:
             rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
         return tuple(map(_from_row, rows))
 
+    def list_named(self, username: str, *, limit: int) -> tuple[StoredCredential, ...]:
+        """See `Repository.list_named`."""
+        if not _is_address(username, None):
+            return ()
+        query = sa.select(_TABLE).where(_C.username == username).order_by(_C.name).limit(limit)
+        with self._database.read() as connection:
+            rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
+        return tuple(map(_from_row, rows))
+
     def delete(self, username: str, name: str | None, *, owner: str) -> None:
         """See `Repository.delete`."""
         if not _is_address(username, name):

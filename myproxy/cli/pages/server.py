@@ -22,10 +22,12 @@ Credentials lie in a database in the storage directory, `myproxy.db`. Each key i
 that argon2id derives from the user's pass phrase: the server cannot open it without the user. Every decision is
 written and synced to the audit log before its answer leaves; what cannot be recorded is refused.
 
-Directives in use: `accepted_credentials`, `authorized_retrievers`, `default_retrievers`, `max_proxy_lifetime`,
-`max_cred_lifetime`, `ignore_globus_limited_proxy_flag`, `request_timeout`, `request_size_limit`. New ones:
+Directives in use: `accepted_credentials`, `authorized_retrievers`, `default_retrievers`, `authorized_renewers`,
+`default_renewers`, `authorized_key_retrievers`, `default_key_retrievers`, `trusted_retrievers`,
+`default_trusted_retrievers`, `allow_self_authorization`, `check_multiple_credentials`, `max_proxy_lifetime`,
+`max_cred_lifetime`, `ignore_globus_limited_proxy_flag`, `cert_dir`, `request_timeout`, `request_size_limit`. New ones:
 `audit_log`, `worker_processes`, `max_connections`, `max_connections_per_source`, `argon2_memory_kib`,
-`argon2_iterations`, `min_proxy_keylen`. A list without an entry permits nobody.
+`argon2_iterations`, `min_proxy_keylen`, `allow_sha1_renewal`. A list without an entry permits nobody.
 
 A directive that restricts access and is not yet acted upon in this version (`passphrase_policy_program`,
 `accepted_credentials_mapfile`, `ocsp_policy`, `proxy_extfile`, `pam` and `sasl` when required, and their like) stops
@@ -56,7 +58,10 @@ One or several processes serve all connections, instead of one process for each.
 
 A C store directory is not imported in this version: its `.creds` files are left alone, and the log names them.
 
-STORE, RETRIEVE, renewal, trust roots and the built-in CA are answered with an error in this version.
+The built-in CA is not asked in this version: where no credential is stored, none is issued.
+
+A challenge for renewal is signed with SHA-256; SHA-1, which older C clients use, has to be allowed by
+`allow_sha1_renewal`.
 
 Independent and restricted proxies are refused as clients, since they carry nothing of their owner's rights.
 """,

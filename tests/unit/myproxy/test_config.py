@@ -102,10 +102,9 @@ def test_restrictions_that_are_not_implemented_refuse_to_start(line: str) -> Non
     "line",
     [
         "pam sufficient",
-        "cert_dir /certs",
+        "certificate_out_dir /certs",
         "certificate_issuer_cert /ca.pem",
-        "authorized_renewers *",
-        "check_multiple_credentials on",
+        "slave_servers a.example.org",
         "slave_servers a;b",
         "max_cert_lifetime 24",
         "nonsense 1 2 3",
@@ -118,7 +117,7 @@ def test_others_are_told(line: str) -> None:
 
 
 def test_what_is_switched_off_needs_no_note() -> None:
-    config = parse("pam disabled\nsasl disabled\ncheck_multiple_credentials off\nmax_proxy_lifetime 12")
+    config = parse("pam disabled\nsasl disabled\nallow_voms_attribute_requests off\nmax_proxy_lifetime 12")
     assert config.notes == ()
     assert config.pam is Method.DISABLED
 

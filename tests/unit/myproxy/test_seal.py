@@ -140,7 +140,7 @@ def test_without_passphrase() -> None:
 
 
 def test_newer_formats_are_named() -> None:
-    for blob in (b"MPSK\x02\x00\x01", b"MPSK\x01\x01\x01", b"MPSK\x01\x00\x02"):
+    for blob in (b"MPSK\x02\x00\x01", b"MPSK\x01\x01\x01", b"MPSK\x01\x00\x03"):
         with pytest.raises(StorageError, match="which this version does not know"):
             is_sealed(blob)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from gsi.certificate import Certificate
-from gsi.credential import Credential, parse_credential
 from gsi.delegation import DelegationRequester, grant_delegation, parse_delegation_request
 from gsi.errors import (
     AuthenticationError,
@@ -31,17 +29,15 @@ from gsi.proxy.chain import ProxyChain
 from gsi.proxy.issue import ProxyOptions
 from gsi.proxy.kinds import ProxyKind
 from gsi.secret import Passphrase
-from gsi.system.audit import AuditRecord, Verdict
-from gsi.system.trustdir import TrustDirectory
+from gsi.system.audit import Verdict
 from gsi.trust.options import ValidationOptions
-from gsi.trust.verify import VerifiedPeer, verify_chain
-from myproxy.grants import Caller, Settings
+from gsi.trust.verify import verify_chain
+from myproxy.grants import Settings
 from myproxy.policy import AccessPolicy, parse_rules
 from myproxy.protocol.codec import encode_response, parse_response
-from myproxy.protocol.messages import Command, Request, Response
-from myproxy.repository.seal import PRICE_BYTES, Sealer, SealParameters, is_sealed, read_price
-from myproxy.repository.sql import SQLRepository, open_sqlite_repository
-from myproxy.service import MyProxyService, proxy_lifetime
+from myproxy.protocol.messages import Command, Response
+from myproxy.repository.seal import PRICE_BYTES, SealParameters, is_sealed, read_price
+from myproxy.retrieval import proxy_lifetime
 from tests.harness.ca import (
     FULL_INFO,
     INDEPENDENT_INFO,
@@ -49,97 +45,12 @@ from tests.harness.ca import (
     Issued,
     TestCA,
     proxy_info,
-    write_trust_dir,
 )
+from tests.harness.myproxy import HOUR, OPEN, SECRET, CountingSealer, World, ask, make_world
 from tests.harness.trust import forge
 
-SECRET = "correct horse"
-EVERYONE = parse_rules(["*"])
-OPEN = AccessPolicy(accepted_credentials=EVERYONE, authorized_retrievers=EVERYONE)
-HOUR = timedelta(hours=1)
 RESTRICTED_LANGUAGE = "1.3.6.1.4.1.55555.1"
 RESTRICTED_INFO = proxy_info(RESTRICTED_LANGUAGE, policy=b"anything")
-
-
-class Sink:
-    """Remembers records; refuses them when it is `broken`."""
-
-    def __init__(self) -> None:
-        self.records: list[AuditRecord] = []
-        self.broken = False
-
-    def record(self, record: AuditRecord) -> None:
-        if self.broken:
-            raise StorageError("no space left")
-        self.records.append(record)
-
-
-class CountingSealer(Sealer):
-    """Counts derivations and notes their prices."""
-
-    def __init__(self, parameters: SealParameters, *, in_use: Iterable[SealParameters] = ()) -> None:
-        super().__init__(parameters, in_use=in_use)
-        self.paid: list[SealParameters] = []
-
-    @property
-    def count(self) -> int:
-        return len(self.paid)
-
-    def _derive(self, passphrase: Passphrase, salt: bytes, cost: SealParameters) -> bytes:
-        self.paid.append(cost)
-        return super()._derive(passphrase, salt, cost)
-
-
-@dataclass
-class World:
-    ca: TestCA
-    service: MyProxyService
-    repository: SQLRepository
-    sealer: CountingSealer
-    trust: TrustDirectory
-    directory: Path
-    sink: Sink = field(default_factory=Sink)
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def configure(self, settings: Settings) -> None:
-        self.service = MyProxyService(
-            settings,
-            repository=self.repository,
-            sealer=self.sealer,
-            audit=self.sink,
-            verify=self.verify,
-            clock=lambda: self.now,
-        )
-
-    def verify(self, chain: Sequence[Certificate | bytes], *, now: datetime) -> VerifiedPeer:
-        return verify_chain(chain, self.trust.anchors(), now=now)
-
-    def credential(self, issued: Issued) -> Credential:
-        return parse_credential(issued.bundle(), source="test")
-
-    def caller(self, issued: Issued | None) -> Caller:
-        peer = None
-        if issued is not None:
-            peer = self.verify(issued.chain_der, now=self.now)
-        return Caller(peer, "127.0.0.1", "c0ffee")
-
-    def put(
-        self, issued: Issued, request: Request, *, signer: Issued | None = None, options: ProxyOptions | None = None
-    ) -> None:
-        grant = self.service.begin_put(self.caller(issued), request)
-        wanted = parse_delegation_request(grant.requester.request_der)
-        options = options or ProxyOptions(lifetime=24 * HOUR)
-        chain = grant_delegation(self.credential(signer or issued), wanted, options, now=self.now)
-        self.service.finish_put(grant, [certificate.der for certificate in chain])
-
-    def get(self, issued: Issued | None, request: Request) -> Credential:
-        grant = self.service.begin_get(self.caller(issued), request)
-        requester = DelegationRequester(generate_key(KeyType.P256))
-        chain = self.service.finish_get(grant, requester.request_der)
-        return requester.accept([certificate.der for certificate in chain], now=self.now)
-
-    def verdicts(self) -> list[tuple[str, Verdict]]:
-        return [(record.action, record.verdict) for record in self.sink.records]
 
 
 @pytest.fixture(scope="module")
@@ -159,18 +70,8 @@ def bob(ca: TestCA) -> Issued:
 
 @pytest.fixture
 def world(ca: TestCA, tmp_path: Path) -> Iterator[World]:
-    directory = write_trust_dir(tmp_path / "certificates", ca, crl=True)
-    repository = open_sqlite_repository(str(tmp_path / "store"))
-    sealer = CountingSealer(SealParameters(memory_kib=8, iterations=1))
-    made = World(ca, None, repository, sealer, TrustDirectory(str(directory)), directory)  # type: ignore[arg-type]  # set at once
-    made.configure(Settings(access=OPEN))
-    yield made
-    repository.close()
-
-
-def ask(command: Command, **changes: object) -> Request:
-    base = Request(command, "alice", passphrase=Passphrase(SECRET), lifetime=12 * HOUR)
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]  # field values by name
+    with make_world(ca, tmp_path) as made:
+        yield made
 
 
 PUT = ask(Command.PUT)
@@ -305,7 +206,7 @@ def test_a_limited_client_gets_a_limited_proxy(world: World, alice: Issued) -> N
 @pytest.mark.parametrize("request_der", [b"", b"garbage", b"0\x00"])
 def test_a_bad_delegation_request(world: World, alice: Issued, request_der: bytes) -> None:
     world.put(alice, PUT)
-    grant = world.service.begin_get(world.caller(None), GET)
+    grant = world.begin_get(None, GET)
     good = DelegationRequester(generate_key(KeyType.P256)).request_der
     for sent in (request_der, good + request_der + b"0", good[:-1] + bytes([good[-1] ^ 1])):
         with pytest.raises(DeniedError, match=r"^Unable to delegate credentials"):
@@ -522,12 +423,6 @@ def test_change_passphrase(world: World, alice: Issued, bob: Issued) -> None:
     world.get(None, GET)
 
 
-@pytest.mark.parametrize("command", [Command.STORE, Command.RETRIEVE, Command.GET_TRUSTROOTS])
-def test_what_is_not_there_yet(world: World, alice: Issued, command: Command) -> None:
-    with pytest.raises(DeniedError, match=f"^unknown command: {command.name} is not supported"):
-        world.service.refuse(world.caller(alice), ask(command))
-
-
 # Clients that are turned away -------------------------------------------------------------------------------------
 
 
@@ -649,7 +544,7 @@ def test_an_old_seal_that_cannot_be_renewed_still_serves(
 
 def test_without_audit_nothing_leaves_or_changes(world: World, alice: Issued) -> None:
     world.put(alice, PUT)
-    grant = world.service.begin_get(world.caller(None), GET)
+    grant = world.begin_get(None, GET)
     requester = DelegationRequester(generate_key(KeyType.P256))
     before = world.repository.get("alice", None)
     world.sink.broken = True

@@ -1,0 +1,112 @@
+"""What all commands of the service work with: collaborators and small steps shared by storing and retrieving.
+
+The commands themselves are in `myproxy.storage` and `myproxy.retrieval`; `myproxy.service` puts the two together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from gsi import keys, pem
+from gsi.certificate import Certificate
+from gsi.credential import Credential
+from gsi.errors import DeniedError, GridError, NotFoundError, StorageError, VerificationError
+from myproxy.authentication import Methods
+from myproxy.trail import AuditSink, DecisionTrail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from gsi.trust.verify import VerifiedPeer
+    from myproxy.grants import Settings
+    from myproxy.protocol.messages import Request, TrustRootFile
+    from myproxy.repository.base import Repository, StoredCredential
+    from myproxy.repository.seal import Sealer
+
+__all__ = ["ChainVerifier", "Commands", "TrustRootSource"]
+
+
+class ChainVerifier(Protocol):
+    """Judges a chain against the trust anchors of the moment."""
+
+    def __call__(self, chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
+        """Return the proven identity, or raise VerificationError."""
+        ...
+
+
+class TrustRootSource(Protocol):
+    """Has the files of the trust directory that clients may have."""
+
+    def __call__(self) -> tuple[TrustRootFile, ...]:
+        """Return them as they are now; StorageError when they cannot be read."""
+        ...
+
+
+def _no_trust_roots() -> tuple[TrustRootFile, ...]:
+    return ()
+
+
+_NO_METHODS: Final = Methods()
+
+
+class Commands:
+    """The collaborators. Safe for use by several threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        repository: Repository,
+        sealer: Sealer,
+        audit: AuditSink,
+        verify: ChainVerifier,
+        clock: Callable[[], datetime],
+        methods: Methods = _NO_METHODS,
+        trust_roots: TrustRootSource = _no_trust_roots,
+    ) -> None:
+        """Put them together.
+
+        Args:
+            settings: What the administrator decides.
+            repository: Where credentials rest.
+            sealer: Seals and opens their keys.
+            audit: Where decisions are recorded.
+            verify: Judges chains.
+            clock: The time.
+            methods: How clients may prove themselves, beside the pass phrase of a sealed key.
+            trust_roots: What is handed to clients that ask for trust roots.
+        """
+        self._settings = settings
+        self._repository = repository
+        self._sealer = sealer
+        self._trail = DecisionTrail(audit, clock)
+        self._verify = verify
+        self._clock = clock
+        self._methods = methods
+        self._trust_roots = trust_roots
+
+    def _find(self, request: Request) -> StoredCredential | None:
+        try:
+            return self._repository.get(request.username, request.credential_name)
+        except NotFoundError:
+            return None
+
+    def _load(self, stored: StoredCredential, key_pem: bytes) -> Credential:
+        try:
+            (block,) = pem.split_pem(key_pem, what="stored key")
+            leaf, *chain = map(Certificate.parse, stored.certificates)
+            return Credential(key=keys.parse_private_key(block), certificate=leaf, chain=tuple(chain))
+        except (GridError, ValueError) as error:
+            raise StorageError(f"the stored credential of {stored.username!r} is damaged") from error
+
+    def _check_valid(self, certificates: tuple[Certificate, ...]) -> VerifiedPeer:
+        """Judge a credential's chain as it is stored and again before it is used.
+
+        Raises:
+            DeniedError: It is not valid.
+        """
+        try:
+            return self._verify(certificates, now=self._clock())
+        except VerificationError as error:
+            raise DeniedError(f"Credentials are not valid.\n{error.message}") from error

@@ -1,0 +1,364 @@
+"""GET and RETRIEVE: who proves what to receive a proxy of a stored credential, or the credential itself.
+
+    step = service.begin_get(caller, request)           # a grant, or a round of authorization
+    while isinstance(step, AuthorizationRound):
+        step = service.proceed(step, reply)
+    certificates = service.finish_get(step, request_der)
+
+What a client may do is asked of `myproxy.policy`, what it has proved of `myproxy.authentication`; here the answers are
+put in order and carried out. Agrees with gct:myproxy/source/myproxy_server.c (get_credentials, retrieve_credentials,
+do_authz_handshake), but for a stranger, who is told neither that a credential is there nor that it is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from gsi import keys
+from gsi.certificate import Certificate
+from gsi.delegation import grant_delegation, parse_delegation_request
+from gsi.errors import (
+    AuthenticationError,
+    CredentialError,
+    DeniedError,
+    GridError,
+    ParseError,
+    RemoteProtocolError,
+    StorageError,
+    VerificationError,
+)
+from gsi.names import oneline
+from gsi.proxy.chain import ProxyChain
+from gsi.proxy.issue import ProxyOptions
+from gsi.proxy.kinds import ProxyKind
+from myproxy.auth.passphrase import place_of
+from myproxy.authentication import Authenticated, Authentication, Offers, Question
+from myproxy.commands import Commands
+from myproxy.grants import Caller, RetrievalGrant
+from myproxy.protocol.messages import Command
+from myproxy.repository.seal import INVALID_PASSPHRASE, is_sealed, locked_block
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from myproxy.authentication import Step
+    from myproxy.policy import Client, Permission
+    from myproxy.protocol.messages import AuthorizationOffer, AuthorizationReply, Request, TrustRootFile
+    from myproxy.repository.base import StoredCredential
+
+__all__ = ["MAX_CANDIDATES", "AuthorizationRound", "RetrievalCommands", "proxy_lifetime"]
+
+SHORTEST_PROXY: Final = timedelta(seconds=300)
+"""A shorter lifetime is raised to this; a proxy starts five minutes in the past, and a tiny rest helps nobody."""
+
+MAX_CANDIDATES: Final = 16
+"""How many of a user's credentials one pass phrase is tried on, where that is switched on: each try is a derivation."""
+
+
+def proxy_lifetime(asked: timedelta, stored: timedelta, maximum: timedelta) -> timedelta:
+    """Return the lifetime of a delegated proxy: the least of the three that are set, in whole minutes.
+
+    Zero means not set; when none is, the result is zero: as long as its issuer. Anything below five minutes is
+    raised to five.
+    """
+    limits = [limit for limit in (asked, stored, maximum) if limit > timedelta(0)]
+    if not limits:
+        return timedelta(0)
+    return max(min(limits), SHORTEST_PROXY) // timedelta(minutes=1) * timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationRound:
+    """A request that waits for the client to prove itself.
+
+    Attributes:
+        caller: Who asks.
+        request: What is asked for.
+        offers: What to send.
+        stored: The credential in question.
+        authentication: How far the client has come.
+    """
+
+    caller: Caller
+    request: Request
+    offers: tuple[AuthorizationOffer, ...]
+    stored: StoredCredential = field(repr=False)
+    authentication: Authentication = field(repr=False)
+
+
+class RetrievalCommands(Commands):
+    """The commands by which credentials leave."""
+
+    def begin_get(self, caller: Caller, request: Request) -> RetrievalGrant | AuthorizationRound:
+        """Find the credential that is asked for, and judge what the client has proved so far.
+
+        Raises:
+            AuthenticationError: No such credential, not enough proof, or (to a client without certificate) a
+                credential that it may not have: one text, one duration.
+            DeniedError: Policy, a lock, or a stored chain that is no longer valid.
+        """
+        return self._begin(caller, request)
+
+    def begin_retrieve(self, caller: Caller, request: Request) -> RetrievalGrant | AuthorizationRound:
+        """The same, for the stored key itself.
+
+        Raises:
+            AuthenticationError: As for GET.
+            DeniedError: As for GET; or the client's proxy is limited and the stored credential is not.
+        """
+        return self._begin(caller, request)
+
+    def proceed(self, waiting: AuthorizationRound, reply: AuthorizationReply) -> RetrievalGrant | AuthorizationRound:
+        """Judge the client's answer to a round.
+
+        Raises:
+            AuthenticationError: It proves nothing.
+            DeniedError: It does, but policy forbids.
+        """
+        caller, request = waiting.caller, waiting.request
+        with self._trail.deciding(caller, request, request.command.name):
+            step = waiting.authentication.answer(reply)
+            return self._after(step, caller, request, waiting.stored, waiting.authentication)
+
+    def finish_get(self, grant: RetrievalGrant, request_der: bytes) -> tuple[Certificate, ...]:
+        """Sign a proxy for the client's key; return it with its issuers.
+
+        Raises:
+            DeniedError: The request cannot be read, its key is too weak, or such a proxy may not be made.
+        """
+        with self._trail.deciding(grant.caller, grant.request, "DELEGATE"):
+            try:
+                wanted = parse_delegation_request(request_der, min_rsa_bits=self._settings.min_key_bits)
+                options = ProxyOptions(kind=_granted_kind(grant), lifetime=grant.lifetime)
+                chain = grant_delegation(grant.credential, wanted, options, now=self._clock())
+            except (ParseError, CredentialError, RemoteProtocolError, VerificationError) as error:
+                raise DeniedError(f"Unable to delegate credentials.\n{error.message}") from error
+            self._trail.permit(
+                grant.caller,
+                grant.request,
+                "DELEGATE",
+                grant.permission,
+                subject=oneline(chain[0].subject_der),
+                not_after=chain[0].not_after.isoformat(),
+            )
+        return chain
+
+    def finish_retrieve(self, grant: RetrievalGrant) -> bytes:
+        """Return the credential as PEM text: certificate, key, further certificates.
+
+        The key is locked with the pass phrase that opened it; a key that its owner had locked, and nobody has opened
+        since, goes out as it came in. One without a pass phrase goes out in clear, to whom policy allows it.
+
+        Raises:
+            DeniedError: It cannot be handed out.
+        """
+        with self._trail.deciding(grant.caller, grant.request, "HANDOVER"):
+            stored, passphrase = grant.stored, grant.request.passphrase
+            key = locked_block(stored.sealed_key)
+            if key is None:
+                lock = passphrase if is_sealed(stored.sealed_key) else None
+                key = keys.encode_private_key(grant.credential.key, passphrase=lock)
+            leaf, *chain = grant.credential.certificates
+            text = b"".join((leaf.pem(), key, *(certificate.pem() for certificate in chain)))
+            self._trail.permit(
+                grant.caller,
+                grant.request,
+                "HANDOVER",
+                grant.permission,
+                subject=oneline(leaf.subject_der),
+                not_after=grant.credential.not_after.isoformat(),
+            )
+        return text
+
+    def trust_roots(self, caller: Caller, request: Request) -> tuple[TrustRootFile, ...]:
+        """Return the trust roots for a client that asks for nothing else.
+
+        Raises:
+            DeniedError: Policy.
+            StorageError: They cannot be read.
+        """
+        with self._trail.deciding(caller, request, "GET_TRUSTROOTS"):
+            permission = self._settings.access.permit_server_retrieval(caller.client)
+            files = self._trust_roots()
+            self._trail.permit(caller, request, "GET_TRUSTROOTS", permission, count=len(files))
+        return files
+
+    def accompanying_trust_roots(self, request: Request) -> tuple[TrustRootFile, ...]:
+        """Return the trust roots that go with a yes, if the request asks for them."""
+        return self._trust_roots() if request.wants_trust_roots else ()
+
+    def _begin(self, caller: Caller, request: Request) -> RetrievalGrant | AuthorizationRound:
+        with self._trail.deciding(caller, request, request.command.name):
+            candidates = self._candidates(caller, request)
+            refusal: GridError | None = None
+            for stored in candidates:
+                try:
+                    return self._try(caller, request, stored)
+                except (AuthenticationError, DeniedError) as error:
+                    refusal = refusal or error
+            raise refusal or self._absent(caller, request)
+
+    def _candidates(self, caller: Caller, request: Request) -> tuple[StoredCredential, ...]:
+        """Return the credentials that may be meant: the one that is named, or where that is switched on, any."""
+        # Whoever may have nothing at all is told so whether or not something is there.
+        access = self._settings.access
+        if not access.authorized_renewers:
+            access.permit_server_retrieval(caller.client)
+        if request.credential_name is None and self._settings.check_multiple_credentials:
+            return self._repository.list_named(request.username, limit=MAX_CANDIDATES)
+        found = self._find(request)
+        return () if found is None else (found,)
+
+    def _absent(self, caller: Caller, request: Request) -> GridError:
+        """Return the refusal for a credential that is not there; to a stranger it is that of a wrong pass phrase."""
+        if caller.client.is_anonymous or request.passphrase:
+            self._sealer.pretend(request.passphrase)
+            return AuthenticationError(INVALID_PASSPHRASE)
+        name = "" if request.credential_name is None else f' and credential name "{request.credential_name}"'
+        verb = "exist with" if name else "exist for"
+        return DeniedError(f'No credentials {verb} username "{request.username}"{name}.')
+
+    def _try(self, caller: Caller, request: Request, stored: StoredCredential) -> RetrievalGrant | AuthorizationRound:
+        question = self._ask_policy(caller, request, stored)
+        authentication = Authentication(question, self._methods, self._sealer)
+        return self._after(authentication.begin(), caller, request, stored, authentication)
+
+    def _ask_policy(self, caller: Caller, request: Request, stored: StoredCredential) -> Question:
+        """Ask for every permission that some proof could go with.
+
+        Raises:
+            DeniedError: There is none, or the key may not leave.
+            AuthenticationError: The same, to a stranger.
+        """
+        access, client = self._settings.access, caller.client
+        subject = _identity(stored)
+        try:
+            if request.command is Command.RETRIEVE:
+                access.permit_key_retrieval(client, stored.key_retrievers)
+            retrieval: Permission | DeniedError = _or_refusal(access.permit_retrieval, client, stored.retrievers)
+            renewal = _or_refusal(access.permit_renewal, client, stored.renewers)
+            if isinstance(retrieval, DeniedError) and isinstance(renewal, DeniedError):
+                raise retrieval
+        except DeniedError as error:
+            if not client.is_anonymous:
+                raise
+            # A stranger must not learn that the credential exists, nor try pass phrases on what it cannot have.
+            self._sealer.pretend(request.passphrase)
+            raise AuthenticationError(INVALID_PASSPHRASE) from error
+        trusted = _or_refusal(access.permit_trusted_retrieval, client, stored.trusted_retrievers)
+        if not isinstance(trusted, DeniedError):
+            try:
+                access.check_not_self(client, subject, "trusted retriever")
+            except DeniedError as error:
+                trusted = error
+        return Question(
+            caller=caller,
+            request=request,
+            stored=stored,
+            subject=subject,
+            access=access,
+            retrieval=retrieval,
+            renewal=None if isinstance(renewal, DeniedError) else renewal,
+            trusted=None if isinstance(trusted, DeniedError) else trusted,
+        )
+
+    def _after(
+        self,
+        step: Step,
+        caller: Caller,
+        request: Request,
+        stored: StoredCredential,
+        authentication: Authentication,
+    ) -> RetrievalGrant | AuthorizationRound:
+        """Grant what is proved and permitted, or go into another round."""
+        if isinstance(step, Offers):
+            return AuthorizationRound(
+                caller=caller, request=request, offers=step.offers, stored=stored, authentication=authentication
+            )
+        return self._grant(step, caller, request, stored)
+
+    def _grant(
+        self, authenticated: Authenticated, caller: Caller, request: Request, stored: StoredCredential
+    ) -> RetrievalGrant:
+        if stored.lock_message is not None:
+            raise DeniedError(f"credential locked\n{stored.lock_message}")
+        proof = authenticated.proof
+        assert proof.key is not None  # `Authentication` opens the key of a stored credential in every case
+        credential = self._load(stored, proof.key)
+        self._check_valid(credential.certificates)
+        limited = self._settings.limited_stays_limited and (
+            caller.is_limited or (proof.renewer is not None and proof.renewer.limited)
+        )
+        if request.command is Command.RETRIEVE and limited and not _is_limited(credential.certificates):
+            raise DeniedError("Client with limited proxy may not retrieve full credentials.")
+        limits = request.lifetime, stored.lifetime, self._settings.max_proxy_lifetime
+        grant = RetrievalGrant(
+            caller=caller,
+            request=request,
+            permission=authenticated.permission,
+            credential=credential,
+            stored=stored,
+            lifetime=proxy_lifetime(*limits),
+            limited=limited,
+        )
+        self._trail.permit(
+            caller,
+            request,
+            request.command.name,
+            authenticated.permission,
+            method=proof.words,
+            owner=stored.owner,
+            **({} if proof.renewer is None else {"renewer": proof.renewer.identity}),
+        )
+        if request.command is Command.GET:
+            self._seal_anew(stored, proof.key, request)
+        return grant
+
+    def _seal_anew(self, stored: StoredCredential, key: bytes, request: Request) -> None:
+        """Bring the stored key to the present form and price of a guess; only now is the pass phrase at hand."""
+        if self._sealer.is_current(stored.sealed_key):
+            return
+        place = place_of(stored.username, stored.name, stored.owner, stored.certificates[0])
+        # Whatever is in the way, a faster logon or a full disk: this one has its answer, and the next tries again.
+        with contextlib.suppress(StorageError):
+            sealed = self._sealer.seal(key, request.passphrase, place)
+            self._repository.replace_key(stored, sealed, now=self._clock())
+
+
+def _or_refusal(
+    ask: Callable[[Client, str | None], Permission], client: Client, stored: str | None
+) -> Permission | DeniedError:
+    try:
+        return ask(client, stored)
+    except DeniedError as error:
+        return error
+
+
+def _identity(stored: StoredCredential) -> str:
+    """Return the identity of a stored credential, one-line form.
+
+    Raises:
+        StorageError: Its certificates cannot be read.
+    """
+    try:
+        chain = ProxyChain.split(tuple(map(Certificate.parse, stored.certificates)))
+    except GridError as error:
+        raise StorageError(f"the stored credential of {stored.username!r} is damaged") from error
+    return chain.identity_text
+
+
+def _is_limited(certificates: tuple[Certificate, ...]) -> bool:
+    return ProxyChain.split(certificates).kind is ProxyKind.LIMITED
+
+
+def _granted_kind(grant: RetrievalGrant) -> ProxyKind | None:
+    """Return the kind of the new proxy, None to follow the stored credential."""
+    if not grant.limited:
+        return None
+    kind = ProxyChain.split(grant.credential.certificates).kind
+    if kind in {ProxyKind.INDEPENDENT, ProxyKind.RESTRICTED}:
+        raise DeniedError(f"Unable to delegate credentials.\na limited client is given no proxy below a {kind} one")
+    return ProxyKind.LIMITED
