@@ -190,7 +190,7 @@ class Peer:
         oid = c_void_p.in_dll(self.gss, name)  # the variable is a pointer
         major = self.gss.gss_inquire_sec_context_by_oid(byref(minor), self.context, oid, byref(found))
         values = []
-        if found:
+        if major == 0:
             for index in range(found.contents.count):
                 one = found.contents.elements[index]
                 data = ctypes.string_at(one.value, one.length) if one.length else b""
