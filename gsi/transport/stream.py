@@ -176,6 +176,10 @@ class TCPStream:
         except OSError as error:
             raise TransportError(f"receiving from {self.peer} failed: {error.strerror or error}") from error
 
+    def fileno(self) -> int:
+        """Return the descriptor, to wait for more streams than one."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
