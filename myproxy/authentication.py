@@ -68,6 +68,7 @@ class Question:
         request: For what.
         stored: The credential, or None where one is to be issued.
         subject: The identity that the credential has, or will have, one-line form.
+        independent: Whether that identity is an independent proxy's own.
         access: The access policy, for the rule on self-authorization.
         retrieval: The permission to retrieve, or why not.
         renewal: The permission to renew, or None.
@@ -78,6 +79,7 @@ class Question:
     request: Request
     stored: StoredCredential | None
     subject: str
+    independent: bool = False
     access: AccessPolicy
     retrieval: Permission | DeniedError
     renewal: Permission | None
@@ -248,7 +250,9 @@ class Authentication:
         question = self._question
         assert proof.renewer is not None
         assert question.renewal is not None
-        if proof.renewer.independent or not same_oneline(proof.renewer.identity, question.subject):
+        # An independent proxy's name is whatever its maker liked, so it must not pass for an end entity's.
+        same_kind = proof.renewer.independent == question.independent
+        if not same_kind or not same_oneline(proof.renewer.identity, question.subject):
             raise AuthenticationError(
                 f'authentication failed\nthe challenge was signed by "{proof.renewer.identity}", '
                 "which is not the identity of the credential"

@@ -12,6 +12,7 @@ from gsi.certificate import Certificate
 from gsi.credential import Credential
 from gsi.errors import DeniedError, GridError, NotFoundError, StorageError, VerificationError
 from myproxy.authentication import Methods
+from myproxy.callouts import SiteRules
 from myproxy.trail import AuditSink, DecisionTrail
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def _no_trust_roots() -> tuple[TrustRootFile, ...]:
 
 
 _NO_METHODS: Final = Methods()
+_NO_RULES: Final = SiteRules()
 
 
 class Commands:
@@ -64,6 +66,7 @@ class Commands:
         clock: Callable[[], datetime],
         methods: Methods = _NO_METHODS,
         trust_roots: TrustRootSource = _no_trust_roots,
+        site_rules: SiteRules = _NO_RULES,
     ) -> None:
         """Put them together.
 
@@ -76,6 +79,7 @@ class Commands:
             clock: The time.
             methods: How clients may prove themselves, beside the pass phrase of a sealed key.
             trust_roots: What is handed to clients that ask for trust roots.
+            site_rules: What else the site has to say.
         """
         self._settings = settings
         self._repository = repository
@@ -85,6 +89,7 @@ class Commands:
         self._clock = clock
         self._methods = methods
         self._trust_roots = trust_roots
+        self._site_rules = site_rules
 
     def _find(self, request: Request) -> StoredCredential | None:
         try:

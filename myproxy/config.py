@@ -104,11 +104,11 @@ class ServerConfig:
     default_trusted_retrievers: tuple[Rule, ...] | None = _rules()
     allow_self_authorization: bool = _bool(_State.ACTED_UPON)
     allow_sha1_renewal: bool = _bool(_State.ACTED_UPON)  # ours: C clients before 6.0 sign challenges with nothing else
-    accepted_credentials_mapfile: str | None = _text(_State.RESTRICTS)
-    accepted_credentials_mapapp: str | None = _text(_State.RESTRICTS)
+    accepted_credentials_mapfile: str | None = _text(_State.ACTED_UPON)
+    accepted_credentials_mapapp: str | None = _text(_State.ACTED_UPON)
     check_multiple_credentials: bool = _bool(_State.ACTED_UPON)
     # Pass phrases and other proofs.
-    passphrase_policy_program: str | None = _text(_State.RESTRICTS)
+    passphrase_policy_program: str | None = _text(_State.ACTED_UPON)
     pam: Method = field(default=Method.DISABLED, metadata=_METHOD)
     pam_id: str | None = _text()
     sasl: Method = field(default=Method.DISABLED, metadata=_METHOD)

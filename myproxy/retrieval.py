@@ -234,7 +234,8 @@ class RetrievalCommands(Commands):
             AuthenticationError: The same, to a stranger.
         """
         access, client = self._settings.access, caller.client
-        subject = _identity(stored)
+        chain = _split(stored)
+        subject = chain.identity_text
         try:
             if request.command is Command.RETRIEVE:
                 access.permit_key_retrieval(client, stored.key_retrievers)
@@ -259,6 +260,7 @@ class RetrievalCommands(Commands):
             request=request,
             stored=stored,
             subject=subject,
+            independent=chain.is_independent,
             access=access,
             retrieval=retrieval,
             renewal=None if isinstance(renewal, DeniedError) else renewal,
@@ -337,17 +339,16 @@ def _or_refusal(
         return error
 
 
-def _identity(stored: StoredCredential) -> str:
-    """Return the identity of a stored credential, one-line form.
+def _split(stored: StoredCredential) -> ProxyChain:
+    """Return the parts of a stored chain.
 
     Raises:
         StorageError: Its certificates cannot be read.
     """
     try:
-        chain = ProxyChain.split(tuple(map(Certificate.parse, stored.certificates)))
+        return ProxyChain.split(tuple(map(Certificate.parse, stored.certificates)))
     except GridError as error:
         raise StorageError(f"the stored credential of {stored.username!r} is damaged") from error
-    return chain.identity_text
 
 
 def _is_limited(certificates: tuple[Certificate, ...]) -> bool:

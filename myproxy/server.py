@@ -36,6 +36,7 @@ from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
 from myproxy.auth.certificate import CertificateMethod
 from myproxy.authentication import Methods
+from myproxy.callouts import MapfileAccountRule, ProgramAccountRule, ProgramPassphraseRule, SiteRules
 from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig, parse_config
 from myproxy.conversation import Conversation
 from myproxy.grants import Caller, Settings
@@ -304,6 +305,7 @@ class MyProxyServer:
             clock=clock.now,
             methods=methods,
             trust_roots=_trust_roots(config),
+            site_rules=_site_rules(config),
         )
 
     def _admit(self, connection: Connection, request_id: str) -> Caller:
@@ -394,6 +396,38 @@ def _trust_roots(config: ServerConfig) -> TrustRootSource:
     directory = TrustRootDirectory(config.cert_dir)
     directory.check()
     return directory
+
+
+def _site_rules(config: ServerConfig) -> SiteRules:
+    """Return what the configuration names; of the two on accounts the program counts, as in C.
+
+    Raises:
+        ConfigError: A program cannot be run, or a file not be read.
+    """
+    account: ProgramAccountRule | MapfileAccountRule | None = None
+    if config.accepted_credentials_mapapp is not None:
+        account = ProgramAccountRule(_executable("accepted_credentials_mapapp", config.accepted_credentials_mapapp))
+    elif config.accepted_credentials_mapfile is not None:
+        account = MapfileAccountRule(_readable("accepted_credentials_mapfile", config.accepted_credentials_mapfile))
+    program = config.passphrase_policy_program
+    return SiteRules(
+        passphrase=None
+        if program is None
+        else ProgramPassphraseRule(_executable("passphrase_policy_program", program)),
+        account=account,
+    )
+
+
+def _executable(directive: str, path: str) -> str:
+    if not os.path.isabs(path) or not os.path.isfile(path) or not os.access(path, os.X_OK):
+        raise ConfigError(f"{directive}: {path} is not an executable file named by its whole path")
+    return path
+
+
+def _readable(directive: str, path: str) -> str:
+    if not os.path.isabs(path) or not os.access(path, os.R_OK):
+        raise ConfigError(f"{directive}: {path} cannot be read, or is not named by its whole path")
+    return path
 
 
 def _kept(error: GridError) -> ConfigError:

@@ -76,8 +76,10 @@ class StorageCommands(Commands):
         """
         with self._trail.deciding(caller, request, "PUT"):
             permission = self._settings.access.permit_storage(caller.client, owner=None)
+            self._site_rules.check_account(caller, request)
             _check_storable(request)
             check_new_passphrase(request.passphrase)
+            self._site_rules.check_passphrase(request.passphrase, request, caller)
             existing = self._find(request)
             if existing is not None and existing.owner != caller.client.name:
                 raise _occupied(caller, request)
@@ -124,6 +126,7 @@ class StorageCommands(Commands):
         """
         with self._trail.deciding(caller, request, "STORE"):
             permission = self._settings.access.permit_storage(caller.client, owner=None)
+            self._site_rules.check_account(caller, request)
             _check_storable(request)
             existing = self._find(request)
             if existing is not None and existing.owner != caller.client.name:
@@ -189,6 +192,7 @@ class StorageCommands(Commands):
         """
         with self._trail.deciding(caller, request, "DESTROY"):
             permission = self._settings.access.permit_storage(caller.client, owner=None)
+            self._site_rules.check_account(caller, request)
             existing = self._find(request)
             if existing is None:
                 raise DeniedError("Credentials do not exist.")
@@ -213,6 +217,7 @@ class StorageCommands(Commands):
             assert stored is not None  # permit_owner has refused
             check_new_passphrase(request.new_passphrase)
             key = open_key(stored, request.passphrase, self._sealer)
+            self._site_rules.check_passphrase(request.new_passphrase, request, caller)
             place = place_of(stored.username, stored.name, stored.owner, stored.certificates[0])
             sealed = self._sealer.seal(key, request.new_passphrase, place)
             self._trail.permit(

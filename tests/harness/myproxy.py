@@ -26,6 +26,7 @@ from gsi.system.audit import AuditRecord, Verdict
 from gsi.system.trustdir import TrustDirectory
 from gsi.trust.verify import VerifiedPeer, verify_chain
 from myproxy.authentication import Methods
+from myproxy.callouts import SiteRules
 from myproxy.grants import Caller, RetrievalGrant, Settings
 from myproxy.policy import AccessPolicy, parse_rules
 from myproxy.protocol.messages import Command, Request, TrustRootFile
@@ -83,7 +84,11 @@ class World:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def configure(
-        self, settings: Settings, methods: Methods | None = None, trust_roots: tuple[TrustRootFile, ...] = ()
+        self,
+        settings: Settings,
+        methods: Methods | None = None,
+        trust_roots: tuple[TrustRootFile, ...] = (),
+        site_rules: SiteRules | None = None,
     ) -> None:
         """Make the service anew with other settings, on the same store."""
         self.service = MyProxyService(
@@ -95,6 +100,7 @@ class World:
             clock=lambda: self.now,
             methods=methods or Methods(),
             trust_roots=lambda: trust_roots,
+            site_rules=site_rules or SiteRules(),
         )
 
     def verify(self, chain: Sequence[Certificate | bytes], *, now: datetime) -> VerifiedPeer:

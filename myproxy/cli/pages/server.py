@@ -25,14 +25,14 @@ written and synced to the audit log before its answer leaves; what cannot be rec
 Directives in use: `accepted_credentials`, `authorized_retrievers`, `default_retrievers`, `authorized_renewers`,
 `default_renewers`, `authorized_key_retrievers`, `default_key_retrievers`, `trusted_retrievers`,
 `default_trusted_retrievers`, `allow_self_authorization`, `check_multiple_credentials`, `max_proxy_lifetime`,
-`max_cred_lifetime`, `ignore_globus_limited_proxy_flag`, `cert_dir`, `request_timeout`, `request_size_limit`. New ones:
-`audit_log`, `worker_processes`, `max_connections`, `max_connections_per_source`, `argon2_memory_kib`,
+`max_cred_lifetime`, `ignore_globus_limited_proxy_flag`, `accepted_credentials_mapapp`,
+`accepted_credentials_mapfile`, `passphrase_policy_program`, `cert_dir`, `request_timeout`, `request_size_limit`.
+New ones: `audit_log`, `worker_processes`, `max_connections`, `max_connections_per_source`, `argon2_memory_kib`,
 `argon2_iterations`, `min_proxy_keylen`, `allow_sha1_renewal`. A list without an entry permits nobody.
 
-A directive that restricts access and is not yet acted upon in this version (`passphrase_policy_program`,
-`accepted_credentials_mapfile`, `ocsp_policy`, `proxy_extfile`, `pam` and `sasl` when required, and their like) stops
-the server at its start: ignoring it would open what was meant to be closed. The others that are known but not yet
-acted upon are named in the log.
+A directive that restricts access and is not yet acted upon in this version (`ocsp_policy`, `proxy_extfile`, `pam` and
+`sasl` when required, and their like) stops the server at its start: ignoring it would open what was meant to be
+closed. The others that are known but not yet acted upon are named in the log.
 """,
     exit_status=(
         ("0", "Stopped as asked, or detached and listening."),

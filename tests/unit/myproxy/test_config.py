@@ -81,9 +81,6 @@ def test_errors_name_file_and_line(line: str, what: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "passphrase_policy_program /bin/check",
-        "accepted_credentials_mapfile /etc/map",
-        "accepted_credentials_mapapp /bin/map",
         "ocsp_policy aia",
         "ocsp_responder_url http://x",
         "ocsp_responder_cert /x.pem",

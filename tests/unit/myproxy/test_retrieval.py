@@ -22,6 +22,7 @@ from gsi.system.audit import Verdict
 from myproxy.auth.base import Method, PasswordMethod, Use
 from myproxy.auth.certificate import CertificateMethod
 from myproxy.authentication import Methods
+from myproxy.callouts import MapfileAccountRule, ProgramAccountRule, ProgramPassphraseRule, SiteRules
 from myproxy.grants import RetrievalGrant, Settings
 from myproxy.policy import AccessPolicy, parse_rules
 from myproxy.protocol.messages import (
@@ -166,6 +167,23 @@ def test_a_signature_that_proves_nothing(world: World, ca: TestCA, alice: Issued
         with pytest.raises(AuthenticationError, match=r"^authentication failed\n"):
             world.service.proceed(waiting, make(waiting))
         assert world.verdicts()[-1] == ("GET", Verdict.DENY), name
+
+
+def test_an_independent_proxy_renews_only_itself(world: World, ca: TestCA, alice: Issued, agent: Issued) -> None:
+    """Its name may be anything below its maker's: also what is the name of an end entity elsewhere."""
+    independent = old_proxy(world, alice, ProxyKind.INDEPENDENT)
+    upload(world, alice, independent.encode())
+    renewing(world)
+    waiting = begin(world, agent)
+    assert isinstance(world.service.proceed(waiting, sign(waiting, independent)), RetrievalGrant)
+    waiting = begin(world, agent)
+    with pytest.raises(AuthenticationError, match="not the identity of the credential"):
+        world.service.proceed(waiting, sign(waiting, old_proxy(world, alice)))
+    namesake = ca.issue(f"/O=Grid/CN=Alice/CN={independent.certificate.serial}")
+    upload(world, alice, namesake.bundle())
+    waiting = begin(world, agent)
+    with pytest.raises(AuthenticationError, match="not the identity of the credential"):
+        world.service.proceed(waiting, sign(waiting, independent))
 
 
 def test_a_challenge_of_another_conversation_does_not_do(world: World, alice: Issued, agent: Issued) -> None:
@@ -476,3 +494,51 @@ def test_trust_roots(world: World, alice: Issued) -> None:
     world.configure(Settings(access=AccessPolicy(accepted_credentials=EVERYONE)), trust_roots=files)
     with pytest.raises(DeniedError, match="authorized_retrievers policy"):
         world.service.trust_roots(world.caller(alice), asked)
+
+
+# What the site adds -------------------------------------------------------------------------------------------------
+
+
+def program(directory: Path, text: str) -> str:
+    path = directory / "program"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_passphrase_that_the_site_does_not_like(world: World, alice: Issued, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    rule = ProgramPassphraseRule(
+        program(tmp_path, f'read word; echo "$# $1 $2 $3" > {log}; test "$word" != "{SECRET}"')
+    )
+    world.configure(Settings(access=OPEN), site_rules=SiteRules(passphrase=rule))
+    with pytest.raises(DeniedError, match=r"^Pass phrase violates local policy\.$"):
+        world.put(alice, PUT)
+    assert log.read_text() == "5 alice /O=Grid/CN=Alice \n"
+    world.put(alice, UNSEALED_PUT)
+    world.put(alice, dataclasses.replace(PUT, passphrase=Passphrase("battery staple")))
+    change = ask(Command.CHANGE_PASSPHRASE, passphrase=Passphrase("battery staple"), new_passphrase=Passphrase(SECRET))
+    with pytest.raises(DeniedError, match=r"^Pass phrase violates local policy\.$"):
+        world.service.change_passphrase(world.caller(alice), change)
+
+
+def test_accounts_by_program_and_by_map(world: World, alice: Issued, agent: Issued, tmp_path: Path) -> None:
+    gridmap = tmp_path / "grid-mapfile"
+    gridmap.write_text('"/O=Grid/CN=Alice" bob,alice\n')
+    gridmap.chmod(0o644)
+    by_program = ProgramAccountRule(program(tmp_path, 'test "$1 $2" = "/O=Grid/CN=Alice alice"'))
+    for rule in (by_program, MapfileAccountRule(str(gridmap))):
+        world.configure(Settings(access=OPEN), site_rules=SiteRules(account=rule))
+        world.put(alice, PUT)
+        upload(world, alice, alice.bundle())
+        for issued, username in ((agent, "alice"), (alice, "carol")):
+            wanted = dataclasses.replace(PUT, username=username)
+            with pytest.raises(DeniedError, match=r"^Accepted credentials failure for DN/Username via "):
+                world.put(issued, wanted)
+            with pytest.raises(DeniedError, match=r"^Accepted credentials failure"):
+                world.service.destroy(world.caller(issued), wanted)
+            with pytest.raises(DeniedError, match=r"^Accepted credentials failure"):
+                upload(world, issued, issued.bundle(), dataclasses.replace(STORE, username=username))
+    gridmap.unlink()
+    with pytest.raises(DeniedError, match=r"via grid-mapfile$"):
+        world.put(alice, PUT)
