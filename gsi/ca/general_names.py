@@ -31,7 +31,7 @@ MAX_NAMES: Final = 256  # of one certificate; the validator takes 1024
 _MAX_HOST: Final = 253  # RFC 1035 section 2.3.4, without the dot of the root
 _MAX_EMAIL: Final = 254  # RFC 5321 section 4.5.3.1.3
 _MAX_URI: Final = 2048  # what browsers and servers agree on
-_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _LOCAL_PART: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")

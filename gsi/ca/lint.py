@@ -45,7 +45,6 @@ _MUST_NOT_BE_CRITICAL: Final = frozenset(
 _LONGEST: Final = {
     oids.COMMON_NAME: 64,
     oids.SERIAL_NUMBER: 64,
-    oids.COUNTRY: 2,
     oids.LOCALITY: 128,
     oids.STATE: 128,
     oids.ORGANIZATION: 64,

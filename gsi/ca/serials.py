@@ -10,6 +10,7 @@ even count, the number that is given out next.
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Final
 
@@ -88,13 +89,9 @@ class SerialFile:
             if error.problem is CredentialProblem.MISSING and self._start is not None:
                 return self._start
             raise
-        try:
-            text = data.decode("ascii").strip()
-            if not text.isalnum():
-                raise ValueError(text)
-            return int(text, 16)
-        except ValueError as error:
-            raise ParseError(f"{self._path}: not a hexadecimal number", what="serial number") from error
+        if not re.fullmatch(rb"\s*[0-9A-Fa-f]+\s*", data):
+            raise ParseError(f"{self._path}: not a hexadecimal number", what="serial number")
+        return int(data, 16)
 
 
 def encode_serial(serial: int) -> bytes:
