@@ -1,0 +1,130 @@
+"""The configuration of `gsi-authz-server`: a TOML file as a value; starts nothing.
+
+    [server]
+    socket = "/run/gsi-authz/socket"
+    service_users = ["root"]            # who may ask for mappings
+    workers = 2
+
+    [files]
+    renames = "checked"                 # or "disabled", with RNFR and RNTO in the server's disable_command_list
+
+    [[services]]
+    name = "file"                       # what the C service calls itself; "*" and "?" as in shells, first match counts
+    policy = "gridftp"                  # a policy's name, or the path of its file
+
+Without a file all of this holds, with the policies "gridftp" for `file` and "gram" for everything of the gatekeeper.
+Every key may be left out; one that is not known is refused.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import pwd
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from gsi.authz.callout.fileops import FileRules
+from gsi.errors import ConfigError
+from gsi.system.config import option, read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["DEFAULT_CONFIG", "DEFAULT_SOCKET", "CalloutConfig", "ServerSettings", "ServicePolicy", "load_config"]
+
+DEFAULT_SOCKET: Final = "/run/gsi-authz/socket"
+DEFAULT_CONFIG: Final = "/etc/grid-security/gsi-authz-server.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The `[server]` table. Times are for one worker's view of one connection.
+
+    Attributes:
+        socket: Where to listen. Its directory may be writable by nobody else.
+        socket_mode: Its mode: mapped users must be able to connect, so that 0o666 is the default.
+        service_users: Accounts whose processes may ask for mappings: those the services run as before they take on
+            a user's identity.
+        workers: Processes.
+        connections: Open connections of a worker; a session is one.
+        per_user: Of these, how many of one uid that is not a service's own.
+        request_time: From the first byte of a question to its last, and for connections that have not asked yet.
+        idle_time: How long a session may ask nothing. The library opens a new one when it needs to.
+        drain_time: For questions under way after SIGTERM.
+        threads: Questions in a worker that may wait (for a directory, a pool, a disk) at once.
+        job_owner_manages: Whether the owner of a job may always query and cancel it.
+        host: This host's name for policies; empty for none.
+    """
+
+    socket: str = DEFAULT_SOCKET
+    socket_mode: int = option(0o666, minimum=0, maximum=0o777)
+    service_users: tuple[str, ...] = ("root",)
+    workers: int = option(2, minimum=1, maximum=64)
+    connections: int = option(4096, minimum=1, maximum=1 << 16)
+    per_user: int = option(512, minimum=1, maximum=1 << 16)
+    request_time: timedelta = option(timedelta(seconds=10), minimum=timedelta(milliseconds=100))
+    idle_time: timedelta = option(timedelta(hours=12), minimum=timedelta(seconds=1))
+    drain_time: timedelta = option(timedelta(seconds=10), minimum=timedelta(0))
+    threads: int = option(16, minimum=1, maximum=256)
+    job_owner_manages: bool = True
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePolicy:
+    """One `[[services]]` entry: which policy judges a C service.
+
+    Attributes:
+        name: The service's own word, with `*` and `?`.
+        policy: The name of a policy, or the absolute path of its file.
+    """
+
+    name: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalloutConfig:
+    """The whole file."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    files: FileRules = field(default_factory=FileRules)
+    services: tuple[ServicePolicy, ...] = (
+        ServicePolicy(name="file", policy="gridftp"),
+        ServicePolicy(name="jobmanager*", policy="gram"),
+    )
+
+    def policy_for(self, service: str) -> str | None:
+        """Return the policy of a service, or None: then everything of it is refused."""
+        for entry in self.services:
+            if fnmatch.fnmatchcase(service, entry.name):
+                return entry.policy
+        return None
+
+
+def load_config(path: str) -> CalloutConfig:
+    """Read the file.
+
+    Raises:
+        ConfigError: It cannot be read or used.
+    """
+    return read_config(path, CalloutConfig, check_writers=True)
+
+
+def uids_of(users: Iterable[str], path: str | None = None) -> frozenset[int]:
+    """Return the uids of accounts; a number stands for itself.
+
+    Raises:
+        ConfigError: There is no such account.
+    """
+    found = set()
+    for user in users:
+        if user.isascii() and user.isdigit():
+            found.add(int(user))
+            continue
+        try:
+            found.add(pwd.getpwnam(user).pw_uid)
+        except KeyError:
+            raise ConfigError(f"service_users: there is no account {user!r}", path=path) from None
+    return frozenset(found)

@@ -1,0 +1,217 @@
+"""Which questions one GridFTP file operation amounts to; pure, no engine, no file system.
+
+    memory = SessionMemory()
+    plan = plan_operation(request, memory, rules)
+    # every question of `plan.questions` permitted, every path of `plan.sources` readable and deletable: then
+    memory.remember(request)
+
+What the server asks is less than what it then does (docs/wire/authz-callout.md has the list):
+
+* Links are not resolved. So every question carries the real paths too, and the engine judges every one of them.
+* RNFR is asked as `lookup` and RNTO as `write`, like a stat and an overwriting upload. RNFR stays in force whatever
+  comes between, so that each object looked up in the session may be the source. With `Renames.CHECKED` a write that
+  could be such a rename needs `read` and `delete` on each of them, and `create` where the target is new.
+* A `create` is asked for each directory that is there already (`-cd` of globus-url-copy). That is a mere `lookup`.
+* SITE RDEL, which deletes a tree, is asked like RMD: once, as `delete` of the directory. RMD of one that is not empty
+  fails anyway, so that this is refused unless the rules allow it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from gsi.authz.callout.messages import Fact
+from gsi.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from gsi.authz.callout.messages import OperationRequest
+
+__all__ = ["ASSERTION", "FileRules", "Plan", "Question", "Renames", "SessionMemory", "plan_operation", "split_object"]
+
+ASSERTION: Final = "authz_assert"
+"""The action whose object is a text of the client's, not a path."""
+
+MAX_REMEMBERED: Final = 8192
+"""Objects looked up in one session, at some 150 bytes each; past it nobody can tell what a rename may move."""
+
+
+class Renames(StrEnum):
+    """What is done about RNFR and RNTO."""
+
+    CHECKED = "checked"
+    """A write that could be a rename is judged as one."""
+    DISABLED = "disabled"
+    """The server's `disable_command_list` has RNFR and RNTO, so that a write is a write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRules:
+    """What the site says of operations that the server does not fully tell.
+
+    Attributes:
+        renames: Whether clients can rename.
+        directory_renames: Whether directories may be renamed: what is below one is judged by its new name from then
+            on, whatever the policy said of the old one.
+        recursive_deletes: Whether `delete` of a directory that is not empty may pass: nothing below it is asked for.
+        real_paths: Whether the real path is judged beside the name.
+    """
+
+    renames: Renames = Renames.CHECKED
+    directory_renames: bool = False
+    recursive_deletes: bool = False
+    real_paths: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question to the engine.
+
+    Attributes:
+        action: "read", "write", "create", "delete", "lookup".
+        path: An absolute path, as the client gave it.
+        real_paths: Where it leads.
+    """
+
+    action: str
+    path: str
+    real_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an operation amounts to. It is permitted when all of it is.
+
+    Attributes:
+        questions: All must be permitted.
+        sources: Paths that this write may turn out to rename: `read` and `delete` of each must be permitted.
+        refusal: Why it is refused whatever the engine says, or empty.
+    """
+
+    questions: tuple[Question, ...] = ()
+    sources: tuple[str, ...] = ()
+    refusal: str = ""
+
+
+@dataclass(slots=True)
+class SessionMemory:
+    """What was looked up in a session, because RNFR looks the same.
+
+    Attributes:
+        objects: Paths (links followed but for the last part), each with whether it is a directory.
+        cleared: Those of them that may be renamed, as the engine said; to be emptied when the policy changes.
+        lost: Whether there was more than is known: the session began on another connection, or looked up too much.
+    """
+
+    objects: dict[str, bool] = field(default_factory=dict)
+    cleared: set[str] = field(default_factory=set)
+    lost: bool = False
+
+    def remember(self, request: OperationRequest) -> None:
+        """Take note of a permitted operation. Only what exists can be named by RNFR."""
+        if request.action != "lookup" or Fact.EXISTS not in request.facts:
+            if request.action == "lookup" and Fact.SYMLINK in request.facts:
+                self._add(request.link_path, is_directory=False)  # a dangling link can be renamed as well
+            return
+        self._add(request.link_path, is_directory=_is_directory(request.facts))
+
+    def _add(self, path: str, *, is_directory: bool) -> None:
+        if path in self.objects or len(self.objects) < MAX_REMEMBERED:
+            if self.objects.get(path) is not is_directory:
+                self.objects[path] = is_directory
+                self.cleared.discard(path)
+        else:
+            self.lost = True
+
+    def sources(self, request: OperationRequest) -> tuple[str, ...]:
+        """Return what a write to this target may rename, leaving out what the system would not."""
+        facts = request.facts
+        if Fact.EXISTS in facts or Fact.SYMLINK in facts:
+            wanted = [_is_directory(facts)]  # a file replaces a file or a link, a directory an empty directory
+            if wanted == [True] and Fact.EMPTY not in facts:
+                return ()
+        else:
+            wanted = [False, True]
+        target = request.link_path
+        return tuple(
+            path
+            for path, is_directory in self.objects.items()
+            if is_directory in wanted
+            and path != target
+            and path not in self.cleared
+            and not (is_directory and target.startswith(f"{path.rstrip('/')}/"))  # not into itself
+        )
+
+
+def split_object(text: str) -> tuple[str, str]:
+    """Split `ftp://host/path` into the part before the path, and the path.
+
+    Raises:
+        RemoteProtocolError: It is not of that form.
+    """
+    scheme, found, rest = text.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme != "ftp" or not found or not slash:
+        raise RemoteProtocolError(f"not the object of a file operation: {text[:200]!r}")
+    return f"ftp://{host}", f"/{path}"
+
+
+def plan_operation(request: OperationRequest, memory: SessionMemory, rules: FileRules) -> Plan:
+    """Return what the operation amounts to.
+
+    Args:
+        request: The operation; not an assertion.
+        memory: What was looked up in the session.
+        rules: The site's switches.
+
+    Raises:
+        RemoteProtocolError: The object is not that of a file operation.
+    """
+    _, path = split_object(request.object)
+    facts = request.facts
+    if Fact.RESOLVED not in facts or not request.real_path or not request.link_path:
+        return Plan(refusal="the path cannot be followed to its end")
+    followed = _leads_to(rules, path, request.real_path)
+    itself = _leads_to(rules, path, request.link_path)
+    both = _leads_to(rules, path, request.real_path, request.link_path)
+    match request.action:
+        case "read" | "lookup":
+            return Plan((Question(request.action, path, followed),))
+        case "delete":
+            if _is_directory(facts) and Fact.EMPTY not in facts and not rules.recursive_deletes:
+                return Plan(refusal="the directory is not empty, and deleting all below it at once is not allowed")
+            return Plan((Question("delete", path, itself),))
+        case "create":
+            if Fact.DIRECTORY in facts:
+                return Plan((Question("lookup", path, followed),))
+            if Fact.EXISTS in facts:  # it has come since the server looked, or the operation fails
+                return Plan((Question("create", path, both), Question("write", path, both)))
+            return Plan((Question("create", path, both),))
+        case "write":
+            questions = (Question("write" if Fact.EXISTS in facts else "create", path, both),)
+            if rules.renames is Renames.DISABLED:
+                return Plan(questions)
+            return _plan_rename(request, questions, memory, rules)
+        case _:
+            return Plan(refusal="the action is not known")
+
+
+def _leads_to(rules: FileRules, path: str, *real: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one for one in real if one != path)) if rules.real_paths else ()
+
+
+def _plan_rename(
+    request: OperationRequest, questions: tuple[Question, ...], memory: SessionMemory, rules: FileRules
+) -> Plan:
+    if memory.lost:
+        return Plan(refusal="this could be a rename of something looked up before; please use a new connection")
+    sources = memory.sources(request)
+    if not rules.directory_renames and any(memory.objects[path] for path in sources):
+        return Plan(refusal="this could be a rename of a directory looked up before; please use a new connection")
+    return Plan(questions, sources)
+
+
+def _is_directory(facts: Fact) -> bool:
+    """Whether the object itself is a directory, not a link to one: what renaming and deleting act on."""
+    return Fact.DIRECTORY in facts and Fact.SYMLINK not in facts
