@@ -1,6 +1,7 @@
 """PKCS#12 files (RFC 7292): what one costs to open, and its key and certificates; not where it lies nor what it proves.
 
     key, certificates = parse_pkcs12_bag(data, passphrase)
+    data = relock_pkcs12(data, old, new)
 
 Browsers and old Java write BER instead of DER, so the bytes are read with an own tolerant walker. Its first task is to
 add up the key derivations that opening would run, before one is run: those seen from outside before the pass phrase is
@@ -20,11 +21,14 @@ from gsi.keylocks import MAX_KDF_ITERATIONS, check_kdf_cost, kdf_cost
 from gsi.keys import PrivateKey, adopt_private_key, same_key
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
+
     from gsi.secret import Passphrase
 
-__all__ = ["MAX_PKCS12_BYTES", "check_pkcs12", "parse_pkcs12_bag"]
+__all__ = ["KDF_ROUNDS", "MAX_PKCS12_BYTES", "check_pkcs12", "parse_pkcs12_bag", "relock_pkcs12"]
 
 MAX_PKCS12_BYTES: Final = 1 << 20  # a key and a chain of four take 10 kB
+KDF_ROUNDS: Final = 600_000  # of each derivation when writing, as for keys in PEM
 _MAX_BER_DEPTH: Final = 32  # the deepest place of a PKCS#12 file nests 12 deep
 _WHAT: Final = "PKCS#12 file"
 _DATA: Final = "1.2.840.113549.1.7.1"
@@ -218,20 +222,9 @@ def parse_pkcs12_bag(data: bytes, passphrase: Passphrase | None) -> tuple[Privat
         CredentialError: NEEDS_PASSPHRASE, WRONG_PASSPHRASE (or a damaged file: the two look alike), KEY_MISSING,
             MISSING (no certificate), KEY_MISMATCH (none belongs to the key), and as `check_pkcs12`.
     """
-    total, parts = _survey(data)
-    _check_inside(total, parts, passphrase)
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+    opened = _open(data, passphrase)
+    from cryptography.hazmat.primitives.serialization import Encoding
 
-    secret = None if passphrase is None else passphrase.reveal()
-    try:
-        with warnings.catch_warnings():  # pyca warns about BER, which whoever exported the file cannot help
-            warnings.simplefilter("ignore")
-            opened = pkcs12.load_pkcs12(data, secret)
-    except UnsupportedAlgorithm as error:
-        raise CredentialError(f"{_WHAT}: {error}", problem=CredentialProblem.UNSUPPORTED_KEY) from error
-    except (ValueError, TypeError) as error:
-        raise _not_opened(passphrase) from error
     if opened.key is None:
         raise CredentialError(f"{_WHAT}: no private key in it", problem=CredentialProblem.KEY_MISSING)
     key = adopt_private_key(opened.key)
@@ -245,3 +238,86 @@ def parse_pkcs12_bag(data: bytes, passphrase: Passphrase | None) -> tuple[Privat
             f"{_WHAT}: none of its certificates belongs to its key", problem=CredentialProblem.KEY_MISMATCH
         )
     return key, (own[0], *[certificate for certificate in certificates if certificate != own[0]])
+
+
+def relock_pkcs12(data: bytes, old: Passphrase | None, new: Passphrase | None) -> bytes:
+    """Return the same key and certificates, with their friendly names, as a PKCS#12 file under another pass phrase.
+
+    Every part is locked with PBKDF2-HMAC-SHA-256 and AES-256-CBC, and the integrity check is HMAC-SHA-256; each key
+    derivation takes `KDF_ROUNDS`.
+    Attributes and bags of other kinds (CRLs, secrets) are not carried over.
+
+    Args:
+        data: The file as it is.
+        old: Its pass phrase; None where it has none.
+        new: The one to be; None leaves it open to everyone who can read it.
+
+    Raises:
+        ParseError: Not a PKCS#12 file.
+        CredentialError: As `parse_pkcs12_bag`, and WRONG_PASSPHRASE when the new one is empty.
+    """
+    if new is not None and not new:
+        raise CredentialError(
+            f"{_WHAT}: not locked with an empty pass phrase", problem=CredentialProblem.WRONG_PASSPHRASE
+        )
+    parse_pkcs12_bag(data, old)  # a file that could not be used afterwards is not written
+    opened = _open(data, old)
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import KeySerializationEncryption, NoEncryption, PrivateFormat
+    from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, serialize_key_and_certificates
+
+    lock: KeySerializationEncryption = NoEncryption()
+    if new is not None:
+        lock = (
+            PrivateFormat.PKCS12.encryption_builder()
+            .kdf_rounds(KDF_ROUNDS)
+            .key_cert_algorithm(PBES.PBESv2SHA256AndAES256CBC)
+            .hmac_hash(SHA256())
+            .build(new.reveal())
+        )
+    own = opened.cert
+    key = opened.key
+    assert isinstance(key, PrivateKey)  # parse_pkcs12_bag takes no other
+    try:
+        written = serialize_key_and_certificates(
+            None if own is None else own.friendly_name,
+            key,
+            None if own is None else own.certificate,
+            opened.additional_certs,
+            lock,
+        )
+    except (ValueError, TypeError) as error:
+        raise CredentialError(
+            f"{_WHAT}: cannot be written anew: {error}", problem=CredentialProblem.UNSUPPORTED_KEY
+        ) from error
+    return written if new is None else _with_slow_mac(written, new)
+
+
+def _with_slow_mac(data: bytes, passphrase: Passphrase) -> bytes:
+    """Derive the key of the integrity check in `KDF_ROUNDS`, too; the library writes 2048, a short way to guess."""
+    from gsi.pkcs12locks import make_mac
+
+    outer = der.parse_one(data, what=_WHAT)
+    version, safe_der = outer.take_raw(der.INTEGER), outer.take_raw(der.SEQUENCE)
+    safe = der.parse_one(safe_der, what=_WHAT)
+    safe.oid()
+    content = safe.enter(der.context(0)).octet_string()
+    return der.encode_sequence(version, safe_der, make_mac(content, passphrase, KDF_ROUNDS))
+
+
+def _open(data: bytes, passphrase: Passphrase | None) -> PKCS12KeyAndCertificates:
+    """Let the library open a file, once its cost is known."""
+    total, parts = _survey(data)
+    _check_inside(total, parts, passphrase)
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import pkcs12
+
+    secret = None if passphrase is None else passphrase.reveal()
+    try:
+        with warnings.catch_warnings():  # pyca warns about BER, which whoever exported the file cannot help
+            warnings.simplefilter("ignore")
+            return pkcs12.load_pkcs12(data, secret)
+    except UnsupportedAlgorithm as error:
+        raise CredentialError(f"{_WHAT}: {error}", problem=CredentialProblem.UNSUPPORTED_KEY) from error
+    except (ValueError, TypeError) as error:
+        raise _not_opened(passphrase) from error

@@ -1,9 +1,11 @@
 """How PKCS#12 files lock their parts (RFC 7292 appendices B and C, RC2 of RFC 2268); knows not what the parts hold.
 
     content = open_part(algorithm_der, locked, passphrase)
+    mac_data = make_mac(content, passphrase, rounds)
 
-Only for looking at what is inside before the cryptography library opens it for good. PBES2 is left to `gsi.keylocks`;
-here are the forms of its predecessors, which old exports are full of, the 40-bit RC2 that no library offers among them.
+Opening is only for looking at what is inside before the cryptography library opens it for good. PBES2 is left to
+`gsi.keylocks`; here are the forms of its predecessors, which old exports are full of, the 40-bit RC2 that no library
+offers among them.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from gsi.errors import CredentialError, CredentialProblem
 from gsi.keylocks import check_kdf_cost, unlock
 from gsi.secret import Passphrase
 
-__all__ = ["open_part"]
+__all__ = ["make_mac", "open_part"]
 
 _WHAT: Final = "PKCS#12 file"
 _PKCS12_ARC: Final = "1.2.840.113549.1.12.1."
+_SHA256: Final = "2.16.840.1.101.3.4.2.1"
 _BLOCK_BYTES: Final = 8  # of 3DES and RC2
 
 
@@ -119,15 +122,39 @@ def _decrypt(form: _Form, locked: bytes, secret: bytes, salt: bytes, rounds: int
     return content[:-padding]
 
 
-def _derive(purpose: int, size: int, secret: bytes, salt: bytes, rounds: int) -> bytes:
-    """Derive a key (purpose 1) or a vector (2) with SHA-1 (appendix B.2)."""
+def make_mac(content: bytes, passphrase: Passphrase, rounds: int) -> bytes:
+    """Return the MacData for a file's content: HMAC-SHA-256 under a key derived with SHA-256 (RFC 7292 section 4).
+
+    Args:
+        content: What the integrity check covers: the AuthenticatedSafe.
+        passphrase: The file's.
+        rounds: Of the derivation; the cost of trying a pass phrase.
+    """
+    import hmac
+    from secrets import token_bytes
+
+    salt = token_bytes(16)
+    (secret,) = _spellings(passphrase)
+    key = _derive(3, 32, secret, salt, rounds, digest="sha256")
+    algorithm = der.encode_sequence(der.encode_oid(_SHA256), b"\x05\x00")
+    found = hmac.digest(key, content, "sha256")
+    return der.encode_sequence(
+        der.encode_sequence(algorithm, der.encode_octet_string(found)),
+        der.encode_octet_string(salt),
+        der.encode_integer(rounds),
+    )
+
+
+def _derive(purpose: int, size: int, secret: bytes, salt: bytes, rounds: int, *, digest: str = "sha1") -> bytes:
+    """Derive a key (purpose 1), a vector (2) or the key of the integrity check (3) (appendix B.2)."""
     width = 64
+    make = hashlib.sha256 if digest == "sha256" else hashlib.sha1
     mixed = _repeated(salt, width) + _repeated(secret, width)
     found = b""
     while True:
         block = bytes((purpose,)) * width + mixed
         for _ in range(rounds):
-            block = hashlib.sha1(block, usedforsecurity=False).digest()
+            block = make(block, usedforsecurity=False).digest()
         found += block
         if len(found) >= size:
             return found[:size]

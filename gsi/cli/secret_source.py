@@ -73,15 +73,15 @@ def read_secret(source: SecretSource | None, prompt: str, *, option: str, line: 
     """
     from gsi.cli.prompt import ask_passphrase, read_line
 
-    if source is None:
-        try:
+    try:
+        if source is None:
             return ask_passphrase(prompt)
-        except CredentialError as error:
-            raise _with_option(error, option) from error.__cause__
-    if source.kind == "stdin":
-        return ask_passphrase(prompt, from_stdin=True)
-    if source.kind == "fd":
-        return read_line(int(source.place), f"file descriptor {source.place}")
+        if source.kind == "stdin":
+            return ask_passphrase(prompt, from_stdin=True)
+        if source.kind == "fd":
+            return read_line(int(source.place), f"file descriptor {source.place}")
+    except CredentialError as error:
+        raise _with_hint(error, source, option) from error.__cause__
     return _read_file(source.place, line)
 
 
@@ -106,7 +106,7 @@ def read_new_secret(
         try:
             return ask_new_passphrase(prompt, minimum=minimum)
         except CredentialError as error:
-            raise _with_option(error, option) from error.__cause__
+            raise _with_hint(error, source, option) from error.__cause__
     passphrase = read_secret(source, prompt, option=option, line=line)
     if len(passphrase) < minimum:
         raise CredentialError(
@@ -115,10 +115,14 @@ def read_new_secret(
     return passphrase
 
 
-def _with_option(error: CredentialError, option: str) -> CredentialError:
-    """Name the option that saves the terminal, where there is none."""
+def _with_hint(error: CredentialError, source: SecretSource | None, option: str) -> CredentialError:
+    """Say what to do where there is no terminal, or too few lines."""
     if error.problem is CredentialProblem.NEEDS_PASSPHRASE:
-        error.hint = f"give it with {option} file:PATH, fd:NUMBER or stdin"
+        error.hint = (
+            f"give it with {option} file:PATH, fd:NUMBER or stdin"
+            if source is None
+            else "write each pass phrase there on a line of its own, in the order in which they are asked for"
+        )
     return error
 
 

@@ -94,6 +94,8 @@ def user(tmp_path: Path, ca: TestCA) -> UserEnvironment:
     ca.credential.write(home / "ca.pem", home / "ca.key")
     write_file(home / "policy", b"a,b\x00\n", 0o644)
     write_file(home / "empty", b"", 0o644)
+    write_file(home / "two-lines", b"secret\nnew secret\n", 0o600)
+    write_file(home / "blank-line", b"\n\n", 0o600)
     write_file(home / "garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)
     return made
 

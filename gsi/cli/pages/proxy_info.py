@@ -43,8 +43,8 @@ Time left is counted to the first expiry in the whole chain.
     differences="""\
 `-strength` gives the size of an elliptic-curve key in the usual way, 256 for P-256; the C program says 576.
 
-The options of `-exists` may stand before it. `-text` follows the layout of OpenSSL, but leaves out the split of
-the public key into its numbers. `-help` prints to standard output. `-json` is new.
+The options of `-exists` may stand before it. `-text` follows the layout of OpenSSL line by line, but names the policy
+language of a limited proxy with its numbers. `-help` prints to standard output. `-json` is new.
 """,
     see_also=("grid-proxy-destroy(1)", "grid-proxy-init(1)", "grid-proxy-verify(1)"),
 )

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from gsi import der
 from gsi.errors import CredentialError, CredentialProblem
 from gsi.keylocks import MAX_KDF_ITERATIONS
-from gsi.pkcs12 import check_pkcs12, parse_pkcs12_bag
+from gsi.pkcs12 import KDF_ROUNDS, check_pkcs12, parse_pkcs12_bag, relock_pkcs12
 from gsi.secret import Passphrase
 from tests.harness.ca import Issued, TestCA
 
@@ -125,3 +125,35 @@ def test_the_cost_is_summed_over_all_parts() -> None:
     part = encrypted_data(der.encode_sequence(shrouded_bag(MAX_KDF_ITERATIONS // 2)), b"secret")
     with pytest.raises(CredentialError, match="rounds of key derivation"):
         parse_pkcs12_bag(pfx(part, part, part), Passphrase("secret"))
+
+
+@pytest.mark.parametrize("old", ["old", ""])
+@pytest.mark.parametrize("new", ["new one", "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}\N{EURO SIGN}", None])
+def test_another_pass_phrase_for_the_same_content(alice: Issued, tmp_path: Path, old: str, new: str | None) -> None:
+    path = tmp_path / "alice.pem"
+    path.write_bytes(alice.bundle() + alice.proxy().pem)
+    command = ["openssl", "pkcs12", "-export", "-in", str(path), "-passout", f"pass:{old}", "-name", "Alice"]
+    data = subprocess.run(command, capture_output=True, check=True).stdout
+    fresh = relock_pkcs12(data, Passphrase(old), None if new is None else Passphrase(new))
+    secret = Passphrase(new or "")
+    key, certificates = parse_pkcs12_bag(fresh, secret)
+    assert certificates == parse_pkcs12_bag(data, Passphrase(old))[1]
+    assert key.public_key() == alice.key.public_key()
+    assert check_pkcs12(fresh) == (2048 if new is None else 3 * KDF_ROUNDS)  # without a lock only the integrity check
+    shown = subprocess.run(
+        ["openssl", "pkcs12", "-passin", f"pass:{new or ''}", "-nodes"], input=fresh, capture_output=True, check=True
+    )
+    assert b"friendlyName: Alice" in shown.stdout
+    if new is not None:
+        with pytest.raises(CredentialError, match="wrong"):
+            parse_pkcs12_bag(fresh, Passphrase(old))
+
+
+def test_a_new_lock_needs_a_pass_phrase_and_the_old_one(alice: Issued) -> None:
+    data = alice.pkcs12(b"old")
+    with pytest.raises(CredentialError, match="empty pass phrase"):
+        relock_pkcs12(data, Passphrase("old"), Passphrase(""))
+    with pytest.raises(CredentialError, match="wrong"):
+        relock_pkcs12(data, Passphrase("new"), Passphrase("new"))
+    with pytest.raises(CredentialError, match="cannot be written anew"):
+        relock_pkcs12(data, Passphrase("old"), Passphrase(b"\xff\xfe"))
