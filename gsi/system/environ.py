@@ -22,6 +22,7 @@ __all__ = [
     "GRID_SECURITY_DIR",
     "VARIABLES",
     "Locations",
+    "all_variables",
     "get_variable",
     "ignores_credential_permissions",
     "read_locations",
@@ -151,6 +152,11 @@ def _find_pair(whose: str, pairs: tuple[tuple[str, str], ...], variables: str) -
 def get_variable(name: str, environ: Mapping[str, str] | None = None) -> str | None:
     """Return a variable of the environment, or None when it is not set or empty."""
     return (os.environ if environ is None else environ).get(name) or None
+
+
+def all_variables() -> dict[str, str]:
+    """Return a copy of the whole environment, for a program that is to be run in it."""
+    return dict(os.environ)
 
 
 def ignores_credential_permissions() -> bool:
