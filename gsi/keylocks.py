@@ -136,6 +136,8 @@ def _read_scheme(algorithm_der: bytes) -> _Scheme:
         n, r, p = parameters.integer(), parameters.integer(), parameters.integer()
         if min(n, r, p) < 1 or 128 * n * r > MAX_SCRYPT_BYTES or n * r * p > MAX_SCRYPT_WORK:
             raise _unsupported("scrypt with these numbers costs too much memory or time")
+        if n < 2 or n & (n - 1) or n.bit_length() > 16 * r:  # RFC 7914 section 2: a power of two below 2^(128 * r / 8)
+            raise _unsupported("scrypt with a cost that it does not have")
         return _Scheme(n * r * p)
     cost = check_kdf_cost(parameters.integer())
     if parameters.peek() == der.INTEGER:

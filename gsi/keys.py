@@ -15,7 +15,7 @@ from enum import StrEnum
 from math import gcd
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from gsi import der, keylocks
@@ -196,6 +196,10 @@ def _unlock_by_pyca(block: PEMBlock, passphrase: Passphrase | None) -> PrivateKe
     try:
         # adopt_private_key checks the numbers; pyca would spend 27 ms on proving the factors prime
         key = load_pem_private_key(block.text, passphrase.reveal(), unsafe_skip_rsa_key_validation=True)
+    except InternalError as error:  # what OpenSSL refuses in a way that pyca does not foresee
+        raise CredentialError(
+            f"{_WHAT}: locked in a way that cannot be opened", problem=CredentialProblem.UNSUPPORTED_KEY
+        ) from error
     except UnsupportedAlgorithm as error:
         raise CredentialError(f"{_WHAT}: {error}", problem=CredentialProblem.UNSUPPORTED_KEY) from error
     except (ValueError, TypeError) as error:

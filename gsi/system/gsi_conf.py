@@ -18,7 +18,7 @@ from gsi.system.environ import get_variable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_FILE_BYTES", "find_setting", "load_gsi_conf"]
+__all__ = ["MAX_FILE_BYTES", "find_setting", "load_gsi_conf", "parse_gsi_conf"]
 
 MAX_FILE_BYTES: Final = 1 << 16
 """The file as shipped has three KiB, nearly all of them comments."""
@@ -36,11 +36,20 @@ def load_gsi_conf(path: str) -> dict[str, str]:
     from gsi.system.files import read_public
 
     try:
-        text = read_public(path, max_bytes=MAX_FILE_BYTES).decode("utf-8", "replace")
+        data = read_public(path, max_bytes=MAX_FILE_BYTES)
     except GridError as error:
         raise ConfigError(error.message, path=path, hint=error.hint) from error
+    return parse_gsi_conf(data, path=path)
+
+
+def parse_gsi_conf(data: bytes, *, path: str) -> dict[str, str]:
+    """Return the settings in a file's content; `path` names it in errors.
+
+    Raises:
+        ConfigError: A line is no setting.
+    """
     settings: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
         name, equals, value = line.partition("#")[0].partition("=")
         if not equals and name.strip():
             raise ConfigError("a setting is NAME=VALUE", path=path, line=number)

@@ -344,6 +344,9 @@ PBKDF2, SCRYPT = "1.2.840.113549.1.5.12", "1.3.6.1.4.1.11591.4.11"
         pbes2(SCRYPT, 1 << 18, 8, 1 << 20),
         pbes2(SCRYPT, 1 << 30000, 1, 1),
         pbes2(SCRYPT, 0, 8, 1),
+        pbes2(SCRYPT, 1, 8, 1),
+        pbes2(SCRYPT, 3, 8, 1),
+        pbes2(SCRYPT, 1 << 16, 1, 1),
         pbes2("1.2.3.4", 1),
         der.encode_sequence(
             der.encode_oid("1.2.840.113549.1.12.1.3"),

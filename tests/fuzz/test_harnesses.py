@@ -1,0 +1,66 @@
+"""Each harness over its seeds and some thousand changed copies of them: a value or a GridError, nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tracemalloc
+import zlib
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+
+from tests.fuzz.decoders import NAMES, SEEDS, load
+from tests.fuzz.mutate import MUTATORS, mutate_bytes
+
+ROOT: Final = Path(__file__).parents[2]
+CHANGED: Final = 600
+"""Changed copies per decoder: a second or less for nearly all."""
+MAX_MEMORY: Final = 50 << 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_short(name: str) -> None:
+    decoder = load(name)
+    seeds = decoder.seeds()
+    rng = Random(zlib.crc32(name.encode()))
+    for seed in (*seeds, b"", b"\0", b"\xff" * 64, b"0" * 4096):
+        decoder.target(seed)
+    for number in range(CHANGED):
+        data = seeds[number % len(seeds)]
+        for _ in range(rng.choice((1, 1, 2))):
+            data = MUTATORS[decoder.shape](data, rng) if rng.random() < 0.7 else mutate_bytes(data, rng)
+        decoder.target(data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_memory(name: str) -> None:
+    """Of the seeds and of what is as long as a fuzzer makes it; allocations of Python, which is where ours are."""
+    decoder = load(name)
+    long = [seed * (16384 // len(seed)) for seed in decoder.seeds()]
+    tracemalloc.start()
+    try:
+        for data in (*decoder.seeds(), *long, b"0" * 16384, b"\x30\x80" * 4096, b"(" * 5000, b"/CN=" * 5000):
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            decoder.target(data)
+            assert tracemalloc.get_traced_memory()[1] - before < MAX_MEMORY
+    finally:
+        tracemalloc.stop()
+
+
+def test_every_harness_has_seeds_and_every_seed_a_harness() -> None:
+    assert {path.name for path in SEEDS.iterdir()} == set(NAMES)
+    assert all(load(name).seeds() for name in NAMES)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this Python")
+@pytest.mark.parametrize("name", NAMES)
+def test_guided_by_coverage(name: str, tmp_path: Path) -> None:
+    """A real run of some thousand executions, in a corpus of its own."""
+    command = [sys.executable, "-m", "tests.fuzz.run", name, "--runs", "1500", "--corpus", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
