@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-__all__ = ["MAX_CERTIFICATE_BYTES", "MAX_EXTENSIONS", "Certificate", "Extension", "load_certificates"]
+__all__ = ["MAX_CERTIFICATE_BYTES", "MAX_EXTENSIONS", "VERSION", "Certificate", "Extension", "load_certificates"]
 
 MAX_CERTIFICATE_BYTES: Final = 256 << 10  # proxies carry attribute certificates and SAML, up to some 60 kB seen
 MAX_EXTENSIONS: Final = 64  # the busiest public certificates have 12
 _CERTIFICATE_LABELS: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
 _RSA_ARC: Final = bytes.fromhex("2a864886f70d0101")  # 1.2.840.113549.1.1: its NULL parameters are right
 _WHAT: Final = "certificate"
+VERSION: Final = "certificate version"  # `what` of the error about one that is neither 1 nor 3
 
 
 class Extension(NamedTuple):
@@ -88,10 +89,12 @@ class Certificate:
     def parse(cls, data: bytes) -> Certificate:
         """Return the certificate in `data`, which must hold exactly one, in DER.
 
-        Extensions are listed but not interpreted; doubled ones are kept for the validator to refuse.
+        Extensions are listed but not interpreted; doubled ones are kept for the validator to refuse. Version 2, which
+        no CA has ever used, is refused like those that do not exist.
 
         Raises:
-            ParseError: Too long, not DER, not a certificate, or bytes left over.
+            ParseError: Too long, not DER, not a certificate, or bytes left over; a version other than 1 and 3, with
+                `VERSION` as its `what`.
         """
         if len(data) > MAX_CERTIFICATE_BYTES:
             raise ParseError(f"{_WHAT}: {len(data)} bytes, limit {MAX_CERTIFICATE_BYTES}", what=_WHAT, offset=0)
@@ -108,6 +111,8 @@ class Certificate:
             tagged = tbs.enter(der.context(0))
             version = tagged.integer() + 1
             tagged.finish()
+            if version not in {1, 3}:
+                raise ParseError(f"{_WHAT}: version {version} is not supported", what=VERSION)
         put(self, "version", version)
         put(self, "serial", tbs.integer())
         put(self, "inner_signature_algorithm_der", tbs.take_raw(der.SEQUENCE))

@@ -49,7 +49,7 @@ def load_key(certificate: Certificate, position: int | None) -> PublicKey:
         VerificationError: WEAK_KEY, UNSUPPORTED_ALGORITHM or MALFORMED.
     """
     try:
-        key = certificate.public_key()
+        key = _read_key(certificate)
         keys.check_public_key(key)
         if isinstance(key, ec.EllipticCurvePublicKey):
             keys.parse_public_key(certificate.spki_der)  # refuses a curve spelled out, which pyca lets pass
@@ -64,6 +64,14 @@ def load_key(certificate: Certificate, position: int | None) -> PublicKey:
             hint=error.hint,
         ) from error
     return cast("PublicKey", key)  # check_public_key has let only these pass
+
+
+def _read_key(certificate: Certificate) -> object:
+    try:
+        return certificate.public_key()
+    except ParseError:
+        keys.parse_public_key(certificate.spki_der)  # calls weak what pyca calls malformed, such as an exponent of 1
+        raise
 
 
 def check_signature(

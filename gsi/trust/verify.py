@@ -13,10 +13,11 @@ gct: gsi/callback and OpenSSL's proxy support, but for what these accept althoug
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
-from gsi import names
-from gsi.certificate import MAX_CERTIFICATE_BYTES, Certificate
+from gsi import der, names
+from gsi.certificate import MAX_CERTIFICATE_BYTES, VERSION, Certificate
 from gsi.errors import ParseError, Reason, VerificationError
 from gsi.proxy.chain import ProxyChain, classify_at
 from gsi.proxy.kinds import ProxyKind, Role
@@ -131,7 +132,8 @@ def _parse(item: bytes | Certificate, position: int) -> Certificate:
     try:
         return Certificate.parse(item)
     except ParseError as error:
-        raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
+        reason = Reason.UNSUPPORTED_VERSION if error.what == VERSION else Reason.MALFORMED
+        raise VerificationError(error.message, reason=reason, position=position) from error
 
 
 def _check_names(certificates: Sequence[Certificate], first: int, anchors: TrustAnchors) -> None:
@@ -152,7 +154,9 @@ def _check_names(certificates: Sequence[Certificate], first: int, anchors: Trust
                     f"more than {MAX_NAMES_BYTES} bytes of names of CAs", reason=Reason.CHAIN_TOO_LONG
                 )
             try:
-                names.attributes(name_der)
+                for attribute in itertools.chain.from_iterable(names.attributes(name_der)):
+                    if attribute.tag != der.BIT_STRING:
+                        attribute.text()  # OpenSSL lets no certificate pass whose name holds broken UTF-8
             except ParseError as error:
                 raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
 

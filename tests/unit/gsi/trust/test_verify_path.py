@@ -407,6 +407,27 @@ class TestEndEntity:
         alice = ROOT.issue("/O=Grid/CN=A")
         assert judge((forge(alice.der, ROOT.key, extensions=[], version=1),)).leaf.version == 1
 
+    @pytest.mark.parametrize("version", [2, 4, 1 << 64])
+    def test_versions_that_nobody_uses(self, version: int) -> None:
+        alice = ROOT.issue("/O=Grid/CN=A")
+        assert refused((forge(alice.der, ROOT.key, version=version),)) == (Reason.UNSUPPORTED_VERSION, 0)
+
+    @pytest.mark.parametrize("text", [b"Zo\xeb", b"Zo\xc0\xae", b"Zo\xed\xa0\x80"])
+    def test_name_that_is_no_text(self, text: bytes) -> None:
+        alice = ROOT.issue("/O=Grid/CN=A")
+        subject = encoded_name((oids.COMMON_NAME, der.encode_tlv(der.UTF8_STRING, text)))
+        assert refused((forge(alice.der, ROOT.key, subject_der=subject),)) == (Reason.MALFORMED, 0)
+
+    def test_bit_string_in_a_name(self) -> None:
+        alice = ROOT.issue("/O=Grid/CN=A")
+        unique = ("2.5.4.45", der.encode_bit_string(b"\xff"))  # x500UniqueIdentifier
+        subject = encoded_name((oids.COMMON_NAME, der.encode_tlv(der.UTF8_STRING, b"A")), unique)
+        anchors = make_anchors(ROOT, policy=ROOT.signing_policy())
+        assert (
+            judge((forge(alice.der, ROOT.key, subject_der=subject),), anchors).identity
+            == "/CN=A/x500UniqueIdentifier=\\xFF"
+        )
+
     def test_valid_past_2049(self) -> None:
         alice = ROOT.issue("/O=Grid/CN=A", not_after=NOW + timedelta(days=365 * 40))
         assert judge(alice).not_after < NOW + timedelta(days=3651)  # the CA's own end
