@@ -13,19 +13,14 @@ and myproxy_*.c.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from gsi.errors import (
-    AuthenticationError,
     CredentialError,
     CredentialProblem,
     GridError,
     Reason,
-    RefusedError,
-    RemoteProtocolError,
-    TransportError,
     VerificationError,
 )
 from gsi.system import clock
@@ -35,29 +30,13 @@ from gsi.transport.tls_stream import TLSStream
 from gsi.trust.options import Purpose, ValidationOptions
 from gsi.trust.peername import NameMode, check_peer_name
 from gsi.trust.verify import verify_chain
-from myproxy.protocol.client import ClientSession
+from myproxy.exchange import Exchange
 from myproxy.protocol.codec import DUMMY_PASSPHRASE
-from myproxy.protocol.events import (
-    NEED_DATA,
-    CertificateRequestReceived,
-    CertificatesReceived,
-    Event,
-    ResponseReceived,
-)
-from myproxy.protocol.messages import (
-    METHOD_NAMES,
-    AuthorizationMethod,
-    AuthorizationReply,
-    Command,
-    CredentialInfo,
-    Request,
-    Response,
-    ResponseType,
-    SignatureBlock,
-)
+from myproxy.protocol.events import CertificateRequestReceived, CertificatesReceived, CredentialReceived
+from myproxy.protocol.messages import Command, CredentialInfo, Request, TrustRootFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from datetime import datetime
 
     from gsi.certificate import Certificate
@@ -68,16 +47,9 @@ if TYPE_CHECKING:
     from gsi.trust.anchors import TrustAnchors
     from gsi.trust.peer import VerifiedPeer
 
-__all__ = ["DEFAULT_PORT", "MAX_ROUNDS", "MyProxyClient", "ServerAddress"]
+__all__ = ["DEFAULT_PORT", "MyProxyClient", "ServerAddress"]
 
 DEFAULT_PORT: Final = 7512
-MAX_ROUNDS: Final = 32
-"""Authorization rounds: SASL mechanisms take three; a server must not keep a client forever."""
-REFUSES_CERTIFICATE: Final = "authentication failed"
-"""How a server's refusal begins when it is about the client's certificate."""
-_CHALLENGE: Final = re.compile(r"[0-9a-fA-F]{32}")
-"""What a server may have signed: 16 random bytes in hexadecimal, and nothing that could mean something elsewhere."""
-_Binary = TypeVar("_Binary", CertificateRequestReceived, CertificatesReceived)
 _SERVER_OPTIONS: Final = ValidationOptions(
     purpose=Purpose.SERVER,
     # Servers may run under a user's credential; the C clients do not look at this extension either.
@@ -132,6 +104,7 @@ class MyProxyClient:
     Attributes:
         connected_to: The entry of the list that the last call reached; None before.
         server: Who the server of the last call proved to be; None before.
+        trust_roots: The server's trust roots, as far as the last call asked for them and they came.
     """
 
     def __init__(
@@ -150,6 +123,7 @@ class MyProxyClient:
         self._tls = ClientTLS(credential, minimum=address.minimum_tls, maximum=address.maximum_tls)
         self.connected_to: HostPort | None = None
         self.server: VerifiedPeer | None = None
+        self.trust_roots: tuple[TrustRootFile, ...] = ()
 
     def info(self, username: str, credential_name: str | None = None) -> tuple[CredentialInfo, ...]:
         """Return what the server tells about the caller's stored credentials, the unnamed one first.
@@ -171,6 +145,90 @@ class MyProxyClient:
         """
         with self._converse() as conversation:
             conversation.ask(Request(Command.DESTROY, username, DUMMY_PASSPHRASE, credential_name=credential_name))
+
+    def change_passphrase(self, request: Request) -> None:
+        """Seal a stored key under another pass phrase.
+
+        Args:
+            request: Command CHANGE_PASSPHRASE with both pass phrases.
+
+        Raises:
+            RefusedError: The server said no.
+            GridError: No connection, or the server is not trusted.
+        """
+        with self._converse() as conversation:
+            conversation.ask(request)
+
+    def store(self, request: Request, text: bytes) -> None:
+        """Store a credential of the caller's own making, its key as the caller has locked it.
+
+        Args:
+            request: Command STORE.
+            text: PEM: certificate, key, further certificates.
+
+        Raises:
+            RefusedError: The server said no.
+            LocalProtocolError: The text cannot travel.
+            GridError: No connection, or the server is not trusted.
+        """
+        with self._converse() as conversation:
+            conversation.ask(request)
+            conversation.deliver_credential(text)
+
+    def retrieve(self, request: Request, *, renewing: Credential | None = None) -> bytes:
+        """Receive a stored credential itself as PEM text: certificate, key, further certificates.
+
+        The key is locked as it is stored, with the pass phrase that the request has.
+
+        Args:
+            request: Command RETRIEVE.
+            renewing: A credential whose key proves the right to it.
+
+        Raises:
+            RefusedError: The server said no.
+            GridError: No connection, or the server is not trusted.
+        """
+        with self._converse() as conversation:
+            self.trust_roots = conversation.ask(request, renewing=renewing).trust_roots
+            return conversation.expect(CredentialReceived).pem
+
+    def get_trust_roots(self) -> tuple[TrustRootFile, ...]:
+        """Receive the server's trust roots.
+
+        Raises:
+            RefusedError: The server said no.
+            GridError: No connection, or the server is not trusted.
+        """
+        request = Request(Command.GET_TRUSTROOTS, "", wants_trust_roots=True)
+        with self._converse() as conversation:
+            self.trust_roots = conversation.ask(request).trust_roots
+        return self.trust_roots
+
+    def look_at_server(self) -> tuple[Certificate, ...]:
+        """Return the chain that the server presents, leaf first, without believing or sending anything.
+
+        For bootstrapping trust where there is none: whoever is in between can present a chain, too.
+
+        Raises:
+            GridError: No connection, or no server that speaks TLS.
+        """
+        from gsi.certificate import Certificate
+
+        seen: list[tuple[bytes, ...]] = []
+
+        def look(chain: tuple[bytes, ...]) -> VerifiedPeer:
+            seen.append(chain)
+            raise VerificationError("only looked at", reason=Reason.UNTRUSTED)
+
+        stream, self.connected_to = self._connect()
+        try:
+            TLSStream(stream, self._tls.session(look)).handshake()
+        except VerificationError:
+            if not seen:
+                raise
+        finally:
+            stream.close()
+        return tuple(map(Certificate.parse, seen[0]))
 
     def put(self, request: Request, signer: Credential, options: ProxyOptions | None = None) -> None:
         """Store a proxy: the server makes a key, the signer signs for it.
@@ -253,19 +311,13 @@ class MyProxyClient:
 
     def _fetch(self, request: Request, request_der: bytes, renewing: Credential | None) -> tuple[bytes, ...]:
         with self._converse() as conversation:
-            conversation.ask(request, renewing=renewing)
+            self.trust_roots = conversation.ask(request, renewing=renewing).trust_roots
             conversation.send(conversation.session.send_certificate_request(request_der))
             return conversation.expect(CertificatesReceived).certificates
 
-    def _converse(self) -> _Conversation:
+    def _converse(self) -> Exchange:
         """Connect, prove the server, and return the conversation, not yet begun."""
-        address = self._address
-        stream, entry = connect(
-            address.hosts,
-            timeout=address.connect_timeout,
-            read_timeout=address.read_timeout,
-            port_range=address.port_range,
-        )
+        stream, entry = self._connect()
         self.connected_to = entry
         self._progress(f"connected to {entry} ({stream.peer})")
         tls = TLSStream(stream, self._tls.session(lambda chain: self._judge(chain, stream, entry)))
@@ -275,7 +327,16 @@ class MyProxyClient:
             stream.close()
             raise
         self._progress(f"TLS {tls.session.version} with {self.server.identity if self.server else '?'}")
-        return _Conversation(tls)
+        return Exchange(tls)
+
+    def _connect(self) -> tuple[TCPStream, HostPort]:
+        address = self._address
+        return connect(
+            address.hosts,
+            timeout=address.connect_timeout,
+            read_timeout=address.read_timeout,
+            port_range=address.port_range,
+        )
 
     def _judge(self, chain: tuple[bytes, ...], stream: TCPStream, entry: HostPort) -> VerifiedPeer:
         """Prove the server, before anything of ours is sent."""
@@ -308,111 +369,3 @@ def _canonical_name(peer: HostPort) -> str:
         return socket.getnameinfo((peer.host, peer.port), socket.NI_NAMEREQD)[0]
     except OSError:
         return peer.host
-
-
-class _Conversation:
-    """One connection with its session."""
-
-    def __init__(self, stream: TLSStream) -> None:
-        self._stream = stream
-        self.session = ClientSession()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stream.close()
-
-    def send(self, *messages: bytes) -> None:
-        self._stream.send(*messages)
-
-    def ask(self, request: Request, *, renewing: Credential | None = None) -> Response:
-        """Ask, go through authorization if the server wants it, and return its yes.
-
-        Raises:
-            RefusedError: It said no, or wants a way of authorization that we do not have.
-        """
-        self.send(self.session.send_start(), self.session.send_request(request))
-        response = self._response()
-        for _ in range(MAX_ROUNDS):
-            if response.type is ResponseType.OK:
-                return response
-            self.send(self.session.send_authorization(_authorize(response, request, renewing)))
-            response = self._response()
-        raise RemoteProtocolError(f"the server asks for authorization more than {MAX_ROUNDS} times")
-
-    def expect(self, kind: type[_Binary]) -> _Binary:
-        """Wait for a message that is no text."""
-        event = self._event()
-        if not isinstance(event, kind):
-            raise RemoteProtocolError("the server answered with something else than was due")
-        return event
-
-    def deliver(self, chain: Sequence[Certificate]) -> None:
-        """Send certificates and wait for the server's word that they are stored."""
-        self.send(self.session.send_certificates(chain))
-        self._response()
-
-    def fail(self, error: GridError) -> None:
-        """Tell the server that no certificates come; it may be gone, and the first error counts."""
-        try:
-            self.send(self.session.send_failure(error.message))
-        except TransportError:
-            return
-
-    def _response(self) -> Response:
-        event = self._event()
-        if isinstance(event, ResponseReceived):
-            return event.response
-        raise RemoteProtocolError("the server closed the connection without an answer")
-
-    def _event(self) -> Event:
-        """Wait for the next event; a refusal is raised."""
-        while (event := self.session.next_event()) is NEED_DATA:
-            self.session.receive_data(self._stream.receive())
-        if isinstance(event, ResponseReceived) and event.response.type is ResponseType.ERROR:
-            errors = event.response.errors
-            kind = AuthenticationError if errors[0] == REFUSES_CERTIFICATE else RefusedError
-            raise kind("\n".join(("ERROR from myproxy-server:", *errors)))
-        return event
-
-
-def _authorize(response: Response, request: Request, renewing: Credential | None) -> AuthorizationReply:
-    """Answer an offer: with the key of the credential to be renewed, or with the pass phrase."""
-    offers = {offer.method: offer.data for offer in response.offers}
-    challenge = offers.get(METHOD_NAMES[AuthorizationMethod.CERTIFICATE_SHA256])
-    if renewing is not None and challenge is not None:
-        return _sign_challenge(challenge, renewing)
-    if METHOD_NAMES[AuthorizationMethod.PASSWORD] in offers and request.passphrase:
-        return AuthorizationReply(AuthorizationMethod.PASSWORD, text=request.passphrase)
-    raise RefusedError(
-        f"the server wants authorization by {' or '.join(offers)}, which cannot be given",
-        hint="give a pass phrase, or name the credential to renew with --authorization",
-    )
-
-
-def _sign_challenge(challenge: str, renewing: Credential) -> AuthorizationReply:
-    """Sign the server's challenge text, with SHA-256 as this method demands.
-
-    Raises:
-        RemoteProtocolError: It is no challenge: a signature over a text of the server's choice could be used elsewhere.
-        CredentialError: The key cannot sign this way.
-    """
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-
-    if not _CHALLENGE.fullmatch(challenge):
-        raise RemoteProtocolError("the server's challenge is not 32 hexadecimal digits")
-    data = challenge.encode("ascii")
-    match renewing.key:
-        case rsa.RSAPrivateKey() as key:
-            signature = key.sign(data, padding.PKCS1v15(), hashes.SHA256())
-        case ec.EllipticCurvePrivateKey() as key:
-            signature = key.sign(data, ec.ECDSA(hashes.SHA256()))
-        case _:
-            raise CredentialError(
-                "renewal needs an RSA or EC key: the protocol signs with SHA-256",
-                problem=CredentialProblem.UNSUPPORTED_KEY,
-            )
-    certificates = tuple(certificate.der for certificate in renewing.certificates)
-    return AuthorizationReply(AuthorizationMethod.CERTIFICATE_SHA256, signature=SignatureBlock(signature, certificates))

@@ -56,6 +56,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "myproxy-get-delegation": Command("myproxy.cli.logon:build_other_parser", "myproxy.cli.pages.logon:PAGE"),
     "myproxy-info": Command("myproxy.cli.info:build_parser", "myproxy.cli.pages.info:PAGE"),
     "myproxy-destroy": Command("myproxy.cli.destroy:build_parser", "myproxy.cli.pages.destroy:PAGE"),
+    "myproxy-change-pass-phrase": Command(
+        "myproxy.cli.change_pass_phrase:build_parser", "myproxy.cli.pages.change_pass_phrase:PAGE"
+    ),
+    "myproxy-store": Command("myproxy.cli.store:build_parser", "myproxy.cli.pages.store:PAGE"),
+    "myproxy-retrieve": Command("myproxy.cli.retrieve:build_parser", "myproxy.cli.pages.retrieve:PAGE"),
+    "myproxy-get-trustroots": Command(
+        "myproxy.cli.get_trustroots:build_parser", "myproxy.cli.pages.get_trustroots:PAGE"
+    ),
     "myproxy-server": Command("myproxy.cli.server:build_parser", "myproxy.cli.pages.server:PAGE", section=8),
 }
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from gsi.cli.arguments import Namespace
+    from gsi.cli.secret_source import SecretSource
     from gsi.credential import Credential
     from gsi.keys import PrivateKey
     from gsi.secret import Passphrase
@@ -37,8 +38,10 @@ __all__ = [
     "make_key",
     "open_as_owner",
     "open_client",
+    "passphrase_source",
     "read_address",
     "read_passphrase",
+    "read_passphrase_from",
     "require_credential",
     "speak",
 ]
@@ -248,20 +251,48 @@ def choose_username(arguments: Namespace, credential: Credential | None) -> str:
     return username
 
 
-def read_passphrase(arguments: Namespace, *, twice: bool = False) -> Passphrase:
-    """Ask for the MyProxy pass phrase, or read it with --stdin_pass.
+def read_passphrase(arguments: Namespace, *, twice: bool = False, prompt: str = PROMPT) -> Passphrase:
+    """Ask for the MyProxy pass phrase, or read it with --stdin_pass or --passin.
+
+    Raises:
+        CredentialError: There is none, it is too short, or the two entries differ.
+        UsageError: Both options were given.
+    """
+    return read_passphrase_from(passphrase_source(arguments), prompt, twice=twice)
+
+
+def passphrase_source(arguments: Namespace) -> SecretSource | None:
+    """Return where the pass phrase comes from, None for the terminal.
+
+    Raises:
+        UsageError: Both --stdin_pass and --passin were given.
+    """
+    if arguments.stdin_pass and arguments.passin is not None:
+        raise UsageError("--stdin_pass and --passin are mutually exclusive")
+    if arguments.stdin_pass:
+        from gsi.cli.secret_source import SecretSource
+
+        return SecretSource("stdin")
+    source: SecretSource | None = arguments.passin
+    return source
+
+
+def read_passphrase_from(
+    source: SecretSource | None, prompt: str, *, twice: bool = False, line: int = 1, option: str = "--passin"
+) -> Passphrase:
+    """Read a MyProxy pass phrase; on the terminal twice where a new one is wanted so.
 
     Raises:
         CredentialError: There is none, it is too short, or the two entries differ.
     """
-    passphrase = _ask(PROMPT, from_stdin=arguments.stdin_pass)
+    passphrase = _ask(source, prompt, line, option)
     if passphrase and len(passphrase) < MIN_PASSPHRASE:
         raise CredentialError(
             f"Passphrase must be at least {MIN_PASSPHRASE} characters long.",
             problem=CredentialProblem.WRONG_PASSPHRASE,
             hint="choose a longer one",
         )
-    if twice and not arguments.stdin_pass and _ask(f"Verifying - {PROMPT}", from_stdin=False) != passphrase:
+    if twice and source is None and _ask(None, f"Verifying - {prompt}", line, option) != passphrase:
         raise CredentialError(
             "the two pass phrases differ",
             problem=CredentialProblem.WRONG_PASSPHRASE,
@@ -270,17 +301,20 @@ def read_passphrase(arguments: Namespace, *, twice: bool = False) -> Passphrase:
     return passphrase
 
 
-def _ask(prompt: str, *, from_stdin: bool) -> Passphrase:
+def _ask(source: SecretSource | None, prompt: str, line: int, option: str) -> Passphrase:
     """Ask once, with a hint that names our options."""
-    from gsi.cli.prompt import ask_passphrase
+    from gsi.cli.secret_source import read_secret
 
     try:
-        return ask_passphrase(prompt, from_stdin=from_stdin)
+        return read_secret(source, prompt, option=option, line=line)
     except CredentialError as error:
         raise CredentialError(
             error.message,
             problem=error.problem,
-            hint="type it on a terminal, or give it on standard input with --stdin_pass",
+            path=error.path,
+            hint=f"type it on a terminal, or give it on standard input with --stdin_pass, or with {option}"
+            if source is None or source.kind == "stdin"
+            else error.hint,
         ) from error
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from gsi.cli.arguments import Completion, UsageError
+from gsi.cli.arguments import Completion
 from gsi.cli.run import EXIT_OK, printable, run
 from myproxy.cli.options import (
     LongOptionParser,
     add_address_options,
+    add_passphrase_options,
     add_server_options,
     refuse_unsupported,
 )
+from myproxy.cli.policies import add_policy_options, read_policies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,46 +66,9 @@ def build_parser() -> LongOptionParser:
     )
     which.value("-y", "--keyfile", dest="keyfile", metavar="FILE", completion=Completion.FILE, text="your private key")
     which.value("-m", "--voms", dest="voms", metavar="VO", repeatable=True, text="not supported yet")
-    who = parser.section("Who may have it")
-    who.flag(
-        "-a",
-        "--allow_anonymous_retrievers",
-        dest="allow_anonymous_retrievers",
-        text="anyone with the pass phrase may retrieve it",
-    )
-    who.value(
-        "-r", "--retrievable_by", dest="retrievable_by", metavar="NAME", text="who may retrieve with the pass phrase"
-    )
-    who.value(
-        "-Z",
-        "--retrievable_by_cert",
-        dest="retrievable_by_cert",
-        metavar="NAME",
-        text="who may retrieve without a pass phrase; none is set then",
-    )
-    who.flag(
-        "-A",
-        "--allow_anonymous_renewers",
-        dest="allow_anonymous_renewers",
-        text="anyone who has it may renew it (not recommended); no pass phrase is set then",
-    )
-    who.value(
-        "-R", "--renewable_by", dest="renewable_by", metavar="NAME", text="who may renew it; no pass phrase is set then"
-    )
-    who.flag(
-        "-x",
-        "--regex_dn_match",
-        dest="regex_dn_match",
-        text="the names in the options that follow are patterns of whole subjects",
-    )
-    who.flag(
-        "-X",
-        "--match_cn_only",
-        dest="match_cn_only",
-        text="they are common names (the default)",
-    )
+    add_policy_options(parser.section("Who may have it"))
     proof = parser.section("Pass phrase")
-    proof.flag("-S", "--stdin_pass", dest="stdin_pass", text="read pass phrases from standard input, one per line")
+    add_passphrase_options(proof, text="read pass phrases from standard input, one per line")
     proof.flag("-n", "--no_passphrase", dest="no_passphrase", text="set no pass phrase")
     local = parser.section("Local proxy")
     local.flag("-L", "--local_proxy", dest="local_proxy", text="also make a proxy here, of lifetime --proxy_lifetime")
@@ -128,34 +93,6 @@ def _hours(text: str) -> object:
     from myproxy.cli.common import hours
 
     return hours(text)
-
-
-def read_policies(given: Sequence[tuple[str, str | None]]) -> dict[str, str]:
-    """Turn the policy options, in their order, into what the server is told: `retriever`, `renewer`, `trusted`.
-
-    A name becomes `*/CN=<name>` unless -x came before it (gct:myproxy/source/myproxy_init.c).
-
-    Raises:
-        UsageError: Two options for one policy.
-    """
-    policies: dict[str, str] = {}
-    options = {
-        "allow_anonymous_retrievers": ("retriever", "-a or -r"),
-        "retrievable_by": ("retriever", "-a or -r"),
-        "allow_anonymous_renewers": ("renewer", "-A or -R"),
-        "renewable_by": ("renewer", "-A or -R"),
-        "retrievable_by_cert": ("trusted", "-Z"),
-    }
-    is_pattern = False
-    for name, value in given:
-        if name in ("regex_dn_match", "match_cn_only"):
-            is_pattern = name == "regex_dn_match"
-        elif name in options:
-            policy, letters = options[name]
-            if policy in policies:
-                raise UsageError(f"Only one {letters} option may be specified.")
-            policies[policy] = "*" if value is None else value if is_pattern else f"*/CN={value}"
-    return policies
 
 
 def _execute(arguments: Namespace) -> int:

@@ -16,6 +16,7 @@ from gsi.errors import AuthenticationError, ConfigError, CredentialError, Refuse
 from myproxy.cli.options import (
     LongOptionParser,
     add_address_options,
+    add_passphrase_options,
     add_server_options,
     filled,
     refuse_unsupported,
@@ -67,7 +68,7 @@ def _build_parser(prog: str) -> LongOptionParser:
     )
     which.value("-m", "--voms", dest="voms", metavar="VO", repeatable=True, text="not supported yet")
     proof = parser.section("How you prove who you are")
-    proof.flag("-S", "--stdin_pass", dest="stdin_pass", text="read the pass phrase from standard input")
+    add_passphrase_options(proof)
     proof.flag("-n", "--no_passphrase", dest="no_passphrase", text="send no pass phrase")
     proof.value(
         "-a",
@@ -107,8 +108,13 @@ def _build_parser(prog: str) -> LongOptionParser:
     result.flag("-N", "--no_credentials", dest="no_credentials", text="only authenticate; nothing is received")
     result.flag("-q", "--quiet", dest="quiet", text="print only errors")
     trust = parser.section("Trust roots")
-    trust.flag("-T", "--trustroots", dest="trustroots", text="not supported yet")
-    trust.flag("-b", "--bootstrap", dest="bootstrap", text="not supported yet")
+    trust.flag("-T", "--trustroots", dest="trustroots", text="also install the server's trust roots")
+    trust.flag(
+        "-b",
+        "--bootstrap",
+        dest="bootstrap",
+        text="believe the server that answers, where none is trusted yet (its fingerprint is shown); implies -T",
+    )
     return parser
 
 
@@ -124,12 +130,13 @@ def _hours(text: str) -> object:
 
 
 def _execute(arguments: Namespace) -> int:
-    refuse_unsupported(arguments, "voms", "trustroots", "bootstrap")
+    refuse_unsupported(arguments, "voms")
     if arguments.certreq == "-" and arguments.stdin_pass:
         raise UsageError("the certificate request and the pass phrase cannot both come from standard input")
 
     from gsi.system.environ import read_locations
-    from myproxy.cli.common import choose_username, load_anchors, read_address
+    from myproxy.cli.common import choose_username, read_address
+    from myproxy.cli.trustroots import install, load_or_bootstrap
 
     address = read_address(arguments)
     locations = read_locations()
@@ -140,17 +147,21 @@ def _execute(arguments: Namespace) -> int:
     renewing = _load_renewed(arguments)
     username = choose_username(arguments, renewing or credential)
     request = _make_request(arguments, username)
-    anchors = load_anchors(locations)
+    anchors = load_or_bootstrap(PROG, arguments, locations, address)
 
     def open_as(identity: Credential | None) -> MyProxyClient:
         from myproxy.cli.common import open_client
 
         return open_client(arguments, identity, anchors, address)
 
-    data = _receive(arguments, open_as, credential, request, renewing)
+    data, client = _receive(arguments, open_as, credential, request, renewing)
+    if wants_trust_roots(arguments):
+        directory = install(locations, client.trust_roots)
+        if not arguments.quiet and out != "-":
+            sys.stdout.write(f"Trust roots have been installed in {printable(directory)}.\n")
     if arguments.no_credentials:
         return EXIT_OK
-    _write(arguments, out, data)
+    _write(out, data)
     if not arguments.quiet and out != "-":
         sys.stdout.write(f"A credential has been received for user {printable(username)} in {printable(out)}.\n")
     return EXIT_OK
@@ -200,7 +211,13 @@ def _make_request(arguments: Namespace, username: str) -> Request:
         passphrase=Passphrase(b"") if silent else read_passphrase(arguments),
         lifetime=timedelta(hours=12) if arguments.proxy_lifetime is None else arguments.proxy_lifetime,
         credential_name=arguments.credname,
+        wants_trust_roots=wants_trust_roots(arguments),
     )
+
+
+def wants_trust_roots(arguments: Namespace) -> bool:
+    """Whether the server's trust roots are to be installed."""
+    return bool(arguments.trustroots or arguments.bootstrap)
 
 
 def _receive(
@@ -209,17 +226,19 @@ def _receive(
     credential: Credential | None,
     request: Request,
     renewing: Credential | None,
-) -> bytes:
-    """Ask the server; once more without a certificate if it refuses ours."""
+) -> tuple[bytes, MyProxyClient]:
+    """Ask the server; once more without a certificate if it refuses ours. Return also the client that got an answer."""
     fetch = _prepare(arguments, request, renewing)
+    client = open_as(credential)
     try:
         try:
-            return fetch(open_as(credential))
+            return fetch(client), client
         except AuthenticationError as error:
             if credential is None:
                 raise
             warn(PROG, f"logging on without a certificate: {error.message}")
-            return fetch(open_as(None))
+            client = open_as(None)
+            return fetch(client), client
     except RefusedError as error:
         raise RefusedError(f"Failed to receive credentials.\n{error.message}", hint=error.hint) from error
 
@@ -261,11 +280,10 @@ def _read_request(path: str) -> bytes:
     raise ParseError(f"{path}: there is no PEM certificate request in it", what="certificate request")
 
 
-def _write(arguments: Namespace, out: str, data: bytes) -> None:
+def _write(out: str, data: bytes) -> None:
     if out == "-":
         sys.stdout.buffer.write(data)
         return
     from gsi.system.files import write_private
 
-    del arguments
     write_private(out, data)

@@ -18,13 +18,21 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gsi._version import __version__
 from gsi.cli.arguments import CommandParser, OptionSpec, Section, UsageError
+from gsi.cli.secret_source import parse_secret_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gsi.cli.arguments import Namespace
 
-__all__ = ["LongOptionParser", "add_address_options", "add_server_options", "filled", "refuse_unsupported"]
+__all__ = [
+    "LongOptionParser",
+    "add_address_options",
+    "add_passphrase_options",
+    "add_server_options",
+    "filled",
+    "refuse_unsupported",
+]
 
 PROTOCOL = "MYPROXYv2"
 
@@ -199,6 +207,18 @@ def add_address_options(section: Section, *, credname: str, dn: str = "your cert
     )
     section.flag("-d", "--dn_as_username", dest="dn_as_username", text=f"use {dn} as account name")
     section.value("-k", "--credname", dest="credname", metavar="NAME", convert=filled, text=credname)
+
+
+def add_passphrase_options(section: Section, *, text: str = "read the pass phrase from standard input") -> None:
+    """Add where the MyProxy pass phrase comes from."""
+    section.flag("-S", "--stdin_pass", dest="stdin_pass", text=text)
+    section.value(
+        "--passin",
+        dest="passin",
+        metavar="SOURCE",
+        convert=parse_secret_source,
+        text="read the MyProxy pass phrase from file:PATH, fd:NUMBER or stdin",
+    )
 
 
 def refuse_unsupported(arguments: Namespace, *names: str) -> None:

@@ -23,6 +23,8 @@ authorized_retrievers "*"
 default_retrievers "*"
 authorized_renewers "*"
 default_renewers "none"
+authorized_key_retrievers "*"
+default_key_retrievers "none"
 trusted_retrievers "*"
 default_trusted_retrievers "none"
 allow_self_authorization true
@@ -32,7 +34,7 @@ allow_self_authorization true
 @pytest.fixture(scope="module")
 def server(grid: Grid) -> Iterator[Daemon]:
     """A C server that everyone may use."""
-    with c_myproxy_server(grid.host, grid.trust_dir, config=CONFIG) as daemon:
+    with c_myproxy_server(grid.host, grid.trust_dir, config=f"{CONFIG}cert_dir {grid.trust_dir}\n") as daemon:
         yield daemon
 
 
@@ -132,6 +134,73 @@ def test_stored_by_one_family_and_fetched_by_the_other(client: Client) -> None:
     assert_proxy_works(client)
     ours, theirs = (run_(client, "myproxy-info") for run_ in (Client.ours, Client.theirs))
     assert without_time(ours.check().stdout) == without_time(theirs.check().stdout)
+
+
+@pytest.mark.parametrize("version", TLS)
+@pytest.mark.parametrize("store", ["ours", "theirs"])
+@pytest.mark.parametrize("fetch", ["ours", "theirs"])
+def test_a_key_on_the_server(client: Client, tmp_path: Path, version: str, store: str, fetch: str) -> None:
+    client.tls(version)
+    client.ours("grid-proxy-init").check()
+    locked, certificate = tmp_path / "locked.pem", client.user.cert_path
+    client.openssl("rsa", "-aes256", "-passout", "pass:correct horse", "-in", client.user.key_path, "-out", locked)
+    locked.chmod(0o600)
+    family = getattr(client, store)
+    done = family("myproxy-store", "-E", "*", "-x", "-c", certificate, "-y", locked)
+    assert "Credentials saved to myproxy server." in done.check().stdout
+    copies = tmp_path / "cert.pem", tmp_path / "key.pem"
+    done = getattr(client, fetch)("myproxy-retrieve", "-S", "-c", copies[0], "-y", copies[1], stdin=SECRET)
+    assert done.check().stdout.endswith(f"have been stored in\n{copies[0]} and\n{copies[1]}.\n")
+    for path in copies:
+        assert path.stat().st_mode & 0o777 == 0o600
+    opened = client.openssl("pkey", "-in", copies[1], "-passin", "pass:correct horse")
+    assert opened == client.openssl("pkey", "-in", client.user.key_path)
+    assert "BEGIN CERTIFICATE" in copies[0].read_text()
+    client.ours("myproxy-logon", "-S", stdin=SECRET).check()
+    assert_proxy_works(client)
+    wrong = client.ours("myproxy-retrieve", "-S", "-c", tmp_path / "c", "-y", tmp_path / "k", stdin="wrong words\n")
+    assert wrong.returncode == 255
+    assert "invalid credential passphrase" in wrong.stderr
+
+
+@pytest.mark.parametrize("version", TLS)
+def test_another_pass_phrase(client: Client, version: str) -> None:
+    client.tls(version)
+    client.ours("myproxy-init", "-S", stdin=SECRET).check()
+    client.ours("grid-proxy-init").check()
+    done = client.ours("myproxy-change-pass-phrase", "-S", stdin=f"{SECRET}battery staple\n").check()
+    assert done.stdout == "Pass phrase changed.\n"
+    assert client.ours("myproxy-logon", "-S", stdin=SECRET).returncode == 1
+    client.theirs("myproxy-logon", "-S", stdin="battery staple\n").check()
+    refused = client.ours("myproxy-change-pass-phrase", "-S", stdin=f"{SECRET}other words\n")
+    assert "ERROR from myproxy-server" in refused.stderr
+    empty = client.ours("myproxy-change-pass-phrase", "-S", stdin="battery staple\n\n")
+    assert "the new pass phrase is empty" in empty.stderr
+    client.ours("myproxy-change-pass-phrase", "-S", "-n", stdin="battery staple\n").check()
+
+
+@pytest.mark.parametrize("version", TLS)
+def test_trust_roots(client: Client, grid: Grid, tmp_path: Path, version: str) -> None:
+    client.tls(version)
+    wanted = {path.name: path.read_bytes() for path in Path(grid.trust_dir).iterdir()}
+    directory = tmp_path / "roots"
+    client.variables["X509_CERT_DIR"] = str(directory)
+    done = client.ours("myproxy-get-trustroots")
+    assert done.returncode == 1
+    assert "say --bootstrap" in done.stderr
+    assert not directory.exists()
+    done = client.ours("myproxy-get-trustroots", "-b").check()
+    assert done.stdout == f"Trust roots have been installed in {directory}.\n"
+    assert "SHA-256 fingerprint" in done.stderr
+    found = {path.name: path.read_bytes() for path in directory.iterdir() if path.name in wanted}
+    assert found == wanted
+    client.theirs("myproxy-get-trustroots").check()
+    client.ours("myproxy-init", "-S", stdin=SECRET).check()
+    next(directory.glob("*.signing_policy")).touch()
+    done = client.ours("myproxy-logon", "-T", "-S", stdin=SECRET).check()
+    assert done.stdout.startswith(f"Trust roots have been installed in {directory}.\nA credential has been received")
+    lines = (directory / "myproxy-install-log").read_text().splitlines()
+    assert len(lines) >= 2 * len(wanted)
 
 
 def without_time(text: str) -> str:

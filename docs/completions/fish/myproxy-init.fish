@@ -19,6 +19,7 @@ complete -c myproxy-init -s R -l renewable_by -x -d 'who may renew it; no pass p
 complete -c myproxy-init -s x -l regex_dn_match -d 'the names in the options that follow are patterns of whole subjects'
 complete -c myproxy-init -s X -l match_cn_only -d 'they are common names (the default)'
 complete -c myproxy-init -s S -l stdin_pass -d 'read pass phrases from standard input, one per line'
+complete -c myproxy-init -l passin -x -d 'read the MyProxy pass phrase from file:PATH, fd:NUMBER or stdin'
 complete -c myproxy-init -s n -l no_passphrase -d 'set no pass phrase'
 complete -c myproxy-init -s L -l local_proxy -d 'also make a proxy here, of lifetime --proxy_lifetime'
 complete -c myproxy-init -l key_type -l key-type -x -a 'rsa p256 p384 ed25519' -d 'kind of the keys made here: rsa (default), p256, p384 or ed25519; C servers want rsa'

@@ -27,12 +27,15 @@ used, the server is asked once more without.
     examples=(
         ("A proxy for the day:", "myproxy-logon -s myproxy.example.org -l alice"),
         ("Renew a proxy by its own key, without a pass phrase:", "myproxy-logon -a proxy.pem -o proxy.pem -l alice"),
+        ("On a new machine, believing the server that answers:", "myproxy-logon -b -s myproxy.example.org -l alice"),
         ("The credential on standard output:", "myproxy-logon -S -o - -l alice < passphrase"),
     ),
     differences="""\
 Renewal signs with SHA-256 only. A pass phrase longer than 1024 bytes is refused, not cut.
 
-`-T`, `-b` (trust roots) and `-m` (VOMS attributes) are refused in this version instead of being dropped.
+`-b` shows the fingerprints of the authorities that it comes to trust. A CRL that stands in the way is not deleted.
+
+`-m` (VOMS attributes) is refused in this version instead of being dropped.
 """,
     see_also=("myproxy-init(1)", "myproxy-info(1)", "grid-proxy-info(1)"),
 )

@@ -7,7 +7,7 @@ import pytest
 from gsi.credential import parse_credential
 from gsi.errors import RefusedError, RemoteProtocolError
 from gsi.secret import Passphrase
-from myproxy.client import _authorize
+from myproxy.exchange import _authorize
 from myproxy.protocol.messages import AuthorizationMethod, AuthorizationOffer, Command, Request, Response
 from tests.harness.ca import TestCA
 

@@ -1,0 +1,15 @@
+# Completion for myproxy-change-pass-phrase. Made by gsi.cli.manual from the command's parser; do not edit.
+complete -c myproxy-change-pass-phrase -f
+complete -c myproxy-change-pass-phrase -s s -l pshost -x -d 'the server, or several to try in turn (default: $MYPROXY_SERVER); [::1]:7512 for an IPv6 address'
+complete -c myproxy-change-pass-phrase -s p -l psport -x -d 'its port (default: $MYPROXY_SERVER_PORT, else 7512)'
+complete -c myproxy-change-pass-phrase -s l -l username -x -d 'the account name there (default: $LOGNAME)'
+complete -c myproxy-change-pass-phrase -s d -l dn_as_username -d 'use your certificate\'s subject as account name'
+complete -c myproxy-change-pass-phrase -s k -l credname -x -d 'the credential\'s name (default: the unnamed one)'
+complete -c myproxy-change-pass-phrase -s S -l stdin_pass -d 'read the old and the new pass phrase from standard input, one per line'
+complete -c myproxy-change-pass-phrase -l passin -x -d 'read the MyProxy pass phrase from file:PATH, fd:NUMBER or stdin'
+complete -c myproxy-change-pass-phrase -l passout -x -d 'read the new pass phrase from file:PATH, fd:NUMBER or stdin'
+complete -c myproxy-change-pass-phrase -s n -l no_passphrase -d 'let the new one be empty: the key then lies there unsealed'
+complete -c myproxy-change-pass-phrase -s v -l verbose -d 'say what happens, and explain errors'
+complete -c myproxy-change-pass-phrase -s h -l help -d 'print this help and exit'
+complete -c myproxy-change-pass-phrase -s u -l usage -d 'the same'
+complete -c myproxy-change-pass-phrase -s V -l version -d 'print the version and exit'

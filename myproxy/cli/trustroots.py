@@ -1,0 +1,189 @@
+"""Trust roots on the client's side: where they go, how they get there, and the first trust where there is none.
+
+    anchors = load_or_bootstrap(PROG, arguments, locations, address)
+    directory = install(locations, files)
+
+Agrees with gct:myproxy/source/myproxy.c (myproxy_install_trusted_cert_files, myproxy_bootstrap_trust) in the directory,
+the names of the files and the log `myproxy-install-log`. Each file is replaced at once and durably; a CRL is replaced
+only by one that is not older, and only by one that parses, so that a server cannot bring back what was revoked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from typing import TYPE_CHECKING, Final
+
+from gsi.cli.run import printable, warn
+from gsi.errors import ConfigError, GridError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gsi.cli.arguments import Namespace
+    from gsi.system.environ import Locations
+    from gsi.trust.anchors import TrustAnchors
+    from myproxy.client import ServerAddress
+    from myproxy.protocol.messages import TrustRootFile
+
+__all__ = ["install", "load_or_bootstrap", "trust_directory"]
+
+LOG_NAME: Final = "myproxy-install-log"
+MAX_CRL_BYTES: Final = 8 << 20
+"""The largest grid CRLs have two megabytes."""
+_CRL_NAME: Final = re.compile(r"[0-9a-f]{8}\.r[0-9]+\Z")
+
+
+def trust_directory(locations: Locations) -> str:
+    """Return where trust roots are installed: X509_CERT_DIR, for root the host's directory, else the user's.
+
+    Raises:
+        ConfigError: There is no home directory.
+    """
+    import os
+
+    from gsi.system.environ import get_variable
+
+    named = get_variable("X509_CERT_DIR")
+    if named:
+        return named
+    if locations.uid == 0:
+        return "/etc/grid-security/certificates"
+    home = get_variable("HOME")
+    if not home:
+        raise ConfigError("there is no home directory to install trust roots in", hint="set HOME or X509_CERT_DIR")
+    return os.path.join(home, ".globus", "certificates")
+
+
+def load_or_bootstrap(prog: str, arguments: Namespace, locations: Locations, address: ServerAddress) -> TrustAnchors:
+    """Return whom to trust; where there is nobody, or with --bootstrap, the CAs that the server presents, installed.
+
+    Raises:
+        ConfigError: There are no trust roots and --bootstrap was not given.
+        GridError: The server cannot be reached, or presents no CA certificates.
+    """
+    import os
+
+    from gsi.system.trustdir import TrustDirectory
+
+    directory = trust_directory(locations)
+    if arguments.bootstrap:
+        bootstrap(prog, arguments, directory, address)
+    elif not os.path.isdir(directory) and not os.path.isdir(locations.trust_dir):
+        raise ConfigError(
+            f"there are no trust roots in {directory}, so the server cannot be checked",
+            hint="install them by hand, or say --bootstrap to believe the server that answers now",
+        )
+    return TrustDirectory(directory if os.path.isdir(directory) else locations.trust_dir).anchors()
+
+
+def bootstrap(prog: str, arguments: Namespace, directory: str, address: ServerAddress) -> None:
+    """Believe the CA certificates that the server presents, and say so with their fingerprints.
+
+    Each is installed with a signing policy that lets it sign the certificate below it and nothing else.
+
+    Raises:
+        GridError: No connection, or the server presents nothing above its own certificate.
+    """
+    from gsi.names import oneline
+    from gsi.system.clock import now
+    from gsi.trust.anchors import build_anchors
+    from gsi.trust.hashes import subject_hash
+    from myproxy.cli.common import open_client
+    from myproxy.protocol.messages import TrustRootFile
+
+    client = open_client(arguments, None, build_anchors({}, loaded_at=now()), address)
+    chain = client.look_at_server()
+    if len(chain) < 2:
+        raise ConfigError(
+            "the server presents no certificate above its own, so there is nothing to bootstrap trust with",
+            hint="install its CA's certificate by hand",
+        )
+    files = []
+    for below, authority in itertools.pairwise(chain):
+        name = subject_hash(authority.subject_der)
+        policy = _only(oneline(authority.subject_der), oneline(below.subject_der))
+        files += [
+            TrustRootFile(f"{name}.0", authority.pem()),
+            TrustRootFile(f"{name}.signing_policy", policy.encode()),
+        ]
+        warn(
+            prog,
+            f"trusting {printable(oneline(authority.subject_der))} because the server said so; "
+            f"SHA-256 fingerprint {authority.fingerprint}",
+            hint="compare it with what the CA publishes",
+        )
+    _install_in(directory, files)
+
+
+def _only(authority: str, subject: str) -> str:
+    return f"access_id_CA X509 '{authority}'\npos_rights globus CA:sign\ncond_subjects globus '\"{subject}\"'\n"
+
+
+def install(locations: Locations, files: Sequence[TrustRootFile]) -> str:
+    """Install what a server has sent; return the directory.
+
+    Raises:
+        ConfigError: It sent nothing.
+        GridError: The directory or a file cannot be written.
+    """
+    if not files:
+        raise ConfigError("the server has no trust roots to hand out", hint="its administrator sets them with cert_dir")
+    directory = trust_directory(locations)
+    _install_in(directory, files)
+    return directory
+
+
+def _install_in(directory: str, files: Sequence[TrustRootFile]) -> None:
+    import os
+
+    from gsi.errors import StorageError
+    from gsi.system.clock import now
+    from gsi.system.files import write_public
+
+    try:
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
+    lines = []
+    for file in files:
+        path = os.path.join(directory, safe_name(file.name))
+        if _CRL_NAME.match(os.path.basename(path)) and not _is_newer(path, file.data):
+            continue
+        write_public(path, file.data)
+        lines.append(f"{int(now().timestamp())}: {path}\n")
+    with open(os.path.join(directory, LOG_NAME), "a", encoding="utf-8") as log:
+        log.writelines(lines)
+
+
+def safe_name(name: str) -> str:
+    """Return a file name that stays in its directory: slashes and a leading dot become dashes, as in C.
+
+    Raises:
+        ConfigError: It is empty, too long or holds control characters.
+    """
+    if not name or len(name.encode()) > 255 or not name.isprintable():
+        raise ConfigError(f"the server sent a trust root under an impossible name, {name!r}")
+    flat = name.replace("/", "-")
+    return f"-{flat[1:]}" if flat.startswith(".") else flat
+
+
+def _is_newer(path: str, data: bytes) -> bool:
+    """Whether a CRL may replace the one in its place; one that cannot be read never does."""
+    from gsi.system.files import read_public
+    from gsi.trust.crl import parse_crl_file
+
+    def this_update(content: bytes) -> datetime:
+        return max(crl.this_update for crl in parse_crl_file(content))
+
+    try:
+        new = this_update(data)
+    except GridError as error:
+        sys.stderr.write(f"a CRL from the server is left out: {printable(error.message)}\n")
+        return False
+    try:
+        return new >= this_update(read_public(path, max_bytes=MAX_CRL_BYTES))
+    except GridError:
+        return True
