@@ -30,7 +30,7 @@ NEW_PROMPT = "Enter new MyProxy pass phrase:"
 
 def build_parser() -> LongOptionParser:
     """Return the command's parser."""
-    parser = LongOptionParser(PROG, "change the pass phrase of a credential on a MyProxy server")
+    parser = LongOptionParser(PROG, "change the pass phrase of a stored credential")
     add_server_options(parser)
     add_address_options(parser.section("Which credential"), credname="the credential's name (default: the unnamed one)")
     proof = parser.section("Pass phrases")
