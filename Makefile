@@ -7,9 +7,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
+# For `make fuzz`: which decoders (all by default), up to how many executions each; it goes on where it stopped.
+DECODER ?=
+RUNS ?= 10000000
 ARGS ?=
 
-.PHONY: run test lint types imports lowest pytest interop bench docs format peers clean
+.PHONY: run test lint types imports lowest pytest interop bench fuzz docs format peers clean
 
 run: $(VENV)/.installed-run
 	@exec $(BIN)/grid-sandbox $(ARGS)
@@ -41,6 +44,9 @@ interop: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python bench/run.py $(ARGS)
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m tests.fuzz.run $(DECODER) --runs $(RUNS)
 
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m gsi.cli.manual docs

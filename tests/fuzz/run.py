@@ -31,7 +31,8 @@ ROOT: Final = Path(__file__).parents[2]
 RUNS: Final = 10_000_000
 ROUND: Final = 500_000
 """Executions per process: what libFuzzer itself remembers must not grow into the memory limit."""
-MAX_LENGTH: Final = 4096
+MIN_LENGTH: Final = 512
+"""Inputs grow to this, or to twice the longest seed: more only repeats what is in them, and takes its time."""
 MAX_SECONDS: Final = 1
 MAX_MEGABYTES: Final = 50
 _TIMEOUT_STATUS: Final = 70  # libFuzzer's exit status for an input that took too long
@@ -48,6 +49,7 @@ class Run:
         self._inputs = corpus / name / "inputs"
         self._findings = corpus / name / "findings"
         self._count = corpus / name / "executions"
+        self._max_length = max(MIN_LENGTH, *(2 * len(seed) for seed in load(name).seeds()))
         for directory in (self._inputs, self._findings):
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -101,7 +103,7 @@ class Run:
 
     def _start(self, *options: str, seeds_only: bool = False) -> subprocess.CompletedProcess[str]:
         folders = [str(SEEDS / self.name)] if seeds_only else [str(self._inputs), str(SEEDS / self.name)]
-        command = [sys.executable, "-m", "tests.fuzz.guided", self.name, *options, f"-max_len={MAX_LENGTH}"]
+        command = [sys.executable, "-m", "tests.fuzz.guided", self.name, *options, f"-max_len={self._max_length}"]
         command += ["-print_final_stats=1", f"-artifact_prefix={self._findings}/", *folders]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
 
