@@ -33,7 +33,7 @@ __all__ = [
     "frame_token",
 ]
 
-MAX_HANDSHAKE_BYTES: Final = 1 << 20  # a chain of ten proxies with attribute certificates of 60 kB each stays below
+MAX_HANDSHAKE_BYTES: Final = 1 << 20  # OpenSSL takes 100 KiB of certificates; the rest is room for framing
 MAX_TOKEN_BYTES: Final = 32 << 20  # XIO's own limit for a token; one that carries data
 HEADER_BYTES: Final = 5  # of a TLS record: type, version, length
 MAX_RECORD_BYTES: Final = HEADER_BYTES + (1 << 14) + 2048  # RFC 5246 section 6.2.3; TLS 1.3 allows less

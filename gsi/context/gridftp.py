@@ -242,14 +242,21 @@ class GridFTPClient:
     def retrieve(self, path: str) -> bytes:
         """Return a file's content.
 
+        C servers end a data channel without a closing alert, so that TLS alone cannot tell whether data was cut off;
+        the length is compared with what the server says on the control channel.
+
         Raises:
             FTPRefusedError: The server says no.
             GridError: The data channel cannot be authenticated.
             RemoteProtocolError: It is larger than `MAX_DATA_BYTES`.
-            TransportError: A connection failed.
+            TransportError: A connection failed, or less came than the file has.
         """
         self.command("TYPE I")
-        return self._transfer(Command("RETR", path), None)
+        size = self.command(f"SIZE {path}").text.strip()
+        content = self._transfer(Command("RETR", path), None)
+        if size.isascii() and size.isdigit() and len(size) < 20 and len(content) < int(size):
+            raise TransportError(f"{len(content)} of {size} bytes came")
+        return content
 
     def store(self, path: str, content: bytes) -> None:
         """Write a file.

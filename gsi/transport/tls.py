@@ -454,14 +454,13 @@ class TLSSession:
             TransportError: TLS failed.
         """
         try:
-            return self._tls.read(RECORD_BYTES)
-        except ssl.SSLZeroReturnError:
-            self._closed = True
-            return b""
-        except (ssl.SSLWantReadError, ssl.SSLEOFError):
+            data = self._tls.read(RECORD_BYTES)
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except ssl.SSLError as error:
             raise translate(error, "TLS failed") from error
+        self._closed = not data  # this is how `ssl` tells of a closing alert
+        return data
 
     def write(self, message: bytes) -> None:
         """Encrypt a message into records of its own; none are shared with other messages.

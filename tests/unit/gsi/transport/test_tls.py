@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import ssl
@@ -376,6 +377,70 @@ def test_no_refusal_in_the_handshake_once_it_is_over(anchors: TrustAnchors, host
         assert not server.refuse_peer(error)
         assert not client.refuse_peer(error)
         assert server.data_to_send() == b""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_tells_why_it_refuses(anchors: TrustAnchors, host: Credential, version: TLSVersion) -> None:
+    """Before the end of its handshake, in the clear; nothing else of its own has left by then."""
+
+    def refuse(chain: tuple[bytes, ...]) -> VerifiedPeer:
+        raise VerificationError("no", reason=Reason.EXPIRED)
+
+    client = ClientTLS(credential(authority().issue(ALICE)), maximum=version).session(refuse)
+    server = ServerTLS(host, lambda: anchors).session()
+    client.handshake()
+    carry(client, server)
+    server.handshake()
+    carry(server, client)
+    with pytest.raises(VerificationError) as caught:
+        client.handshake()
+    assert not client.has_data_to_send
+    assert client.refuse_peer(caught.value)
+    assert len(carry(client, server)) == 7
+    with pytest.raises(AuthenticationError, match="expired"):
+        server.handshake()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_may_require_certificates(anchors: TrustAnchors, host: Credential, version: TLSVersion) -> None:
+    server = ServerTLS(host, lambda: anchors, require_certificate=True).session()
+    client = ClientTLS(None, maximum=version).session(judge(anchors))
+    with pytest.raises(VerificationError) as caught:
+        shake(client, server)
+    assert caught.value.reason is Reason.NO_CERTIFICATE
+    assert not server.is_established
+
+
+def test_a_server_may_send_no_ticket(anchors: TrustAnchors, host: Credential) -> None:
+    for tickets in (0, 1):
+        client = ClientTLS(None).session(judge(anchors))
+        server = ServerTLS(host, lambda: anchors, tickets=tickets).session()
+        client.handshake()
+        carry(client, server)
+        assert not server.handshake()
+        carry(server, client)
+        assert client.handshake()
+        carry(client, server)
+        assert server.handshake()
+        assert server.has_data_to_send is bool(tickets)
+        assert server.cipher == client.cipher == "TLS_AES_256_GCM_SHA384"
+
+
+@pytest.mark.parametrize("name", [".example.org", "x" * 64 + ".org", ""])
+def test_names_that_no_server_can_be_told(anchors: TrustAnchors, name: str) -> None:
+    with pytest.raises(ConfigError):
+        ClientTLS(None).session(judge(anchors), server_name=name)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_closing_alert_is_noticed(anchors: TrustAnchors, host: Credential, version: TLSVersion) -> None:
+    client, server = pair(None, host, anchors, version)
+    assert not client.is_closed
+    with contextlib.suppress(ssl.SSLWantReadError):
+        server._tls.unwrap()
+    carry(server, client)
+    assert client.read() == b""
+    assert client.is_closed
 
 
 class Resumed:
