@@ -47,6 +47,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-proxy-destroy": Command("gsi.cli.proxy_destroy:build_parser", "gsi.cli.pages.proxy_destroy:PAGE"),
     "grid-proxy-verify": Command("gsi.cli.proxy_verify:build_parser", "gsi.cli.pages.proxy_verify:PAGE"),
     "grid-cert-info": Command("gsi.cli.cert_info:build_parser", "gsi.cli.pages.cert_info:PAGE"),
+    "grid-cert-request": Command("gsi.cli.cert_request:build_parser", "gsi.cli.pages.cert_request:PAGE"),
     "grid-change-pass-phrase": Command(
         "gsi.cli.change_pass_phrase:build_parser", "gsi.cli.pages.change_pass_phrase:PAGE"
     ),

@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.harness.ca import TestCA, write_file
+from tests.harness.ca import TestCA, subject_hash, write_file
 from tests.harness.environment import UserEnvironment
+from tests.harness.requests import HOST_FIELDS, write_request_config
 from tests.harness.run import our_program, run
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
@@ -36,6 +37,7 @@ PLACEHOLDERS = {
     "uid": r"\d+",
     "date": r"[A-Z][a-z]{2} [ 1-3]\d \d\d:\d\d:\d\d \d{4} GMT",
     "hexlines": r"( +[0-9a-f]{2}(:[0-9a-f]{2})*:?\n)* +[0-9a-f]{2}(:[0-9a-f]{2})*",
+    "lines": r"(?:.*\n)*.*",
     "any": r".*",
 }
 
@@ -94,6 +96,8 @@ def user(tmp_path: Path, ca: TestCA) -> UserEnvironment:
     ca.credential.write(home / "ca.pem", home / "ca.key")
     write_file(home / "policy", b"a,b\x00\n", 0o644)
     write_file(home / "empty", b"", 0o644)
+    made.variables["GRID_SECURITY_DIR"] = str(write_request_config(home / "security"))
+    write_request_config(made.trust_dir, suffix=f".{subject_hash(ca.certificate)}", fields=HOST_FIELDS)
     write_file(home / "two-lines", b"secret\nnew secret\n", 0o600)
     write_file(home / "blank-line", b"\n\n", 0o600)
     write_file(home / "garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)
