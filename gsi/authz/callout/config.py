@@ -12,13 +12,14 @@
     name = "file"                       # what the C service calls itself; "*" and "?" as in shells, first match counts
     policy = "gridftp"                  # a policy's name, or the path of its file
 
-Without a file all of this holds, with the policies "gridftp" for `file` and "gram" for everything of the gatekeeper.
+Without a file all of this holds, with the policies "gridftp" for `file` and "gram" for `jobmanager*`, where they exist.
 Every key may be left out; one that is not known is refused.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import os
 import pwd
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,9 +32,19 @@ from gsi.system.config import option, read_config
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DEFAULT_CONFIG", "DEFAULT_SOCKET", "CalloutConfig", "ServerSettings", "ServicePolicy", "load_config"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "DEFAULT_SOCKET",
+    "CalloutConfig",
+    "ServerSettings",
+    "ServicePolicy",
+    "load_config",
+    "policy_path",
+    "uids_of",
+]
 
 DEFAULT_SOCKET: Final = "/run/gsi-authz/socket"
+POLICY_DIRECTORY: Final = "/etc/grid-security/gsi-authz.d"
 DEFAULT_CONFIG: Final = "/etc/grid-security/gsi-authz-server.toml"
 
 
@@ -55,6 +66,7 @@ class ServerSettings:
         threads: Questions in a worker that may wait (for a directory, a pool, a disk) at once.
         job_owner_manages: Whether the owner of a job may always query and cancel it.
         host: This host's name for policies; empty for none.
+        audit: The audit file; empty for none.
     """
 
     socket: str = DEFAULT_SOCKET
@@ -69,6 +81,7 @@ class ServerSettings:
     threads: int = option(16, minimum=1, maximum=256)
     job_owner_manages: bool = True
     host: str = ""
+    audit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +103,28 @@ class CalloutConfig:
 
     server: ServerSettings = field(default_factory=ServerSettings)
     files: FileRules = field(default_factory=FileRules)
-    services: tuple[ServicePolicy, ...] = (
-        ServicePolicy(name="file", policy="gridftp"),
-        ServicePolicy(name="jobmanager*", policy="gram"),
-    )
+    services: tuple[ServicePolicy, ...] = ()
 
     def policy_for(self, service: str) -> str | None:
         """Return the policy of a service, or None: then everything of it is refused."""
-        for entry in self.services:
+        for entry in self.services or _SERVICES:
             if fnmatch.fnmatchcase(service, entry.name):
                 return entry.policy
         return None
+
+    def policies(self, *, every: bool = False) -> tuple[str, ...]:
+        """Return the policies to load; of those that nobody configured the ones that are there, or with `every` all."""
+        if self.services:
+            return tuple(dict.fromkeys(entry.policy for entry in self.services))
+        return tuple(entry.policy for entry in _SERVICES if every or os.path.exists(policy_path(entry.policy)))
+
+
+_SERVICES: Final = (ServicePolicy(name="file", policy="gridftp"), ServicePolicy(name="jobmanager*", policy="gram"))
+
+
+def policy_path(policy: str) -> str:
+    """Return the file of a policy; a path stands for itself."""
+    return policy if "/" in policy else f"{POLICY_DIRECTORY}/{policy}.toml"
 
 
 def load_config(path: str) -> CalloutConfig:

@@ -1,0 +1,407 @@
+"""The Unix socket shell of the deciding daemon: connections, time, processes, signals; the judging is `judge.py`'s.
+
+    sockets = [listen_unix(settings.socket, settings.socket_mode)]
+    status = serve_callouts(sockets, make_service, workers=2)
+
+Every connection is bound to the process that opened it: the kernel tells its pid and uid (SO_PEERCRED), and the library
+passes no connection on. Questions that cannot wait for anything are answered in the event loop; all others in threads.
+
+SIGTERM and SIGINT stop accepting, let questions under way finish, and close the rest; the library then opens its
+sessions anew with whoever listens next. SIGHUP reads configuration and policies again; what is broken changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import signal
+import socket
+import stat
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from gsi.authz.callout.session import CalloutSession, State
+from gsi.errors import ConfigError, GridError, RemoteProtocolError
+from gsi.transport.workers import EXIT_OK, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gsi.authz.callout.config import ServerSettings
+    from gsi.authz.callout.messages import Answer, Request
+
+__all__ = ["Conversation", "DecidingService", "Peer", "listen_unix", "serve_callouts"]
+
+BACKLOG: Final = 512
+"""Connections that wait in the kernel: a burst of logins, each with two questions."""
+
+RESERVED_DESCRIPTORS: Final = 128
+"""Open files of a worker besides its connections: threads reading policies, pools, directories."""
+
+MAX_DESCRIPTORS: Final = 1 << 17
+"""What the limit of open files is raised to at most: twice the most connections that can be configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who opened a connection, as the kernel says.
+
+    Attributes:
+        pid: The process, at the time.
+        uid: Its effective user.
+        gid: Its effective group.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class Conversation(Protocol):
+    """What one connection asks, one question after the other; made by `DecidingService.open`."""
+
+    def is_quick(self, request: Request) -> bool:
+        """Whether judging it waits for nothing: no directory, no disk, no lock."""
+
+    def judge(self, request: Request) -> Answer:
+        """Judge one question. Called in the event loop if `is_quick`, else in a thread. Must not raise."""
+
+
+class DecidingService(Protocol):
+    """What a worker decides with. All methods but `Conversation.judge` are called in its event loop."""
+
+    @property
+    def settings(self) -> ServerSettings:
+        """The settings now; asked at every connection."""
+
+    def is_service(self, uid: int) -> bool:
+        """Whether a uid is one of the services' own, whose connections are not counted."""
+
+    def open(self, peer: Peer) -> Conversation:
+        """Begin a connection."""
+
+    def report(self, peer: Peer | None, error: GridError) -> None:
+        """Take note of what went wrong outside a question."""
+
+    def reload(self) -> None:
+        """Read configuration and policies again; the old ones stay if this raises."""
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection. At most one question is under way."""
+
+    def __init__(self, worker: _Worker) -> None:
+        self._worker = worker
+        self._session = CalloutSession()
+        self._transport: asyncio.Transport | None = None
+        self._conversation: Conversation | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.peer: Peer | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        raw = transport.get_extra_info("socket")
+        self.peer = _peer_of(raw)
+        if not self._worker.admit(self):
+            transport.abort()
+            return
+        self._conversation = self._worker.service.open(self.peer)
+        self._arm(self._worker.service.settings.request_time.total_seconds())
+
+    def data_received(self, data: bytes) -> None:
+        if self._conversation is None:
+            return
+        try:
+            request = self._session.receive(data)
+        except RemoteProtocolError as error:
+            self._worker.service.report(self.peer, error)
+            self.abort()
+            return
+        if request is None:
+            return
+        self._disarm()
+        if self._conversation.is_quick(request):
+            self._answer(self._conversation.judge(request))
+        else:
+            self._worker.judge_in_thread(self, self._conversation, request)
+
+    def eof_received(self) -> bool:
+        return self._session.state is State.DECIDING  # the gate and single questions may have closed their side
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._disarm()
+        self._transport = None
+        self._worker.forget(self)
+
+    def finish(self, answer: Answer) -> None:
+        """Send the answer that a thread has found."""
+        if self._transport is not None:
+            self._answer(answer)
+
+    def _answer(self, answer: Answer) -> None:
+        assert self._transport is not None
+        try:
+            self._transport.write(self._session.answer(answer))
+        except GridError as error:  # an account that no service may be told
+            self._worker.service.report(self.peer, error)
+            self.abort()
+            return
+        if self._session.finished or self._worker.stopping:
+            self._transport.close()
+        else:
+            self._arm(self._worker.service.settings.idle_time.total_seconds())
+
+    @property
+    def is_deciding(self) -> bool:
+        """Whether a question is under way."""
+        return self._session.state is State.DECIDING
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        if self._session.state is not State.OPEN or self._session.in_request:
+            self._worker.service.report(self.peer, RemoteProtocolError("no question in time"))
+        self.abort()
+
+
+class _Worker:
+    """The connections of one process."""
+
+    def __init__(self, service: DecidingService) -> None:
+        self.service = service
+        self.stopping = False
+        self._connections: set[_Connection] = set()
+        self._of_uid: dict[int, int] = {}
+        self._stop = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._executor = ThreadPoolExecutor(service.settings.threads, thread_name_prefix="judge")
+
+    async def run(self, sockets: Sequence[socket.socket], ready: Callable[[], None], parent: int | None) -> None:
+        """Serve until told to stop, then drain."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._report_loop_error)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        if parent is not None:
+            loop.add_reader(parent, self._stop.set)  # readable only when the supervisor is gone
+        servers = [await loop.create_server(lambda: _Connection(self), sock=one, backlog=BACKLOG) for one in sockets]
+        ready()
+        await self._stop.wait()
+        self.stopping = True
+        if parent is not None:
+            loop.remove_reader(parent)
+        for server in servers:
+            server.close()
+        await self._drain()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self.service.close()
+
+    async def _drain(self) -> None:
+        for one in [*self._connections]:
+            if not one.is_deciding:
+                one.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.service.settings.drain_time.total_seconds()):
+                while self._connections:
+                    self._changed.clear()
+                    await self._changed.wait()
+        for one in [*self._connections]:
+            one.abort()
+
+    def admit(self, connection: _Connection) -> bool:
+        """Count a new connection; False when there are too many."""
+        peer = connection.peer
+        assert peer is not None
+        settings = self.service.settings
+        self._connections.add(connection)
+        mine = self._of_uid.get(peer.uid, 0) + 1
+        self._of_uid[peer.uid] = mine
+        if self.stopping or len(self._connections) > settings.connections:
+            self.service.report(peer, GridError("connection refused: too many connections"))
+            return False
+        if mine > settings.per_user and not self.service.is_service(peer.uid):
+            self.service.report(peer, GridError(f"connection refused: too many connections of uid {peer.uid}"))
+            return False
+        return True
+
+    def forget(self, connection: _Connection) -> None:
+        """Take a closed connection off the count."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        assert connection.peer is not None
+        uid = connection.peer.uid
+        self._of_uid[uid] -= 1
+        if not self._of_uid[uid]:
+            del self._of_uid[uid]
+        self._changed.set()
+
+    def judge_in_thread(self, connection: _Connection, conversation: Conversation, request: Request) -> None:
+        """Judge a question that may have to wait."""
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._executor, conversation.judge, request)
+
+        def done(found: asyncio.Future[Answer]) -> None:
+            if found.cancelled():
+                connection.abort()
+            elif (error := found.exception()) is not None:
+                self.service.report(connection.peer, _defect(error))
+                connection.abort()
+            else:
+                connection.finish(found.result())
+
+        future.add_done_callback(done)
+
+    def _reload(self) -> None:
+        try:
+            self.service.reload()
+        except GridError as error:
+            self.service.report(None, error)
+
+    def _report_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        del loop
+        error = context.get("exception")
+        self.service.report(None, _defect(error if isinstance(error, BaseException) else None, context.get("message")))
+
+
+def _defect(error: BaseException | None, message: object = "") -> GridError:
+    report = GridError(f"internal error: {message} {type(error).__name__}: {error}")
+    report.__cause__ = error
+    return report
+
+
+def _peer_of(raw: socket.socket) -> Peer:
+    return Peer(*struct.unpack("3i", raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
+
+
+# --- the socket and the processes -------------------------------------------------------------------------------------
+
+
+def listen_unix(path: str, mode: int) -> socket.socket:
+    """Listen on a Unix socket; one that a daemon has left behind is replaced, one in use is not.
+
+    Args:
+        path: Absolute. Its directory must belong to this user or root, and nobody else may be able to write it: whoever
+            could put a socket there would decide.
+        mode: The socket's mode.
+
+    Raises:
+        ConfigError: It cannot be listened on.
+    """
+    directory = os.path.dirname(path)
+    try:
+        _check_directory(directory)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {path}: {error.strerror}") from error
+    try:
+        _remove_stale(path)
+        made.bind(path)
+        os.chmod(path, mode)
+        made.listen(BACKLOG)
+        made.setblocking(False)
+    except OSError as error:
+        made.close()
+        why = "another daemon listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise ConfigError(f"cannot listen on {path}: {why}") from error
+    return made
+
+
+def _check_directory(directory: str) -> None:
+    found = os.stat(directory)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+        raise ConfigError(
+            f"{directory}: others could put a socket of their own there",
+            hint=f"it must belong to uid {os.geteuid()} or root, and nobody else may write it",
+        )
+
+
+def _remove_stale(path: str) -> None:
+    """Unlink a socket that nobody listens on. Two daemons started at the same moment are the administrator's affair."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return  # bind will refuse it
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)
+
+
+def serve_callouts(
+    sockets: Sequence[socket.socket],
+    make_service: Callable[[], DecidingService],
+    *,
+    workers: int = 1,
+    on_ready: Callable[[], None] = lambda: None,
+    on_reload: Callable[[], bool] = lambda: True,
+) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    Args:
+        sockets: From `listen_unix`; closed at the end.
+        make_service: Called once in every worker.
+        workers: Processes; 1 serves in this one.
+        on_ready: Called in this process when connections are being accepted.
+        on_reload: With several workers, called in this process at SIGHUP; they hear of it when it returns True.
+
+    Raises:
+        GridError: With one worker: `make_service` failed.
+    """
+    _raise_descriptor_limit()
+    paths = [one.getsockname() for one in sockets]
+    try:
+        if workers <= 1:
+            asyncio.run(_run_worker(make_service, sockets, on_ready, None))
+            return EXIT_OK
+
+        def work(ready: Callable[[], None], parent: int) -> None:
+            asyncio.run(_run_worker(make_service, sockets, ready, parent))
+
+        return Supervisor(sockets, work, workers, on_reload).run(on_ready)
+    finally:
+        for one in sockets:
+            one.close()
+        for path in paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+async def _run_worker(
+    make_service: Callable[[], DecidingService],
+    sockets: Sequence[socket.socket],
+    ready: Callable[[], None],
+    parent: int | None,
+) -> None:
+    await _Worker(make_service()).run(sockets, ready, parent)
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # what there is has to do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,442 @@
+"""Questions of the C services in, answers out: verification, the engine, accounts, what a session must remember.
+
+    judge = Judge(setup, peer)                 # one per connection
+    answer = judge.judge(request)
+
+Knows no socket. Everything that goes wrong is an answer that refuses: nothing here raises. The client is told what was
+refused and a decision id, not why: the rule that refused stands in the log and in `gsi-authz explain`.
+
+What is asked of the engine, as (action, service type):
+
+    mapping                 (login, login), with the account that the client asks for; must give an account
+    service                 (login, login) again, as a preview: nothing is leased
+    session                 (login, login) as the account of the process that asks, as a preview
+    file operation          (read | write | create | delete | lookup, file); `fileops` says which
+    assertion               (authz_assert, file); a permit keeps it for the authorizers of the operations that follow
+    job start, at the gate  (start, job)
+    job query               (status | cancel | signal | register | unregister | renew, job), by whoever queries
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from gsi.authz.callout.fileops import ASSERTION, SessionMemory, plan_operation, split_object
+from gsi.authz.callout.messages import (
+    Answer,
+    Fact,
+    GateRequest,
+    JobRequest,
+    MapRequest,
+    OperationRequest,
+    ServiceRequest,
+    SessionRequest,
+    Verdict,
+)
+from gsi.authz.decision import (
+    Account,
+    Action,
+    AuthorizationRequest,
+    Decision,
+    Effect,
+    Environment,
+    PoolLease,
+    PosixIds,
+    Resource,
+    Subject,
+    understood,
+)
+from gsi.authz.principals import dn_key
+from gsi.errors import GridError, VerificationError
+from gsi.names import parse_oneline
+from gsi.trust.options import ValidationOptions
+from gsi.trust.verify import verify_chain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from gsi.authz.callout.config import CalloutConfig
+    from gsi.authz.callout.daemon import Peer
+    from gsi.authz.callout.messages import Request
+    from gsi.authz.engine import Engine
+    from gsi.trust.anchors import TrustAnchors
+    from gsi.trust.verify import VerificationCache
+
+__all__ = ["JOB_QUERIES", "Judge", "Setup"]
+
+JOB_QUERIES: Final = frozenset({"status", "cancel", "signal", "register", "unregister", "renew"})
+"""What the job manager asks about a job that is there (gct: gram/jobmanager/source/globus_gram_job_manager_query.c)."""
+
+MAX_ASSERTIONS: Final = 8
+"""Assertions of one session: a client has one, or two from different communities."""
+
+_log: Final = logging.getLogger("gsi.authz.callout")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What judging needs, the same for all connections of a worker until it is read again.
+
+    Attributes:
+        config: The configuration.
+        engines: By policy, as `CalloutConfig.services` names them.
+        service_uids: Who may ask for mappings.
+        anchors: The trust directory's contents now.
+        clock: The time now, aware UTC.
+        cache: Verified issuers.
+    """
+
+    config: CalloutConfig
+    engines: Mapping[str, Engine]
+    service_uids: frozenset[int]
+    anchors: Callable[[], TrustAnchors]
+    clock: Callable[[], datetime]
+    cache: VerificationCache | None = None
+
+
+class _Refused(Exception):  # noqa: N818  not an error: the answer, on its way out
+    """An answer that ends the judging at once."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.reason)
+        self.answer = answer
+
+
+class Judge:
+    """Judges the questions of one connection, one after the other."""
+
+    __slots__ = ("_account", "_engine", "_memory", "_peer", "_policy", "_service", "_setup", "_subject")
+
+    def __init__(self, setup: Callable[[], Setup], peer: Peer) -> None:
+        self._setup = setup
+        self._peer = peer
+        self._memory = SessionMemory()
+        self._subject: Subject | None = None
+        self._service = ""
+        self._engine: Engine | None = None
+        self._policy: object = None
+        self._account = ""
+
+    def is_quick(self, request: Request) -> bool:
+        """Whether judging it waits for nothing."""
+        if not isinstance(request, OperationRequest):
+            return False
+        engine = self._engine
+        return engine is not None and not engine.policy.may_block
+
+    def judge(self, request: Request) -> Answer:
+        """Judge one question. Never raises."""
+        try:
+            return self._judge(request)
+        except _Refused as refusal:
+            return refusal.answer
+        except GridError as error:
+            return self._fail(str(error))
+        except Exception:  # noqa: BLE001  logged with its traceback; a defect must refuse this question and leave the daemon to answer others
+            _log.exception("judging %s failed", type(request).__name__)
+            return self._fail("internal error")
+
+    def _judge(self, request: Request) -> Answer:
+        match request:
+            case OperationRequest():
+                return self._operation(request)
+            case MapRequest():
+                return self._map(request)
+            case ServiceRequest():
+                return self._use_service(request)
+            case SessionRequest():
+                return self._open_session(request)
+            case JobRequest():
+                return self._job(request)
+            case GateRequest():
+                return self._gate(request)
+
+    # --- who may log in, and as whom ----------------------------------------------------------------------------------
+
+    def _map(self, request: MapRequest) -> Answer:
+        self._require_service("a mapping")
+        self._refuse_sharing(request.service)
+        asked = self._login(request.service, request.chain, desired=request.desired)
+        decision = understood(self._engine_for(request.service).authorize(asked), (Account, PoolLease, PosixIds))
+        self._require(decision, "you are not authorized to use this service")
+        account = decision.account
+        problem = _check_account(decision, request)
+        if account is None or problem is not None:
+            return self._fail(problem or "the policy permits but names no account", decision)
+        if request.desired is not None and account != request.desired:
+            return self._deny("the requested account is not one of yours", decision)
+        return Answer(Verdict.PERMIT, account=account, decision_id=decision.decision_id)
+
+    def _use_service(self, request: ServiceRequest) -> Answer:
+        self._require_service("the use of a service")
+        self._refuse_sharing(request.service)
+        asked = self._login(request.service, request.chain)
+        decision = self._engine_for(request.service).preview(asked)
+        self._require(decision, "you are not authorized to use this service")
+        return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
+
+    def _open_session(self, request: SessionRequest) -> Answer:
+        """Begin a session. Who asks is the mapped user's process: it may speak for those who map to that user only."""
+        self._refuse_sharing(request.service)
+        engine = self._engine_for(request.service)
+        account = _account_of(self._peer.uid)
+        asked = self._login(request.service, request.chain, desired=account)
+        decision = engine.preview(asked)
+        self._require(decision, "you are not authorized to use this service")
+        if decision.account is not None and decision.account != account:
+            return self._deny(f"this session runs as {account}, which is not your account")
+        self._subject = asked.subject
+        self._service = request.service
+        self._engine = engine
+        self._policy = engine.policy
+        self._account = account
+        self._memory.lost = request.resumed
+        return Answer(Verdict.PERMIT)
+
+    def _login(self, service: str, chain: tuple[bytes, ...], *, desired: str | None = None) -> AuthorizationRequest:
+        return AuthorizationRequest(
+            self._verify(chain), Action("login", "login"), Resource(), self._environment(service, desired=desired)
+        )
+
+    def _require_service(self, what: str) -> None:
+        if self._peer.uid not in self._setup().service_uids:
+            _log.warning("uid %d (pid %d) asked for %s", self._peer.uid, self._peer.pid, what)
+            raise _Refused(self._deny(f"uid {self._peer.uid} may not ask for {what}"))
+
+    def _refuse_sharing(self, service: str) -> None:
+        if service == "sharing":
+            raise _Refused(self._deny("shared endpoints are not served here"))
+
+    # --- file operations ----------------------------------------------------------------------------------------------
+
+    def _operation(self, request: OperationRequest) -> Answer:
+        subject, engine = self._subject, self._engine
+        if subject is None or engine is None:
+            return self._deny("this session was refused")
+        if request.action == ASSERTION:
+            return self._assertion(request, subject, engine)
+        if engine.policy is not self._policy:  # what may be renamed has to be judged again
+            self._policy = engine.policy
+            self._memory.cleared.clear()
+        prefix, path = split_object(request.object)
+        plan = plan_operation(request, self._memory, self._setup().config.files)
+        if plan.refusal:
+            return self._deny(plan.refusal)
+        environment = self._environment(self._service)
+        last = ""
+        for question in plan.questions:
+            attributes: dict[str, tuple[str, ...]] = {"exists": (str(Fact.EXISTS in request.facts).lower(),)}
+            if question.real_paths:
+                attributes["real_path"] = question.real_paths
+            resource = Resource(f"{prefix}{question.path}", attributes)
+            decision = engine.authorize(
+                AuthorizationRequest(subject, Action(question.action, "file"), resource, environment)
+            )
+            if not self._permits(decision):
+                return self._refuse(decision, f"no permission to {question.action} {path}")
+            last = decision.decision_id
+        for source in plan.sources:
+            for action in ("delete", "read"):
+                asked = AuthorizationRequest(
+                    subject, Action(action, "file"), Resource(f"{prefix}{source}"), environment
+                )
+                decision = engine.authorize(asked)
+                if not self._permits(decision):
+                    return self._refuse(
+                        decision,
+                        f"this could be a rename of {source}, which you have no permission to {action}; "
+                        "if it is none, please use a new connection",
+                    )
+            self._memory.cleared.add(source)
+        self._memory.remember(request)
+        return Answer(Verdict.PERMIT, decision_id=last)
+
+    def _assertion(self, request: OperationRequest, subject: Subject, engine: Engine) -> Answer:
+        if len(subject.assertions) >= MAX_ASSERTIONS:
+            return self._deny("too many assertions in one session")
+        offered = replace(subject, assertions=(*subject.assertions, request.object))
+        decision = engine.authorize(
+            AuthorizationRequest(offered, Action(ASSERTION, "file"), Resource(), self._environment(self._service))
+        )
+        if not self._permits(decision):
+            return self._refuse(decision, "the assertion is not accepted")
+        self._subject = offered
+        return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    def _gate(self, request: GateRequest) -> Answer:
+        engine = self._engine_for(request.service)
+        subject = self._verify(request.chain)
+        given = dict(request.environment)
+        asked = AuthorizationRequest(
+            subject,
+            Action("start", "job"),
+            Resource(
+                request.service,
+                {
+                    "rsl": (request.rsl,),
+                    "rsl_form": ("request",),
+                    "owner": (subject.identity,),
+                    "account": (_account_of(self._peer.uid),),
+                },
+            ),
+            self._environment(request.service, address=given.get("REMOTE_ADDR", "")),
+        )
+        decision = engine.authorize(asked)
+        if not self._permits(decision):
+            return self._refuse(decision, "you are not authorized to start this job")
+        return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
+
+    def _job(self, request: JobRequest) -> Answer:
+        words = request.query.split()
+        query = words[0] if words else ""
+        given = dict(request.environment)
+        service = given.get("SCRIPT_NAME") or "jobmanager"
+        if query == "start":
+            # Refusing here would leave the client waiting and the job on disk, to be run by the next job manager.
+            # So the gate decides; without a gate in front, nothing is started at all.
+            if given.get("GSI_AUTHZ_GATE"):
+                return Answer(Verdict.PERMIT)
+            return self._fail("gsi-authz-gram-gate does not stand in this service's line")
+        if query not in JOB_QUERIES:
+            return self._deny("the query is not known")
+        engine = self._engine_for(service)
+        subject = self._verify(request.chain)
+        owns = _is_same(subject, request.target)
+        asked = AuthorizationRequest(
+            subject,
+            Action(query, "job"),
+            Resource(
+                request.job_id,
+                {
+                    "rsl": (request.rsl,),
+                    "rsl_form": ("canonical",),
+                    "owner": (request.target,),
+                    "is_owner": (str(owns).lower(),),
+                    "account": (_account_of(self._peer.uid),),
+                    "query": (" ".join(words),),
+                },
+            ),
+            self._environment(service),
+        )
+        decision = engine.authorize(asked)
+        if self._permits(decision):
+            return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
+        if owns and decision.effect is Effect.NOT_APPLICABLE and self._setup().config.server.job_owner_manages:
+            return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
+        return self._refuse(decision, f"you are not authorized to {query} this job")
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _verify(self, chain: tuple[bytes, ...]) -> Subject:
+        """Judge the peer's chain once more, by our own rules: revocation, namespaces, proxies.
+
+        Raises:
+            _Refused: It proves nobody.
+        """
+        setup = self._setup()
+        try:
+            peer = verify_chain(
+                chain, setup.anchors(), now=setup.clock(), options=ValidationOptions(), cache=setup.cache
+            )
+        except VerificationError as error:
+            _log.info("pid %d, uid %d: chain refused: %s: %s", self._peer.pid, self._peer.uid, error.reason, error)
+            raise _Refused(self._deny(f"the certificate chain is refused: {error.reason.value}")) from error
+        return Subject.from_peer(peer)
+
+    def _engine_for(self, service: str) -> Engine:
+        setup = self._setup()
+        policy = setup.config.policy_for(service)
+        engine = None if policy is None else setup.engines.get(policy)
+        if engine is None:
+            raise _Refused(self._fail(f"there is no policy for the service {service[:80]!r}"))
+        return engine
+
+    def _environment(self, service: str, *, desired: str | None = None, address: str = "") -> Environment:
+        setup = self._setup()
+        return Environment(
+            now=setup.clock(),
+            service=service,
+            host=setup.config.server.host,
+            peer_address=address,
+            desired_account=desired,
+        )
+
+    def _permits(self, decision: Decision) -> bool:
+        """Whether a decision permits and binds to nothing but the account that the asking process has anyway."""
+        if decision.effect is not Effect.PERMIT:
+            return False
+        if not decision.obligations:
+            return True
+        account = self._account or _account_of(self._peer.uid)
+        return decision.account == account and all(type(each) in (Account, PoolLease) for each in decision.obligations)
+
+    def _require(self, decision: Decision, words: str) -> None:
+        if decision.effect is not Effect.PERMIT:
+            raise _Refused(self._refuse(decision, words))
+
+    def _refuse(self, decision: Decision, words: str) -> Answer:
+        if decision.effect is Effect.PERMIT:
+            return self._fail("the permit is bound to what this service cannot carry out", decision)
+        if decision.effect is Effect.INDETERMINATE:
+            return self._fail(decision.reason, decision)
+        return self._deny(words, decision)
+
+    def _deny(self, words: str, decision: Decision | None = None) -> Answer:
+        """Deny in words that are for the client."""
+        ident = decision.decision_id if decision is not None and decision.decision_id else os.urandom(8).hex()
+        why = f": {decision.reason}" if decision is not None else ""
+        _log.info("%s: pid %d, uid %d: denied: %a%a", ident, self._peer.pid, self._peer.uid, words, why)
+        return Answer(Verdict.DENY, reason=words, decision_id=ident)
+
+    def _fail(self, why: str, decision: Decision | None = None) -> Answer:
+        """Refuse because something is broken; what it is stands in the log only."""
+        ident = decision.decision_id if decision is not None and decision.decision_id else os.urandom(8).hex()
+        _log.warning("%s: pid %d, uid %d: cannot decide: %a", ident, self._peer.pid, self._peer.uid, why)
+        return Answer(Verdict.FAILURE, reason="the authorization service cannot decide now", decision_id=ident)
+
+
+def _account_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _check_account(decision: Decision, request: MapRequest) -> str | None:
+    """Return why the service cannot take on the account, or None."""
+    name = decision.account
+    if name is None:
+        return "the policy permits but names no account"
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        return f"the account {name!r} does not exist on this host"
+    if found.pw_uid == 0:
+        return f"the account {name!r} has uid 0"
+    if len(name.encode()) >= request.buffer_bytes:
+        return f"the account {name!r} is longer than the service's buffer of {request.buffer_bytes} bytes"
+    for obligation in decision.obligations:
+        if isinstance(obligation, PosixIds):
+            groups = os.getgrouplist(name, found.pw_gid)
+            if (obligation.uid, obligation.gid) != (found.pw_uid, found.pw_gid) or not set(obligation.gids) <= {
+                *groups
+            }:
+                return f"the permit's ids are not those of the account {name!r}, and the service takes those"
+    return None
+
+
+def _is_same(subject: Subject, oneline: str) -> bool:
+    """Say whether a one-line name from a security context is the subject's identity. In doubt it is not."""
+    if not subject.identity_der or not oneline:
+        return False
+    try:
+        return dn_key(subject.identity_der) == dn_key(parse_oneline(oneline))
+    except GridError:
+        return False

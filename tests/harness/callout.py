@@ -1,0 +1,300 @@
+"""The callout under test: the library as compiled here, a daemon that decides or one that misbehaves, real services.
+
+Not here: what is asked. Everything of one `CalloutSite` lies in a directory that any account may enter, because the
+services load the library as the account they run as.
+
+Workflow:
+    with callout_site() as site, FakeDaemon(site.socket, lambda request: PERMIT) as fake:
+        with gridftp_server(host, trust_dir, [], extra=site.variables) as server: ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from gsi.authz.callout.build import ConfOptions, compile_library, render_conf
+from gsi.authz.callout.messages import (
+    MAX_REQUEST_BYTES,
+    Answer,
+    FrameReader,
+    Request,
+    Verdict,
+    encode_answer,
+    parse_request,
+)
+
+from tests.harness.environment import clean_environment
+from tests.harness.run import our_program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["AuthzServer", "CalloutSite", "FakeDaemon", "authz_server", "callout_site", "permit", "service_account"]
+
+TIMEOUT_MS: Final = 1500
+"""What the services wait for an answer in tests: three seconds for the tests of slow daemons, in all."""
+
+
+_POLL_SECONDS: Final = 0.02
+_STOP_SECONDS: Final = 10.0
+
+
+def service_account() -> str:
+    """The account that `gridftp_server` runs as, and so the one that everybody is mapped to."""
+    return "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+
+
+@dataclass(frozen=True, slots=True)
+class CalloutSite:
+    """Library, configuration and place of the socket.
+
+    Attributes:
+        directory: Everything is in here; mode 0755.
+        library: The compiled library.
+        conf: `gsi-authz.conf`.
+        socket: Where the daemon has to listen.
+    """
+
+    directory: Path
+    library: Path
+    conf: Path
+    socket: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the services need in their environment."""
+        return {"GSI_AUTHZ_CONF": str(self.conf)}
+
+    def write_conf(self, *, timeout_ms: int = TIMEOUT_MS, without: str = "") -> None:
+        """Write the configuration; `without` leaves one type out, as a careless site would."""
+        text = render_conf(
+            ConfOptions(
+                library=str(self.library), socket=str(self.socket), server_uid=os.geteuid(), timeout_ms=timeout_ms
+            )
+        )
+        lines = [line for line in text.splitlines(keepends=True) if not (without and line.startswith(f"{without} "))]
+        self.conf.write_text("".join(lines))
+        self.conf.chmod(0o644)
+
+
+@contextlib.contextmanager
+def callout_site(*, timeout_ms: int = TIMEOUT_MS) -> Iterator[CalloutSite]:
+    """Compile the library and write a configuration, in a directory of its own."""
+    directory = Path(tempfile.mkdtemp(prefix="gsi-callout-"))
+    try:
+        directory.chmod(0o755)
+        run = directory / "run"
+        run.mkdir(mode=0o755)
+        run.chmod(0o755)
+        library = Path(compile_library(str(directory), compiler="cc -Werror"))
+        site = CalloutSite(directory, library, directory / "gsi-authz.conf", run / "socket")
+        site.write_conf(timeout_ms=timeout_ms)
+        yield site
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def permit(request: Request) -> bytes:
+    """Permit everything, and map everybody to the account the services run as."""
+    del request
+    return encode_answer(Answer(Verdict.PERMIT, account=service_account(), decision_id="0123456789abcdef"))
+
+
+class FakeDaemon:
+    """A daemon that answers what a test wants, also what no daemon answers.
+
+    Args:
+        path: Its socket.
+        answer: Called with each question; returns the bytes to send, or None to send nothing and leave the connection
+            open until the end.
+
+    Attributes:
+        requests: The questions so far, with the uid of who asked.
+        connections: How many there were.
+    """
+
+    def __init__(self, path: Path, answer: Callable[[Request], bytes | None] = permit) -> None:
+        self.answer = answer
+        self.requests: list[tuple[int, Request]] = []
+        self.connections = 0
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._path.unlink(missing_ok=True)
+        self._socket.bind(str(self._path))
+        self._path.chmod(0o666)
+        self._socket.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self.drop()
+        self._path.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Break every connection off, as a daemon that ends does."""
+        with self._lock:
+            for one in self._open:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+                one.close()
+            self._open.clear()
+
+    def of(self, kind: type[Request]) -> list[Request]:
+        """The questions of one kind."""
+        return [request for _, request in self.requests if isinstance(request, kind)]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with self._lock:
+                self._open.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        import struct
+
+        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        reader = FrameReader(MAX_REQUEST_BYTES)
+        with contextlib.suppress(OSError):
+            while data := connection.recv(65536):
+                reader.feed(data)
+                body = reader.next_body()
+                if body is None:
+                    continue
+                request = parse_request(body)
+                self.requests.append((uid, request))
+                answer = self.answer(request)
+                if answer is not None:
+                    connection.sendall(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthzServer:
+    """Our daemon, running.
+
+    Attributes:
+        process: The process that listens.
+        directory: Its private directory, with `rules`, the policies' common rules file.
+        log_path: What it has written.
+        audit_path: Its audit.
+        variables: Its environment.
+    """
+
+    process: subprocess.Popen[bytes]
+    directory: Path
+    log_path: Path
+    audit_path: Path
+    variables: dict[str, str]
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def audit(self) -> str:
+        """What it has recorded so far."""
+        return self.audit_path.read_text(errors="replace") if self.audit_path.exists() else ""
+
+    def await_log(self, text: str, *, seconds: float = 10.0) -> None:
+        """Wait until the log has this text."""
+        deadline = time.monotonic() + seconds
+        while text not in self.log:
+            assert time.monotonic() < deadline, f"{text!r} is not in the log:\n{self.log}"
+            assert self.process.poll() is None, self.log
+            time.sleep(_POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def authz_server(
+    socket_path: Path,
+    trust_dir: Path,
+    rules: str,
+    *,
+    files: str = "",
+    server: str = "",
+    workers: int = 1,
+) -> Iterator[AuthzServer]:
+    """Start `gsi-authz-server` with one rules file for GridFTP and for GRAM.
+
+    Args:
+        socket_path: Where it listens.
+        trust_dir: The authorities it trusts.
+        rules: The rules file.
+        files: Keys of the `[files]` table.
+        server: More keys of the `[server]` table.
+        workers: Processes.
+    """
+    with tempfile.TemporaryDirectory(prefix="gsi-authz-") as name:
+        directory = Path(name)
+        (directory / "rules").write_text(rules)
+        for policy in ("gridftp", "gram"):
+            (directory / f"{policy}.toml").write_text(
+                'order = ["rules"]\n[authorizer.rules]\ntype = "rules"\nfile = "rules"\n'
+            )
+        config = directory / "server.toml"
+        config.write_text(
+            f"""
+[server]
+socket = "{socket_path}"
+service_users = ["{service_account()}", "root"]
+workers = {workers}
+audit = "{directory}/audit.log"
+drain_time = "2s"
+{server}
+[files]
+{files}
+[[services]]
+name = "file"
+policy = "{directory}/gridftp.toml"
+[[services]]
+name = "jobmanager*"
+policy = "{directory}/gram.toml"
+"""
+        )
+        variables = clean_environment(directory) | {"X509_CERT_DIR": str(trust_dir)}
+        log_path = directory / "log"
+        with open(log_path, "wb") as log:
+            process = subprocess.Popen(
+                [our_program("gsi-authz-server"), "-config", str(config), "-verbose"],
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            running = AuthzServer(process, directory, log_path, directory / "audit.log", variables)
+            running.await_log("listening on")
+            yield running
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
