@@ -32,7 +32,7 @@ def build_parser() -> LongOptionParser:
         "-b",
         "--bootstrap",
         dest="bootstrap",
-        text="believe the server that answers, where none is trusted yet (its fingerprint is shown)",
+        text="believe the server that answers, and show its CAs' fingerprints (so also where there are no trust roots)",
     )
     trust.flag("-q", "--quiet", dest="quiet", text="print only errors")
     return parser
@@ -55,7 +55,7 @@ def _execute(arguments: Namespace) -> int:
     except CredentialError as error:
         warn(PROG, f"asking without a certificate: {error.message}", hint=error.hint)
         credential = None
-    anchors = load_or_bootstrap(PROG, arguments, locations, address)
+    anchors = load_or_bootstrap(PROG, arguments, locations, address, installs=True, force=arguments.bootstrap)
     try:
         files = open_client(arguments, credential, anchors, address).get_trust_roots()
     except AuthenticationError as error:
@@ -63,7 +63,7 @@ def _execute(arguments: Namespace) -> int:
             raise
         warn(PROG, f"asking without a certificate: {error.message}")
         files = open_client(arguments, None, anchors, address).get_trust_roots()
-    directory = install(locations, files)
-    if not arguments.quiet:
+    directory = install(PROG, locations, files)
+    if files and not arguments.quiet:
         sys.stdout.write(f"Trust roots have been installed in {printable(directory)}.\n")
     return EXIT_OK

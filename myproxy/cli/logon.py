@@ -108,12 +108,17 @@ def _build_parser(prog: str) -> LongOptionParser:
     result.flag("-N", "--no_credentials", dest="no_credentials", text="only authenticate; nothing is received")
     result.flag("-q", "--quiet", dest="quiet", text="print only errors")
     trust = parser.section("Trust roots")
-    trust.flag("-T", "--trustroots", dest="trustroots", text="also install the server's trust roots")
+    trust.flag(
+        "-T",
+        "--trustroots",
+        dest="trustroots",
+        text="also install the server's trust roots; where there are none yet, as with -b",
+    )
     trust.flag(
         "-b",
         "--bootstrap",
         dest="bootstrap",
-        text="believe the server that answers, where none is trusted yet (its fingerprint is shown); implies -T",
+        text="believe the server that answers, and show its CAs' fingerprints; implies -T",
     )
     return parser
 
@@ -147,7 +152,9 @@ def _execute(arguments: Namespace) -> int:
     renewing = _load_renewed(arguments)
     username = choose_username(arguments, renewing or credential)
     request = _make_request(arguments, username)
-    anchors = load_or_bootstrap(PROG, arguments, locations, address)
+    anchors = load_or_bootstrap(
+        PROG, arguments, locations, address, installs=wants_trust_roots(arguments), force=arguments.bootstrap
+    )
 
     def open_as(identity: Credential | None) -> MyProxyClient:
         from myproxy.cli.common import open_client
@@ -156,8 +163,8 @@ def _execute(arguments: Namespace) -> int:
 
     data, client = _receive(arguments, open_as, credential, request, renewing)
     if wants_trust_roots(arguments):
-        directory = install(locations, client.trust_roots)
-        if not arguments.quiet and out != "-":
+        directory = install(PROG, locations, client.trust_roots)
+        if client.trust_roots and not arguments.quiet and out != "-":
             sys.stdout.write(f"Trust roots have been installed in {printable(directory)}.\n")
     if arguments.no_credentials:
         return EXIT_OK

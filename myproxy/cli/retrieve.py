@@ -73,7 +73,12 @@ def build_parser() -> LongOptionParser:
     )
     result.flag("--unlock_key", "--unlock-key", dest="unlock_key", text="write the key in clear")
     trust = parser.section("Trust roots")
-    trust.flag("-T", "--trustroots", dest="trustroots", text="also install the server's trust roots")
+    trust.flag(
+        "-T",
+        "--trustroots",
+        dest="trustroots",
+        text="also install the server's trust roots; where there are none yet, believe the server that answers",
+    )
     return parser
 
 
@@ -95,11 +100,11 @@ def _execute(arguments: Namespace) -> int:
     from myproxy.cli.common import (
         choose_username,
         find_credential,
-        load_anchors,
         open_client,
         read_address,
         read_passphrase,
     )
+    from myproxy.cli.trustroots import install, load_or_bootstrap
     from myproxy.protocol.messages import Command, Request
 
     address = read_address(arguments)
@@ -117,7 +122,8 @@ def _execute(arguments: Namespace) -> int:
         credential_name=arguments.credname,
         wants_trust_roots=arguments.trustroots,
     )
-    client = open_client(arguments, credential, load_anchors(locations), address)
+    anchors = load_or_bootstrap(PROG, arguments, locations, address, installs=arguments.trustroots)
+    client = open_client(arguments, credential, anchors, address)
     try:
         text = client.retrieve(request, renewing=renewing)
     except RefusedError as error:
@@ -126,9 +132,7 @@ def _execute(arguments: Namespace) -> int:
     _write_new(key_path, key)
     _write_new(certificate_path, certificates)
     if arguments.trustroots:
-        from myproxy.cli.trustroots import install
-
-        install(locations, client.trust_roots)
+        install(PROG, locations, client.trust_roots)
     sys.stdout.write(
         f"Credentials for {printable(username)} have been stored in\n"
         f"{printable(certificate_path)} and\n{printable(key_path)}.\n"

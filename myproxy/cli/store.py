@@ -2,7 +2,8 @@
 
 Agrees with gct:myproxy/source/myproxy_store.c in options, variables, output line and exit status (0, or 1 for any
 error). The key travels as it lies in its file, so the server learns its pass phrase only from who uses it later. Unlike
-the C command, one that is not locked is sent only with --no_passphrase.
+the C command, one that is not locked is sent only with --no_passphrase, or for uses that need it so: renewal (-R, -A)
+and retrieval without a pass phrase (-Z).
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def _execute(arguments: Namespace) -> int:
 
     address = read_address(arguments)
     locations = read_locations()
-    text = read_files(arguments, locations, may_be_open=arguments.no_passphrase)
+    may_be_open = arguments.no_passphrase or "renewer" in policies or "trusted" in policies
+    text = read_files(arguments, locations, may_be_open=may_be_open)
     credential = require_credential(locations)
     lifetime: timedelta | None = arguments.proxy_lifetime
     request = Request(

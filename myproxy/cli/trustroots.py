@@ -1,7 +1,7 @@
 """Trust roots on the client's side: where they go, how they get there, and the first trust where there is none.
 
     anchors = load_or_bootstrap(PROG, arguments, locations, address)
-    directory = install(locations, files)
+    directory = install(PROG, locations, files)
 
 Agrees with gct:myproxy/source/myproxy.c (myproxy_install_trusted_cert_files, myproxy_bootstrap_trust) in the directory,
 the names of the files and the log `myproxy-install-log`. Each file is replaced at once and durably; a CRL is replaced
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from gsi.certificate import Certificate
     from gsi.cli.arguments import Namespace
     from gsi.system.environ import Locations
     from gsi.trust.anchors import TrustAnchors
@@ -57,11 +58,27 @@ def trust_directory(locations: Locations) -> str:
     return os.path.join(home, ".globus", "certificates")
 
 
-def load_or_bootstrap(prog: str, arguments: Namespace, locations: Locations, address: ServerAddress) -> TrustAnchors:
-    """Return whom to trust; where there is nobody, or with --bootstrap, the CAs that the server presents, installed.
+def load_or_bootstrap(
+    prog: str,
+    arguments: Namespace,
+    locations: Locations,
+    address: ServerAddress,
+    *,
+    installs: bool,
+    force: bool = False,
+) -> TrustAnchors:
+    """Return whom to trust; where there is nobody, or by force, the CAs that the server presents, installed.
+
+    Args:
+        prog: The command, for its messages.
+        arguments: Its command line.
+        locations: The user's files.
+        address: The server.
+        installs: Whether the command installs trust roots: then a directory that is not there is made, as in C.
+        force: Whether to believe the server also where there are trust roots.
 
     Raises:
-        ConfigError: There are no trust roots and --bootstrap was not given.
+        ConfigError: There are no trust roots, and none are asked for.
         GridError: The server cannot be reached, or presents no CA certificates.
     """
     import os
@@ -69,9 +86,10 @@ def load_or_bootstrap(prog: str, arguments: Namespace, locations: Locations, add
     from gsi.system.trustdir import TrustDirectory
 
     directory = trust_directory(locations)
-    if arguments.bootstrap:
+    is_absent = not os.path.isdir(directory) and not os.path.isdir(locations.trust_dir)
+    if force or (installs and is_absent):
         bootstrap(prog, arguments, directory, address)
-    elif not os.path.isdir(directory) and not os.path.isdir(locations.trust_dir):
+    elif is_absent:
         raise ConfigError(
             f"there are no trust roots in {directory}, so the server cannot be checked",
             hint="install them by hand, or say --bootstrap to believe the server that answers now",
@@ -95,14 +113,14 @@ def bootstrap(prog: str, arguments: Namespace, directory: str, address: ServerAd
     from myproxy.protocol.messages import TrustRootFile
 
     client = open_client(arguments, None, build_anchors({}, loaded_at=now()), address)
-    chain = client.look_at_server()
-    if len(chain) < 2:
+    pairs = [pair for pair in itertools.pairwise(client.look_at_server()) if _is_ca(pair[1])]
+    if not pairs:
         raise ConfigError(
-            "the server presents no certificate above its own, so there is nothing to bootstrap trust with",
+            "the server presents no CA certificate, so there is nothing to bootstrap trust with",
             hint="install its CA's certificate by hand",
         )
     files = []
-    for below, authority in itertools.pairwise(chain):
+    for below, authority in pairs:
         name = subject_hash(authority.subject_der)
         policy = _only(oneline(authority.subject_der), oneline(below.subject_der))
         files += [
@@ -118,21 +136,29 @@ def bootstrap(prog: str, arguments: Namespace, directory: str, address: ServerAd
     _install_in(directory, files)
 
 
+def _is_ca(certificate: Certificate) -> bool:
+    from gsi import oids
+    from gsi.extensions import parse_basic_constraints
+
+    constraints = certificate.find_extension(oids.BASIC_CONSTRAINTS)
+    return constraints is not None and parse_basic_constraints(constraints.value)[0]
+
+
 def _only(authority: str, subject: str) -> str:
     return f"access_id_CA X509 '{authority}'\npos_rights globus CA:sign\ncond_subjects globus '\"{subject}\"'\n"
 
 
-def install(locations: Locations, files: Sequence[TrustRootFile]) -> str:
-    """Install what a server has sent; return the directory.
+def install(prog: str, locations: Locations, files: Sequence[TrustRootFile]) -> str:
+    """Install what a server has sent, or warn that it has nothing; return the directory.
 
     Raises:
-        ConfigError: It sent nothing.
         GridError: The directory or a file cannot be written.
     """
-    if not files:
-        raise ConfigError("the server has no trust roots to hand out", hint="its administrator sets them with cert_dir")
     directory = trust_directory(locations)
-    _install_in(directory, files)
+    if files:
+        _install_in(directory, files)
+    else:
+        warn(prog, "the server has no trust roots to hand out", hint="its administrator sets them with cert_dir")
     return directory
 
 

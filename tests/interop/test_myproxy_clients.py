@@ -185,11 +185,11 @@ def test_trust_roots(client: Client, grid: Grid, tmp_path: Path, version: str) -
     wanted = {path.name: path.read_bytes() for path in Path(grid.trust_dir).iterdir()}
     directory = tmp_path / "roots"
     client.variables["X509_CERT_DIR"] = str(directory)
-    done = client.ours("myproxy-get-trustroots")
+    done = client.ours("myproxy-logon", "-S", stdin=SECRET)
     assert done.returncode == 1
     assert "say --bootstrap" in done.stderr
     assert not directory.exists()
-    done = client.ours("myproxy-get-trustroots", "-b").check()
+    done = client.ours("myproxy-get-trustroots").check()
     assert done.stdout == f"Trust roots have been installed in {directory}.\n"
     assert "SHA-256 fingerprint" in done.stderr
     found = {path.name: path.read_bytes() for path in directory.iterdir() if path.name in wanted}

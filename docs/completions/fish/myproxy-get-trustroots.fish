@@ -2,7 +2,7 @@
 complete -c myproxy-get-trustroots -f
 complete -c myproxy-get-trustroots -s s -l pshost -x -d 'the server, or several to try in turn (default: $MYPROXY_SERVER); [::1]:7512 for an IPv6 address'
 complete -c myproxy-get-trustroots -s p -l psport -x -d 'its port (default: $MYPROXY_SERVER_PORT, else 7512)'
-complete -c myproxy-get-trustroots -s b -l bootstrap -d 'believe the server that answers, where none is trusted yet (its fingerprint is shown)'
+complete -c myproxy-get-trustroots -s b -l bootstrap -d 'believe the server that answers, and show its CAs\' fingerprints (so also where there are no trust roots)'
 complete -c myproxy-get-trustroots -s q -l quiet -d 'print only errors'
 complete -c myproxy-get-trustroots -s v -l verbose -d 'say what happens, and explain errors'
 complete -c myproxy-get-trustroots -s h -l help -d 'print this help and exit'

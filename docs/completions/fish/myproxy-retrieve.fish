@@ -12,7 +12,7 @@ complete -c myproxy-retrieve -s a -l authorization -r -F -d 'prove the right to 
 complete -c myproxy-retrieve -s c -l certfile -r -F -d 'where to write the certificates (default: your own, for root the host\'s); must not exist'
 complete -c myproxy-retrieve -s y -l keyfile -r -F -d 'where to write the key; must not exist'
 complete -c myproxy-retrieve -l unlock_key -l unlock-key -d 'write the key in clear'
-complete -c myproxy-retrieve -s T -l trustroots -d 'also install the server\'s trust roots'
+complete -c myproxy-retrieve -s T -l trustroots -d 'also install the server\'s trust roots; where there are none yet, believe the server that answers'
 complete -c myproxy-retrieve -s v -l verbose -d 'say what happens, and explain errors'
 complete -c myproxy-retrieve -s h -l help -d 'print this help and exit'
 complete -c myproxy-retrieve -s u -l usage -d 'the same'

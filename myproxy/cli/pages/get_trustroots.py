@@ -16,9 +16,9 @@ PAGE: Final = ManualPage(
 (`cert_dir` in its configuration). They go to `$X509_CERT_DIR`, for root to `/etc/grid-security/certificates`, for
 others to `~/.globus/certificates`; `myproxy-install-log` there lists what was written when.
 
-Where nobody is trusted yet, the server cannot be checked. `--bootstrap` believes the one that answers, shows the
-fingerprints of its authorities, and lets each sign only what was presented: compare the fingerprints with what the CA
-publishes.
+Where there is no such directory yet, or with `--bootstrap`, the server that answers is believed: the fingerprints of
+its authorities are shown, and each may sign only what was presented. Compare the fingerprints with what the CA
+publishes, since whoever is in between could have answered.
 """,
     exit_status=CLIENT_EXIT_STATUS,
     environment=CLIENT_ENVIRONMENT,

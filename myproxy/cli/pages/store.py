@@ -30,7 +30,8 @@ that are meant to live on the server.
         ),
     ),
     differences="""\
-A key that is not locked by a pass phrase is sent only with `--no_passphrase`. What is sent is parsed before, and a key
+A key that is not locked by a pass phrase is sent only with `--no_passphrase`, or with a policy for uses that need it
+so (`-R`, `-A`, `-Z`). What is sent is parsed before, and a key
 in clear has to belong to the certificate.
 """,
     see_also=("myproxy-retrieve(1)", "myproxy-logon(1)", "grid-change-pass-phrase(1)"),
