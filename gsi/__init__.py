@@ -20,6 +20,8 @@ from gsi._version import __version__
 
 if TYPE_CHECKING:
     from gsi.certificate import Certificate, Extension, load_certificates
+    from gsi.context.acceptor import Acceptor
+    from gsi.context.initiator import Initiator
     from gsi.credential import Credential, parse_credential, parse_pkcs12
     from gsi.delegation import DelegationRequester, grant_delegation, parse_delegation_request
     from gsi.errors import (
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from gsi.trust.verify import VerifiedPeer, verify_chain
 
 __all__ = [
+    "Acceptor",
     "AuthenticationError",
     "CRLPolicy",
     "Certificate",
@@ -69,6 +72,7 @@ __all__ = [
     "DeniedError",
     "Extension",
     "GridError",
+    "Initiator",
     "KeyType",
     "LocalProtocolError",
     "NotFoundError",
@@ -111,6 +115,8 @@ __all__ = [
 
 _ROOMS: Final = {
     "gsi.certificate": ("Certificate", "Extension", "load_certificates"),
+    "gsi.context.acceptor": ("Acceptor",),
+    "gsi.context.initiator": ("Initiator",),
     "gsi.credential": ("Credential", "parse_credential", "parse_pkcs12"),
     "gsi.delegation": ("DelegationRequester", "grant_delegation", "parse_delegation_request"),
     "gsi.errors": (
