@@ -354,8 +354,12 @@ class FqanPattern:
 
     __slots__ = ("_least", "_parts", "literal", "prefix", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, fold: bool = False) -> None:
         """Read a pattern.
+
+        Args:
+            text: The pattern.
+            fold: Make it fit FQANs in lower case, for denials.
 
         Raises:
             ParseError: It is no FQAN, or its VO is a glob.
@@ -366,7 +370,7 @@ class FqanPattern:
             if text.endswith(ending):
                 body, self._least = text.removesuffix(ending), least
                 break
-        body = normal_fqan(body)
+        body = normal_fqan(body).casefold() if fold else normal_fqan(body)
         parts = body[1:].split("/")
         if "*" in parts[0]:
             raise ParseError(f"{text[:80]!r}: the VO of an FQAN cannot be a glob", what="FQAN")
