@@ -185,21 +185,22 @@ def write_private(path: str, data: bytes) -> None:
     _write(path, data, _PRIVATE_MODE)
 
 
-def write_public(path: str, data: bytes, mode: int = 0o644) -> None:
+def write_public(path: str, data: bytes, mode: int = 0o644, *, owner: tuple[int, int] | None = None) -> None:
     """Write a file that holds no secret, as carefully as `write_private`.
 
     Args:
         path: The file; one that is there is replaced, and kept if this fails.
         data: The whole content.
         mode: Its permissions, whatever the umask.
+        owner: Its user and group id; None leaves them to the system.
 
     Raises:
         CredentialError: UNWRITABLE, as `write_private`.
     """
-    _write(path, data, mode)
+    _write(path, data, mode, owner)
 
 
-def _write(path: str, data: bytes, mode: int) -> None:
+def _write(path: str, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
     directory, name = os.path.split(path)
     if name in {"", ".", ".."}:
         raise CredentialError(f"{path!r} is no file name", problem=CredentialProblem.UNWRITABLE, path=path)
@@ -209,7 +210,7 @@ def _write(path: str, data: bytes, mode: int) -> None:
         try:
             _check_target(path, name, descriptor)
             try:
-                written = _replace(name, data, mode, descriptor)
+                written = _replace(name, data, mode, owner, descriptor)
             except PermissionError as error:
                 raise _name_owner(error, name, descriptor) from error
             _check_in_place(path, name, written, descriptor)
@@ -246,12 +247,14 @@ def _check_target(path: str, name: str, directory: int) -> None:
         )
 
 
-def _replace(name: str, data: bytes, mode: int, directory: int) -> os.stat_result:
+def _replace(name: str, data: bytes, mode: int, owner: tuple[int, int] | None, directory: int) -> os.stat_result:
     """Put the new file in place of the old one; whatever is raised, the old one is still there."""
     temporary = f".{name[:100]}.{os.urandom(8).hex()}"
     try:  # from here on, lest a signal find the file made and not yet guarded
         descriptor = os.open(temporary, _CREATE_FLAGS, _PRIVATE_MODE, dir_fd=directory)
         try:
+            if owner is not None:
+                os.fchown(descriptor, *owner)
             os.fchmod(descriptor, mode)
             view = memoryview(data)
             while view:
