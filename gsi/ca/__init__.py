@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from gsi.ca.crl import RevokedEntry, make_crl
+    from gsi.ca.directory import CADirectory
     from gsi.ca.grant import Grant
     from gsi.ca.issuer import Issued, Issuer
     from gsi.ca.lint import find_faults
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditRecorder",
+    "CADirectory",
     "CertificateRequest",
     "Digest",
     "Grant",
@@ -53,6 +55,7 @@ __all__ = [
 
 _ROOMS: Final = {
     "gsi.ca.crl": ("RevokedEntry", "make_crl"),
+    "gsi.ca.directory": ("CADirectory",),
     "gsi.ca.grant": ("Grant",),
     "gsi.ca.issuer": ("Issued", "Issuer"),
     "gsi.ca.lint": ("find_faults",),

@@ -51,6 +51,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-change-pass-phrase": Command(
         "gsi.cli.change_pass_phrase:build_parser", "gsi.cli.pages.change_pass_phrase:PAGE"
     ),
+    "grid-ca-create": Command("gsi.cli.ca_create:build_parser", "gsi.cli.pages.ca_create:PAGE"),
+    "grid-ca-sign": Command("gsi.cli.ca_sign:build_parser", "gsi.cli.pages.ca_sign:PAGE"),
+    "grid-ca-package": Command("gsi.cli.ca_package:build_parser", "gsi.cli.pages.ca_package:PAGE"),
+    "grid-default-ca": Command("gsi.cli.default_ca:build_parser", "gsi.cli.pages.default_ca:PAGE"),
     "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
     "myproxy-init": Command("myproxy.cli.init:build_parser", "myproxy.cli.pages.init:PAGE"),
     "myproxy-logon": Command("myproxy.cli.logon:build_parser", "myproxy.cli.pages.logon:PAGE"),

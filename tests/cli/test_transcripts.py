@@ -34,6 +34,7 @@ PLACEHOLDERS = {
     "left": r"\d+:[0-5]\d:[0-5]\d",
     "number": r"\d+",
     "hex": r"[0-9a-f:]+",
+    "upper": r"[0-9A-F]+",
     "uid": r"\d+",
     "date": r"[A-Z][a-z]{2} [ 1-3]\d \d\d:\d\d:\d\d \d{4} GMT",
     "hexlines": r"( +[0-9a-f]{2}(:[0-9a-f]{2})*:?\n)* +[0-9a-f]{2}(:[0-9a-f]{2})*",

@@ -1,0 +1,516 @@
+"""The command `grid-ca-sign`: issue certificates from a CA's directory, revoke them, make its CRL.
+
+Agrees with gct:gsi/simple_ca/source/scripts/grid-ca-sign.in in its own options, layout and exit status; of the options
+of `openssl ca`, which the C script passes on, those that make sense are taken, and the others are refused by name. The
+work is done by `gsi.ca`: no `openssl` is run.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from gsi.cli.arguments import SECRET_SOURCES, CommandParser, Completion, UsageError, count, secret_source
+from gsi.cli.run import EXIT_OK, printable, run, warn
+from gsi.errors import ConflictError, CredentialError, CredentialProblem, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from gsi.ca.directory import CADirectory
+    from gsi.ca.grant import Grant
+    from gsi.ca.index import IndexEntry
+    from gsi.ca.issuer import Issued
+    from gsi.ca.request import CertificateRequest
+    from gsi.ca.signer import Signer
+    from gsi.certificate import Certificate
+    from gsi.cli.arguments import Namespace
+    from gsi.secret import Passphrase
+
+__all__ = ["build_parser", "main"]
+
+PROG = "grid-ca-sign"
+DEFAULT_DAYS = 365
+DEFAULT_CRL_DAYS = 30
+MAX_DAYS = 100 * 365
+
+_PASSED_ON = {
+    "config": "the settings are the CA's own; grid-ca-sign has options for what varies",
+    "name": "the settings are the CA's own; grid-ca-sign has options for what varies",
+    "section": "the settings are the CA's own; grid-ca-sign has options for what varies",
+    "extfile": "extensions are written by rule; -san and -purpose say what varies",
+    "extensions": "extensions are written by rule; -san and -purpose say what varies",
+    "policy": "names are checked against the CA's signing-policy file",
+    "key": "a pass phrase on the command line can be read by others; give it with -passin",
+    "engine": "keys in tokens are reached by -keyfile pkcs11:...",
+    "keyform": "keys in tokens are reached by -keyfile pkcs11:...",
+    "cert": "the CA's certificate is cacert.pem in its directory; -dir names that",
+    "infiles": "run the command once for each request",
+    "ss_cert": "make a request first: openssl x509 -x509toreq",
+    "spkac": "make a PKCS#10 request",
+    "selfsign": "grid-ca-create makes self-signed certificates",
+    "outdir": "certificates are kept in newcerts in the CA's directory",
+    "noemailDN": "give the name with -subj",
+    "msie_hack": "no browser needs it any more",
+    "valid": "certificates are put on record when they are issued",
+    "openssl-help": "no openssl is run",
+}
+"""Options of `openssl ca` that are not taken, and what to do instead."""
+
+
+def build_parser() -> CommandParser:
+    """Return the command's parser."""
+    parser = _SignParser(
+        PROG,
+        "issue a certificate for a request, or revoke one",
+        usage=(
+            "-in REQUEST -out CERTIFICATE [options]",
+            "-revoke CERTIFICATE [-crl_reason REASON]",
+            "-gencrl [-out CRL] [-crldays DAYS]",
+            "-status SERIAL | -updatedb",
+        ),
+        help_names=("-help", "-usage", "-h", "-?"),
+    )
+    which = parser.section("The authority")
+    which.value(
+        "-dir",
+        metavar="DIR",
+        completion=Completion.DIRECTORY,
+        text="the CA's directory (default: ~/.globus/simpleCA, or /var/lib/globus/simple_ca)",
+    )
+    which.value("-keyfile", metavar="PLACE", text="its key: a file, a pkcs11: URI, or program: and a command line")
+    which.value(
+        "-passin",
+        metavar="SOURCE",
+        convert=secret_source,
+        text=f"where the key's pass phrase comes from: {SECRET_SOURCES}",
+    )
+    which.value(
+        "-md",
+        metavar="DIGEST",
+        choices=("sha256", "sha384", "sha512"),
+        text="the digest to sign with (default: the key's)",
+    )
+    issue = parser.section("Issuing")
+    issue.value(
+        "-in", dest="input", metavar="FILE", completion=Completion.FILE, text="the certificate request, PEM or DER"
+    )
+    issue.value("-out", metavar="FILE", completion=Completion.FILE, text="where the new certificate is written")
+    issue.flag("-force", text="revoke a good certificate of the same subject and issue the new one in its place")
+    issue.value("-subj", metavar="NAME", text="the subject to certify (default: that of the request)")
+    issue.value("-san", metavar="NAMES", text="alternative names to certify, as DNS:www.example.org,IP:192.0.2.1")
+    issue.flag("-copy-names", text="certify the alternative names that the request asks for")
+    issue.value(
+        "-purpose",
+        metavar="PURPOSE",
+        choices=("client", "server", "both"),
+        text="what for (default: both for names of hosts, else client)",
+    )
+    issue.value(
+        "-days",
+        metavar="DAYS",
+        convert=functools.partial(count, minimum=1, maximum=MAX_DAYS),
+        text=f"how long it lasts (default: {DEFAULT_DAYS}); never longer than the CA",
+    )
+    issue.value("-startdate", metavar="TIME", text="when it begins, as 20261121140000Z (default: now)")
+    issue.value("-enddate", metavar="TIME", text="when it ends, likewise; in place of -days")
+    issue.flag("-notext", text="write the certificate without its text form before it")
+    issue.flag("-counter", text="take the serial number from the file serial, as the C tool does, and not at random")
+    issue.flag("-batch", text="accepted: nothing is asked anyway")
+    issue.flag("-rand_serial", text="accepted: serial numbers are random anyway")
+    issue.flag("-preserveDN", text="accepted: the order of a name is kept anyway")
+    withdraw = parser.section("Revoking")
+    withdraw.value(
+        "-revoke", metavar="FILE", completion=Completion.FILE, text="revoke this certificate, or this serial number"
+    )
+    withdraw.value("-crl_reason", metavar="REASON", text="why: keyCompromise, superseded, cessationOfOperation, ...")
+    withdraw.flag("-gencrl", text="make a new CRL, in crl/crl.pem and in the file of -out")
+    withdraw.value(
+        "-crldays",
+        metavar="DAYS",
+        convert=functools.partial(count, minimum=1, maximum=MAX_DAYS),
+        text=f"how long the CRL holds (default: {DEFAULT_CRL_DAYS})",
+    )
+    withdraw.value("-crlhours", metavar="HOURS", convert=functools.partial(count, minimum=1), text="the same in hours")
+    books = parser.section("The books")
+    books.value("-status", metavar="SERIAL", text="say what became of the certificate with this number (hexadecimal)")
+    books.flag("-updatedb", text="mark certificates past their end as expired")
+    how = parser.section("How it runs")
+    how.flag("-q", dest="quiet", text="print only warnings and errors")
+    how.flag("-json", text="print what was done as one JSON object")
+    return parser
+
+
+class _SignParser(CommandParser):
+    """A parser that knows the options of `openssl ca` by name."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            UsageError: Always.
+        """
+        words = message.removeprefix("unrecognized arguments: ").split()
+        hint = _PASSED_ON.get(words[0].lstrip("-")) if words else None
+        if hint is not None:
+            raise UsageError(f"{words[0]}: this option of openssl ca is not taken", hint=hint)
+        super().error(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run(build_parser, _execute, argv, short_lived=True)
+
+
+def _execute(arguments: Namespace) -> int:
+    chosen = [name for name in ("revoke", "gencrl", "status", "updatedb") if getattr(arguments, name)]
+    if len(chosen) > 1:
+        raise UsageError(f"-{chosen[0]} and -{chosen[1]} are mutually exclusive")
+    mode = chosen[0] if chosen else "sign"
+    done = {"sign": _sign, "revoke": _revoke, "gencrl": _gencrl, "status": _status, "updatedb": _updatedb}[mode](
+        arguments
+    )
+    if arguments.json:
+        import json
+
+        sys.stdout.write(json.dumps(done, indent=2) + "\n")
+    return EXIT_OK
+
+
+def _say(arguments: Namespace, text: str) -> None:
+    if not arguments.quiet and not arguments.json:
+        sys.stdout.write(f"{text}\n")
+
+
+def _open(arguments: Namespace) -> CADirectory:
+    from gsi.cli.ca_files import open_ca_directory
+
+    return open_ca_directory(arguments.dir)
+
+
+def _load_signer(arguments: Namespace, ca: CADirectory) -> Signer:
+    from gsi.ca.signer import Digest
+
+    place = arguments.keyfile
+    if place is not None and ":" not in place:
+        place = os.path.abspath(place)
+
+    def ask() -> Passphrase:
+        from gsi.cli.secret_source import SecretSource, read_secret
+
+        source = arguments.passin
+        if source is None and os.path.exists(ca.file("passwd")):
+            source = SecretSource("file", ca.file("passwd"))  # where the C tool looks for it, too
+        return read_secret(source, "Enter pass phrase of the CA's key:", option="-passin")
+
+    return ca.load_signer(place, passphrase=ask, digest=arguments.md and Digest(arguments.md))
+
+
+# --- issuing ---------------------------------------------------------------------------------------------------------
+
+
+def _sign(arguments: Namespace) -> dict[str, object]:
+    from gsi.names import oneline
+    from gsi.system.clock import now
+    from gsi.system.files import write_public
+
+    if arguments.input is None:
+        raise UsageError("no request: name its file with -in", hint=f"'{PROG} -help' lists the options")
+    if arguments.out is None:
+        raise UsageError("no place for the certificate: name a file with -out")
+    _check_out(arguments.out)
+    ca = _open(arguments)
+    request = _read_request(arguments.input)
+    moment = now()
+    grant = _grant(arguments, request, moment)
+    subject = oneline(grant.subject_der)
+    with ca.lock():
+        holding = ca.read_index().find_holding(subject, moment)
+        if holding and not arguments.force:
+            _refuse_second(ca, subject, holding[0])
+        signer = _load_signer(arguments, ca)
+        issuer = ca.issuer(signer, use_counter=arguments.counter, superseding=[one.serial for one in holding])
+        issued = issuer.issue(request, grant, now=moment)
+        signer.close()
+    certificate = issued.certificate
+    kept = ca.file("newcerts", f"{_hex(certificate.serial)}.pem")
+    try:
+        write_public(arguments.out, _encode(certificate, with_text=not arguments.notext))
+    except CredentialError as error:
+        error.hint = f"the certificate was issued; it is in {kept}"
+        raise
+    if issued.shortened:
+        warn(PROG, f"the certificate ends with the CA's, on {certificate.not_after:%Y-%m-%d}")
+    for entry in holding:
+        _say(arguments, f"Revoked the previous certificate {_hex(entry.serial)}.")
+    _say(arguments, f"The new signed certificate is at: {printable(kept)}")
+    return _facts(issued, kept, arguments.out) | {"superseded": [_hex(entry.serial) for entry in holding]}
+
+
+def _check_out(path: str) -> None:
+    """Refuse a place that cannot be written before anything is issued."""
+    directory = os.path.dirname(path) or "."
+    if os.path.isdir(path) or not os.access(directory, os.W_OK | os.X_OK):
+        raise CredentialError(
+            f"{path}: cannot be written: it is a directory, or its directory is missing or not yours to write",
+            problem=CredentialProblem.UNWRITABLE,
+            path=path,
+        )
+
+
+def _read_request(path: str) -> CertificateRequest:
+    from gsi.ca.request import MAX_REQUEST_FILE_BYTES, load_request
+    from gsi.system.files import read_public
+
+    return load_request(read_public(path, max_bytes=MAX_REQUEST_FILE_BYTES), what=path)
+
+
+def _grant(arguments: Namespace, request: CertificateRequest, now: datetime) -> Grant:
+    """Return what the administrator grants by running this command."""
+    from datetime import timedelta
+
+    from gsi.ca.grant import Grant
+    from gsi.cli.ca_files import parse_name
+
+    names = _alternative_names(arguments, request)
+    subject_der = parse_name(arguments.subj) if arguments.subj else request.subject_der
+    begin = None if arguments.startdate is None else _parse_time(arguments.startdate, "-startdate")
+    if arguments.enddate is not None:
+        if arguments.days is not None:
+            raise UsageError("-days and -enddate are mutually exclusive")
+        end = _parse_time(arguments.enddate, "-enddate")
+        lifetime = end - (begin or now.replace(microsecond=0))
+        if lifetime <= timedelta(0):
+            raise UsageError("-enddate: it would end before it begins")
+    else:
+        lifetime = timedelta(days=arguments.days or DEFAULT_DAYS)
+    return Grant(
+        subject_der=subject_der,
+        requester=f"{PROG} -in {arguments.input}",
+        lifetime=lifetime,
+        not_before=begin,
+        alternative_names=names,
+        extended_key_usage=_purposes(arguments.purpose, subject_der, names),
+    )
+
+
+def _alternative_names(arguments: Namespace, request: CertificateRequest) -> tuple[bytes, ...]:
+    from gsi import oids
+    from gsi.ca.general_names import format_general_name, parse_alternative_names, split_general_names
+
+    if arguments.san is not None and arguments.copy_names:
+        raise UsageError("-san and -copy-names are mutually exclusive")
+    if arguments.san is not None:
+        return parse_alternative_names(arguments.san)
+    wish = request.find_extension(oids.SUBJECT_ALT_NAME)
+    if wish is None:
+        return ()
+    found = split_general_names(wish.value)
+    if arguments.copy_names:
+        return found
+    warn(
+        PROG,
+        f"alternative names in the request are not certified: {', '.join(map(format_general_name, found))}",
+        hint="-copy-names certifies them, -san others",
+    )
+    return ()
+
+
+def _purposes(wanted: str | None, subject_der: bytes, names: Sequence[bytes]) -> tuple[str, ...]:
+    """Return the extended key usages; names of hosts and services stand at both ends of connections in grids."""
+    from gsi import oids
+    from gsi.names import last_common_name
+
+    if wanted is None:
+        common_name = last_common_name(subject_der) or ""
+        is_host = "/" in common_name or any(name[:1] in {b"\x82", b"\x87"} for name in names)
+        wanted = "both" if is_host else "client"
+    return {
+        "client": (oids.CLIENT_AUTH,),
+        "server": (oids.SERVER_AUTH,),
+        "both": (oids.SERVER_AUTH, oids.CLIENT_AUTH),
+    }[wanted]
+
+
+def _parse_time(text: str, option: str) -> datetime:
+    """Read a time as `openssl ca` takes it: YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ.
+
+    Raises:
+        UsageError: It is none.
+    """
+    import re
+    from datetime import UTC, datetime
+
+    found = re.fullmatch(r"([0-9]{2}|[0-9]{4})([0-9]{10})Z", text)
+    if found is not None:
+        century = "" if len(found[1]) == 4 else "20" if int(found[1]) < 50 else "19"
+        try:
+            return datetime.strptime(f"{century}{found[1]}{found[2]}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            pass
+    raise UsageError(f"{option}: {text!r} is no time such as 20261121140000Z")
+
+
+def _refuse_second(ca: CADirectory, subject: str, entry: IndexEntry) -> NoReturn:
+    kept = ca.file("newcerts", f"{_hex(entry.serial)}.pem")
+    raise ConflictError(
+        f"there is already a valid certificate that matches this subject, {subject}, at: {kept}",
+        hint="-force revokes it and issues a new one",
+    )
+
+
+def _encode(certificate: Certificate, *, with_text: bool) -> bytes:
+    if not with_text:
+        return certificate.pem()
+    from gsi.cli.certificate_text import certificate_text
+
+    return certificate_text(certificate).encode("utf-8", "backslashreplace") + certificate.pem()
+
+
+def _hex(serial: int) -> str:
+    text = f"{serial:X}"
+    return text if len(text) % 2 == 0 else f"0{text}"
+
+
+def _facts(issued: Issued, kept: str, out: str) -> dict[str, object]:
+    from gsi.names import oneline
+
+    certificate = issued.certificate
+    return {
+        "subject": oneline(certificate.subject_der),
+        "serial": _hex(certificate.serial),
+        "not_before": _iso(certificate.not_before),
+        "not_after": _iso(certificate.not_after),
+        "shortened": issued.shortened,
+        "sha256": certificate.fingerprint,
+        "kept": kept,
+        "out": out,
+    }
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# --- revoking --------------------------------------------------------------------------------------------------------
+
+
+def _revoke(arguments: Namespace) -> dict[str, object]:
+    from gsi.ca.crl import RevocationReason, parse_reason
+    from gsi.system.clock import now
+
+    reason = RevocationReason.UNSPECIFIED if arguments.crl_reason is None else parse_reason(arguments.crl_reason)
+    ca = _open(arguments)
+    with ca.lock():
+        serial = _which(arguments.revoke, ca)
+        entry = ca.revoke(serial, now=now(), reason=reason)
+    _say(arguments, f"Revoked {_hex(serial)}: {printable(entry.subject)}")
+    _say(arguments, "It is on the next CRL: grid-ca-sign -gencrl")
+    return {"serial": _hex(serial), "subject": entry.subject, "reason": reason.word}
+
+
+def _which(text: str, ca: CADirectory) -> int:
+    """Return the serial number of a certificate's file, or a number given as such.
+
+    Raises:
+        NotFoundError: The certificate is another CA's.
+    """
+    from gsi.certificate import Certificate
+    from gsi.system.files import read_public
+
+    if not os.path.exists(text):
+        return _parse_serial(text)
+    certificate = Certificate.parse_pem(read_public(text, max_bytes=1 << 20), what=text)
+    ca.adopt(certificate)
+    return certificate.serial
+
+
+def _parse_serial(text: str) -> int:
+    import re
+
+    if not re.fullmatch(r"(?:0[xX])?[0-9A-Fa-f]{1,40}", text):
+        raise UsageError(f"{text!r} is neither a file nor a serial number in hexadecimal")
+    return int(text, 16)
+
+
+def _gencrl(arguments: Namespace) -> dict[str, object]:
+    from datetime import timedelta
+
+    from gsi.system.clock import now
+    from gsi.system.files import write_public
+    from gsi.trust.crl import parse_crl_file
+
+    if arguments.crldays is not None and arguments.crlhours is not None:
+        raise UsageError("-crldays and -crlhours are mutually exclusive")
+    lifetime = timedelta(days=arguments.crldays or DEFAULT_CRL_DAYS)
+    if arguments.crlhours is not None:
+        lifetime = timedelta(hours=arguments.crlhours)
+    if arguments.out is not None:
+        _check_out(arguments.out)
+    ca = _open(arguments)
+    with ca.lock():
+        signer = _load_signer(arguments, ca)
+        pem = ca.make_crl(signer, now=now(), lifetime=lifetime)
+        signer.close()
+    if arguments.out is not None:
+        write_public(arguments.out, pem)
+    (crl,) = parse_crl_file(pem)
+    kept = ca.file("crl", "crl.pem")
+    _say(arguments, f"The new CRL with {len(crl.serials)} entries is at: {printable(kept)}")
+    _say(arguments, f"Sites install it as {ca.hash}.r0; it holds until {_iso(crl.next_update)}.")
+    return {
+        "kept": kept,
+        "out": arguments.out,
+        "name": f"{ca.hash}.r0",
+        "entries": len(crl.serials),
+        "this_update": _iso(crl.this_update),
+        "next_update": _iso(crl.next_update),
+    }
+
+
+# --- the books -------------------------------------------------------------------------------------------------------
+
+
+def _status(arguments: Namespace) -> dict[str, object]:
+    from gsi.system.clock import now
+
+    ca = _open(arguments)
+    serial = _parse_serial(arguments.status)
+    entry = ca.read_index().find(serial)
+    if entry is None:
+        raise NotFoundError(f"this CA has issued no certificate with serial number {_hex(serial)}")
+    word = {"V": "valid", "R": "revoked", "E": "expired"}[entry.status.value]
+    if word == "valid" and not entry.holds(now()):
+        word = "expired"
+    revoked = entry.revoked
+    _say(arguments, f"{_hex(serial)}: {word}, {printable(entry.subject)}")
+    return {
+        "serial": _hex(serial),
+        "subject": entry.subject,
+        "status": word,
+        "not_after": _iso(entry.not_after),
+        "revoked": None if revoked is None else _iso(revoked.time),
+        "reason": None if revoked is None else revoked.reason.word,
+    }
+
+
+def _updatedb(arguments: Namespace) -> dict[str, object]:
+    from gsi.system.clock import now
+
+    ca = _open(arguments)
+    with ca.lock():
+        before = ca.read_index()
+        after = before.expire(now())
+        if after != before:
+            ca.write_index(after)
+    changed = [_hex(new.serial) for old, new in zip(before.entries, after.entries, strict=True) if old != new]
+    for serial in changed:
+        _say(arguments, f"{serial}=Expired")
+    return {"expired": changed}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
