@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gsi.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime, timedelta
 
-__all__ = ["MAX_TEXT_BYTES", "Repository", "StoredCredential", "check_text"]
+__all__ = ["MAX_TEXT_BYTES", "Repository", "Selection", "StoredCredential", "check_text"]
 
 MAX_TEXT_BYTES: Final = 65536
 """The longest name, description or policy that is kept: far above any real one, so that a row stays small."""
@@ -69,6 +70,25 @@ class StoredCredential:
     version: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which credentials an administrator means; all that is given has to fit.
+
+    Attributes:
+        username: Exactly this account name.
+        name: Exactly this credential name; the empty text means the unnamed one.
+        owner: Exactly this owner.
+        ends_before: Its first certificate expires before this moment.
+        ends_after: Its first certificate expires after this moment.
+    """
+
+    username: str | None = None
+    name: str | None = None
+    owner: str | None = None
+    ends_before: datetime | None = None
+    ends_after: datetime | None = None
+
+
 class Repository(Protocol):
     """Where credentials rest. Safe for use by several threads and processes at once."""
 
@@ -102,6 +122,16 @@ class Repository(Protocol):
 
     def list_named(self, username: str, *, limit: int) -> tuple[StoredCredential, ...]:
         """Return everybody's credentials under a user name: the unnamed one first, then by name; at most `limit`.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        ...
+
+    def search(self, selection: Selection) -> Iterator[StoredCredential]:
+        """Yield the credentials that are meant, by user name and then name; read in pages, so it may be all of them.
+
+        What is stored or removed meanwhile may or may not be among them.
 
         Raises:
             StorageError: The store cannot be read.

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from gsi.errors import ConflictError, NotFoundError, StorageError
 from gsi.sql.engine import Database, open_sqlite
 from gsi.sql.migrate import upgrade
-from myproxy.repository.base import StoredCredential, check_text
+from myproxy.repository.base import Selection, StoredCredential, check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Connection, RowMapping
 
@@ -54,6 +54,8 @@ _TABLE: Final = sa.Table(
     sa.Column("version", sa.BigInteger(), nullable=False),
 )
 _C: Final = _TABLE.c
+_PAGE: Final = 500
+"""Rows read at once by `search`: two megabytes of certificates, and no transaction stays open between pages."""
 _TEXTS: Final = (
     "username",
     "owner",
@@ -122,6 +124,20 @@ class SQLRepository:
             rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
         return tuple(map(_from_row, rows))
 
+    def search(self, selection: Selection) -> Iterator[StoredCredential]:
+        """See `Repository.search`."""
+        wanted = list(_conditions(selection))
+        after: sa.ColumnElement[bool] = sa.true()
+        while True:
+            query = sa.select(_TABLE).where(after, *wanted).order_by(_C.username, _C.name).limit(_PAGE)
+            with self._database.read() as connection:
+                rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
+            yield from map(_from_row, rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1]
+            after = sa.tuple_(_C.username, _C.name) > sa.tuple_(sa.literal(last["username"]), sa.literal(last["name"]))
+
     def delete(self, username: str, name: str | None, *, owner: str) -> None:
         """See `Repository.delete`."""
         if not _is_address(username, name):
@@ -179,6 +195,16 @@ def open_sqlite_repository(directory: str) -> SQLRepository:
     database = open_sqlite(os.path.join(directory, DATABASE_NAME))
     upgrade(database, _MIGRATIONS)
     return SQLRepository(database)
+
+
+def _conditions(selection: Selection) -> Iterator[sa.ColumnElement[bool]]:
+    for column, value in ((_C.username, selection.username), (_C.name, selection.name), (_C.owner, selection.owner)):
+        if value is not None:
+            yield column == value
+    if selection.ends_before is not None:
+        yield _C.not_after < _seconds(selection.ends_before)
+    if selection.ends_after is not None:
+        yield _C.not_after > _seconds(selection.ends_after)
 
 
 def _at(username: str, name: str | None) -> sa.ColumnElement[bool]:

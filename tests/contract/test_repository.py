@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gsi.errors import ConflictError, NotFoundError, StorageError
-from myproxy.repository.base import MAX_TEXT_BYTES, Repository, StoredCredential
+from myproxy.repository.base import MAX_TEXT_BYTES, Repository, Selection, StoredCredential
 from myproxy.repository.sql import open_sqlite_repository
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -216,3 +216,44 @@ def test_any_text_is_kept_or_refused(repository: Repository, username: str, name
         return
     found = repository.get(username, name)
     assert (found.username, found.name) == (username, name)
+
+
+def test_searching(repository: Repository) -> None:
+    stored = [
+        credential(),
+        credential(name="second", not_after=NOW + timedelta(days=1)),
+        credential(username="bob", owner=BOB, not_after=NOW + timedelta(days=30)),
+    ]
+    for one in stored:
+        repository.put(one)
+
+    def found(**wanted: object) -> list[tuple[str, str | None]]:
+        selection = Selection(**wanted)  # type: ignore[arg-type]  # field values by name
+        return [(one.username, one.name) for one in repository.search(selection)]
+
+    everything = [("alice", None), ("alice", "second"), ("bob", None)]
+    assert found() == everything
+    assert found(username="alice") == everything[:2]
+    assert found(name="") == [everything[0], everything[2]]
+    assert found(name="second") == [everything[1]]
+    assert found(owner=BOB) == [everything[2]]
+    assert found(ends_before=NOW + timedelta(days=2)) == [everything[1]]
+    assert found(ends_after=NOW + timedelta(days=2)) == [everything[0], everything[2]]
+    assert found(ends_after=NOW + timedelta(days=2), ends_before=NOW + timedelta(days=8)) == [everything[0]]
+    assert found(username="nobody") == []
+
+
+def test_searching_goes_on_from_page_to_page(repository: Repository) -> None:
+    names = sorted(f"user{number:04}" for number in range(1203))
+    for name in names:
+        repository.put(credential(username=name))
+    assert [one.username for one in repository.search(Selection())] == names
+
+
+def test_listing_everybodys_under_a_name(repository: Repository) -> None:
+    repository.put(credential())
+    repository.put(credential(name="bobs", owner=BOB))
+    repository.put(credential(name="second"))
+    assert [one.name for one in repository.list_named("alice", limit=16)] == [None, "bobs", "second"]
+    assert [one.name for one in repository.list_named("alice", limit=2)] == [None, "bobs"]
+    assert repository.list_named("bob", limit=16) == ()
