@@ -169,9 +169,10 @@ class Acceptor(SecurityContext):
         if certificate_der is None:
             return
         assert self._requester is not None
-        # Only the new certificate travels; whoever shows a chain in the handshake has it continued here.
-        chain = (certificate_der, *self._session.peer_chain)
-        self.delegated = self._requester.accept(chain, now=self._clock())
+        assert self._session.peer is not None
+        # Only the new certificate travels: it continues the chain that was proven in the handshake, without the anchor.
+        issuers = [certificate.der for certificate in self._session.peer.chain[:-1]]
+        self.delegated = self._requester.accept((certificate_der, *issuers), now=self._clock())
         self._state = State.ESTABLISHED
 
     def _own_flags(self) -> ContextFlag:

@@ -246,9 +246,12 @@ class SecurityContext:
 
         Raises:
             LocalProtocolError: The context is not established.
+            AuthenticationError: The peer is anonymous.
             CredentialError: There is no credential to delegate.
         """
         self._require_established()
+        if self._session.peer is None:
+            raise AuthenticationError("nothing is delegated to an anonymous peer")
         signer = credential or self._own
         if signer is None:
             raise CredentialError("there is no credential to delegate", problem=CredentialProblem.MISSING)

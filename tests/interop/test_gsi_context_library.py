@@ -60,7 +60,9 @@ class Library:
         self._count = 0
 
     @contextlib.contextmanager
-    def run(self, issued: Issued, usage: str, version: TLSVersion = TLSVersion.TLS1_3) -> Iterator[CLibrary]:
+    def run(
+        self, issued: Issued, usage: str, version: TLSVersion = TLSVersion.TLS1_3, *, ciphers: str | None = None
+    ) -> Iterator[CLibrary]:
         self._count += 1
         path = self._directory / f"credential{self._count}.pem"
         issued.write_bundle(path)
@@ -68,6 +70,8 @@ class Library:
             "X509_USER_PROXY": str(path),
             "GLOBUS_GSSAPI_MAX_TLS_PROTOCOL": f"TLS{version.value.replace('.', '_')}_VERSION",
         }
+        if ciphers is not None:
+            variables["GLOBUS_GSSAPI_CIPHERS"] = ciphers
         with c_library(variables) as peer:
             peer.acquire("accept" if usage == "accept" else "initiate")
             yield peer
@@ -438,6 +442,35 @@ def test_flags(library: Library, host: Issued, alice: Issued, role: str, version
             | ContextFlag.PROT_READY
         )
         assert theirs.inquire().flags == (190 if role == "initiator" else 190 | DELEG | ANON)
+
+
+def test_flags_with_a_cbc_cipher(library: Library, host: Issued) -> None:
+    """The library then says that nothing is confidential, although it is."""
+    ours = library.parties.initiator(TLSVersion.TLS1_2)
+    with library.run(host, "accept", TLSVersion.TLS1_2, ciphers="ECDHE-RSA-AES128-SHA256") as theirs:
+        initiate(ours, theirs)
+        assert ours.inquire().cipher == "ECDHE-RSA-AES128-SHA256"
+        assert ContextFlag.CONF in ours.inquire().flags
+        assert not theirs.inquire().flags & ContextFlag.CONF
+        assert theirs.unwrap(ours.wrap(MESSAGE)).check().token == MESSAGE
+        assert ours.unwrap(theirs.wrap(MESSAGE).check().token) == MESSAGE
+
+
+@each_version
+def test_a_library_that_wants_no_confidentiality(
+    library: Library, host: Issued, alice: Issued, version: TLSVersion
+) -> None:
+    """It prefers suites without encryption, and gets none from us."""
+    initiator, acceptor = library.parties.initiator(version), library.parties.acceptor(version)
+    with library.run(host, "accept", version) as theirs:
+        initiate(initiator, theirs, flags=0)
+    with library.run(alice, "initiate", version) as theirs:
+        theirs.target("localhost/127.0.0.1")
+        accept(acceptor, theirs, flags=2)
+    for context in (initiator, acceptor):
+        cipher = context.inquire().cipher
+        assert "AES" in cipher or "CHACHA20" in cipher
+        assert "NULL" not in cipher
 
 
 @each_version

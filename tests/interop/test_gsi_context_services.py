@@ -340,16 +340,17 @@ def test_globusrun_when_we_refuse_it(parties: Parties, user: UserEnvironment, ve
 class FileServer:
     """As much of a GridFTP server as one download needs."""
 
-    def __init__(self, parties: Parties, version: TLSVersion) -> None:
+    def __init__(self, parties: Parties, version: TLSVersion, content: bytes = CONTENT) -> None:
         self._parties = parties
         self._version = version
+        self._content = content
         self.commands: list[Command] = []
         self.infos: list[ContextInfo] = []
         self.delegated: list[Credential | None] = []
 
     def serve(self, stream: TCPStream) -> None:
         control = ControlServer(lambda: self._parties.acceptor(self._version))
-        session = _Session(self._parties, self._version, control, stream)
+        session = _Session(self._parties, self._version, control, stream, self._content)
         while (command := _next_command(control, stream)) is not None:
             if not self.commands:
                 self.infos.append(control.context.inquire())
@@ -372,7 +373,10 @@ def _next_command(control: ControlServer, stream: TCPStream) -> Command | None:
 
 
 class _Session:
-    def __init__(self, parties: Parties, version: TLSVersion, control: ControlServer, stream: TCPStream) -> None:
+    def __init__(
+        self, parties: Parties, version: TLSVersion, control: ControlServer, stream: TCPStream, content: bytes
+    ) -> None:
+        self._content = content
         self._parties = parties
         self._version = version
         self._control = control
@@ -424,7 +428,7 @@ class _Session:
             carrier = channel if is_clear else secured
         self._control.reply(150, "Beginning transfer.")
         self._stream.send(self._control.data_to_send())
-        carrier.send(CONTENT)
+        carrier.send(self._content)
         channel.close()
         self._control.reply(226, "Transfer complete.")
 
@@ -468,6 +472,25 @@ def test_url_copy_when_it_does_not_mean_us(parties: Parties, user: UserEnvironme
         )
     assert done.returncode != 0
     assert served.commands == []
+
+
+@each_version
+@pytest.mark.parametrize("protection", list(Protection))
+def test_our_client_with_our_server(parties: Parties, version: TLSVersion, protection: Protection) -> None:
+    """Whole, and with the end cut off: a data channel ends without TLS's own farewell."""
+    for content in (CONTENT, CONTENT[:-1]):
+        served = FileServer(parties, version, content)
+        with serving(served.serve) as server:
+            hosts = [HostPort("localhost", server.port)]
+            with GridFTPClient.connect(hosts, parties.alice, parties.anchors, now=clock, timeout=SILENCE) as client:
+                client.login()
+                client.protect(protection)
+                if content == CONTENT:
+                    assert client.retrieve("/x") == CONTENT
+                else:
+                    with pytest.raises(TransportError, match=f"{len(content)} of {len(CONTENT)} bytes"):
+                        client.retrieve("/x")
+        server.check()
 
 
 # Servers that lie

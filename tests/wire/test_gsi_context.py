@@ -274,8 +274,9 @@ def test_anonymous(parties: Parties, version: TLSVersion) -> None:
         assert ContextFlag.MUTUAL not in context.inquire().flags
     assert acceptor.inquire().identity is None
     assert acceptor.inquire().not_after == parties.host.not_after
-    with pytest.raises(AuthenticationError):
-        acceptor.receive_delegation()
+    for call in (acceptor.receive_delegation, acceptor.delegate):
+        with pytest.raises(AuthenticationError):
+            call()
     with pytest.raises(CredentialError):
         initiator.delegate()
     initiator, acceptor = make(), parties.acceptor(version)
@@ -720,6 +721,28 @@ def test_the_key_for_a_delegation(parties: Parties) -> None:
     connect_contexts(parties.initiator(credential=elliptic, delegate=DELEGATE_FULL), acceptor)
     assert acceptor.delegated is not None
     assert keys.is_rsa(acceptor.delegated.key)
+
+
+def test_delegation_below_an_intermediate_authority() -> None:
+    """Whether the peer shows its CA or the trust directory has it, the delegated credential has the whole chain."""
+    root = TestCA("/O=Grid/CN=Root", "p256")
+    middle = root.intermediate("/O=Grid/CN=Middle", "p256")
+    alice = middle.issue(ALICE, "p256")
+    host = parse_credential(root.issue_host(key="p256").bundle())
+    shown = parse_credential(alice.bundle())
+    hidden = Credential(shown.key, shown.certificate)
+    anchors = make_anchors(root, middle)
+    for credential in (shown, hidden):
+        tls = ClientTLS(credential)
+        initiator = Initiator(
+            credential, anchors, target=Target("localhost"), now=clock, delegate=DELEGATE_FULL, tls=tls
+        )
+        acceptor = Acceptor(host, anchors, now=clock, make_key=lambda: KEY)
+        connect_contexts(initiator, acceptor)
+        assert acceptor.delegated is not None
+        assert [one.subject_der for one in acceptor.delegated.chain] == [
+            one.subject_der for one in (shown.certificate, *shown.chain)
+        ]
 
 
 def test_anchors_and_time_may_be_values_or_functions() -> None:
