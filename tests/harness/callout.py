@@ -34,14 +34,22 @@ from gsi.authz.callout.messages import (
     encode_answer,
     parse_request,
 )
-
 from tests.harness.environment import clean_environment
-from tests.harness.run import our_program
+from tests.harness.run import account_group, our_program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["AuthzServer", "CalloutSite", "FakeDaemon", "authz_server", "callout_site", "permit", "service_account"]
+__all__ = [
+    "AuthzServer",
+    "CalloutSite",
+    "Driver",
+    "FakeDaemon",
+    "authz_server",
+    "callout_site",
+    "permit",
+    "service_account",
+]
 
 TIMEOUT_MS: Final = 1500
 """What the services wait for an answer in tests: three seconds for the tests of slow daemons, in all."""
@@ -236,7 +244,9 @@ def authz_server(
     *,
     files: str = "",
     server: str = "",
+    service_users: str = "",
     workers: int = 1,
+    verbose: bool = True,
 ) -> Iterator[AuthzServer]:
     """Start `gsi-authz-server` with one rules file for GridFTP and for GRAM.
 
@@ -246,7 +256,9 @@ def authz_server(
         rules: The rules file.
         files: Keys of the `[files]` table.
         server: More keys of the `[server]` table.
+        service_users: Who may ask for mappings, as a TOML array; by default the account that the services run as.
         workers: Processes.
+        verbose: Whether it logs every decision.
     """
     with tempfile.TemporaryDirectory(prefix="gsi-authz-") as name:
         directory = Path(name)
@@ -260,7 +272,7 @@ def authz_server(
             f"""
 [server]
 socket = "{socket_path}"
-service_users = ["{service_account()}", "root"]
+service_users = {service_users or f'["{service_account()}", "{os.geteuid()}"]'}
 workers = {workers}
 audit = "{directory}/audit.log"
 drain_time = "2s"
@@ -279,7 +291,7 @@ policy = "{directory}/gram.toml"
         log_path = directory / "log"
         with open(log_path, "wb") as log:
             process = subprocess.Popen(
-                [our_program("gsi-authz-server"), "-config", str(config), "-verbose"],
+                [our_program("gsi-authz-server"), "-config", str(config), *(["-verbose"] if verbose else [])],
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -298,3 +310,82 @@ policy = "{directory}/gram.toml"
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+class Driver:
+    """The callout library in a small program of ours, which calls it as a service does; see `callout_driver.c`.
+
+    Args:
+        site: Library and socket.
+        account: The account to run as; needs root.
+        variables: Environment variables on top of those that `gsi-authz.conf` would set.
+    """
+
+    def __init__(self, site: CalloutSite, *, account: str | None = None, timeout_ms: int = TIMEOUT_MS) -> None:
+        self._program = site.directory / "driver"
+        if not self._program.exists():
+            source = Path(__file__).parent / "native" / "callout_driver.c"
+            subprocess.run(
+                [
+                    "cc",
+                    "-O1",
+                    "-Wall",
+                    "-Wextra",
+                    "-Werror",
+                    "-rdynamic",
+                    "-o",
+                    self._program,
+                    source,
+                    "-ldl",
+                    "-lpthread",
+                ],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                timeout=60,
+            )
+        self._site = site
+        self._process = subprocess.Popen(
+            [self._program, site.library],
+            env={
+                "GSI_AUTHZ_SOCKET": str(site.socket),
+                "GSI_AUTHZ_SERVER_UID": str(os.geteuid()),
+                "GSI_AUTHZ_TIMEOUT": str(timeout_ms),
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            user=account,
+            group=account_group(account),
+            extra_groups=None if account is None else [],
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process that asks."""
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(_STOP_SECONDS)
+
+    def call(self, *words: str | int | Path) -> str:
+        """Give a command and return its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\t".join(map(str, words)).encode("utf-8", "surrogateescape") + b"\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the driver has ended"
+        return answer.decode().rstrip("\n")
+
+    def show_chain(self, chain: Sequence[bytes]) -> None:
+        """Let the peer have these certificates, leaf first."""
+        path = self._site.directory / f"chain-{self._process.pid}"
+        path.write_bytes(b"".join(len(der).to_bytes(4, "big") + der for der in chain))
+        path.chmod(0o644)
+        assert self.call("chain", path) == "ok"

@@ -74,7 +74,7 @@ class ServerSettings:
     service_users: tuple[str, ...] = ("root",)
     workers: int = option(2, minimum=1, maximum=64)
     connections: int = option(4096, minimum=1, maximum=1 << 16)
-    per_user: int = option(512, minimum=1, maximum=1 << 16)
+    per_user: int = option(2048, minimum=1, maximum=1 << 16)
     request_time: timedelta = option(timedelta(seconds=10), minimum=timedelta(milliseconds=100))
     idle_time: timedelta = option(timedelta(hours=12), minimum=timedelta(seconds=1))
     drain_time: timedelta = option(timedelta(seconds=10), minimum=timedelta(0))

@@ -7,7 +7,7 @@
 
 What the server asks is less than what it then does (docs/wire/authz-callout.md has the list):
 
-* Links are not resolved. So every question carries the real paths too, and the engine judges every one of them.
+* Links are not resolved. So each question is asked of the name as given, and again of every path it leads to.
 * RNFR is asked as `lookup` and RNTO as `write`, like a stat and an overwriting upload. RNFR stays in force whatever
   comes between, so that each object looked up in the session may be the source. With `Renames.CHECKED` a write that
   could be such a rename needs `read` and `delete` on each of them, and `create` where the target is new.
@@ -70,13 +70,11 @@ class Question:
 
     Attributes:
         action: "read", "write", "create", "delete", "lookup".
-        path: An absolute path, as the client gave it.
-        real_paths: Where it leads.
+        path: An absolute path.
     """
 
     action: str
     path: str
-    real_paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,33 +170,26 @@ def plan_operation(request: OperationRequest, memory: SessionMemory, rules: File
     facts = request.facts
     if Fact.RESOLVED not in facts or not request.real_path or not request.link_path:
         return Plan(refusal="the path cannot be followed to its end")
-    followed = _leads_to(rules, path, request.real_path)
-    itself = _leads_to(rules, path, request.link_path)
-    both = _leads_to(rules, path, request.real_path, request.link_path)
+    real, link = (request.real_path, request.link_path) if rules.real_paths else (path, path)
     match request.action:
         case "read" | "lookup":
-            return Plan((Question(request.action, path, followed),))
+            return Plan(_ask((request.action,), path, real))
         case "delete":
             if _is_directory(facts) and Fact.EMPTY not in facts and not rules.recursive_deletes:
                 return Plan(refusal="the directory is not empty, and deleting all below it at once is not allowed")
-            return Plan((Question("delete", path, itself),))
+            return Plan(_ask(("delete",), path, link))
         case "create":
             if Fact.DIRECTORY in facts:
-                return Plan((Question("lookup", path, followed),))
-            if Fact.EXISTS in facts:  # it has come since the server looked, or the operation fails
-                return Plan((Question("create", path, both), Question("write", path, both)))
-            return Plan((Question("create", path, both),))
+                return Plan(_ask(("lookup",), path, real))
+            # One that exists has come since the server looked, or the operation fails.
+            return Plan(_ask(("create", "write") if Fact.EXISTS in facts else ("create",), path, real, link))
         case "write":
-            questions = (Question("write" if Fact.EXISTS in facts else "create", path, both),)
+            questions = _ask(("write",) if Fact.EXISTS in facts else ("create",), path, real, link)
             if rules.renames is Renames.DISABLED:
                 return Plan(questions)
             return _plan_rename(request, questions, memory, rules)
         case _:
             return Plan(refusal="the action is not known")
-
-
-def _leads_to(rules: FileRules, path: str, *real: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one for one in real if one != path)) if rules.real_paths else ()
 
 
 def _plan_rename(
@@ -215,3 +206,7 @@ def _plan_rename(
 def _is_directory(facts: Fact) -> bool:
     """Whether the object itself is a directory, not a link to one: what renaming and deleting act on."""
     return Fact.DIRECTORY in facts and Fact.SYMLINK not in facts
+
+
+def _ask(actions: tuple[str, ...], *paths: str) -> tuple[Question, ...]:
+    return tuple(dict.fromkeys(Question(action, path) for path in paths for action in actions))

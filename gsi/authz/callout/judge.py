@@ -228,12 +228,10 @@ class Judge:
         if plan.refusal:
             return self._deny(plan.refusal)
         environment = self._environment(self._service)
+        known = {"exists": (str(Fact.EXISTS in request.facts).lower(),), "named": (path,)}
         last = ""
         for question in plan.questions:
-            attributes: dict[str, tuple[str, ...]] = {"exists": (str(Fact.EXISTS in request.facts).lower(),)}
-            if question.real_paths:
-                attributes["real_path"] = question.real_paths
-            resource = Resource(f"{prefix}{question.path}", attributes)
+            resource = Resource(f"{prefix}{question.path}", known)
             decision = engine.authorize(
                 AuthorizationRequest(subject, Action(question.action, "file"), resource, environment)
             )
