@@ -122,6 +122,10 @@ def make_crl(
         raise ConfigError("the number of a CRL is not negative and has at most 20 octets (RFC 5280 section 5.2.3)")
     if lifetime <= timedelta(0):
         raise ConfigError("a CRL needs a lifetime longer than nothing")
+    try:
+        next_update = now + lifetime
+    except OverflowError as error:
+        raise ConfigError("the CRL would last past the year 9999") from error
     _check_authority(certificate, now)
     this_update = max(now - BACKDATE, certificate.not_before)
     unique: dict[int, RevokedEntry] = {}
@@ -139,7 +143,7 @@ def make_crl(
         signer.algorithm_der,
         certificate.subject_der,
         der.encode_time(this_update),
-        der.encode_time((now + lifetime).replace(microsecond=0)),
+        der.encode_time(next_update.replace(microsecond=0)),
         der.encode_sequence(*listed) if listed else b"",  # absent when empty (section 5.1.2.6)
         der.encode_explicit(0, der.encode_sequence(*extensions)),
     )

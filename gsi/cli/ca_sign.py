@@ -8,13 +8,12 @@ work is done by `gsi.ca`: no `openssl` is run.
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from gsi.cli.arguments import SECRET_SOURCES, CommandParser, Completion, UsageError, count, secret_source
 from gsi.cli.run import EXIT_OK, printable, run, warn
-from gsi.errors import ConflictError, CredentialError, CredentialProblem, NotFoundError
+from gsi.errors import ConflictError, CredentialError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
     from gsi.ca.index import IndexEntry
     from gsi.ca.issuer import Issued
     from gsi.ca.request import CertificateRequest
-    from gsi.ca.signer import Signer
     from gsi.certificate import Certificate
     from gsi.cli.arguments import Namespace
-    from gsi.secret import Passphrase
 
 __all__ = ["build_parser", "main"]
 
@@ -134,7 +131,12 @@ def build_parser() -> CommandParser:
         convert=functools.partial(count, minimum=1, maximum=MAX_DAYS),
         text=f"how long the CRL holds (default: {DEFAULT_CRL_DAYS})",
     )
-    withdraw.value("-crlhours", metavar="HOURS", convert=functools.partial(count, minimum=1), text="the same in hours")
+    withdraw.value(
+        "-crlhours",
+        metavar="HOURS",
+        convert=functools.partial(count, minimum=1, maximum=24 * MAX_DAYS),
+        text="the same in hours",
+    )
     books = parser.section("The books")
     books.value("-status", metavar="SERIAL", text="say what became of the certificate with this number (hexadecimal)")
     books.flag("-updatedb", text="mark certificates past their end as expired")
@@ -169,10 +171,11 @@ def _execute(arguments: Namespace) -> int:
     chosen = [name for name in ("revoke", "gencrl", "status", "updatedb") if getattr(arguments, name)]
     if len(chosen) > 1:
         raise UsageError(f"-{chosen[0]} and -{chosen[1]} are mutually exclusive")
-    mode = chosen[0] if chosen else "sign"
-    done = {"sign": _sign, "revoke": _revoke, "gencrl": _gencrl, "status": _status, "updatedb": _updatedb}[mode](
-        arguments
-    )
+    from gsi.cli import ca_books
+
+    works = {"revoke": ca_books.revoke, "gencrl": ca_books.make_list, "status": ca_books.status}
+    work = (works | {"updatedb": ca_books.mark_expired})[chosen[0]] if chosen else _sign
+    done = work(arguments)
     if arguments.json:
         import json
 
@@ -180,39 +183,12 @@ def _execute(arguments: Namespace) -> int:
     return EXIT_OK
 
 
-def _say(arguments: Namespace, text: str) -> None:
-    if not arguments.quiet and not arguments.json:
-        sys.stdout.write(f"{text}\n")
-
-
-def _open(arguments: Namespace) -> CADirectory:
-    from gsi.cli.ca_files import open_ca_directory
-
-    return open_ca_directory(arguments.dir)
-
-
-def _load_signer(arguments: Namespace, ca: CADirectory) -> Signer:
-    from gsi.ca.signer import Digest
-
-    place = arguments.keyfile
-    if place is not None and ":" not in place:
-        place = os.path.abspath(place)
-
-    def ask() -> Passphrase:
-        from gsi.cli.secret_source import SecretSource, read_secret
-
-        source = arguments.passin
-        if source is None and os.path.exists(ca.file("passwd")):
-            source = SecretSource("file", ca.file("passwd"))  # where the C tool looks for it, too
-        return read_secret(source, "Enter pass phrase of the CA's key:", option="-passin")
-
-    return ca.load_signer(place, passphrase=ask, digest=arguments.md and Digest(arguments.md))
-
-
 # --- issuing ---------------------------------------------------------------------------------------------------------
 
 
 def _sign(arguments: Namespace) -> dict[str, object]:
+    from gsi.cli.ca_books import check_out, load_signer, say, serial_hex
+    from gsi.cli.ca_files import open_ca_directory
     from gsi.names import oneline
     from gsi.system.clock import now
     from gsi.system.files import write_public
@@ -221,8 +197,8 @@ def _sign(arguments: Namespace) -> dict[str, object]:
         raise UsageError("no request: name its file with -in", hint=f"'{PROG} -help' lists the options")
     if arguments.out is None:
         raise UsageError("no place for the certificate: name a file with -out")
-    _check_out(arguments.out)
-    ca = _open(arguments)
+    check_out(arguments.out)
+    ca = open_ca_directory(arguments.dir)
     request = _read_request(arguments.input)
     moment = now()
     grant = _grant(arguments, request, moment)
@@ -231,12 +207,12 @@ def _sign(arguments: Namespace) -> dict[str, object]:
         holding = ca.read_index().find_holding(subject, moment)
         if holding and not arguments.force:
             _refuse_second(ca, subject, holding[0])
-        signer = _load_signer(arguments, ca)
+        signer = load_signer(arguments, ca)
         issuer = ca.issuer(signer, use_counter=arguments.counter, superseding=[one.serial for one in holding])
         issued = issuer.issue(request, grant, now=moment)
         signer.close()
     certificate = issued.certificate
-    kept = ca.file("newcerts", f"{_hex(certificate.serial)}.pem")
+    kept = ca.file("newcerts", f"{serial_hex(certificate.serial)}.pem")
     try:
         write_public(arguments.out, _encode(certificate, with_text=not arguments.notext))
     except CredentialError as error:
@@ -245,20 +221,9 @@ def _sign(arguments: Namespace) -> dict[str, object]:
     if issued.shortened:
         warn(PROG, f"the certificate ends with the CA's, on {certificate.not_after:%Y-%m-%d}")
     for entry in holding:
-        _say(arguments, f"Revoked the previous certificate {_hex(entry.serial)}.")
-    _say(arguments, f"The new signed certificate is at: {printable(kept)}")
-    return _facts(issued, kept, arguments.out) | {"superseded": [_hex(entry.serial) for entry in holding]}
-
-
-def _check_out(path: str) -> None:
-    """Refuse a place that cannot be written before anything is issued."""
-    directory = os.path.dirname(path) or "."
-    if os.path.isdir(path) or not os.access(directory, os.W_OK | os.X_OK):
-        raise CredentialError(
-            f"{path}: cannot be written: it is a directory, or its directory is missing or not yours to write",
-            problem=CredentialProblem.UNWRITABLE,
-            path=path,
-        )
+        say(arguments, f"Revoked the previous certificate {serial_hex(entry.serial)}.")
+    say(arguments, f"The new signed certificate is at: {printable(kept)}")
+    return _facts(issued, kept, arguments.out) | {"superseded": [serial_hex(entry.serial) for entry in holding]}
 
 
 def _read_request(path: str) -> CertificateRequest:
@@ -355,7 +320,9 @@ def _parse_time(text: str, option: str) -> datetime:
 
 
 def _refuse_second(ca: CADirectory, subject: str, entry: IndexEntry) -> NoReturn:
-    kept = ca.file("newcerts", f"{_hex(entry.serial)}.pem")
+    from gsi.cli.ca_books import serial_hex
+
+    kept = ca.file("newcerts", f"{serial_hex(entry.serial)}.pem")
     raise ConflictError(
         f"there is already a valid certificate that matches this subject, {subject}, at: {kept}",
         hint="-force revokes it and issues a new one",
@@ -370,146 +337,21 @@ def _encode(certificate: Certificate, *, with_text: bool) -> bytes:
     return certificate_text(certificate).encode("utf-8", "backslashreplace") + certificate.pem()
 
 
-def _hex(serial: int) -> str:
-    text = f"{serial:X}"
-    return text if len(text) % 2 == 0 else f"0{text}"
-
-
 def _facts(issued: Issued, kept: str, out: str) -> dict[str, object]:
+    from gsi.cli.ca_books import iso, serial_hex
     from gsi.names import oneline
 
     certificate = issued.certificate
     return {
         "subject": oneline(certificate.subject_der),
-        "serial": _hex(certificate.serial),
-        "not_before": _iso(certificate.not_before),
-        "not_after": _iso(certificate.not_after),
+        "serial": serial_hex(certificate.serial),
+        "not_before": iso(certificate.not_before),
+        "not_after": iso(certificate.not_after),
         "shortened": issued.shortened,
         "sha256": certificate.fingerprint,
         "kept": kept,
         "out": out,
     }
-
-
-def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-# --- revoking --------------------------------------------------------------------------------------------------------
-
-
-def _revoke(arguments: Namespace) -> dict[str, object]:
-    from gsi.ca.crl import RevocationReason, parse_reason
-    from gsi.system.clock import now
-
-    reason = RevocationReason.UNSPECIFIED if arguments.crl_reason is None else parse_reason(arguments.crl_reason)
-    ca = _open(arguments)
-    with ca.lock():
-        serial = _which(arguments.revoke, ca)
-        entry = ca.revoke(serial, now=now(), reason=reason)
-    _say(arguments, f"Revoked {_hex(serial)}: {printable(entry.subject)}")
-    _say(arguments, "It is on the next CRL: grid-ca-sign -gencrl")
-    return {"serial": _hex(serial), "subject": entry.subject, "reason": reason.word}
-
-
-def _which(text: str, ca: CADirectory) -> int:
-    """Return the serial number of a certificate's file, or a number given as such.
-
-    Raises:
-        NotFoundError: The certificate is another CA's.
-    """
-    from gsi.certificate import Certificate
-    from gsi.system.files import read_public
-
-    if not os.path.exists(text):
-        return _parse_serial(text)
-    certificate = Certificate.parse_pem(read_public(text, max_bytes=1 << 20), what=text)
-    ca.adopt(certificate)
-    return certificate.serial
-
-
-def _parse_serial(text: str) -> int:
-    import re
-
-    if not re.fullmatch(r"(?:0[xX])?[0-9A-Fa-f]{1,40}", text):
-        raise UsageError(f"{text!r} is neither a file nor a serial number in hexadecimal")
-    return int(text, 16)
-
-
-def _gencrl(arguments: Namespace) -> dict[str, object]:
-    from datetime import timedelta
-
-    from gsi.system.clock import now
-    from gsi.system.files import write_public
-    from gsi.trust.crl import parse_crl_file
-
-    if arguments.crldays is not None and arguments.crlhours is not None:
-        raise UsageError("-crldays and -crlhours are mutually exclusive")
-    lifetime = timedelta(days=arguments.crldays or DEFAULT_CRL_DAYS)
-    if arguments.crlhours is not None:
-        lifetime = timedelta(hours=arguments.crlhours)
-    if arguments.out is not None:
-        _check_out(arguments.out)
-    ca = _open(arguments)
-    with ca.lock():
-        signer = _load_signer(arguments, ca)
-        pem = ca.make_crl(signer, now=now(), lifetime=lifetime)
-        signer.close()
-    if arguments.out is not None:
-        write_public(arguments.out, pem)
-    (crl,) = parse_crl_file(pem)
-    kept = ca.file("crl", "crl.pem")
-    _say(arguments, f"The new CRL with {len(crl.serials)} entries is at: {printable(kept)}")
-    _say(arguments, f"Sites install it as {ca.hash}.r0; it holds until {_iso(crl.next_update)}.")
-    return {
-        "kept": kept,
-        "out": arguments.out,
-        "name": f"{ca.hash}.r0",
-        "entries": len(crl.serials),
-        "this_update": _iso(crl.this_update),
-        "next_update": _iso(crl.next_update),
-    }
-
-
-# --- the books -------------------------------------------------------------------------------------------------------
-
-
-def _status(arguments: Namespace) -> dict[str, object]:
-    from gsi.system.clock import now
-
-    ca = _open(arguments)
-    serial = _parse_serial(arguments.status)
-    entry = ca.read_index().find(serial)
-    if entry is None:
-        raise NotFoundError(f"this CA has issued no certificate with serial number {_hex(serial)}")
-    word = {"V": "valid", "R": "revoked", "E": "expired"}[entry.status.value]
-    if word == "valid" and not entry.holds(now()):
-        word = "expired"
-    revoked = entry.revoked
-    _say(arguments, f"{_hex(serial)}: {word}, {printable(entry.subject)}")
-    return {
-        "serial": _hex(serial),
-        "subject": entry.subject,
-        "status": word,
-        "not_after": _iso(entry.not_after),
-        "revoked": None if revoked is None else _iso(revoked.time),
-        "reason": None if revoked is None else revoked.reason.word,
-    }
-
-
-def _updatedb(arguments: Namespace) -> dict[str, object]:
-    from gsi.system.clock import now
-
-    ca = _open(arguments)
-    with ca.lock():
-        before = ca.read_index()
-        after = before.expire(now())
-        if after != before:
-            ca.write_index(after)
-    changed = [_hex(new.serial) for old, new in zip(before.entries, after.entries, strict=True) if old != new]
-    for serial in changed:
-        _say(arguments, f"{serial}=Expired")
-    return {"expired": changed}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""Packages: the same bytes each time, root's files, nothing that leads out of the trust directory."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gsi.ca.package import INSTALL_DIR, CAPackage
+from gsi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gsi.certificate import Certificate
+
+
+def test_the_archive_holds_the_recipe_and_the_files(root: Certificate) -> None:
+    package = CAPackage(root, {"x.signing_policy": b"policy"})
+    assert package.tarball() == CAPackage(root, {"x.signing_policy": b"policy"}).tarball()
+    with tarfile.open(fileobj=io.BytesIO(package.tarball())) as tar:
+        members = {member.name: member for member in tar.getmembers()}
+        spec = tar.extractfile(f"{package.name}/{package.name}.spec")
+        assert spec is not None
+        text = spec.read().decode()
+    assert set(members) == {
+        package.name,
+        *(f"{package.name}/{name}" for name in (f"{package.hash}.0", "x.signing_policy", f"{package.name}.spec")),
+    }
+    assert {(member.uid, member.gid, member.uname) for member in members.values()} == {(0, 0, "root")}
+    assert f"{INSTALL_DIR}/{package.hash}.0\n{INSTALL_DIR}/x.signing_policy\n" in text
+    assert f"Source: {package.tarball_name}\n" in text
+
+
+def test_the_deb_is_an_archive_of_three(root: Certificate) -> None:
+    deb = CAPackage(root, {}, version="2.1").deb()
+    assert deb.startswith(b"!<arch>\ndebian-binary   ")
+    assert deb.index(b"control.tar.gz") < deb.index(b"data.tar.gz")
+    assert len(deb) % 2 == 0
+    assert deb == CAPackage(root, {}, version="2.1").deb()
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", ".hidden", "", "a b", "a\n", "x" * 81])
+def test_file_names_that_lead_elsewhere(root: Certificate, name: str) -> None:
+    with pytest.raises(ConfigError):
+        CAPackage(root, {name: b""})
+
+
+def test_control_fields_that_would_add_others(root: Certificate) -> None:
+    for version in ("", "1 0", "v1", "1\nPre-Depends: x"):
+        with pytest.raises(ConfigError):
+            CAPackage(root, {}, version=version)
+    with pytest.raises(ConfigError):
+        CAPackage(root, {}, maintainer="a\nb")
