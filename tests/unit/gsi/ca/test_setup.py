@@ -25,7 +25,7 @@ def test_the_policy_lets_it_sign_below_its_own_name() -> None:
 
 def test_a_shell_reads_the_settings() -> None:
     text = setup_files(CASetup(NAME, "ca@example.org"), directory="/ca")["grid-security.conf"].decode()
-    shown = '; echo "$GSI_CA_NAME|$GSI_CA_EMAIL_ADDR|$GSI_HOST_BASE_DN|$GSI_USER_BASE_DN"'
+    shown = 'echo "$GSI_CA_NAME|$GSI_CA_EMAIL_ADDR|$GSI_HOST_BASE_DN|$GSI_USER_BASE_DN"'
     done = subprocess.run(["/bin/sh", "-euc", text + shown], capture_output=True, text=True, check=True, timeout=30)
     name, email, host, user = done.stdout.strip().split("|")
     assert (name, email) == ("Grid CA (2026)", "ca@example.org")
