@@ -34,11 +34,14 @@ from gsi.authz.callout.messages import (
     encode_answer,
     parse_request,
 )
+from tests.harness.daemons import GridFTPServer, running
 from tests.harness.environment import clean_environment
-from tests.harness.run import account_group, our_program
+from tests.harness.run import account_group, c_program, our_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from tests.harness.ca import Issued
 
 __all__ = [
     "AuthzServer",
@@ -47,6 +50,7 @@ __all__ = [
     "FakeDaemon",
     "authz_server",
     "callout_site",
+    "configured_gridftp_server",
     "permit",
     "service_account",
 ]
@@ -389,3 +393,59 @@ class Driver:
         path.write_bytes(b"".join(len(der).to_bytes(4, "big") + der for der in chain))
         path.chmod(0o644)
         assert self.call("chain", path) == "ok"
+
+
+@contextlib.contextmanager
+def configured_gridftp_server(
+    host: Issued, trust_dir: Path, site: CalloutSite, *, conf: str = "", as_root: bool = False
+) -> Iterator[GridFTPServer]:
+    """A real `globus-gridftp-server` with a configuration file, or one that runs as root and changes to mapped users.
+
+    Args:
+        host: Its credential, for `localhost`.
+        trust_dir: The authorities it trusts; copied.
+        site: Its callout.
+        conf: Its configuration file.
+        as_root: Stay root until a user is mapped. Users are mapped to `service_account()`, as ever.
+    """
+    name = service_account()
+    account = None if as_root or os.geteuid() != 0 else name
+    with tempfile.TemporaryDirectory(prefix="gsi-daemon-") as temporary:
+        directory = Path(temporary)
+        directory.chmod(0o755)
+        shutil.copytree(trust_dir, directory / "certificates")
+        files = directory / "files"
+        files.mkdir()
+        (directory / "gridftp.conf").write_text(conf)
+        host.write(directory / "hostcert.pem", directory / "hostkey.pem")
+        for path in (directory / "certificates", *(directory / "certificates").iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        if os.geteuid() == 0:
+            entry = pwd.getpwnam(name)
+            owned = [files] if as_root else [directory, *directory.rglob("*")]
+            for path in owned:
+                os.chown(path, entry.pw_uid, entry.pw_gid)
+        env = (
+            clean_environment(directory)
+            | site.variables
+            | {
+                "X509_CERT_DIR": str(directory / "certificates"),
+                "X509_USER_CERT": str(directory / "hostcert.pem"),
+                "X509_USER_KEY": str(directory / "hostkey.pem"),
+                "LOGNAME": "root" if as_root else name,
+            }
+        )
+        argv: list[str | Path] = [c_program("globus-gridftp-server"), "-c", directory / "gridftp.conf", "-s", "-p", "0"]
+        argv += ["-control-interface", "127.0.0.1", "-data-interface", "127.0.0.1", "-hostname", "localhost"]
+        argv += ["-home-dir", "/", "-l", directory / "gridftp.log", "-d", "ALL"]
+        with running(
+            argv,
+            env=env,
+            port=None,
+            directory=directory,
+            account=account,
+            announced=r"Server listening at \S+?:(\d+)",
+        ) as daemon:
+            yield GridFTPServer(
+                daemon.host, daemon.port, directory, daemon.pid, directory / "gridftp.log", account=name, files=files
+            )

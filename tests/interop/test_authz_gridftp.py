@@ -33,9 +33,11 @@ from gsi.transport.stream import parse_hosts
 from tests.harness.callout import (
     AuthzServer,
     CalloutSite,
+    Driver,
     FakeDaemon,
     authz_server,
     callout_site,
+    configured_gridftp_server,
     permit,
     service_account,
 )
@@ -452,24 +454,23 @@ def test_site_chroot_hides_no_path(place: Place) -> None:
         assert "no permission to read" in _refused(client, "CKSM MD5 0 -1 /file")
 
 
-def test_disabled_commands(grid: Grid, alice: UserEnvironment, tmp_path: Path) -> None:
+def test_disabled_commands(grid: Grid, alice: UserEnvironment, place: Place) -> None:
     """The lines for the server's own configuration that the installer writes do what they say."""
     from gsi.authz.callout.build import DISABLED_COMMANDS, RENAME_COMMANDS, render_gridftp_conf
 
-    assert "authz_callouts 1" in render_gridftp_conf()
-    with callout_site() as site, FakeDaemon(site.socket):
-        conf = site.directory / "gridftp.conf"
-        conf.write_text(render_gridftp_conf(renames=False))
-        conf.chmod(0o644)
-        with gridftp_server(
-            grid.host, grid.trust_dir, [], extra=site.variables | {"GLOBUS_GRIDFTP_SERVER_CONFIG": str(conf)}
-        ) as server:
-            place = Place(grid, server, alice)
-            with place.session() as client:
-                for command in (*DISABLED_COMMANDS, *RENAME_COMMANDS):
-                    words = command + (" x" if command.startswith("RN") else " x y")
-                    told = _refused(client, words)
-                    assert "not recognized" in told.lower() or "invalid command" in told.lower() or "500" in told, told
+    with (
+        callout_site() as site,
+        FakeDaemon(site.socket),
+        configured_gridftp_server(grid.host, grid.trust_dir, site, conf=render_gridftp_conf(renames=False)) as server,
+        Place(grid, server, alice).session() as client,
+        place.session() as other,
+    ):
+        for command in (*DISABLED_COMMANDS, *RENAME_COMMANDS):
+            line = f"{command} x y" if command.startswith("SITE") else f"{command} /nowhere"
+            told = _refused(client, line)
+            assert "Invalid command" in told or "Command not supported" in told, (command, told)
+            assert _refused(other, line) != told, command
+        client.command("MLST /tmp")
 
 
 # --- a daemon that is not there, or not in its right mind -------------------------------------------------------------
@@ -556,20 +557,14 @@ def test_bad_accounts_are_refused(
     fake: tuple[CalloutSite, FakeDaemon, GridFTPServer], alice: UserEnvironment, what: str
 ) -> None:
     _, daemon, server = fake
+    daemon.requests.clear()
     account = _field(65, ACCOUNTS[what]) if ACCOUNTS[what] else b""
     daemon.answer = _only(MapRequest, _frame(b"\1\x80" + PERMIT_FIELD + account))
     done = _copy(alice, server, server.files / "bad-account")
     assert done.returncode != 0, done
     assert "530" in done.stderr
-    assert not daemon_asked(daemon, OperationRequest)
+    assert not daemon.of(OperationRequest)
     assert not (server.files / "bad-account").exists()
-
-
-def daemon_asked(daemon: FakeDaemon, kind: type[Request]) -> bool:
-    """Whether a question of this kind came since the last look."""
-    found = bool(daemon.of(kind))
-    daemon.requests.clear()
-    return found
 
 
 def test_another_account_than_desired_is_refused(
@@ -696,44 +691,12 @@ def test_a_missing_line_opens_what_it_stands_for(grid: Grid, alice: UserEnvironm
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the server changes to the mapped user")
 def test_server_as_root(grid: Grid, alice: UserEnvironment) -> None:
     """Mappings are asked by root, everything else by the mapped user; nobody else may ask for a mapping."""
-    import contextlib
-    import subprocess
-
-    from tests.harness.callout import Driver
-    from tests.harness.daemons import running
-    from tests.harness.environment import clean_environment
-
-    rules = _rules()
-    with contextlib.ExitStack() as stack:
-        site = stack.enter_context(callout_site(timeout_ms=10000))
-        daemon = stack.enter_context(authz_server(site.socket, grid.trust_dir, rules, service_users='["root"]'))
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gsi-daemon-")))
-        directory.chmod(0o755)
-        grid.host.write(directory / "hostcert.pem", directory / "hostkey.pem")
-        (directory / "empty.conf").write_text("")
-        files = directory / "files"
-        files.mkdir()
-        subprocess.run(["chown", "nobody", files], check=True)
-        env = (
-            clean_environment(directory)
-            | site.variables
-            | {
-                "X509_CERT_DIR": str(grid.trust_dir),
-                "X509_USER_CERT": str(directory / "hostcert.pem"),
-                "X509_USER_KEY": str(directory / "hostkey.pem"),
-            }
-        )
-        argv: list[str | Path] = ["/usr/sbin/globus-gridftp-server", "-c", directory / "empty.conf", "-s", "-p", "0"]
-        argv += ["-control-interface", "127.0.0.1", "-data-interface", "127.0.0.1", "-hostname", "localhost"]
-        argv += ["-home-dir", "/", "-l", directory / "log", "-d", "ALL"]
-        server = stack.enter_context(
-            running(argv, env=env, port=None, directory=directory, announced=r"Server listening at \S+?:(\d+)")
-        )
-        place = Place(
-            grid,
-            GridFTPServer(server.host, server.port, directory, server.pid, server.log_path, "nobody", files),
-            alice,
-        )
+    with (
+        callout_site(timeout_ms=10000) as site,
+        authz_server(site.socket, grid.trust_dir, _rules(), service_users='["root"]') as daemon,
+        configured_gridftp_server(grid.host, grid.trust_dir, site, as_root=True) as server,
+    ):
+        place = Place(grid, server, alice)
         with place.session() as client:
             client.store(str(place.mine / "file"), b"as nobody")
             assert "no permission to create" in _refused(client, f"MKD {place.readonly}/x")

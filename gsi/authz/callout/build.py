@@ -111,7 +111,7 @@ def render_gridftp_conf(*, renames: bool = True) -> str:
         renames: Whether clients may rename; without, `renames = "disabled"` is true for the daemon.
     """
     commands = DISABLED_COMMANDS if renames else (*DISABLED_COMMANDS, *RENAME_COMMANDS)
-    return f'authz_callouts 1\ndisable_command_list "{",".join(commands)}"\n'
+    return f'cas 1\ndisable_command_list "{",".join(commands)}"\n'
 
 
 def compile_library(directory: str, *, compiler: str | None = None) -> str:
