@@ -13,6 +13,7 @@ from gsi.credential import Credential
 from gsi.errors import DeniedError, GridError, NotFoundError, StorageError, VerificationError
 from myproxy.authentication import Methods
 from myproxy.callouts import SiteRules
+from myproxy.protocol.messages import CredentialInfo
 from myproxy.trail import AuditSink, DecisionTrail
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from myproxy.repository.base import Repository, StoredCredential
     from myproxy.repository.seal import Sealer
 
-__all__ = ["ChainVerifier", "Commands", "TrustRootSource"]
+__all__ = ["ChainVerifier", "Commands", "TrustRootSource", "describe"]
 
 
 class ChainVerifier(Protocol):
@@ -115,3 +116,19 @@ class Commands:
             return self._verify(certificates, now=self._clock())
         except VerificationError as error:
             raise DeniedError(f"Credentials are not valid.\n{error.message}") from error
+
+
+def describe(stored: StoredCredential) -> CredentialInfo:
+    """Return what is told about a stored credential."""
+    return CredentialInfo(
+        name=stored.name,
+        start_time=stored.not_before,
+        end_time=stored.not_after,
+        owner=stored.owner,
+        description=stored.description,
+        retriever=stored.retrievers,
+        key_retrievers=stored.key_retrievers,
+        trusted_retriever=stored.trusted_retrievers,
+        renewer=stored.renewers,
+        lock_message=stored.lock_message,
+    )

@@ -32,17 +32,17 @@ from gsi.names import oneline
 from gsi.pem import split_pem
 from gsi.secret import Passphrase
 from myproxy.auth.passphrase import check_new_passphrase, open_key, place_of
-from myproxy.commands import Commands
+from myproxy.commands import Commands, describe
 from myproxy.grants import Caller, StorageGrant, UploadGrant
 from myproxy.policy import parse_rule
 from myproxy.protocol.codec import is_sendable
-from myproxy.protocol.messages import CredentialInfo, Request
 from myproxy.repository.base import StoredCredential
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gsi.pem import PEMBlock
+    from myproxy.protocol.messages import CredentialInfo, Request
 
 __all__ = ["MAX_UPLOADED_ITERATIONS", "StorageCommands"]
 
@@ -182,7 +182,7 @@ class StorageCommands(Commands):
                 raise DeniedError(f'no credentials found for user {request.username}, owner "{owner}"')
             permission = self._settings.access.permit_owner(caller.client, owner=found[0].owner)
             self._trail.permit(caller, request, "INFO", permission, count=len(found))
-        return tuple(map(_describe, found))
+        return tuple(map(describe, found))
 
     def destroy(self, caller: Caller, request: Request) -> None:
         """Remove a credential of the client. Gone from disk when it returns.
@@ -350,18 +350,3 @@ def _check_storable(request: Request) -> None:
                 parse_rule(value)
             except ParseError as error:
                 raise DeniedError(f"error parsing request\n{what}: {error.message}") from error
-
-
-def _describe(stored: StoredCredential) -> CredentialInfo:
-    return CredentialInfo(
-        name=stored.name,
-        start_time=stored.not_before,
-        end_time=stored.not_after,
-        owner=stored.owner,
-        description=stored.description,
-        retriever=stored.retrievers,
-        key_retrievers=stored.key_retrievers,
-        trusted_retriever=stored.trusted_retrievers,
-        renewer=stored.renewers,
-        lock_message=stored.lock_message,
-    )

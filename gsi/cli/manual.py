@@ -47,6 +47,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-proxy-destroy": Command("gsi.cli.proxy_destroy:build_parser", "gsi.cli.pages.proxy_destroy:PAGE"),
     "grid-proxy-verify": Command("gsi.cli.proxy_verify:build_parser", "gsi.cli.pages.proxy_verify:PAGE"),
     "grid-cert-info": Command("gsi.cli.cert_info:build_parser", "gsi.cli.pages.cert_info:PAGE"),
+    "grid-cert-diagnostics": Command(
+        "gsi.cli.cert_diagnostics:build_parser", "gsi.cli.pages.cert_diagnostics:PAGE"
+    ),
     "grid-cert-request": Command("gsi.cli.cert_request:build_parser", "gsi.cli.pages.cert_request:PAGE"),
     "grid-change-pass-phrase": Command(
         "gsi.cli.change_pass_phrase:build_parser", "gsi.cli.pages.change_pass_phrase:PAGE"
@@ -68,6 +71,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "myproxy-retrieve": Command("myproxy.cli.retrieve:build_parser", "myproxy.cli.pages.retrieve:PAGE"),
     "myproxy-get-trustroots": Command(
         "myproxy.cli.get_trustroots:build_parser", "myproxy.cli.pages.get_trustroots:PAGE"
+    ),
+    "myproxy-admin-query": Command(
+        "myproxy.cli.admin_query:build_parser", "myproxy.cli.pages.admin_query:PAGE", section=8
     ),
     "myproxy-server": Command("myproxy.cli.server:build_parser", "myproxy.cli.pages.server:PAGE", section=8),
 }

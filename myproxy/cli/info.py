@@ -9,14 +9,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from gsi.cli.run import EXIT_OK, printable, run
+from myproxy.cli.listing import as_json, describe
 from myproxy.cli.options import LongOptionParser, add_address_options, add_server_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from gsi.cli.arguments import Namespace
-    from myproxy.protocol.messages import CredentialInfo
 
 __all__ = ["build_parser", "main"]
 
@@ -28,6 +27,7 @@ def build_parser() -> LongOptionParser:
     parser = LongOptionParser(PROG, "show the credentials that a MyProxy server holds for you")
     add_server_options(parser)
     add_address_options(parser.section("Which credential"), credname="only the credential of this name (default: all)")
+    parser.section("How it is shown").flag("--json", dest="json", text="print one JSON array")
     return parser
 
 
@@ -42,29 +42,13 @@ def _execute(arguments: Namespace) -> int:
 
     client, username = open_as_owner(arguments)
     credentials = client.info(username, arguments.credname)
+    moment = now()
+    if arguments.json:
+        import json
+
+        print(json.dumps([as_json(username, info, moment) for info in credentials], indent=2))
+        return EXIT_OK
     sys.stdout.write(f"username: {printable(username)}\n")
     for info in credentials:
-        sys.stdout.write(_describe(info, now()))
+        sys.stdout.write(describe(info, moment))
     return EXIT_OK
-
-
-def _describe(info: CredentialInfo, now: datetime) -> str:
-    """Lay out one credential as the C command does."""
-    from gsi.lifetime import format_timeleft
-
-    lines = [("owner", info.owner)]
-    lines += [
-        (f"  {label}", value)
-        for label, value in (
-            ("name", info.name),
-            ("description", info.description),
-            ("retrieval policy", info.retriever),
-            ("renewal policy", info.renewer),
-            ("key retrieval policy", info.key_retrievers),
-            ("trusted retrieval policy", info.trusted_retriever),
-            ("locked", info.lock_message),
-        )
-        if value is not None
-    ]
-    lines.append(("  timeleft", format_timeleft(info.end_time - now)))
-    return "".join(f"{label}: {printable(value)}\n" for label, value in lines)

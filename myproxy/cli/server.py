@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion, count
 from gsi.cli.run import EXIT_ERROR, EXIT_OK, report, run, warn
+from myproxy.cli.places import DEFAULT_CONFIG, STORAGE_PLACES, find_config, find_storage
 
 if TYPE_CHECKING:
     import socket
@@ -25,9 +26,7 @@ __all__ = ["build_parser", "main"]
 
 PROG: Final = "myproxy-server"
 DEFAULT_PORT: Final = 7512
-DEFAULT_CONFIG: Final = "/etc/myproxy-server.config"
 DEFAULT_PIDFILE: Final = "/run/myproxy.pid"
-_STORAGE_PLACES: Final = ("/var/lib/myproxy", "/var/myproxy")
 
 
 def _port(text: str) -> int:
@@ -46,7 +45,7 @@ def build_parser() -> CommandParser:
         "-s",
         metavar="DIRECTORY",
         completion=Completion.DIRECTORY,
-        text=f"where credentials are kept ({_STORAGE_PLACES[0]}); only its owner may be able to write it",
+        text=f"where credentials are kept ({STORAGE_PLACES[0]}); only its owner may be able to write it",
     )
     section = parser.section("Where to listen")
     section.value("-listen", "-l", metavar="HOST", text="the name or address to listen on (all of this machine)")
@@ -100,7 +99,7 @@ def _start(arguments: Namespace) -> int:
     once = arguments.one_request or arguments.debug
     log_to_stderr(verbose=arguments.verbose or once)
     os.umask(0o077)
-    options = ServerOptions(config_path=_find_config(arguments.config), storage=_find_storage(arguments.storage))
+    options = ServerOptions(config_path=find_config(arguments.config), storage=find_storage(arguments.storage))
     factory = ServerFactory(options)
     sockets = listen(arguments.listen, _choose_port(arguments.port))
     if once or arguments.foreground:
@@ -175,35 +174,6 @@ def _leave_terminal(*, verbose: bool) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-
-
-def _find_config(given: str | None) -> str:
-    from gsi.errors import ConfigError
-    from gsi.system.environ import get_variable
-
-    if given:
-        return os.path.abspath(given)
-    places = [DEFAULT_CONFIG]
-    if location := get_variable("GLOBUS_LOCATION"):
-        places.append(f"{location}/etc/myproxy-server.config")
-    for place in places:
-        if os.path.exists(place):
-            return place
-    raise ConfigError(
-        f"there is no configuration file ({', '.join(places)})",
-        hint="name one with -c; 'accepted_credentials' and 'authorized_retrievers' are what it must hold",
-    )
-
-
-def _find_storage(given: str | None) -> str:
-    from gsi.system.environ import get_variable
-
-    if given:
-        return os.path.abspath(given)
-    places = [*_STORAGE_PLACES]
-    if location := get_variable("GLOBUS_LOCATION"):
-        places.append(f"{location}/var/myproxy")
-    return next((place for place in places if os.path.isdir(place)), places[0])
 
 
 def _choose_port(given: int | None) -> int:

@@ -5,6 +5,7 @@ complete -c myproxy-info -s p -l psport -x -d 'its port (default: $MYPROXY_SERVE
 complete -c myproxy-info -s l -l username -x -d 'the account name there (default: $LOGNAME)'
 complete -c myproxy-info -s d -l dn_as_username -d 'use your certificate\'s subject as account name'
 complete -c myproxy-info -s k -l credname -x -d 'only the credential of this name (default: all)'
+complete -c myproxy-info -l json -d 'print one JSON array'
 complete -c myproxy-info -s v -l verbose -d 'say what happens, and explain errors'
 complete -c myproxy-info -s h -l help -d 'print this help and exit'
 complete -c myproxy-info -s u -l usage -d 'the same'
