@@ -22,6 +22,7 @@ from gsi.extensions import (
     parse_basic_constraints,
     parse_key_usage,
 )
+from gsi.trust.name_constraints import parse_name_constraints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,6 +148,8 @@ def read_profile(certificate: Certificate, position: int | None) -> Profile:
                     position=position,
                 )
             _note(profile, oid, value, critical=critical)
+        if profile.name_constraints is not None and not profile.is_ca:  # a CA's are read where they are applied
+            parse_name_constraints(profile.name_constraints, critical=False)
     except ParseError as error:
         raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
     return profile
@@ -167,6 +170,10 @@ def _note(profile: Profile, oid: str, value: bytes, *, critical: bool) -> None:
     elif oid == oids.ISSUER_ALT_NAME:
         _check_members(oid, value)
         profile.has_issuer_alt_name = True
+    elif oid == oids.SUBJECT_KEY_IDENTIFIER:
+        reader = der.Reader(value, what="SubjectKeyIdentifier")
+        reader.octet_string()
+        reader.finish()
     elif oid in _MEMBERS:
         _check_members(oid, value)
     elif oid in {oids.PROXY_CERT_INFO, oids.PROXY_CERT_INFO_GT3}:
@@ -181,10 +188,12 @@ def _check_members(oid: str, value: bytes) -> None:
     reader = der.parse_one(value, what=what)
     if reader.at_end() and not may_be_empty:
         raise ParseError(f"{what}: empty", what=what)
-    count = 0
+    count = last = 0
     while not reader.at_end():
-        if reader.take_any()[0] not in tags:
+        tag = reader.take_any()[0]
+        if tag not in tags or (oid == oids.AUTHORITY_KEY_IDENTIFIER and tag & 0x1F < last):
             raise ParseError(f"{what}: a member that has no place in it", what=what)
+        last = (tag & 0x1F) + 1  # of its three members each comes once, in order
         count += 1
         if count > _MAX_MEMBERS:
             raise ParseError(f"{what}: more than {_MAX_MEMBERS} members", what=what)

@@ -118,7 +118,7 @@ def add_proxy(
     if profile.key_usage is not None and profile.key_usage & KEY_CERT_SIGN:
         raise _refusal("a proxy with key usage keyCertSign", Reason.KEY_USAGE, position)
     check_extended_key_usage(profile, position, options)
-    _check_no_policy_constraints(proxy, profile, position)
+    _check_no_constraints(proxy, profile, position)
     # 5. Its signer may sign.
     if not above.profile.may(DIGITAL_SIGNATURE):
         raise _refusal("signs a proxy without key usage digitalSignature", Reason.KEY_USAGE, above.position)
@@ -168,12 +168,14 @@ def _check_format(form: ProxyFormat | None, position: int, options: ValidationOp
         )
 
 
-def _check_no_policy_constraints(proxy: Certificate, profile: Profile, position: int) -> None:
-    """Refuse critical policyConstraints: certificate policies end at the end entity (RFC 3820 section 4), here, too."""
+def _check_no_constraints(proxy: Certificate, profile: Profile, position: int) -> None:
+    """Refuse critical constraints on policies and names, which bind CAs and are applied to no proxy."""
     if oids.POLICY_CONSTRAINTS in profile.policies:
         found = proxy.find_extension(oids.POLICY_CONSTRAINTS)
         if found is not None and found.critical:
             raise _refusal("a proxy with critical policyConstraints", Reason.UNKNOWN_CRITICAL_EXTENSION, position)
+    if profile.name_constraints_critical:
+        raise _refusal("a proxy with critical nameConstraints", Reason.UNKNOWN_CRITICAL_EXTENSION, position)
 
 
 def _read_restriction(info: ProxyCertInfo, position: int, options: ValidationOptions) -> frozenset[str]:

@@ -189,6 +189,10 @@ def _judge_end_entity(
             "the end entity's key usage lacks digitalSignature", reason=Reason.KEY_USAGE, position=position
         )
     check_extended_key_usage(profile, position, options)
+    if profile.name_constraints_critical:  # a CA's alone (RFC 5280 section 4.2.1.10); nobody would apply them
+        raise VerificationError(
+            "an end entity with critical nameConstraints", reason=Reason.UNKNOWN_CRITICAL_EXTENSION, position=position
+        )
     # C. A path to an anchor, with signing policy and CRL.
     path = find_path(eec, profile, position, presented=presented, anchors=anchors, now=now, options=options)
     return start(eec, profile, position, path)
