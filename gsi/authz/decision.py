@@ -68,7 +68,7 @@ MAX_ACCOUNT_CHARS: Final = 255
 MAX_ID: Final = (1 << 32) - 2
 """The highest uid or gid; the one above means "no change" to the kernel."""
 
-_ACCOUNT: Final = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.@$-]*\Z", re.ASCII)
+_ACCOUNT: Final = re.compile(r"(?!\d+\Z)[A-Za-z0-9_][A-Za-z0-9_.@$+\\-]*\Z", re.ASCII)
 
 
 def _nothing() -> Mapping[str, tuple[str, ...]]:
@@ -237,7 +237,7 @@ def _check_account(name: str) -> None:
         raise ParseError(
             f"account name {name[:80]!r} is not one",
             what="account name",
-            hint="letters, digits and . _ @ $ -, at most 255, not beginning with . @ $ or -, not a number",
+            hint="letters, digits and . _ @ $ + \\ -, at most 255, beginning with a letter, digit or _, not a number",
         )
 
 

@@ -52,7 +52,9 @@ SOURCE_GROUP: Final = "gsi.attribute_sources"
 
 BUILT_IN: Final[Mapping[str, str]] = {
     "ban": "gsi.authz.ban:PLUGIN",
+    "gridmap": "gsi.authz.mapping:GRIDMAP_PLUGIN",
     "rules": "gsi.authz.rules:PLUGIN",
+    "voms-map": "gsi.authz.mapping:VOMS_MAP_PLUGIN",
 }
 """The kinds that come with the package, as `module:attribute`."""
 

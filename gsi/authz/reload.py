@@ -4,10 +4,10 @@
     engine.authorize(request)                 # by the file as it is now, a second late at most
     engine.problems                           # what is wrong with the file since it was changed
 
-A change of the policy file, or of any file it names, has what changed read again, in a thread of its own, while
-decisions go on by the old policy. The new one is put in force when it has been read completely. One that cannot be read
-is not: the old one stays, and an error goes to the log and to `on_problem` at each try and each minute, so that nobody
-can overlook it.
+A change of the policy file, or of any file it names, has what changed read again, once nobody has written to it for a
+moment, in a thread of its own, while decisions go on by the old policy. The new one is put in force when it has been
+read completely. One that cannot be read is not: the old one stays, and an error goes to the log and to `on_problem` at
+each try and each minute, so that nobody can overlook it.
 """
 
 from __future__ import annotations
@@ -96,12 +96,15 @@ class PolicyEngine(Engine):
         return self._loaded
 
     def reload(self) -> bool:
-        """Read the files again, now; say whether they could be used. If not, the old policy stays in force."""
+        """Read the files again, now; say whether they are in force. If not, the old policy stays."""
         with self._reading:
             try:
                 loaded = self._read(self._loaded)
             except Exception as error:  # noqa: BLE001  whatever it is, the old policy stays
                 self._complain(error)
+                return False
+            if any(stamp_of(path) != stamp for path, stamp in loaded.files.items()):
+                self._read_again = True  # it changed while it was being read; what was read may be half of it
                 return False
             self._loaded = loaded
             self._record = self._recorder()
@@ -134,8 +137,12 @@ class PolicyEngine(Engine):
         if now < self._next_look:
             return
         self._next_look = now + self._check_seconds
-        changed = self._read_again or any(stamp_of(path) != stamp for path, stamp in self._seen.items())
-        if (changed or (self._problem and now >= self._remind_at)) and not self._reading.locked():
+        found = {path: stamp_of(path) for path in self._seen}
+        changed = self._read_again or found != self._seen
+        if not changed and not (self._problem and now >= self._remind_at):
+            return
+        # A file that is being written in place is empty or half for a moment: an empty ban list bans nobody.
+        if all(is_settled(stamp, time.time_ns()) for stamp in found.values()) and not self._reading.locked():
             threading.Thread(target=self.reload, name="authz-reload", daemon=True).start()
 
     def _complain(self, error: Exception) -> None:

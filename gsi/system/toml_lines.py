@@ -56,7 +56,7 @@ class _Finder:
             if self._text.startswith("[", self._at):
                 is_array = self._text.startswith("[[", self._at)
                 self._at += 2 if is_array else 1
-                prefix = self._header(is_array=is_array)
+                prefix = self._header(begin, is_array=is_array)
                 self.offsets.setdefault(prefix, begin)
                 self._at = self._line_end()
             elif not self._pair(prefix, 0):
@@ -70,14 +70,14 @@ class _Finder:
         end = self._text.find("\n", self._at)
         return len(self._text) if end < 0 else end + 1
 
-    def _header(self, *, is_array: bool) -> Path:
+    def _header(self, begin: int, *, is_array: bool) -> Path:
         names = self._dotted()
         prefix: Path = ()
         for number, name in enumerate(names):
             prefix = (*prefix, name)
+            self.offsets.setdefault(prefix, begin)
             is_last = number == len(names) - 1
             if is_last and is_array:
-                self.offsets.setdefault(prefix, self._at)
                 self._counts[prefix] = self._counts.get(prefix, -1) + 1
             if prefix in self._counts:
                 prefix = (*prefix, self._counts[prefix])

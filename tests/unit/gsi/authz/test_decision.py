@@ -28,7 +28,9 @@ from tests.harness.ca import LIMITED_INFO, TestCA
 from tests.harness.trust import make_anchors, utc_now
 
 
-@pytest.mark.parametrize("name", ["alice", "pool001", "a.b-c_d", "_svc", "user@vo", "svc$", "0day", "a" * 255])
+@pytest.mark.parametrize(
+    "name", ["alice", "pool001", "a.b-c_d", "_svc", "user@vo", "svc$", "DOM\\user", "a+b", "0day", "a" * 255]
+)
 def test_account_names_that_are_ones(name: str) -> None:
     assert Account(name).name == name
     assert PoolLease(name, "%2fcn%3da").account == name
