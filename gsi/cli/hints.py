@@ -12,7 +12,7 @@ from gsi.errors import CredentialError, CredentialProblem, GridError, Reason, Ve
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["find_hint"]
+__all__ = ["find_hint", "find_hint_for"]
 
 _NEW_PROXY: Final = "make a new proxy with grid-proxy-init"
 _CA_PACKAGE: Final = "update the CA's package, or tell the administrator of the trust directory"
@@ -77,3 +77,9 @@ def find_hint(error: GridError) -> str | None:
     if isinstance(error, VerificationError):
         return _REASONS.get(error.reason)
     return None
+
+
+def find_hint_for(slug: str) -> str | None:
+    """Return the general hint for a reason or problem by its value, else None."""
+    general = {str(reason): hint for hints in (_PROBLEMS, _REASONS) for reason, hint in hints.items()}
+    return general.get(slug)

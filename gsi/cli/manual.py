@@ -47,9 +47,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-proxy-destroy": Command("gsi.cli.proxy_destroy:build_parser", "gsi.cli.pages.proxy_destroy:PAGE"),
     "grid-proxy-verify": Command("gsi.cli.proxy_verify:build_parser", "gsi.cli.pages.proxy_verify:PAGE"),
     "grid-cert-info": Command("gsi.cli.cert_info:build_parser", "gsi.cli.pages.cert_info:PAGE"),
-    "grid-cert-diagnostics": Command(
-        "gsi.cli.cert_diagnostics:build_parser", "gsi.cli.pages.cert_diagnostics:PAGE"
-    ),
+    "grid-cert-diagnostics": Command("gsi.cli.cert_diagnostics:build_parser", "gsi.cli.pages.cert_diagnostics:PAGE"),
     "grid-cert-request": Command("gsi.cli.cert_request:build_parser", "gsi.cli.pages.cert_request:PAGE"),
     "grid-change-pass-phrase": Command(
         "gsi.cli.change_pass_phrase:build_parser", "gsi.cli.pages.change_pass_phrase:PAGE"
@@ -58,6 +56,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-ca-sign": Command("gsi.cli.ca_sign:build_parser", "gsi.cli.pages.ca_sign:PAGE"),
     "grid-ca-package": Command("gsi.cli.ca_package:build_parser", "gsi.cli.pages.ca_package:PAGE"),
     "grid-default-ca": Command("gsi.cli.default_ca:build_parser", "gsi.cli.pages.default_ca:PAGE"),
+    "grid-mapfile-add-entry": Command(
+        "gsi.cli.mapfile_add_entry:build_parser", "gsi.cli.pages.mapfile_add_entry:PAGE", section=8
+    ),
+    "grid-mapfile-delete-entry": Command(
+        "gsi.cli.mapfile_delete_entry:build_parser", "gsi.cli.pages.mapfile_delete_entry:PAGE", section=8
+    ),
+    "grid-mapfile-check-consistency": Command(
+        "gsi.cli.mapfile_check_consistency:build_parser", "gsi.cli.pages.mapfile_check_consistency:PAGE", section=8
+    ),
     "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
     "myproxy-init": Command("myproxy.cli.init:build_parser", "myproxy.cli.pages.init:PAGE"),
     "myproxy-logon": Command("myproxy.cli.logon:build_parser", "myproxy.cli.pages.logon:PAGE"),

@@ -19,8 +19,9 @@ from gsi.errors import RemoteProtocolError
 if TYPE_CHECKING:
     from gsi.transport.stream import Stream
 
-__all__ = ["ControlProbe"]
+__all__ = ["MAX_READS", "ControlProbe"]
 
+MAX_READS: Final = 1000  # pieces of one reply, preliminary ones before it included
 _READY: Final = 220
 _GO_ON: Final = (334, 335)  # RFC 2228 section 3; for the first one C servers send 334
 _TOKEN: Final = (235, 335)
@@ -72,7 +73,7 @@ class ControlProbe:
         return token
 
     def _read(self) -> Reply:
-        while True:
+        for _ in range(MAX_READS):
             while (line := self._lines.next_line()) is not None:
                 reply = self._replies.add(line)
                 if reply is not None and not reply.is_preliminary:
@@ -81,6 +82,7 @@ class ControlProbe:
             if not data:
                 raise RemoteProtocolError("the server closed the connection")
             self._lines.feed(data)
+        raise RemoteProtocolError(f"no answer in {MAX_READS} pieces")
 
     @staticmethod
     def _expect(reply: Reply, codes: tuple[int, ...]) -> Reply:

@@ -39,8 +39,17 @@ PLACEHOLDERS = {
     "date": r"[A-Z][a-z]{2} [ 1-3]\d \d\d:\d\d:\d\d \d{4} GMT",
     "hexlines": r"( +[0-9a-f]{2}(:[0-9a-f]{2})*:?\n)* +[0-9a-f]{2}(:[0-9a-f]{2})*",
     "lines": r"(?:.*\n)*.*",
+    "utc": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC",
     "any": r".*",
 }
+
+BAD_MAP = b"""\
+"/O=Grid/CN=B" daemon
+/O=Grid/CN=A B bin
+"/O=Grid/CN=C" bin # or root
+"/O=Grid/CN=D bin
+"/O=Grid/CN=B" bin
+"""
 
 
 class Step(NamedTuple):
@@ -97,6 +106,7 @@ def user(tmp_path: Path, ca: TestCA) -> UserEnvironment:
     ca.credential.write(home / "ca.pem", home / "ca.key")
     write_file(home / "policy", b"a,b\x00\n", 0o644)
     write_file(home / "empty", b"", 0o644)
+    write_file(home / "badmap", BAD_MAP, 0o644)
     made.variables["GRID_SECURITY_DIR"] = str(write_request_config(home / "security"))
     write_request_config(made.trust_dir, suffix=f".{subject_hash(ca.certificate)}", fields=HOST_FIELDS)
     write_file(home / "two-lines", b"secret\nnew secret\n", 0o600)
