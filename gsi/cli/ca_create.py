@@ -7,6 +7,7 @@ into /etc/grid-security/certificates when it may), removes no CA that is there, 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -147,11 +148,17 @@ def _execute(arguments: Namespace) -> int:
     signer, key_files = _make_key(arguments)
     moment = now()
     root = make_root(signer, wanted.subject_der, now=moment, lifetime=timedelta(days=wanted.days))
-    if aside:
-        _put_aside(directory, f"old-{moment:%Y%m%dT%H%M%SZ}")
     files = {"cacert.pem": (root.pem(), 0o644), **key_files}
     files |= {name: (data, 0o644) for name, data in texts.items()}
-    made = CADirectory.create(directory, files)
+    old = f"old-{moment:%Y%m%dT%H%M%SZ}" if aside else None
+    if old is not None:
+        _put_aside(directory, old)
+    try:
+        made = CADirectory.create(directory, files)
+    except BaseException:
+        if old is not None:
+            _put_back(directory, old)
+        raise
     package = None if arguments.nobuild else _make_package(made)
     if arguments.verbose and not arguments.json:
         for name in sorted(files):
@@ -228,6 +235,15 @@ def _put_aside(directory: str, name: str) -> None:
             path=directory,
             hint=f"what was moved is in {target}",
         ) from error
+
+
+def _put_back(directory: str, name: str) -> None:
+    """Undo `_put_aside` when nothing came of the new CA; the certificate comes last."""
+    source = os.path.join(directory, name)
+    with contextlib.suppress(OSError):  # why the new one was not made is the news, and nothing is lost
+        for one in sorted(os.listdir(source), key=lambda one: one == "cacert.pem"):
+            os.rename(os.path.join(source, one), os.path.join(directory, one))
+        os.rmdir(source)
 
 
 # --- questions -------------------------------------------------------------------------------------------------------

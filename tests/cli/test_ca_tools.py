@@ -1,0 +1,270 @@
+"""The CA tools where things go wrong: full disks, other people's files, a second CA, answers typed and not typed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness.ca import TestCA, subject_hash, write_file
+from tests.harness.environment import UserEnvironment
+from tests.harness.run import Done, our_program, run
+from tests.harness.softhsm import make_token
+from tests.unit.gsi.ca.support import make_csr
+
+if TYPE_CHECKING:
+    from tests.harness.softhsm import Token
+
+CREATE = ("grid-ca-create", "-noint", "-nopw", "-key-type", "p256", "-q", "-subject", "/O=Grid/CN=CA")
+
+
+class Shell:
+    """A user who types in a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.user = UserEnvironment(root)
+        self.home = self.user.home
+        self.variables = self.user.with_variables(X509_USER_CERT=None, X509_USER_KEY=None)
+
+    def type(self, *words: str, stdin: str = "", limit: int | None = None) -> Done:
+        program, *rest = words
+        argv = [our_program(program), *rest]
+        return run(argv, env=self.variables, cwd=self.home, stdin=stdin, file_size_limit=limit)
+
+    def request(self, subject: str = "/O=Grid/CN=Alice") -> str:
+        write_file(self.home / "request", make_csr("p256", subject), 0o644)
+        return "request"
+
+    def names(self, *below: str) -> set[str]:
+        return {path.name for path in self.home.joinpath(*below).iterdir()}
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_a_full_disk_leaves_no_half_ca(shell: Shell) -> None:
+    done = shell.type(*CREATE, "-dir", "ca", limit=500)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert not (shell.home / "ca").exists()
+
+
+def test_a_full_disk_gives_out_no_certificate(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    before = shell.names("ca", "newcerts")
+    done = shell.type("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem", limit=100)
+    assert done.returncode == 1
+    assert "newcerts" in done.stderr
+    assert "cert.pem" not in shell.names()
+    assert shell.names("ca", "newcerts") == before
+    assert (shell.home / "ca" / "index.txt").read_text() == ""
+    # With room for the books but not for the text form before the certificate: it is issued, and the message says so.
+    done = shell.type("grid-ca-sign", "-dir", "ca", "-in", "request", "-out", "cert.pem", limit=1000)
+    assert done.returncode == 1
+    assert "the certificate was issued; it is in" in done.stderr
+
+
+def test_a_ca_is_put_aside_and_never_removed(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    old = (shell.home / "ca" / "private" / "cakey.pem").read_bytes()
+    assert shell.type(*CREATE, "-dir", "ca").returncode == 1
+    assert (shell.home / "ca" / "private" / "cakey.pem").read_bytes() == old
+    shell.type(*CREATE, "-dir", "ca", "-force").check()
+    (aside,) = [name for name in shell.names("ca") if name.startswith("old-")]
+    assert (shell.home / "ca" / aside / "private" / "cakey.pem").read_bytes() == old
+    assert (shell.home / "ca" / "private" / "cakey.pem").read_bytes() != old
+    shell.type("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem").check()
+
+
+def test_a_ca_comes_back_when_nothing_came_of_the_next(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    before = shell.names("ca")
+    assert shell.type(*CREATE, "-dir", "ca", "-force", limit=500).returncode == 1
+    assert shell.names("ca") == before
+    shell.type("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem").check()
+
+
+def test_other_directories_are_left_alone(shell: Shell) -> None:
+    write_file(shell.home / "mine" / "thesis.tex", b"x", 0o644)
+    for words in ((), ("-force",)):
+        done = shell.type(*CREATE, "-dir", "mine", *words)
+        assert done.returncode == 1
+        assert "is no CA's directory" in done.stderr
+    assert shell.names("mine") == {"thesis.tex"}
+
+
+def test_the_default_directory(shell: Shell) -> None:
+    shell.type(*CREATE).check()
+    assert (shell.home / ".globus" / "simpleCA" / "cacert.pem").exists()
+    shell.type("grid-ca-sign", "-in", shell.request(), "-out", "cert.pem").check()
+
+
+def test_nothing_is_written_in_the_trust_directory(shell: Shell) -> None:
+    shell.user.trust_dir.mkdir(parents=True)
+    shell.variables["GRID_SECURITY_DIR"] = str(shell.home)
+    shell.type(*CREATE, "-dir", "ca").check()
+    assert list(shell.user.trust_dir.iterdir()) == []
+    assert shell.names() == {".globus", "ca"}
+
+
+def test_questions_and_answers(shell: Shell) -> None:
+    words = ("grid-ca-create", "-dir", "ca", "-nopw", "-key-type", "p256", "-json")
+    done = shell.type(*words, stdin="cn=Typed CA, o=Grid\n\n30\n").check()
+    assert json.loads(done.stdout)["subject"] == "/O=Grid/CN=Typed CA"
+    assert "e-mail" in done.stderr
+    done = shell.type("grid-ca-create", "-dir", "x", "-nopw", stdin="\n\nsoon\n")
+    assert done.returncode == 1
+    assert "soon" in done.stderr
+    assert not (shell.home / "x").exists()
+    # Without a terminal there is nobody to type a pass phrase.
+    done = shell.type("grid-ca-create", "-dir", "x", "-noint")
+    assert done.returncode == 1
+    assert "-nopassphrase" in done.stderr
+    assert not (shell.home / "x").exists()
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Token:
+    return make_token(tmp_path / "hsm")
+
+
+def test_a_ca_whose_key_never_leaves_its_token(shell: Shell, token: Token) -> None:
+    from tests.harness.ca import pooled_key
+
+    token.add_key("ca-key", pooled_key("rsa2048", role="authority"), key_id="01")
+    shell.variables["SOFTHSM2_CONF"] = token.environment["SOFTHSM2_CONF"]
+    place = token.uri("ca-key")
+    words = ("-dir", "ca", "-subject", "/O=Grid/CN=CA", "-keyfile", place, "-json")
+    done = shell.type("grid-ca-create", "-noint", *words).check()
+    assert json.loads(done.stdout)["key"] == place
+    assert not (shell.home / "ca" / "private" / "cakey.pem").exists()
+    shell.type("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem").check()
+    shell.type("grid-ca-sign", "-dir", "ca", "-gencrl").check()
+    token.pin_path.write_text("0000\n")
+    done = shell.type("grid-ca-sign", "-dir", "ca", "-gencrl")
+    assert done.returncode == 1
+    assert "PIN" in done.stderr
+
+
+def test_a_program_may_sign(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    key = shell.home / "ca" / "private" / "cakey.pem"
+    moved = shell.home / "elsewhere.pem"
+    key.rename(moved)
+    place = f"program:/usr/bin/openssl dgst -sha256 -sign {moved}"
+    words = ("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem")
+    assert shell.type(*words).returncode == 1
+    shell.type(*words, "-keyfile", place).check()
+    shell.type(*words, "-force", "-keyfile", "elsewhere.pem").check()
+
+
+def test_times_and_subjects(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca", "-days", "20").check()
+    words = ("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem", "-json")
+    done = shell.type(*words, "-days", "99").check()
+    assert json.loads(done.stdout)["shortened"] is True
+    assert "ends with the CA's" in done.stderr
+    named = shell.type(*words, "-subj", "cn=Bob, o=Grid", "-san", "email:bob@example.org", "-days", "3").check()
+    assert json.loads(named.stdout)["subject"] == "/O=Grid/CN=Bob"
+    for wrong in (
+        ("-days", "3", "-enddate", "20991231000000Z"),
+        ("-enddate", "20010101000000Z"),
+        ("-startdate", "tomorrow"),
+        ("-enddate", "20991331000000Z"),
+        ("-san", "DNS:a", "-copy-names"),
+        ("-san", "a"),
+        ("-subj", "Bob"),
+        ("-revoke", "cert.pem"),
+        ("-days", "0"),
+        ("-md", "md5"),
+    ):
+        done = shell.type(*words, "-force", *wrong) if wrong[0] != "-revoke" else shell.type(*words, "-gencrl", *wrong)
+        assert done.returncode == 1, wrong
+        assert done.stdout == "", wrong
+
+
+# --- grid-default-ca and grid-ca-package -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stems(shell: Shell) -> list[str]:
+    """Two CAs in the trust directory, the first of them with all its settings."""
+    found = []
+    for number, name in enumerate(("/O=Grid/CN=First", "/O=Grid/CN=Second")):
+        ca = TestCA(name, "p256")
+        shell.user.trust(ca)
+        stem = subject_hash(ca.certificate)
+        found.append(stem)
+        if number == 0:
+            for setting in ("grid-security.conf", "globus-host-ssl.conf", "globus-user-ssl.conf"):
+                write_file(shell.user.trust_dir / f"{setting}.{stem}", b"#\n", 0o644)
+    (shell.home / "security").mkdir()
+    shell.variables["GRID_SECURITY_DIR"] = str(shell.home / "security")
+    return found
+
+
+def test_the_default_changes_as_a_whole_or_not_at_all(shell: Shell, stems: list[str]) -> None:
+    first, second = stems
+    done = shell.type("grid-default-ca", "-ca", second)
+    assert done.returncode == 1
+    assert f"grid-security.conf.{second} does not exist" in done.stderr
+    assert shell.names("security") == set()
+    done = shell.type("grid-default-ca", "-ca", first, "-json").check()
+    assert set(json.loads(done.stdout)["links"]) == {
+        str(shell.home / "security" / name) for name in shell.names("security")
+    }
+    assert json.loads(shell.type("grid-default-ca", "-list", "-json").check().stdout)["default"] == first
+    link = shell.home / "security" / "globus-host-ssl.conf"
+    link.unlink()
+    link.write_text("mine")
+    done = shell.type("grid-default-ca", "-ca", first)
+    assert done.returncode == 1
+    assert link.read_text() == "mine"
+    assert shell.names("security") == {"grid-security.conf", "globus-host-ssl.conf", "globus-user-ssl.conf"}
+
+
+def test_a_number_chooses(shell: Shell, stems: list[str]) -> None:
+    order = sorted(stems).index(stems[0]) + 1
+    done = shell.type("grid-default-ca", stdin=f"0\nx\n99\n{order}\n").check()
+    assert done.stderr.count("is not a valid index!") == 3
+    assert os.readlink(shell.home / "security" / "grid-security.conf").endswith(f".{stems[0]}")
+    for answer in ("q\n", ""):
+        assert shell.type("grid-default-ca", stdin=answer).returncode == 1
+    made = shell.type("grid-ca-package", "-q", stdin=f"{order}\n").check()
+    assert f"globus_simple_ca_{stems[0]}.tar.gz" in shell.names(), made
+
+
+def test_where_the_links_go_must_be_said(shell: Shell, stems: list[str]) -> None:
+    del shell.variables["GRID_SECURITY_DIR"]
+    done = shell.type("grid-default-ca", "-ca", stems[0])
+    assert done.returncode == 1
+    assert "GRID_SECURITY_DIR" in done.stderr
+    shell.variables["GRID_SECURITY_DIR"] = str(shell.home / "none")
+    assert "permission" in shell.type("grid-default-ca", "-ca", stems[0]).stderr
+
+
+def test_no_ca_at_all(shell: Shell) -> None:
+    for words in (("grid-default-ca", "-list"), ("grid-default-ca",), ("grid-ca-package",)):
+        done = shell.type(*words)
+        assert done.returncode == 1
+        assert "hint: " in done.stderr
+    assert shell.type("grid-ca-sign", "-gencrl").returncode == 1
+
+
+def test_packages_of_a_ca_without_a_policy_are_not_made(shell: Shell, stems: list[str]) -> None:
+    (shell.user.trust_dir / f"{stems[1]}.signing_policy").unlink()
+    done = shell.type("grid-ca-package", "-ca", stems[1])
+    assert done.returncode == 1
+    assert "signing_policy" in done.stderr
+    done = shell.type("grid-ca-package", "-ca", stems[0], "-out", "nowhere")
+    assert done.returncode == 1
+    done = shell.type("grid-ca-package", "-ca", stems[0], "-package-version", "1\n2")
+    assert done.returncode == 1
+    done = shell.type("grid-ca-package", "-ca", stems[0], "-crl-url", "crl.pem")
+    assert done.returncode == 1
+    assert not any(name.endswith(".tar.gz") for name in shell.names())
