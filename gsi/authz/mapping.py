@@ -15,7 +15,9 @@ leaves all of it to the operating system's permissions, as the C services do.
 - Only distinguished names that were proven are looked up, never a token's subject that looks like one.
 - The VOMS map has the syntax of a grid-mapfile with FQAN patterns in the place of names (`gsi.authz.principals`). The
   subject's FQANs are tried in its order, each against the lines in theirs; the first line that fits counts.
-- `.pool` stands for any free account of a pool, and the subject's lease of it (`Leases`).
+- `.pool` stands for any free account of a pool, leased from then on (`gsi.authz.pool`): under the subject's name, and
+  for the VOMS map under name and FQAN, so that another role is another account. Put mappings behind what can deny:
+  whoever is denied after having been mapped keeps the lease.
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from gsi import names
 from gsi.authz.decision import Account, Decision, PoolLease, not_applicable, permit
 from gsi.authz.gridmap import MAX_GRIDMAP_BYTES, Gridmap, parse_gridmap
 from gsi.authz.gridmap_lines import POOL_MARK, parse_line
 from gsi.authz.lines import MAX_POLICY_BYTES
+from gsi.authz.pool import PoolDirectory
 from gsi.authz.principals import FqanPattern, rights_fqans
 from gsi.authz.registry import Place, Plugin, is_settled
 from gsi.errors import ConfigError, ParseError
@@ -46,7 +49,6 @@ __all__ = [
     "GRIDMAP_PLUGIN",
     "VOMS_MAP_PLUGIN",
     "GridmapAuthorizer",
-    "Leases",
     "MapSettings",
     "VomsMapAuthorizer",
     "VomsMapSettings",
@@ -60,20 +62,6 @@ _ACTION: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9_.-]*):)?(\*|[A-Za-z][A-Za-z
 @lru_cache(maxsize=8192)
 def _oneline(name_der: bytes) -> str:
     return names.oneline(name_der)
-
-
-class Leases(Protocol):
-    """Pool accounts: who has which."""
-
-    def lease(self, prefix: str, identity: str) -> tuple[str, str]:
-        """Return the account that the identity has, or a free one that is its own from now on, and the lease's key.
-
-        Raises:
-            GridError: There is no free account whose name begins so.
-        """
-
-    def find(self, identity: str) -> tuple[str, str] | None:
-        """Return the account that the identity has and the lease's key, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +122,11 @@ def _parse_actions(words: tuple[str, ...]) -> _Actions:
 class _Mapper:
     """What both authorizers share: the actions they speak of, and the choice of an account."""
 
-    def __init__(self, name: str, actions: tuple[str, ...], leases: Leases | None) -> None:
+    def __init__(self, name: str, actions: tuple[str, ...], pool: PoolDirectory | None) -> None:
         self._name = name
         self._actions = _parse_actions(actions)
-        self._leases = leases
+        self._pool = pool
+        self.may_block = pool is not None
         self._other_action = not_applicable(name, "it maps accounts, and speaks of other actions")
 
     @property
@@ -167,25 +156,26 @@ class _Mapper:
         return permit(self._name, f"{who} is {account}", Account(account))
 
     def _choose_leased(self, pool: str, desired: str | None, who: str, key: str, *, preview: bool) -> Decision:
-        prefix = pool.removeprefix(POOL_MARK)
-        if self._leases is None:
+        if self._pool is None:
             return not_applicable(self._name, f"{who} maps to the pool {pool}, but there is no gridmap_dir")
-        found = self._leases.find(key)
-        if found is None and desired is not None:
+        lease = self._pool.find(key)
+        if lease is None and desired is not None:
             return not_applicable(self._name, f"{who} has no account of the pool {pool}, so it cannot be {desired!r}")
-        if found is None and preview:
-            return permit(self._name, f"{who} would lease an account of the pool {pool}")
-        account, lease = found or self._leases.lease(prefix, key)
-        if desired is not None and account != desired:
-            return not_applicable(self._name, f"{who} has {account} of the pool {pool}, not {desired!r}")
-        return permit(self._name, f"{who} has {account} of the pool {pool}", PoolLease(account, lease))
+        if lease is not None and desired not in {None, lease.account}:
+            return not_applicable(self._name, f"{who} has {lease.account} of the pool {pool}, not {desired!r}")
+        if preview:
+            if lease is None:
+                return permit(self._name, f"{who} would lease an account of the pool {pool}")
+        else:
+            lease = self._pool.take(key, pool)
+        return permit(self._name, f"{who} has {lease.account} of the pool {pool}", PoolLease(lease.account, lease.name))
 
 
 class GridmapAuthorizer(_Mapper):
     """Maps names by a grid-mapfile. Safe for several threads."""
 
     def __init__(
-        self, name: str, gridmap: Gridmap, *, actions: tuple[str, ...] = ("login",), leases: Leases | None = None
+        self, name: str, gridmap: Gridmap, *, actions: tuple[str, ...] = ("login",), pool: PoolDirectory | None = None
     ) -> None:
         """Make it.
 
@@ -193,9 +183,9 @@ class GridmapAuthorizer(_Mapper):
             name: What the policy calls it.
             gridmap: The grid-mapfile.
             actions: For what it speaks.
-            leases: Pool accounts, or None.
+            pool: The directory of pool accounts, or None.
         """
-        super().__init__(name, actions, leases)
+        super().__init__(name, actions, pool)
         self._gridmap = gridmap
 
     def decide(self, request: AuthorizationRequest) -> Decision:
@@ -231,7 +221,7 @@ class VomsMapAuthorizer(_Mapper):
         *,
         actions: tuple[str, ...] = ("login",),
         primary_only: bool = False,
-        leases: Leases | None = None,
+        pool: PoolDirectory | None = None,
     ) -> None:
         """Make it.
 
@@ -240,9 +230,9 @@ class VomsMapAuthorizer(_Mapper):
             lines: Patterns with their accounts, in the order of the file.
             actions: For what it speaks.
             primary_only: Whether only the subject's first FQAN counts.
-            leases: Pool accounts, or None.
+            pool: The directory of pool accounts, or None.
         """
-        super().__init__(name, actions, leases)
+        super().__init__(name, actions, pool)
         self._lines = lines
         self._primary_only = primary_only
 
@@ -300,9 +290,12 @@ def parse_voms_map(data: bytes, *, path: str) -> Iterator[tuple[FqanPattern, tup
             raise ConfigError(error.message, path=path, line=number, hint=error.hint) from error
 
 
-def _leases(directory: str, place: Place) -> Leases | None:
-    del directory, place
-    return None
+def _pool(directory: str, place: Place) -> PoolDirectory | None:
+    """Return the directory of pool accounts that is configured, or GRIDMAPDIR's, or None."""
+    if directory:
+        return PoolDirectory(os.path.join(os.path.dirname(os.path.abspath(place.path)), directory))
+    found = read_locations().gridmap_dir
+    return PoolDirectory(os.path.abspath(found)) if found else None
 
 
 def _build_gridmap(name: str, settings: MapSettings, place: Place) -> GridmapAuthorizer:
@@ -322,7 +315,7 @@ def _build_gridmap(name: str, settings: MapSettings, place: Place) -> GridmapAut
     place.problems.extend(f"{path}: {problem}" for problem in gridmap.problems[:_SHOWN_PROBLEMS])
     if gridmap.problem_count > _SHOWN_PROBLEMS:
         place.problems.append(f"{path}: and {gridmap.problem_count - _SHOWN_PROBLEMS} more lines")
-    return GridmapAuthorizer(name, gridmap, actions=settings.actions, leases=_leases(settings.gridmap_dir, place))
+    return GridmapAuthorizer(name, gridmap, actions=settings.actions, pool=_pool(settings.gridmap_dir, place))
 
 
 def _build_voms_map(name: str, settings: VomsMapSettings, place: Place) -> VomsMapAuthorizer:
@@ -332,7 +325,7 @@ def _build_voms_map(name: str, settings: VomsMapSettings, place: Place) -> VomsM
         tuple(parse_voms_map(data, path=path)),
         actions=settings.actions,
         primary_only=settings.primary_only,
-        leases=_leases(settings.gridmap_dir, place),
+        pool=_pool(settings.gridmap_dir, place),
     )
 
 

@@ -246,7 +246,7 @@ class _Loader:
         own = _own_settings(table)
         plugin = _located(table, lambda: find_authorizer_type(own.type))
         authorizer = cast("Authorizer", self._build(name, table, own.type, plugin))
-        return Member(authorizer, (own.time_limit or self._time_limit).total_seconds(), plugin.may_block)
+        return Member(authorizer, (own.time_limit or self._time_limit).total_seconds(), _may_block(authorizer, plugin))
 
     def _source(self, name: str, index: int) -> Source:
         self._use(name, self._table, "sources", index)
@@ -257,7 +257,7 @@ class _Loader:
         own = _own_settings(table)
         plugin = _located(table, lambda: find_source_type(own.type))
         source = cast("AttributeSource", self._build(name, table, own.type, plugin))
-        return Source(source, (own.time_limit or self._time_limit).total_seconds(), plugin.may_block)
+        return Source(source, (own.time_limit or self._time_limit).total_seconds(), _may_block(source, plugin))
 
     def _build(
         self, name: str, table: Table, kind: str, plugin: Plugin[object] | SourcePlugin[object]
@@ -283,6 +283,11 @@ class _Loader:
 def _own_settings(table: Table) -> _MemberSettings:
     others = frozenset(table.values) - _OWN_KEYS
     return bind(table, _MemberSettings, ignore=others)
+
+
+def _may_block(made: object, plugin: Plugin[object] | SourcePlugin[object]) -> bool:
+    """Say whether this one can block; some of its kind may and others not."""
+    return bool(getattr(made, "may_block", plugin.may_block))
 
 
 def _located(table: Table, body: Callable[[], T]) -> T:

@@ -132,7 +132,8 @@ class Plugin(Generic[S]):
         settings: A frozen dataclass of what the policy file may say.
         build: Makes one from its name, its settings and the place; raises ConfigError for what cannot be used.
         summary: What it does, as a clause.
-        may_block: Whether asking it can wait for anything outside the process.
+        may_block: Whether asking it can wait for anything outside the process; an attribute `may_block` of an
+            authorizer goes before it.
     """
 
     settings: type[S]

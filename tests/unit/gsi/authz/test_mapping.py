@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,8 @@ from gsi.authz.decision import Account, Decision, Effect, PoolLease, Subject
 from gsi.authz.engine import Engine
 from gsi.authz.gridmap import parse_gridmap
 from gsi.authz.mapping import GridmapAuthorizer, VomsMapAuthorizer, parse_voms_map
-from gsi.errors import ConfigError, ConflictError
+from gsi.authz.pool import PoolDirectory, User
+from gsi.errors import ConfigError
 from gsi.proxy.kinds import ProxyKind
 from tests.harness.authz import policy_of, request_of, user
 
@@ -27,21 +29,14 @@ GRIDMAP = rb"""
 """
 
 
-@dataclass
-class _Leases:
-    held: dict[str, str] = field(default_factory=dict)
-    free: list[str] = field(default_factory=lambda: ["pool1", "pool2"])
-
-    def lease(self, prefix: str, identity: str) -> tuple[str, str]:
-        if not self.free:
-            raise ConflictError("no free account")
-        assert prefix == "pool"
-        self.held[identity] = self.free.pop(0)
-        return self.held[identity], identity
-
-    def find(self, identity: str) -> tuple[str, str] | None:
-        account = self.held.get(identity)
-        return None if account is None else (account, identity)
+@pytest.fixture
+def pool(tmp_path: Path) -> PoolDirectory:
+    """A gridmapdir with two accounts."""
+    directory = tmp_path / "gridmapdir"
+    directory.mkdir(mode=0o755)
+    for number in (1, 2):
+        (directory / f"pool{number}").touch(mode=0o600)
+    return PoolDirectory(str(directory), find_user=lambda account: User(5000 + int(account[-1]), 5000))
 
 
 def mapped(
@@ -51,9 +46,9 @@ def mapped(
     action: str = "login",
     kind: str = "login",
     actions: tuple[str, ...] = ("login",),
-    leases: _Leases | None = None,
+    pool: PoolDirectory | None = None,
 ) -> Decision:
-    authorizer = GridmapAuthorizer("map", parse_gridmap(GRIDMAP), actions=actions, leases=leases)
+    authorizer = GridmapAuthorizer("map", parse_gridmap(GRIDMAP), actions=actions, pool=pool)
     request = request_of(subject, action, kind=kind, desired_account=desired)
     return Engine(policy_of(authorizer)).authorize(request)
 
@@ -112,22 +107,24 @@ def test_it_speaks_of_its_actions_only(actions: tuple[str, ...], action: str, ki
     assert mapped(user("/O=Grid/CN=Alice"), actions=actions, action=action, kind=kind).effect is effect
 
 
-def test_pools() -> None:
-    leases, pia = _Leases(), user("/O=Grid/CN=Pia")
-    authorizer = GridmapAuthorizer("map", parse_gridmap(GRIDMAP), leases=leases)
-    engine = Engine(policy_of(authorizer))
+def test_pools(pool: PoolDirectory) -> None:
+    pia = user("/O=Grid/CN=Pia")
+    authorizer = GridmapAuthorizer("map", parse_gridmap(GRIDMAP), pool=pool)
+    assert authorizer.may_block
+    engine = Engine(policy_of(authorizer, may_block=True))
     assert engine.preview(request_of(pia, "login", kind="login")).effect is P
-    assert not leases.held
-    assert mapped(pia, desired="pool1", leases=leases).effect is N  # nothing is leased for the asking
-    assert not leases.held
+    assert mapped(pia, desired="pool1", pool=pool).effect is N  # nothing is leased for the asking
+    assert not pool.leases()
     first = engine.authorize(request_of(pia, "login", kind="login"))
-    assert first.obligations == (PoolLease("pool1", "/O=Grid/CN=Pia"),)
+    assert first.obligations == (PoolLease("pool1", "%2fo%3dgrid%2fcn%3dpia"),)
     assert engine.authorize(request_of(pia, "login", kind="login")).account == "pool1"
-    assert mapped(pia, desired="pool1", leases=leases).account == "pool1"
-    assert mapped(pia, desired="pool2", leases=leases).effect is N
-    leases.held.clear()
-    leases.free.clear()
-    assert mapped(pia, leases=leases).effect is I
+    assert engine.preview(request_of(pia, "login", kind="login")).account == "pool1"
+    assert mapped(pia, desired="pool1", pool=pool).account == "pool1"
+    assert mapped(pia, desired="pool2", pool=pool).effect is N
+    pool.release("/O=Grid/CN=Pia")
+    for other in ("/O=Grid/CN=x", "/O=Grid/CN=y"):
+        pool.take(other, ".pool")
+    assert mapped(pia, pool=pool).effect is I
 
 
 VOMS_MAP = b"""
@@ -139,10 +136,10 @@ VOMS_MAP = b"""
 
 
 def voms(
-    subject: Subject, *, desired: str | None = None, primary_only: bool = False, leases: _Leases | None = None
+    subject: Subject, *, desired: str | None = None, primary_only: bool = False, pool: PoolDirectory | None = None
 ) -> Decision:
     lines = tuple(parse_voms_map(VOMS_MAP, path="v"))
-    authorizer = VomsMapAuthorizer("map", lines, primary_only=primary_only, leases=leases)
+    authorizer = VomsMapAuthorizer("map", lines, primary_only=primary_only, pool=pool)
     return Engine(policy_of(authorizer)).authorize(request_of(subject, "login", kind="login", desired_account=desired))
 
 
@@ -179,11 +176,13 @@ def test_voms_attributes_that_prove_nothing() -> None:
     assert voms(replace(subject, fqans=(), groups=frozenset({"/atlas/Role=production"}), claims=claims)).effect is N
 
 
-def test_voms_leases_are_per_user_and_fqan() -> None:
-    leases = _Leases()
-    voms(user("/O=Grid/CN=Alice", fqans=("/cms",)), leases=leases)
-    voms(user("/O=Grid/CN=Bob", fqans=("/cms",)), leases=leases)
-    assert leases.held == {"/O=Grid/CN=Alice:/cms": "pool1", "/O=Grid/CN=Bob:/cms": "pool2"}
+def test_voms_leases_are_per_user_and_fqan(pool: PoolDirectory) -> None:
+    for name in ("Alice", "Bob"):
+        voms(user(f"/O=Grid/CN={name}", fqans=("/cms",)), pool=pool)
+    assert {lease.dn: lease.account for lease in pool.leases()} == {
+        "/o=grid/cn=alice:/cms": "pool1",
+        "/o=grid/cn=bob:/cms": "pool2",
+    }
 
 
 @pytest.mark.parametrize(
