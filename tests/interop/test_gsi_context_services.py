@@ -6,6 +6,7 @@ on our acceptor, which serve one file and one ping. TLS 1.2 and 1.3, with delega
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 
@@ -22,7 +23,7 @@ from gsi.context.initiator import Initiator
 from gsi.context.stream import ContextStream
 from gsi.context.target import Target
 from gsi.credential import Credential
-from gsi.errors import GridError, RefusedError, RemoteProtocolError, TransportError, VerificationError
+from gsi.errors import GridError, Reason, RefusedError, RemoteProtocolError, TransportError, VerificationError
 from gsi.proxy.issue import ProxyOptions
 from gsi.transport.stream import HostPort, Stream, TCPStream, connect
 from gsi.transport.tls import ClientTLS, TLSVersion
@@ -340,7 +341,15 @@ def test_globusrun_when_we_refuse_it(parties: Parties, user: UserEnvironment, ve
 class FileServer:
     """As much of a GridFTP server as one download needs."""
 
-    def __init__(self, parties: Parties, version: TLSVersion, content: bytes = CONTENT) -> None:
+    def __init__(
+        self,
+        parties: Parties,
+        version: TLSVersion,
+        content: bytes = CONTENT,
+        *,
+        data_credential: Credential | None = None,
+    ) -> None:
+        self._data_credential = data_credential
         self._parties = parties
         self._version = version
         self._content = content
@@ -350,16 +359,17 @@ class FileServer:
 
     def serve(self, stream: TCPStream) -> None:
         control = ControlServer(lambda: self._parties.acceptor(self._version))
-        session = _Session(self._parties, self._version, control, stream, self._content)
-        while (command := _next_command(control, stream)) is not None:
-            if not self.commands:
-                self.infos.append(control.context.inquire())
-                self.delegated.append(control.context.delegated)
-            self.commands.append(command)
-            session.obey(command)
-            stream.send(control.data_to_send())
-            if command.verb == "QUIT":
-                return
+        session = _Session(self._parties, self._version, control, stream, self._content, self._data_credential)
+        with session.opened:
+            while (command := _next_command(control, stream)) is not None:
+                if not self.commands:
+                    self.infos.append(control.context.inquire())
+                    self.delegated.append(control.context.delegated)
+                self.commands.append(command)
+                session.obey(command)
+                stream.send(control.data_to_send())
+                if command.verb == "QUIT":
+                    return
 
 
 def _next_command(control: ControlServer, stream: TCPStream) -> Command | None:
@@ -374,14 +384,22 @@ def _next_command(control: ControlServer, stream: TCPStream) -> Command | None:
 
 class _Session:
     def __init__(
-        self, parties: Parties, version: TLSVersion, control: ControlServer, stream: TCPStream, content: bytes
+        self,
+        parties: Parties,
+        version: TLSVersion,
+        control: ControlServer,
+        stream: TCPStream,
+        content: bytes,
+        data_credential: Credential | None,
     ) -> None:
         self._content = content
+        self._data_credential = data_credential
         self._parties = parties
         self._version = version
         self._control = control
         self._stream = stream
         self._listener: socket.socket | None = None
+        self.opened = contextlib.ExitStack()
         self._settings = {"PROT": "C", "DCAU": "A"}
 
     def obey(self, command: Command) -> None:
@@ -401,9 +419,11 @@ class _Session:
             case "SIZE":
                 reply(213, str(len(CONTENT)))
             case "PASV":
-                self._listener = socket.create_server(("127.0.0.1", 0))
+                self._listener = self.opened.enter_context(socket.create_server(("127.0.0.1", 0)))
                 port: int = self._listener.getsockname()[1]
                 reply(227, f"Entering Passive Mode (127,0,0,1,{port >> 8},{port & 255})")
+            case "RETR" if command.argument == "/nonesuch":
+                reply(550, "No such file.")  # with the data channel left as it is
             case "RETR":
                 self._send_file()
             case "QUIT":
@@ -414,13 +434,15 @@ class _Session:
     def _send_file(self) -> None:
         assert self._listener is not None
         self._listener.settimeout(SILENCE)
-        with self._listener:
-            channel = TCPStream(self._listener.accept()[0], timeout=SILENCE)
+        channel = TCPStream(self._listener.accept()[0], timeout=SILENCE)
+        self.opened.callback(channel.close)
         carrier: Stream = channel
         if self._settings["DCAU"] == "A":
             is_clear = self._settings["PROT"] == "C"
             context = self._parties.acceptor(
-                self._version, credential=self._control.context.delegated, ssl_compatible=not is_clear
+                self._version,
+                credential=self._data_credential or self._control.context.delegated,
+                ssl_compatible=not is_clear,
             )
             secured = ContextStream(channel, context)
             secured.establish(initiate=False)
@@ -491,6 +513,33 @@ def test_our_client_with_our_server(parties: Parties, version: TLSVersion, prote
                     with pytest.raises(TransportError, match=f"{len(content)} of {len(CONTENT)} bytes"):
                         client.retrieve("/x")
         server.check()
+
+
+def test_a_refusal_ends_the_wait_for_data(parties: Parties) -> None:
+    served = FileServer(parties, TLSVersion.TLS1_3)
+    with serving(served.serve) as server:
+        hosts = [HostPort("localhost", server.port)]
+        with GridFTPClient.connect(hosts, parties.alice, parties.anchors, now=clock, timeout=SILENCE) as client:
+            client.login()
+            with pytest.raises(FTPRefusedError, match="550"):
+                client.retrieve("/nonesuch")
+            assert client.retrieve("/x") == CONTENT
+    server.check()
+
+
+@pytest.mark.parametrize("protection", list(Protection))
+def test_a_data_channel_that_is_somebody_elses(parties: Parties, protection: Protection) -> None:
+    """Whoever connects to the data channel first: it has to be our own identity that answers."""
+    served = FileServer(parties, TLSVersion.TLS1_3, data_credential=parties.host)
+    with serving(served.serve) as server:
+        hosts = [HostPort("localhost", server.port)]
+        with GridFTPClient.connect(hosts, parties.alice, parties.anchors, now=clock, timeout=SILENCE) as client:
+            client.login()
+            client.protect(protection)
+            with pytest.raises(VerificationError) as caught:
+                client.retrieve("/x")
+            assert caught.value.reason is Reason.PEER_NAME
+    assert server.errors
 
 
 # Servers that lie

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from gsi import keys
-from gsi.context.acceptor import Acceptor
+from gsi.context.acceptor import Acceptor, make_acceptor_tls
 from gsi.context.base import SecurityContext
 from gsi.context.exchange import DELEGATE_FULL, DELEGATE_LIMITED
 from gsi.context.framing import MAX_HANDSHAKE_BYTES, MAX_TOKEN_BYTES
@@ -347,6 +347,19 @@ def test_an_initiator_that_nobody_trusts(parties: Parties, version: TLSVersion) 
 
 
 @each_version
+def test_each_acceptor_says_for_itself_who_may_be_anonymous(parties: Parties, version: TLSVersion) -> None:
+    """Whatever its TLS side, made for others as well, lets through."""
+    tls = make_acceptor_tls(parties.host, parties.anchors, allow_anonymous=True)
+    acceptor = Acceptor(parties.host, parties.anchors, now=clock, tls=tls)
+    initiator = Initiator(
+        None, parties.anchors, target=Target("localhost"), now=clock, tls=ClientTLS(None, maximum=version)
+    )
+    with pytest.raises(VerificationError) as caught:
+        connect_contexts(initiator, acceptor)
+    assert caught.value.reason is Reason.NO_CERTIFICATE
+
+
+@each_version
 def test_a_verdict_of_ours_alone(parties: Parties, version: TLSVersion) -> None:
     """OpenSSL has no objection to a limited proxy, nor to a full one below it; we have."""
     limited = parse_credential(parties.user.proxy(info=LIMITED_INFO).bundle())
@@ -616,6 +629,14 @@ def test_garbage_first(parties: Parties, token: bytes) -> None:
             context.step(token)
         with pytest.raises(LocalProtocolError):
             context.step(token)
+
+
+def test_too_much_before_the_end(parties: Parties) -> None:
+    for context in (parties.acceptor(), parties.initiator()):
+        if isinstance(context, Initiator):
+            context.step()
+        with pytest.raises(RemoteProtocolError, match="more than"):
+            context.step(b"\x16\x03\x01" + bytes(MAX_HANDSHAKE_BYTES))
 
 
 def test_a_token_before_the_first(parties: Parties) -> None:

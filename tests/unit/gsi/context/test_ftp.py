@@ -215,13 +215,15 @@ def test_a_client_that_never_authenticates(parties: Parties) -> None:
         _ = server.context
 
 
-@pytest.mark.parametrize("what", ["clear", "two", "empty", "replayed", "no verb"])
+@pytest.mark.parametrize("what", ["clear", "another verb", "two", "empty", "replayed", "no verb"])
 def test_bad_commands(parties: Parties, what: str) -> None:
     client, server = secured(parties)
     wrap = client.context.wrap
     match what:
         case "clear":
             line = b"NOOP\r\n"
+        case "another verb":
+            line = client.command("NOOP").replace(b"ENC", b"XENC")
         case "two":
             line = b"ENC " + encode_base64(wrap(b"NOOP\r\nDELE x\r\n")).encode() + b"\r\n"
         case "empty":
@@ -248,7 +250,7 @@ def test_commands_however_protected(parties: Parties, verb: bytes, end: bytes) -
     assert server.next_command() == Command("NOOP")
 
 
-@pytest.mark.parametrize("what", ["clear", "inner", "early", "late", "cut", "two"])
+@pytest.mark.parametrize("what", ["clear", "another code", "inner", "early", "late", "cut", "two"])
 def test_bad_protected_replies(parties: Parties, what: str) -> None:
     client, server = secured(parties)
 
@@ -258,6 +260,8 @@ def test_bad_protected_replies(parties: Parties, what: str) -> None:
     match what:
         case "clear":
             data = b"226 Transfer complete.\r\n"
+        case "another code":
+            data = line(" ", b"200 ok\r\n").replace(b"632", b"634")
         case "inner":
             data = line(" ", b"hello\r\n")
         case "early":
