@@ -206,6 +206,7 @@ def _read(path: str, *, create: bool) -> tuple[os.stat_result | None, bytes]:
     except CredentialError as error:
         if create and error.problem is CredentialProblem.MISSING:
             return None, b""
+        error.hint = "GRIDMAP or an option of the command names another grid-mapfile"
         raise
 
 

@@ -135,6 +135,7 @@ class Section:
         completion: Completion = Completion.NOTHING,
         dest: str | None = None,
         repeatable: bool = False,
+        many: bool = False,
     ) -> None:
         """Add an option with a value.
 
@@ -149,6 +150,7 @@ class Section:
             completion: What a shell offers where there are neither choices nor suggestions.
             dest: The attribute set; by default the principal name without its dash.
             repeatable: Collect the values of every occurrence in a list; otherwise the last one counts.
+            many: Likewise, and each occurrence takes one or more values, up to the next option.
         """
         allowed = tuple(choices)
         self._parser.add_argument(
@@ -156,10 +158,12 @@ class Section:
             dest=dest or _destination(names),
             metavar=metavar,
             type=_converter(convert, allowed),
-            default=[] if repeatable and default is None else default,
-            action="append" if repeatable else "store",
+            default=[] if (repeatable or many) and default is None else default,
+            action="extend" if many else "append" if repeatable else "store",
+            nargs="+" if many else None,
         )
-        self.specs.append(OptionSpec(names, metavar, text, allowed or tuple(suggestions), completion, repeatable))
+        offered = allowed or tuple(suggestions)
+        self.specs.append(OptionSpec(names, metavar, text, offered, completion, repeatable or many))
 
 
 class CommandParser(argparse.ArgumentParser):

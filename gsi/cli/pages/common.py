@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "GRIDMAP",
     "PROXY_FILE",
     "SECRET_SOURCES",
+    "SYSTEM_GRIDMAP",
     "TRUST_DIRECTORIES",
     "USER_CERTIFICATE",
     "USER_PROXY",
@@ -49,3 +51,7 @@ TRUST_DIRECTORIES: Final = (
     "~/.globus/certificates, /etc/grid-security/certificates",
     "Where the trust directory is looked for when nothing names it.",
 )
+
+GRIDMAP: Final = ("GRIDMAP", "Path of the grid-mapfile, where no option names one.")
+
+SYSTEM_GRIDMAP: Final = ("/etc/grid-security/grid-mapfile", "The grid-mapfile where nothing else names it.")
