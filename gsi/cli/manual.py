@@ -65,6 +65,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-mapfile-check-consistency": Command(
         "gsi.cli.mapfile_check_consistency:build_parser", "gsi.cli.pages.mapfile_check_consistency:PAGE", section=8
     ),
+    "grid-mapfile-add-entry": Command(
+        "gsi.cli.mapfile_add_entry:build_parser", "gsi.cli.pages.mapfile_add_entry:PAGE", section=8
+    ),
+    "grid-mapfile-delete-entry": Command(
+        "gsi.cli.mapfile_delete_entry:build_parser", "gsi.cli.pages.mapfile_delete_entry:PAGE", section=8
+    ),
+    "grid-mapfile-check-consistency": Command(
+        "gsi.cli.mapfile_check_consistency:build_parser", "gsi.cli.pages.mapfile_check_consistency:PAGE", section=8
+    ),
     "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
     "myproxy-init": Command("myproxy.cli.init:build_parser", "myproxy.cli.pages.init:PAGE"),
     "myproxy-logon": Command("myproxy.cli.logon:build_parser", "myproxy.cli.pages.logon:PAGE"),
