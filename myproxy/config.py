@@ -25,7 +25,15 @@ from myproxy.policy import AccessPolicy, Client, Rule, parse_rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DEFAULT_REQUEST_BYTES", "MAX_CONFIG_BYTES", "Method", "ServerConfig", "parse_config"]
+__all__ = [
+    "DEFAULT_REQUEST_BYTES",
+    "MAX_CONFIG_BYTES",
+    "Method",
+    "ServerConfig",
+    "State",
+    "list_directives",
+    "parse_config",
+]
 
 MAX_CONFIG_BYTES: Final = 1024 * 1024
 """The largest configuration file; real ones have a few kilobytes."""
@@ -54,7 +62,7 @@ class _Kind(Enum):
     NUMBER = auto()
 
 
-class _State(Enum):
+class State(Enum):
     """What this version makes of a directive."""
 
     ACTED_UPON = auto()
@@ -64,22 +72,22 @@ class _State(Enum):
 
 # One shape per line of the table below; the values are given to dataclasses.field.
 def _rules() -> tuple[Rule, ...] | None:
-    return field(default=None, metadata={"kind": _Kind.RULES, "state": _State.ACTED_UPON})
+    return field(default=None, metadata={"kind": _Kind.RULES, "state": State.ACTED_UPON})
 
 
-def _text(state: _State = _State.NOT_YET) -> str | None:
+def _text(state: State = State.NOT_YET) -> str | None:
     return field(default=None, metadata={"kind": _Kind.TEXT, "state": state})
 
 
-def _bool(state: _State = _State.NOT_YET) -> bool:
+def _bool(state: State = State.NOT_YET) -> bool:
     return field(default=False, metadata={"kind": _Kind.BOOL, "state": state})
 
 
-def _number(default: int, state: _State = _State.ACTED_UPON) -> int:
+def _number(default: int, state: State = State.ACTED_UPON) -> int:
     return field(default=default, metadata={"kind": _Kind.NUMBER, "state": state})
 
 
-_METHOD: Final = {"kind": _Kind.METHOD, "state": _State.NOT_YET}
+_METHOD: Final = {"kind": _Kind.METHOD, "state": State.NOT_YET}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +110,13 @@ class ServerConfig:
     default_key_retrievers: tuple[Rule, ...] | None = _rules()
     trusted_retrievers: tuple[Rule, ...] | None = _rules()
     default_trusted_retrievers: tuple[Rule, ...] | None = _rules()
-    allow_self_authorization: bool = _bool(_State.ACTED_UPON)
-    allow_sha1_renewal: bool = _bool(_State.ACTED_UPON)  # ours: C clients before 6.0 sign challenges with nothing else
-    accepted_credentials_mapfile: str | None = _text(_State.ACTED_UPON)
-    accepted_credentials_mapapp: str | None = _text(_State.ACTED_UPON)
-    check_multiple_credentials: bool = _bool(_State.ACTED_UPON)
+    allow_self_authorization: bool = _bool(State.ACTED_UPON)
+    allow_sha1_renewal: bool = _bool(State.ACTED_UPON)  # ours: C clients before 6.0 sign challenges with nothing else
+    accepted_credentials_mapfile: str | None = _text(State.ACTED_UPON)
+    accepted_credentials_mapapp: str | None = _text(State.ACTED_UPON)
+    check_multiple_credentials: bool = _bool(State.ACTED_UPON)
     # Pass phrases and other proofs.
-    passphrase_policy_program: str | None = _text(_State.ACTED_UPON)
+    passphrase_policy_program: str | None = _text(State.ACTED_UPON)
     pam: Method = field(default=Method.DISABLED, metadata=_METHOD)
     pam_id: str | None = _text()
     sasl: Method = field(default=Method.DISABLED, metadata=_METHOD)
@@ -119,20 +127,20 @@ class ServerConfig:
     max_proxy_lifetime: int = _number(0)
     max_cred_lifetime: int = _number(0)
     min_proxy_keylen: int = _number(2048)
-    ignore_globus_limited_proxy_flag: bool = _bool(_State.ACTED_UPON)
-    proxy_extfile: str | None = _text(_State.RESTRICTS)
-    proxy_extapp: str | None = _text(_State.RESTRICTS)
-    ocsp_policy: str | None = _text(_State.RESTRICTS)
-    ocsp_responder_url: str | None = _text(_State.RESTRICTS)
-    ocsp_responder_cert: str | None = _text(_State.RESTRICTS)
+    ignore_globus_limited_proxy_flag: bool = _bool(State.ACTED_UPON)
+    proxy_extfile: str | None = _text(State.RESTRICTS)
+    proxy_extapp: str | None = _text(State.RESTRICTS)
+    ocsp_policy: str | None = _text(State.RESTRICTS)
+    ocsp_responder_url: str | None = _text(State.RESTRICTS)
+    ocsp_responder_cert: str | None = _text(State.RESTRICTS)
     voms_userconf: str | None = _text()
     allow_voms_attribute_requests: bool = _bool()
-    cert_dir: str | None = _text(_State.ACTED_UPON)
+    cert_dir: str | None = _text(State.ACTED_UPON)
     # The built-in authority: never asked in this version, so its checkers restrict nothing yet.
     certificate_issuer_cert: str | None = _text()
     certificate_issuer_key: str | None = _text()
     certificate_issuer_key_passphrase: str | None = field(
-        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": _State.NOT_YET}
+        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": State.NOT_YET}
     )
     certificate_issuer_program: str | None = _text()
     certificate_issuer_hashalg: str | None = _text()
@@ -144,10 +152,10 @@ class ServerConfig:
     certificate_extapp: str | None = _text()
     certificate_mapfile: str | None = _text()
     certificate_mapapp: str | None = _text()
-    max_cert_lifetime: int = _number(12, _State.NOT_YET)
-    min_keylen: int = _number(0, _State.NOT_YET)
+    max_cert_lifetime: int = _number(12, State.NOT_YET)
+    min_keylen: int = _number(0, State.NOT_YET)
     certificate_serialfile: str | None = _text()
-    certificate_serial_skip: int = _number(1, _State.NOT_YET)
+    certificate_serial_skip: int = _number(1, State.NOT_YET)
     certificate_out_dir: str | None = _text()
     certificate_openssl_engine_id: str | None = _text()
     certificate_openssl_engine_lockfile: str | None = _text()
@@ -159,7 +167,7 @@ class ServerConfig:
     ca_ldap_dn_attribute: str | None = _text()
     ca_ldap_connect_dn: str | None = _text()
     ca_ldap_connect_passphrase: str | None = field(
-        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": _State.NOT_YET}
+        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": State.NOT_YET}
     )
     ca_ldap_start_tls: bool = _bool()
     # The server itself. Those from audit_log on are ours, like allow_sha1_renewal and min_proxy_keylen above.
@@ -168,7 +176,7 @@ class ServerConfig:
     slave_servers: str | None = _text()
     request_timeout: int = _number(120)
     request_size_limit: int = _number(DEFAULT_REQUEST_BYTES)
-    audit_log: str | None = _text(_State.ACTED_UPON)
+    audit_log: str | None = _text(State.ACTED_UPON)
     worker_processes: int = _number(1)
     max_connections: int = _number(2048)
     max_connections_per_source: int = _number(256)
@@ -205,6 +213,11 @@ _RANGES: Final = {
     "request_size_limit": (-(2**31), 16 * 1024 * 1024),
 }
 _DEFAULT_RANGE: Final = (0, 2**31 - 1)
+
+
+def list_directives(state: State) -> list[str]:
+    """Return the names of the directives of which this version makes the same, in the order of the table."""
+    return [name for name, one in _FIELDS.items() if one.metadata["state"] is state]
 
 
 def parse_config(text: str, *, path: str) -> ServerConfig:
@@ -307,14 +320,14 @@ def _convert_number(name: str, argument: str) -> int:
 
 def _check_state(name: str, value: object, path: str, line: int, notes: list[str]) -> None:
     state = _FIELDS[name].metadata["state"]
-    if state is _State.RESTRICTS or value is Method.REQUIRED:
+    if state is State.RESTRICTS or value is Method.REQUIRED:
         raise ConfigError(
             f"{name} restricts access and is not supported by this version, so the server does not start",
             path=path,
             line=line,
             hint="remove the line only if access may be granted without it",
         )
-    if state is _State.NOT_YET and value is not False and value is not Method.DISABLED:
+    if state is State.NOT_YET and value is not False and value is not Method.DISABLED:
         notes.append(f"{path}:{line}: {name} is not yet acted upon by this version")
 
 

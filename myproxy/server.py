@@ -18,7 +18,6 @@ import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import ConfigError, DeniedError, GridError, VerificationError
@@ -34,18 +33,14 @@ from gsi.transport.serve import Limits
 from gsi.transport.tls import ServerTLS, TLSVersion, parse_tls_version
 from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
-from myproxy.auth.certificate import CertificateMethod
-from myproxy.authentication import Methods
-from myproxy.callouts import MapfileAccountRule, ProgramAccountRule, ProgramPassphraseRule, SiteRules
 from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig, parse_config
 from myproxy.conversation import Conversation
-from myproxy.grants import Caller, Settings
-from myproxy.protocol.messages import AuthorizationMethod
 from myproxy.protocol.server import ServerSession
 from myproxy.repository.seal import PRICE_BYTES, Sealer, SealParameters, read_price
 from myproxy.repository.sql import DATABASE_NAME, open_sqlite_repository
 from myproxy.service import MyProxyService
-from myproxy.trustroots import TrustRootDirectory
+from myproxy.wiring.methods import make_methods
+from myproxy.wiring.rules import make_settings, make_site_rules, make_trust_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,7 +52,7 @@ if TYPE_CHECKING:
     from gsi.transport.stream import HostPort
     from gsi.transport.tls import TLSSession
     from gsi.trust.verify import VerifiedPeer
-    from myproxy.commands import TrustRootSource
+    from myproxy.grants import Caller
     from myproxy.repository.base import Repository
 
 __all__ = [
@@ -282,30 +277,16 @@ class MyProxyServer:
         )
 
     def _make_service(self, config: ServerConfig, sealer: Sealer) -> MyProxyService:
-        settings = Settings(
-            access=config.access_policy,
-            max_proxy_lifetime=timedelta(hours=config.max_proxy_lifetime),
-            max_credential_lifetime=timedelta(hours=config.max_cred_lifetime),
-            min_key_bits=config.min_proxy_keylen,
-            limited_stays_limited=not config.ignore_globus_limited_proxy_flag,
-            check_multiple_credentials=config.check_multiple_credentials,
-        )
-        renewals = [AuthorizationMethod.CERTIFICATE_SHA256]
-        if config.allow_sha1_renewal:
-            renewals.append(AuthorizationMethod.CERTIFICATE)
-        methods = Methods(
-            renewals=tuple(CertificateMethod(number, self._verify_stored, clock.now) for number in renewals)
-        )
         return MyProxyService(
-            settings,
+            make_settings(config),
             repository=self._repository,
             sealer=sealer,
             audit=self._audit,
             verify=self._verify_stored,
             clock=clock.now,
-            methods=methods,
-            trust_roots=_trust_roots(config),
-            site_rules=_site_rules(config),
+            methods=make_methods(config, self._verify_stored),
+            trust_roots=make_trust_roots(config),
+            site_rules=make_site_rules(config),
         )
 
     def _admit(self, connection: Connection, request_id: str) -> Caller:
@@ -383,51 +364,6 @@ class ServerFactory:
 def _make_sealer(config: ServerConfig, in_use: Iterable[SealParameters]) -> Sealer:
     parameters = SealParameters(memory_kib=config.argon2_memory_kib, iterations=config.argon2_iterations)
     return Sealer(parameters, in_use=in_use)
-
-
-def _trust_roots(config: ServerConfig) -> TrustRootSource:
-    """Return what hands out `cert_dir`, or nothing.
-
-    Raises:
-        ConfigError: The directory cannot be handed out.
-    """
-    if config.cert_dir is None:
-        return lambda: ()
-    directory = TrustRootDirectory(config.cert_dir)
-    directory.check()
-    return directory
-
-
-def _site_rules(config: ServerConfig) -> SiteRules:
-    """Return what the configuration names; of the two on accounts the program counts, as in C.
-
-    Raises:
-        ConfigError: A program cannot be run, or a file not be read.
-    """
-    account: ProgramAccountRule | MapfileAccountRule | None = None
-    if config.accepted_credentials_mapapp is not None:
-        account = ProgramAccountRule(_executable("accepted_credentials_mapapp", config.accepted_credentials_mapapp))
-    elif config.accepted_credentials_mapfile is not None:
-        account = MapfileAccountRule(_readable("accepted_credentials_mapfile", config.accepted_credentials_mapfile))
-    program = config.passphrase_policy_program
-    return SiteRules(
-        passphrase=None
-        if program is None
-        else ProgramPassphraseRule(_executable("passphrase_policy_program", program)),
-        account=account,
-    )
-
-
-def _executable(directive: str, path: str) -> str:
-    if not os.path.isabs(path) or not os.path.isfile(path) or not os.access(path, os.X_OK):
-        raise ConfigError(f"{directive}: {path} is not an executable file named by its whole path")
-    return path
-
-
-def _readable(directive: str, path: str) -> str:
-    if not os.path.isabs(path) or not os.access(path, os.R_OK):
-        raise ConfigError(f"{directive}: {path} cannot be read, or is not named by its whole path")
-    return path
 
 
 def _kept(error: GridError) -> ConfigError:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from gsi.cli.pages import ManualPage
+from myproxy.config import State, list_directives
 
 __all__ = ["PAGE"]
 
+IN_USE: Final = ", ".join(f"`{name}`" for name in list_directives(State.ACTED_UPON))
+RESTRICTING: Final = ", ".join(f"`{name}`" for name in list_directives(State.RESTRICTS))
+
 PAGE: Final = ManualPage(
     date="2026-11-21",
-    description="""\
+    description=f"""\
 `myproxy-server` keeps users' credentials and delegates proxies from them to whoever proves to be entitled. It speaks
 MYPROXYv2 with the C clients and with ours, over TLS 1.2 and 1.3, and reads the C server's configuration file.
 
@@ -22,16 +26,10 @@ Credentials lie in a database in the storage directory, `myproxy.db`. Each key i
 that argon2id derives from the user's pass phrase: the server cannot open it without the user. Every decision is
 written and synced to the audit log before its answer leaves; what cannot be recorded is refused.
 
-Directives in use: `accepted_credentials`, `authorized_retrievers`, `default_retrievers`, `authorized_renewers`,
-`default_renewers`, `authorized_key_retrievers`, `default_key_retrievers`, `trusted_retrievers`,
-`default_trusted_retrievers`, `allow_self_authorization`, `check_multiple_credentials`, `max_proxy_lifetime`,
-`max_cred_lifetime`, `ignore_globus_limited_proxy_flag`, `accepted_credentials_mapapp`,
-`accepted_credentials_mapfile`, `passphrase_policy_program`, `cert_dir`, `request_timeout`, `request_size_limit`.
-New ones: `audit_log`, `worker_processes`, `max_connections`, `max_connections_per_source`, `argon2_memory_kib`,
-`argon2_iterations`, `min_proxy_keylen`, `allow_sha1_renewal`. A list without an entry permits nobody.
+Directives in use: {IN_USE}. A list without an entry permits nobody.
 
-A directive that restricts access and is not yet acted upon in this version (`ocsp_policy`, `proxy_extfile`, `pam` and
-`sasl` when required, and their like) stops the server at its start: ignoring it would open what was meant to be
+A directive that restricts access and is not yet acted upon in this version ({RESTRICTING}; `pam` and
+`sasl` when required) stops the server at its start: ignoring it would open what was meant to be
 closed. The others that are known but not yet acted upon are named in the log.
 """,
     exit_status=(
