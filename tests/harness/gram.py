@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import gsi
+from gsi.context.initiator import Initiator
+from gsi.context.stream import ContextStream
+from gsi.context.target import Target
+from gsi.system import clock
+from gsi.transport.stream import connect, parse_hosts
 from tests.harness.ca import write_file
 from tests.harness.environment import clean_environment
 from tests.harness.run import account_group, c_program
@@ -33,6 +39,8 @@ from tests.harness.run import account_group, c_program
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from gsi.credential import Credential
+    from gsi.trust.anchors import TrustAnchors
     from tests.harness.ca import Issued
     from tests.harness.environment import UserEnvironment
     from tests.harness.run import Done
@@ -95,6 +103,33 @@ class Gram:
     ) -> Done:
         """Run a job with `globusrun`."""
         return user.theirs("globusrun", *options, "-r", f"localhost:{self.port}/{service}", rsl, timeout=timeout)
+
+    def start(self, user: UserEnvironment, rsl: str) -> str:
+        """Start a job in the background; return its contact."""
+        done = self.submit(user, rsl, "-b").check()
+        return next(line for line in done.stdout.splitlines() if line.startswith("https://"))
+
+    def query(self, contact: str, owner: str, credential: Credential, anchors: TrustAnchors, query: str) -> str:
+        """Ask about a job as anyone at all, which `globusrun` does not: it insists on the owner. Returns the reply."""
+        host, port, _ = re.fullmatch(r"https://([^:/]+):(\d+)(/.*)", contact).groups()  # type: ignore[union-attr]
+        stream, _ = connect(parse_hosts(f"{host}:{port}", default_port=1), timeout=10, read_timeout=20)
+        secured = ContextStream(
+            stream,
+            Initiator(credential, anchors, target=Target(identity=owner), now=clock.now, ssl_compatible=True),
+        )
+        try:
+            secured.establish()
+            body = f'protocol-version: 2\r\n"{query}"\r\n\0'.encode()
+            head = f"POST {contact} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-globus-gram\r\n"
+            secured.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            reply = b""
+            while data := secured.receive():
+                reply += data
+                if re.search(rb"Content-Length: (\d+)\r\n", reply) and b"status:" in reply:
+                    break
+            return reply.decode("latin-1")
+        finally:
+            secured.close()
 
     def end_job_managers(self) -> None:
         """End every job manager, and see them gone."""
@@ -257,8 +292,8 @@ def _accept(
                     subprocess.Popen(
                         argv,
                         env=dict(variables),
-                        stdin=connection,
-                        stdout=connection,
+                        stdin=connection.fileno(),
+                        stdout=connection.fileno(),
                         stderr=stderr,
                         cwd=directory,
                         user=account,

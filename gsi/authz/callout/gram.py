@@ -23,8 +23,10 @@ __all__ = [
     "AUTHORIZATION_SYSTEM_FAILURE",
     "MAX_BODY_BYTES",
     "PROTOCOL_FAILED",
+    "JobQuery",
     "JobRequestBody",
     "encode_refusal",
+    "parse_job_query",
     "parse_job_request",
 ]
 
@@ -38,8 +40,31 @@ AUTHORIZATION_DENIED_JOB_ID: Final = 164
 AUTHORIZATION_DENIED_EXECUTABLE: Final = 165
 """Numbers of GRAM's errors (gct: gram/protocol/source/globus_gram_protocol_constants.h)."""
 
+SIGNAL_CANCEL: Final = 1
+"""GLOBUS_GRAM_PROTOCOL_JOB_SIGNAL_CANCEL: does what `cancel` does."""
+
+_QUERIES: Final = frozenset({"status", "cancel", "signal", "register", "unregister", "renew"})
 _JOB: Final = frozenset({"protocol-version", "job-state-mask", "callback-url", "rsl"})
 _VERSION_QUERY: Final = frozenset({"protocol-version", "command"})
+
+
+class JobQuery(NamedTuple):
+    """A question about a job that is there.
+
+    Attributes:
+        word: "status", "cancel", "signal", "register", "unregister" or "renew".
+        signal: The number behind `signal`, else None.
+        argument: What follows.
+    """
+
+    word: str
+    signal: int | None
+    argument: str
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What it amounts to: a signal can cancel."""
+        return (self.word, "cancel") if self.signal == SIGNAL_CANCEL else (self.word,)
 
 
 class JobRequestBody(NamedTuple):
@@ -119,6 +144,23 @@ def _read_value(text: bytes, at: int) -> tuple[bytes, int]:
         out.append(one)
         at += 1
     raise _fail("a quote that does not end", begun)
+
+
+def parse_job_query(text: str) -> JobQuery:
+    """Parse a query as the job manager splits it (gct: gram/jobmanager/source/globus_gram_job_manager_query.c).
+
+    Raises:
+        ParseError: It is none that the job manager would act upon, or one that it might take for another.
+    """
+    word, _, rest = text.partition(" ")
+    if word not in _QUERIES:
+        raise ParseError(f"unknown job query {word[:80]!r}", what="job query")
+    if word != "signal":
+        return JobQuery(word, None, rest)
+    number, _, argument = rest.partition(" ")
+    if not (number.isascii() and number.isdigit()) or len(number) > 3:
+        raise ParseError(f"unknown signal {number[:80]!r}", what="job query")
+    return JobQuery(word, int(number), argument)
 
 
 def encode_refusal(status: int, message: str = "") -> bytes:

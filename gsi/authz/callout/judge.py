@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.callout.fileops import ASSERTION, SessionMemory, plan_operation, split_object
+from gsi.authz.callout.gram import parse_job_query
 from gsi.authz.callout.messages import (
     Answer,
     Fact,
@@ -51,7 +52,7 @@ from gsi.authz.decision import (
     understood,
 )
 from gsi.authz.principals import dn_key
-from gsi.errors import GridError, VerificationError
+from gsi.errors import GridError, ParseError, VerificationError
 from gsi.names import parse_oneline
 from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import verify_chain
@@ -67,10 +68,7 @@ if TYPE_CHECKING:
     from gsi.trust.anchors import TrustAnchors
     from gsi.trust.verify import VerificationCache
 
-__all__ = ["JOB_QUERIES", "Judge", "Setup"]
-
-JOB_QUERIES: Final = frozenset({"status", "cancel", "signal", "register", "unregister", "renew"})
-"""What the job manager asks about a job that is there (gct: gram/jobmanager/source/globus_gram_job_manager_query.c)."""
+__all__ = ["Judge", "Setup"]
 
 MAX_ASSERTIONS: Final = 8
 """Assertions of one session: a client has one, or two from different communities."""
@@ -292,43 +290,43 @@ class Judge:
         return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
 
     def _job(self, request: JobRequest) -> Answer:
-        words = request.query.split()
-        query = words[0] if words else ""
         given = dict(request.environment)
         service = given.get("SCRIPT_NAME") or "jobmanager"
-        if query == "start":
+        if request.query == "start":
             # Refusing here would leave the client waiting and the job on disk, to be run by the next job manager.
             # So the gate decides; without a gate in front, nothing is started at all.
             if given.get("GSI_AUTHZ_GATE"):
                 return Answer(Verdict.PERMIT)
             return self._fail("gsi-authz-gram-gate does not stand in this service's line")
-        if query not in JOB_QUERIES:
+        try:
+            query = parse_job_query(request.query)
+        except ParseError as error:
+            _log.info("pid %d: %s", self._peer.pid, error)
             return self._deny("the query is not known")
         engine = self._engine_for(service)
         subject = self._verify(request.chain)
         owns = _is_same(subject, request.target)
-        asked = AuthorizationRequest(
-            subject,
-            Action(query, "job"),
-            Resource(
-                request.job_id,
-                {
-                    "rsl": (request.rsl,),
-                    "rsl_form": ("canonical",),
-                    "owner": (request.target,),
-                    "is_owner": (str(owns).lower(),),
-                    "account": (_account_of(self._peer.uid),),
-                    "query": (" ".join(words),),
-                },
-            ),
-            self._environment(service),
-        )
-        decision = engine.authorize(asked)
-        if self._permits(decision):
-            return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
-        if owns and decision.effect is Effect.NOT_APPLICABLE and self._setup().config.server.job_owner_manages:
-            return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
-        return self._refuse(decision, f"you are not authorized to {query} this job")
+        attributes = {
+            "rsl": (request.rsl,),
+            "rsl_form": ("canonical",),
+            "owner": (request.target,),
+            "is_owner": (str(owns).lower(),),
+            "account": (_account_of(self._peer.uid),),
+        }
+        if query.signal is not None:
+            attributes["signal"] = (str(query.signal),)
+        last = ""
+        for action in query.actions:
+            asked = AuthorizationRequest(
+                subject, Action(action, "job"), Resource(request.job_id, attributes), self._environment(service)
+            )
+            decision = engine.authorize(asked)
+            last = decision.decision_id
+            silent = decision.effect is Effect.NOT_APPLICABLE
+            if self._permits(decision) or (owns and silent and self._setup().config.server.job_owner_manages):
+                continue
+            return self._refuse(decision, f"you are not authorized to {action} this job")
+        return Answer(Verdict.PERMIT, decision_id=last)
 
     # --- parts --------------------------------------------------------------------------------------------------------
 

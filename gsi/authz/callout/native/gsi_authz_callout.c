@@ -44,7 +44,8 @@ typedef void (*callback_t)(void *arg, void *handle, result_t result);
 #define WEAK __attribute__((weak))
 extern result_t globus_error_put(void *) WEAK;
 extern void *globus_error_construct_error(void *, void *, int, const char *, const char *, int, const char *, ...) WEAK;
-extern char globus_gsi_authz_callout_error_module[] WEAK;
+extern char globus_i_common_module[] WEAK;
+extern char globus_gsi_authz_callout_error_module[] WEAK; /* not in the gatekeeper */
 extern char globus_i_gram_jobmanager_callout_error_module[] WEAK;
 extern char *globus_rsl_unparse(void *) WEAK;
 extern uint32_t gss_inquire_context(uint32_t *, void *, void **, void **, uint32_t *, void *, uint32_t *, int *,
@@ -329,6 +330,8 @@ static void ask_once(struct frame *question, struct answer *answer)
 
 static result_t failure(void *module, int type, const struct answer *answer)
 {
+    if (module == NULL)
+        module = globus_i_common_module;
     if (globus_error_put == NULL || globus_error_construct_error == NULL || module == NULL)
         return 1;
     void *error = globus_error_construct_error(module, NULL, type, "gsi_authz_callout", "authorize", 0, "%s%s%s%s",
