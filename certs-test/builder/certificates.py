@@ -259,6 +259,8 @@ class Entity:
     facts: Facts
     above: tuple[bytes, ...] = ()
     is_root: bool = False
+    has_key: bool = True
+    """Whether `key` is the one in the certificate."""
 
     @property
     def chain(self) -> tuple[bytes, ...]:
@@ -365,7 +367,7 @@ def proxy(
         cn = "proxy" if form == "gt2" else str(1001 + len(above.facts.kinds))
     text = f"{above.text}/CN={cn}"
     facts = above.facts.below(text, shown, form, _moment(made["end"], PROXY_END))
-    return Entity(certificate, made["subject"], key, text, facts, above.chain)
+    return Entity(certificate, made["subject"], key, text, facts, above.chain, has_key="spki" not in fields)
 
 
 def with_chain(entity: Entity, *above: bytes) -> Entity:

@@ -73,10 +73,24 @@ def build() -> dict[str, bytes]:
         "version": 1,
         "options": {name: {"default": default, "meaning": text} for name, (default, text) in _OPTIONS.items()},
         "reasons": dict(REASONS),
-        "testcases": listed,
     }
-    files[_MANIFEST] = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    files[_MANIFEST] = _written(document, listed).encode()
     return files
+
+
+def _written(document: dict[str, Json], cases: list[Json]) -> str:
+    """Return the manifest with each field of a case on one line, for people and for line-wise comparison."""
+    head = json.dumps(document, indent=1, ensure_ascii=False).removesuffix("\n}")
+    entries = [
+        "  {\n" + ",\n".join(f"   {_inline(name)}: {_inline(value)}" for name, value in case.items()) + "\n  }"
+        for case in cases
+        if isinstance(case, dict)
+    ]
+    return f'{head},\n "testcases": [\n' + ",\n".join(entries) + "\n ]\n}\n"
+
+
+def _inline(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _trust_files(trust: TrustDir) -> Iterator[tuple[str, bytes]]:

@@ -101,7 +101,7 @@ def _case(
 ) -> Case:
     key = setting.get("key")
     if isinstance(entity, Entity):
-        key = key or entity.key.path
+        key = key or (entity.key.path if entity.has_key else None)
         chain = b"".join(pem("CERTIFICATE", one) for one in entity.chain)
     else:
         chain = entity

@@ -49,8 +49,9 @@ class TrustDir:
 
     @property
     def has_crl(self) -> bool:
-        """Whether a file that is named like a CRL is in it."""
-        return any(name.partition(".")[2].startswith("r") for name in self.files)
+        """Whether a CRL of a CA that has a signing policy is in it, or what should be one."""
+        stems = {name.partition(".")[0] for name in self.files if name.partition(".")[2].startswith("r")}
+        return any(f"{stem}.signing_policy" in self.files for stem in stems)
 
 
 def pem(label: str, content: bytes) -> bytes:

@@ -29,6 +29,7 @@ __all__ = ["cases"]
 
 _SAN: Final = "2.5.29.17"
 _IAN: Final = "2.5.29.18"
+_SIGNS: Final = {"grid-proxy-init": "the program signs with the leaf"}
 _DNS: Final = der.sequence(der.tlv(0x82, b"host.example.org"))
 _MAIL: Final = der.sequence(der.tlv(0x81, b"alice@example.org"))
 _DIRECTORY: Final = der.sequence(der.tlv(0xA4, name("/O=Grid/CN=Somebody")))
@@ -170,6 +171,7 @@ def _key_usages() -> Iterator[Case]:
         proxy(ALICE, usage=("keyEncipherment",)),
         "key-usage",
         spec="RFC 5280 s. 4.2.1.3",
+        not_applicable=_SIGNS,
     )
     yield accept(
         "rfc3820::key-usage::leaf-cannot-sign-any-purpose",
@@ -178,6 +180,7 @@ def _key_usages() -> Iterator[Case]:
         spec="RFC 5280 s. 4.2.1.3",
         purpose="ANY",
         importance="medium",
+        not_applicable=_SIGNS,
     )
     yield refuse(
         "rfc3820::key-usage::signing-proxy-cannot-sign",
@@ -206,6 +209,7 @@ def _key_usages() -> Iterator[Case]:
         "key-usage",
         spec="RFC 5280 s. 4.2.1.3",
         importance="medium",
+        not_applicable=_SIGNS,
     )
     yield refuse(
         "rfc3820::key-usage::bit-among-unused",

@@ -156,7 +156,6 @@ def _weak_keys() -> Iterator[Case]:
             "weak-key",
             spec="RFC 8017 s. 3.1",
             importance="medium",
-            key=None,
         )
 
 

@@ -57,6 +57,9 @@ def _order(order: tuple[str, ...]) -> Case:
     importance = "high" if len(order) < 3 else "medium"
     if first_breach is None:
         return accept(identifier, words, entity, spec=_S, options=options, features=features, importance=importance)
+    if order == ("limited", "independent", "full"):
+        words += " One may hold that an independent proxy begins anew; here nothing below a limited proxy is full."
+        importance = "low"
     return refuse(
         identifier,
         words + " What follows a limited proxy must not be wider.",

@@ -1,0 +1,50 @@
+"""Every case of the conformance suite before OpenSSL and the C validator; each must say what is recorded of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from peers import gsi, openssl, proxy_init
+from peers.suite import Verdict, load
+from peers.table import NAMES, PAGE, differs, read_record, render
+from tests.harness.run import require_peer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CASES: Final = load()
+RECORD: Final = read_record()
+
+
+@pytest.fixture(scope="session")
+def library() -> Iterator[gsi.Library]:
+    """The C library in a process of its own, one for each worker."""
+    require_peer("openssl", "grid-proxy-init")
+    with gsi.Library() as found:
+        yield found
+
+
+@pytest.mark.parametrize("case_id", CASES)
+def test_recorded_verdicts(case_id: str, library: gsi.Library) -> None:
+    """`certs-test/run_peers.py` records anew, when a peer has changed for a reason that is understood."""
+    case = CASES[case_id]
+    assert (openssl.ask(case), library.ask(case), proxy_init.ask(case)) == RECORD.verdicts[case_id]
+
+
+def test_the_page_is_made_from_the_record() -> None:
+    assert PAGE.read_text("utf-8") == render(CASES, RECORD), "run certs-test/run_peers.py --page"
+
+
+def test_no_case_is_recorded_that_is_not_there() -> None:
+    assert list(RECORD.verdicts) == list(CASES)
+
+
+def test_peers_disagree_with_the_suite() -> None:
+    """A suite that everybody passes tells nothing; one that nobody passes tells nothing either."""
+    for column, name in enumerate(NAMES):
+        said = [(case, RECORD.verdicts[case.id][column]) for case in CASES.values()]
+        asked = [(case, verdict) for case, verdict in said if verdict is not Verdict.NOT_ASKED]
+        assert len(asked) > 900, name
+        assert 0 < sum(differs(case, verdict) for case, verdict in asked) < len(asked) / 3, name
