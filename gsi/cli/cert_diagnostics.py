@@ -213,6 +213,8 @@ def _credential_findings(
         is_any = True
         ask = _asker(arguments) if whose is Whose.USER else None
         yield from diagnose_credential(CredentialPlace(whose, *there), anchors, now=now, passphrase=ask)
+        if whose is Whose.USER and os.path.exists(locations.gridmap):
+            yield from _mapping_findings(there[0], locations.gridmap)
     if os.path.exists(locations.proxy):
         is_any = True
         yield from diagnose_proxy(locations.proxy, anchors, now=now)
@@ -222,6 +224,33 @@ def _credential_findings(
         expected = ", ".join(certificate for certificate, _ in locations.user_credentials)
         message = f"neither a user certificate ({expected or 'no home directory'}) nor a host certificate nor a proxy"
         yield Finding(Severity.ERROR, "missing", "credentials", message, "grid-cert-request asks a CA for one")
+
+
+def _mapping_findings(certificate_path: str, gridmap_path: str) -> Iterator[Finding]:
+    """Yield to which account this machine maps the user, where it has a grid-mapfile."""
+    from gsi import names
+    from gsi.authz.gridmap import MAX_GRIDMAP_BYTES, parse_gridmap
+    from gsi.certificate import load_certificates
+    from gsi.credential import MAX_CREDENTIAL_BYTES
+    from gsi.errors import GridError
+    from gsi.system.credential_files import is_pkcs12_path
+    from gsi.system.files import read_public
+    from gsi.trust.diagnose import Finding, Severity, finding_of
+
+    if is_pkcs12_path(certificate_path):
+        return
+    try:
+        certificates = load_certificates(read_public(certificate_path, max_bytes=MAX_CREDENTIAL_BYTES))
+        subject = names.oneline(certificates[0].subject_der) if certificates else ""
+    except GridError:
+        return  # the finding about the certificate tells of it
+    try:
+        account = parse_gridmap(read_public(gridmap_path, max_bytes=MAX_GRIDMAP_BYTES)).find_account(subject)
+    except GridError as error:
+        yield finding_of(error, gridmap_path)
+        return
+    told = f"maps {subject} to {account}" if account else f"does not map {subject}: services here do not let it in"
+    yield Finding(Severity.NOTE, "gridmap", gridmap_path, told)
 
 
 def _asker(arguments: Namespace) -> Callable[[], Passphrase] | None:

@@ -445,6 +445,17 @@ def test_faults_of_credentials(case: str, severity: str, check: str, ca: TestCA,
     assert "secret" not in done.output
 
 
+def test_the_mapping_of_the_user(mine: UserEnvironment) -> None:
+    write_file(mine.home / "map", b'"/O=Grid/CN=Alice" alice\n', 0o644)
+    mine.variables["GRIDMAP"] = str(mine.home / "map")
+    ours, _ = diagnose(mine, "-p", "-passin", "stdin", stdin="secret\n")
+    assert "maps /O=Grid/CN=Alice to alice" in [one["message"] for one in ours["findings"]]
+    write_file(mine.home / "map", b'"/O=Grid/CN=Bob" alice\n', 0o644)
+    ours, _ = diagnose(mine, "-p", "-passin", "stdin", stdin="secret\n")
+    assert any(one["message"].startswith("does not map /O=Grid/CN=Alice") for one in ours["findings"])
+    assert not errors(ours)
+
+
 def test_no_credentials_at_all(mine: UserEnvironment) -> None:
     mine.cert_path.unlink()
     mine.key_path.unlink()

@@ -78,8 +78,7 @@ The C program prints what it does and ends with status 0 whatever it finds. It l
 signing policies beyond their presence, takes RSA keys only, and asks for the pass phrase even where there is nobody to
 type it. It speaks the TIME protocol of RFC 868 to time.nist.gov, and crashes where that name is not known.
 
-`-c`, `-s` and `-g` may be given several times. `-H` counts for `-s` and `-g`, too. A mapping in the grid-mapfile is not
-looked up.
+`-c`, `-s` and `-g` may be given several times. `-H` counts for `-s` and `-g`, too.
 
 `-certdir`, `-crl`, `-time-server`, `-timeout`, `-http`, `-passin`, `-q`, `-strict` and `-json` are new.
 """,
