@@ -405,6 +405,33 @@ def _intermediates() -> Iterator[Case]:
         options={"crl": "require"},
         features=["crl-require"],
     )
+    yield accept(
+        "grid::crl::both-cas-presented",
+        "CRLs of root and intermediate CA, the latter presented and not in the trust directory. GSI's C library finds "
+        "no signer for its CRL then.",
+        chain,
+        spec=_SPEC,
+        trust=trust("both", root_r0=good_root, sub_r0=good_sub),
+    )
+    in_directory = {"sub_0": pem("CERTIFICATE", SUB.certificate)}
+    yield accept(
+        "grid::crl::both-cas-in-directory",
+        "CRLs of root and intermediate CA, both of which are in the trust directory.",
+        chain,
+        spec=_SPEC,
+        trust=trust("both-in-directory", root_r0=good_root, sub_r0=good_sub, **in_directory),
+    )
+    yield refuse(
+        "grid::crl::user-revoked-both-cas-in-directory",
+        "The same, and the intermediate CA has revoked the user.",
+        chain,
+        "revoked",
+        1,
+        spec=_SPEC,
+        trust=trust(
+            "user-revoked-in-directory", root_r0=good_root, sub_r0=_text(crl(SUB, [user_entry])), **in_directory
+        ),
+    )
     yield refuse(
         "grid::crl::intermediate-revoked",
         "The root has revoked the intermediate CA.",
