@@ -39,7 +39,7 @@ from tests.harness.environment import clean_environment
 from tests.harness.run import account_group, c_program, our_program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tests.harness.ca import Issued
 
@@ -169,6 +169,14 @@ class FakeDaemon:
                     one.shutdown(socket.SHUT_RDWR)
                 one.close()
             self._open.clear()
+
+    def drip(self, data: bytes, seconds: float) -> None:
+        """Send some bytes on every connection, and let some time pass."""
+        with self._lock:
+            for one in self._open:
+                with contextlib.suppress(OSError):
+                    one.sendall(data)
+        time.sleep(seconds)
 
     def of(self, kind: type[Request]) -> list[Request]:
         """The questions of one kind."""
@@ -322,10 +330,18 @@ class Driver:
     Args:
         site: Library and socket.
         account: The account to run as; needs root.
-        variables: Environment variables on top of those that `gsi-authz.conf` would set.
+        timeout_ms: How long it waits for an answer.
+        variables: Environment variables that replace those which `gsi-authz.conf` would set.
     """
 
-    def __init__(self, site: CalloutSite, *, account: str | None = None, timeout_ms: int = TIMEOUT_MS) -> None:
+    def __init__(
+        self,
+        site: CalloutSite,
+        *,
+        account: str | None = None,
+        timeout_ms: int = TIMEOUT_MS,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._program = site.directory / "driver"
         if not self._program.exists():
             source = Path(__file__).parent / "native" / "callout_driver.c"
@@ -354,6 +370,7 @@ class Driver:
                 "GSI_AUTHZ_SOCKET": str(site.socket),
                 "GSI_AUTHZ_SERVER_UID": str(os.geteuid()),
                 "GSI_AUTHZ_TIMEOUT": str(timeout_ms),
+                **(variables or {}),
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

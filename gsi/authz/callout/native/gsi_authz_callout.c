@@ -231,8 +231,8 @@ static int receive_all(int fd, unsigned char *data, size_t wanted, long deadline
 /* Take a text of the answer over: printable ASCII only, so that it can neither split a reply nor end early. */
 static int take(char *target, size_t size, const unsigned char *value, size_t length)
 {
-    if (length >= size || target[0] != '\0')
-        return 0; /* too long, or there twice */
+    if (length >= size)
+        return 0;
     for (size_t i = 0; i < length; i++)
         if (value[i] < 0x20 || value[i] > 0x7e)
             return 0;
@@ -246,10 +246,14 @@ static int parse(const unsigned char *body, size_t length, struct answer *answer
     memset(answer, 0, sizeof *answer);
     if (length < 2 || body[0] != VERSION || body[1] != ANSWER)
         return 0;
+    unsigned int seen = 0;
     for (size_t at = 2; at < length;) {
         if (length - at < 5)
             return 0;
         int tag = body[at];
+        if (tag < T_EFFECT || tag > T_CODE || seen & 1u << (tag - T_EFFECT))
+            return 0; /* there twice, or an obligation of a later version, which must not be passed over */
+        seen |= 1u << (tag - T_EFFECT);
         size_t size = (size_t)body[at + 1] << 24 | body[at + 2] << 16 | body[at + 3] << 8 | body[at + 4];
         const unsigned char *value = body + at + 5;
         at += 5;
@@ -258,12 +262,12 @@ static int parse(const unsigned char *body, size_t length, struct answer *answer
         at += size;
         switch (tag) {
         case T_EFFECT:
-            if (size != 1 || answer->effect || value[0] < PERMIT || value[0] > FAILURE)
+            if (size != 1 || value[0] < PERMIT || value[0] > FAILURE)
                 return 0;
             answer->effect = value[0];
             break;
         case T_CODE:
-            if (size != 1 || answer->code || value[0] > CODE_EXECUTABLE)
+            if (size != 1 || value[0] > CODE_EXECUTABLE)
                 return 0;
             answer->code = value[0];
             break;
@@ -279,8 +283,6 @@ static int parse(const unsigned char *body, size_t length, struct answer *answer
             if (!take(answer->id, sizeof answer->id, value, size))
                 return 0;
             break;
-        default:
-            return 0; /* an obligation of a later version must not be passed over */
         }
     }
     return answer->effect != 0;

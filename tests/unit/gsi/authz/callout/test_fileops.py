@@ -1,0 +1,196 @@
+"""Which questions a file operation amounts to, as a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from gsi.authz.callout.fileops import (
+    MAX_REMEMBERED,
+    FileRules,
+    Question,
+    Renames,
+    SessionMemory,
+    plan_operation,
+    split_object,
+)
+from gsi.authz.callout.messages import Fact, OperationRequest
+from gsi.errors import RemoteProtocolError
+
+R, E, D, S, EMPTY = Fact.RESOLVED, Fact.EXISTS, Fact.DIRECTORY, Fact.SYMLINK, Fact.EMPTY
+RULES = FileRules()
+
+
+def _request(action: str, path: str, facts: Fact = R | E, *, real: str = "", link: str = "") -> OperationRequest:
+    return OperationRequest(
+        action=action, object=f"ftp://host{path}", facts=facts, real_path=real or path, link_path=link or path
+    )
+
+
+def _asked(request: OperationRequest, rules: FileRules = RULES, memory: SessionMemory | None = None) -> set[str]:
+    plan = plan_operation(request, memory or SessionMemory(), rules)
+    assert not plan.refusal, plan.refusal
+    return {f"{question.action} {question.path}" for question in plan.questions}
+
+
+@pytest.mark.parametrize(
+    ("request_", "asked"),
+    [
+        (_request("read", "/a"), {"read /a"}),
+        (_request("read", "/a", real="/b"), {"read /a", "read /b"}),
+        (_request("lookup", "/a", R | E | D), {"lookup /a"}),
+        (_request("lookup", "/a", R | E | S, real="/b"), {"lookup /a", "lookup /b"}),
+        (_request("delete", "/a"), {"delete /a"}),
+        (_request("delete", "/d/a", R | E | S, real="/b", link="/e/a"), {"delete /d/a", "delete /e/a"}),
+        (_request("delete", "/a", R | E | D | EMPTY), {"delete /a"}),
+        (_request("delete", "/a", R | E | D | S, real="/b"), {"delete /a"}),
+        (_request("create", "/a", R), {"create /a"}),
+        (_request("create", "/d/a", R, real="/e/a", link="/e/a"), {"create /d/a", "create /e/a"}),
+        (_request("create", "/a", R | S, real="/b"), {"create /a", "create /b"}),
+        (_request("create", "/a", R | E | D), {"lookup /a"}),
+        (_request("create", "/a", R | E), {"create /a", "write /a"}),
+        (_request("write", "/a"), {"write /a"}),
+        (_request("write", "/a", R | E | S, real="/b"), {"write /a", "write /b"}),
+        (_request("write", "/a", R), {"create /a"}),
+        (_request("write", "/d/a", R | S, real="/b", link="/e/a"), {"create /d/a", "create /b", "create /e/a"}),
+    ],
+)
+def test_questions(request_: OperationRequest, asked: set[str]) -> None:
+    assert _asked(request_) == asked
+
+
+def test_real_paths_can_be_left_out() -> None:
+    assert _asked(_request("read", "/a", real="/b"), FileRules(real_paths=False)) == {"read /a"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        _request("read", "/a", Fact(0)),
+        _request("read", "/a", E),
+        OperationRequest(action="read", object="ftp://host/a", facts=R | E, real_path="/a"),
+        OperationRequest(action="read", object="ftp://host/a", facts=R | E, link_path="/a"),
+        _request("delete", "/a", R | E | D),
+        _request("chdir", "/a"),
+        _request("", "/a"),
+        _request("READ", "/a"),
+    ],
+)
+def test_refused_whatever_the_policy_says(request_: OperationRequest) -> None:
+    plan = plan_operation(request_, SessionMemory(), RULES)
+    assert plan.refusal
+    assert not plan.questions
+    assert not plan.sources
+
+
+def test_recursive_deletes_can_be_allowed() -> None:
+    rules = FileRules(recursive_deletes=True)
+    assert _asked(_request("delete", "/a", R | E | D), rules) == {"delete /a"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/a", "ftp:/a", "ftp://", "ftp://host", "gsiftp://host/a", "file:///a", "ftp:///"]
+)
+def test_objects(text: str) -> None:
+    if text == "ftp:///":
+        assert split_object(text) == ("ftp://", "/")
+        return
+    with pytest.raises(RemoteProtocolError):
+        split_object(text)
+    with pytest.raises(RemoteProtocolError):
+        plan_operation(OperationRequest(action="read", object=text, facts=R), SessionMemory(), RULES)
+
+
+# --- renames ----------------------------------------------------------------------------------------------------------
+
+
+def _seen(*paths: str) -> SessionMemory:
+    """A session in which files, and with a slash at the end directories, were looked up."""
+    memory = SessionMemory()
+    for path in paths:
+        facts = R | E | D if path.endswith("/") else R | E
+        memory.remember(_request("lookup", path.rstrip("/") or "/", facts))
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("seen", "target", "sources"),
+    [
+        # a new name: anything that was looked up may come to stand there
+        (("/a",), _request("write", "/new", R), ("/a",)),
+        (("/a", "/b"), _request("write", "/new", R), ("/a", "/b")),
+        # an existing file, or a link whatever it leads to: only files
+        (("/a", "/d/"), _request("write", "/old"), ("/a",)),
+        (("/a", "/d/"), _request("write", "/old", R | E | D | S, real="/x"), ("/a",)),
+        (("/a", "/d/"), _request("write", "/old", R | S, real="/x"), ("/a",)),
+        # an existing directory: only directories, and only if it is empty
+        (("/a",), _request("write", "/old", R | E | D | EMPTY), ()),
+        (("/a", "/d/"), _request("write", "/old", R | E | D), ()),
+        # nothing is moved onto itself, nor a directory into itself
+        (("/a",), _request("write", "/a"), ()),
+        (("/", "/d/", "/d/e/"), _request("write", "/d/e/new", R), ()),
+        # what was not looked up, or was not there, cannot be moved
+        ((), _request("write", "/new", R), ()),
+    ],
+)
+def test_sources(seen: tuple[str, ...], target: OperationRequest, sources: tuple[str, ...]) -> None:
+    plan = plan_operation(target, _seen(*seen), FileRules(directory_renames=True))
+    assert plan.sources == sources
+    assert not plan_operation(target, _seen(*seen), FileRules(renames=Renames.DISABLED)).sources
+
+
+def test_directories_are_not_renamed_unless_allowed() -> None:
+    target = _request("write", "/new", R)
+    assert "rename of a directory" in plan_operation(target, _seen("/d/"), RULES).refusal
+    assert (
+        "rename of a directory"
+        in plan_operation(_request("write", "/e", R | E | D | EMPTY), _seen("/d/"), RULES).refusal
+    )
+    assert plan_operation(target, _seen("/d/"), FileRules(directory_renames=True)).sources == ("/d",)
+
+
+def test_a_link_to_a_directory_is_a_file_to_rename() -> None:
+    memory = SessionMemory()
+    memory.remember(_request("lookup", "/link", R | E | D | S, real="/d"))
+    assert plan_operation(_request("write", "/old"), memory, RULES).sources == ("/link",)
+
+
+def test_what_is_remembered() -> None:
+    memory = SessionMemory()
+    memory.remember(_request("lookup", "/gone", R))
+    memory.remember(_request("read", "/read"))
+    memory.remember(_request("create", "/made", R))
+    assert memory.objects == {}
+    memory.remember(_request("lookup", "/d/a", R | E, link="/e/a"))
+    memory.remember(_request("lookup", "/dangling", R | S, real="/x"))
+    assert memory.objects == {"/e/a": False, "/dangling": False}
+
+
+def test_cleared_objects_are_not_asked_again_until_they_change() -> None:
+    memory = _seen("/a")
+    memory.cleared.add("/a")
+    assert plan_operation(_request("write", "/new", R), memory, RULES).sources == ()
+    memory.remember(_request("lookup", "/a", R | E))
+    assert plan_operation(_request("write", "/new", R), memory, RULES).sources == ()
+    memory.remember(_request("lookup", "/a", R | E | D))  # a directory has taken its place
+    assert "directory" in plan_operation(_request("write", "/new", R), memory, RULES).refusal
+
+
+@pytest.mark.parametrize("facts", [R, R | E, R | E | D | EMPTY], ids=["new", "file", "directory"])
+def test_a_session_that_knows_too_little_writes_nothing_ambiguous(facts: Fact) -> None:
+    memory = SessionMemory(lost=True)
+    assert "new connection" in plan_operation(_request("write", "/a", facts), memory, RULES).refusal
+    assert plan_operation(_request("create", "/a", R), memory, RULES).questions == (Question("create", "/a"),)
+    assert not plan_operation(_request("write", "/a", facts), memory, FileRules(renames=Renames.DISABLED)).refusal
+
+
+def test_memory_is_bounded() -> None:
+    memory = SessionMemory()
+    for number in range(MAX_REMEMBERED):
+        memory.remember(_request("lookup", f"/{number}"))
+    assert not memory.lost
+    memory.remember(_request("lookup", "/0"))
+    assert not memory.lost
+    memory.remember(_request("lookup", "/more"))
+    lost: bool = memory.lost  # read anew
+    assert lost
+    assert len(memory.objects) == MAX_REMEMBERED
