@@ -288,6 +288,7 @@ class RulesAuthorizer:
             path: The file, for reasons.
         """
         self._name = name
+        self.path = path
         self._silent = not_applicable(name)
         self._permits: dict[str, _Node] = {}
         self._denials: dict[str, _Node] = {}

@@ -1,0 +1,95 @@
+"""Finding what is wrong with policy files beyond what cannot be read: bans that cannot win, rules that mean too much.
+
+    findings = lint_policy("/etc/grid-security/gsi-authz.d/gridftp.toml")
+
+What cannot be read is one finding, since nothing of such a file is in force.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gsi.authz.calloutconf import Finding, Severity
+from gsi.authz.combine import Combining
+from gsi.authz.decision import Effect
+from gsi.authz.policy import Chain, Member
+from gsi.authz.policyfile import load_policy
+from gsi.authz.registry import Place
+from gsi.authz.rules import RulesAuthorizer
+from gsi.errors import ConfigError
+from gsi.names import oneline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gsi.authz.policyfile import LoadedPolicy
+    from gsi.authz.rulefile import Rule
+
+__all__ = ["lint_policy"]
+
+
+def lint_policy(path: str) -> list[Finding]:
+    """Return everything that is wrong with a policy file and the files it names."""
+    try:
+        loaded = load_policy(Place(path))
+    except ConfigError as error:
+        message = error.message
+        for place in (f"{error.path}:{error.line}: ", f"{error.path}: "):
+            message = message.removeprefix(place)
+        what = f"{message}; the policy cannot be used, and a service without one refuses everybody"
+        return [Finding(Severity.BROKEN, error.path or path, error.line, what, error.hint or "")]
+    found = list(_lint_bans(path, loaded, loaded.policy.root))
+    found += [Finding(Severity.NOTE, path, None, problem) for problem in loaded.problems]
+    for member in loaded.policy.root.walk():
+        if isinstance(member.authorizer, RulesAuthorizer):
+            found += _lint_rules(member.authorizer)
+    if loaded.policy.allow_root:
+        message = "allow_root: whoever a rule or map makes root is root"
+        found.append(Finding(Severity.NOTE, path, None, message, "leave it off"))
+    return found
+
+
+def _lint_bans(path: str, loaded: LoadedPolicy, chain: Chain) -> Iterator[Finding]:
+    """Yield the ban lists that something can permit past."""
+    for index, member in enumerate(chain.members):
+        if isinstance(member, Chain):
+            yield from _lint_bans(path, loaded, member)
+        if not _has_ban(loaded, member):
+            continue
+        name = member.name if isinstance(member, Chain) else member.authorizer.name
+        if chain.combining is Combining.PERMIT_OVERRIDES and len(chain.members) > 1:
+            message = f"in the permit-overrides chain {chain.name!r} a permit goes before the bans of {name!r}"
+            yield Finding(Severity.HOLE, path, None, message, "put it outside, into a chain with deny-overrides")
+        elif chain.combining is Combining.FIRST_APPLICABLE and index > 0:
+            before = ", ".join(m.name if isinstance(m, Chain) else m.authorizer.name for m in chain.members[:index])
+            message = f"in the chain {chain.name!r} the bans of {name!r} come behind {before}, whose permit is final"
+            yield Finding(Severity.HOLE, path, None, message, "put it first")
+
+
+def _has_ban(loaded: LoadedPolicy, member: Member | Chain) -> bool:
+    members = member.walk() if isinstance(member, Chain) else iter((member,))
+    return any(
+        loaded.built[each.authorizer.name].kind == "ban" for each in members if each.authorizer.name in loaded.built
+    )
+
+
+def _lint_rules(authorizer: RulesAuthorizer) -> Iterator[Finding]:
+    path = authorizer.path
+    for rule in authorizer.rules:
+        for message, fix in _rule_doubts(rule):
+            yield Finding(Severity.NOTE, path, rule.line, message, fix)
+
+
+def _rule_doubts(rule: Rule) -> Iterator[tuple[str, str]]:
+    everything = not rule.resources and any(action is None for _, action in rule.actions)
+    if rule.effect is Effect.PERMIT and rule.anyone and everything and not rule.networks:
+        yield "everybody, even without a certificate, may do everything", "say to what, and on which resource"
+    if rule.effect is Effect.PERMIT:
+        for name in rule.names:
+            if "*" in (name if isinstance(name, str) else oneline(name)):
+                yield "in a dn, * is the character itself", "dn-like has patterns"
+    if rule.before is not None and rule.after is not None and rule.before <= rule.after:
+        yield "the rule ends before it begins", ""
+    for text in (pattern.text for pattern in rule.resources):
+        if text.startswith("~") or "$" in text:
+            yield f"{text!r}: nothing is filled in for ~ and $", "/home/alice/**, or /home/*/** for all"
