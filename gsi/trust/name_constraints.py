@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from gsi import der, names, oids
 from gsi.errors import ParseError, Reason, VerificationError
+from gsi.trust.shapes import check_general_name
 
 __all__ = [
     "MAX_COMPARISONS",
@@ -79,6 +80,7 @@ def _parse_subtrees(listed: der.Reader, *, critical: bool) -> tuple[tuple[int, b
         kind, base, _ = subtree.take_any()
         if not subtree.at_end():  # minimum, maximum: RFC 5280 wants 0 and none
             raise ParseError(f"{_WHAT}: a subtree with minimum or maximum", what=_WHAT)
+        check_general_name(kind, base, _WHAT)
         if kind not in _EVALUATED and critical:
             raise ParseError(f"{_WHAT}: critical, on a kind of name that is not evaluated ({kind:#x})", what=_WHAT)
         if kind == _IP and len(base) not in {8, 32}:

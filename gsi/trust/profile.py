@@ -23,6 +23,7 @@ from gsi.extensions import (
     parse_key_usage,
 )
 from gsi.trust.name_constraints import parse_name_constraints
+from gsi.trust.shapes import check_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,6 @@ __all__ = ["CRL_SIGN", "DIGITAL_SIGNATURE", "KEY_CERT_SIGN", "Profile", "read_pr
 
 _MEMORY: Final = 256  # values remembered per decoder: key usages and the like repeat from certificate to certificate
 _SHORT: Final = 256  # longer values are decoded anew each time, so that the memories stay small
-_MAX_MEMBERS: Final = 1024  # of one extension; as many as `gsi.trust.name_constraints` takes of a SubjectAltName
 _MAX_USAGES: Final = 64  # extended key usages in one certificate; three are much
 
 # Critical extensions that this validator processes. Those about policies are for `gsi.trust.policies`.
@@ -58,15 +58,6 @@ _ABOUT_POLICIES: Final = frozenset(
     {oids.CERTIFICATE_POLICIES, oids.POLICY_MAPPINGS, oids.POLICY_CONSTRAINTS, oids.INHIBIT_ANY_POLICY}
 )
 _NO_POLICIES: Final[Mapping[str, bytes]] = MappingProxyType({})
-
-# Extensions that are sequences: what they are called, the tags of their members, whether there may be none.
-_GENERAL_NAME_TAGS: Final = frozenset({0xA0, 0x81, 0x82, 0xA3, 0xA4, 0xA5, 0x86, 0x87, 0x88})  # RFC 5280 s. 4.2.1.6
-_MEMBERS: Final = {
-    oids.SUBJECT_ALT_NAME: ("SubjectAltName", _GENERAL_NAME_TAGS, False),
-    oids.ISSUER_ALT_NAME: ("IssuerAltName", _GENERAL_NAME_TAGS, False),
-    oids.AUTHORITY_KEY_IDENTIFIER: ("AuthorityKeyIdentifier", frozenset({0x80, 0xA1, 0x82}), True),
-    oids.CRL_DISTRIBUTION_POINTS: ("CRLDistributionPoints", frozenset({der.SEQUENCE}), False),
-}
 
 
 class Profile:
@@ -165,38 +156,17 @@ def _note(profile: Profile, oid: str, value: bytes, *, critical: bool) -> None:
     elif oid == oids.NAME_CONSTRAINTS:
         profile.name_constraints, profile.name_constraints_critical = value, critical
     elif oid == oids.SUBJECT_ALT_NAME:
-        _check_members(oid, value)
+        check_shape(oid, value)
         profile.subject_alt_name = value
     elif oid == oids.ISSUER_ALT_NAME:
-        _check_members(oid, value)
+        check_shape(oid, value)
         profile.has_issuer_alt_name = True
-    elif oid == oids.SUBJECT_KEY_IDENTIFIER:
-        reader = der.Reader(value, what="SubjectKeyIdentifier")
-        reader.octet_string()
-        reader.finish()
-    elif oid in _MEMBERS:
-        _check_members(oid, value)
     elif oid in {oids.PROXY_CERT_INFO, oids.PROXY_CERT_INFO_GT3}:
         profile.has_proxy_info = True
     elif oid in _ABOUT_POLICIES:
         profile.policies = {**profile.policies, oid: value}
-
-
-def _check_members(oid: str, value: bytes) -> None:
-    """Refuse a malformed value of an extension that decides nothing here, as OpenSSL and the C validator do."""
-    what, tags, may_be_empty = _MEMBERS[oid]
-    reader = der.parse_one(value, what=what)
-    if reader.at_end() and not may_be_empty:
-        raise ParseError(f"{what}: empty", what=what)
-    count = last = 0
-    while not reader.at_end():
-        tag = reader.take_any()[0]
-        if tag not in tags or (oid == oids.AUTHORITY_KEY_IDENTIFIER and tag & 0x1F < last):
-            raise ParseError(f"{what}: a member that has no place in it", what=what)
-        last = (tag & 0x1F) + 1  # of its three members each comes once, in order
-        count += 1
-        if count > _MAX_MEMBERS:
-            raise ParseError(f"{what}: more than {_MAX_MEMBERS} members", what=what)
+    else:
+        check_shape(oid, value)
 
 
 @lru_cache(maxsize=_MEMORY)
