@@ -91,22 +91,8 @@ def test_queries(text: str, word: str, signal: int | None, actions: tuple[str, .
 
 
 UNKNOWN = [
-    "",
-    " ",
-    "start",
-    "Status",
-    "status\n",
-    "status\tx",
-    " status",
-    "cancel\x00",
-    "signal",
-    "signal ",
-    "signal x",
-    "signal +1",
-    "signal  1",
-    "signal 1x",
-    "signal ١",
-    "signal 1000",
+    *("", " ", "start", "Status", "status\n", "status\tx", " status", "cancel\0"),
+    *("signal", "signal ", "signal x", "signal +1", "signal  1", "signal 1x", "signal \u0661", "signal 1000"),
 ]
 
 
