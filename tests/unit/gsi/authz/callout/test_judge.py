@@ -1,0 +1,501 @@
+"""What is asked of the engine, and what becomes of its answers."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from gsi.authz.callout.config import CalloutConfig, ServerSettings, ServicePolicy
+from gsi.authz.callout.daemon import Peer
+from gsi.authz.callout.fileops import FileRules
+from gsi.authz.callout.judge import Judge, Setup
+from gsi.authz.callout.messages import (
+    Answer,
+    Fact,
+    GateRequest,
+    JobRequest,
+    MapRequest,
+    OperationRequest,
+    ServiceRequest,
+    SessionRequest,
+    Verdict,
+)
+from gsi.authz.combine import Combining
+from gsi.authz.decision import (
+    Account,
+    AuthorizationRequest,
+    Decision,
+    Obligation,
+    PoolLease,
+    PosixIds,
+    StorageQuota,
+    deny,
+    indeterminate,
+    not_applicable,
+    permit,
+)
+from gsi.authz.engine import Engine
+from gsi.authz.policy import Chain, Member, Policy
+from gsi.system.trustdir import TrustDirectory
+from tests.harness.ca import TestCA, write_trust_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gsi.trust.anchors import TrustAnchors
+    from tests.harness.ca import Issued
+
+ALICE: Final = "/O=Grid/CN=Alice"
+SERVICE_UID: Final = 4711
+ACCOUNT: Final = "nobody"
+USER: Final = pwd.getpwnam(ACCOUNT)
+
+
+class Script:
+    """An authorizer that answers what a test says, and remembers what it was asked."""
+
+    name = "script"
+
+    def __init__(self, answer: Callable[[AuthorizationRequest], Decision]) -> None:
+        self.answer = answer
+        self.asked: list[AuthorizationRequest] = []
+
+    def decide(self, request: AuthorizationRequest) -> Decision:
+        self.asked.append(request)
+        return self.answer(request)
+
+    @property
+    def questions(self) -> list[str]:
+        """What was asked in short."""
+        return [f"{each.action.service}:{each.action.name} {each.resource.name}".strip() for each in self.asked]
+
+
+@pytest.fixture(scope="module")
+def ca() -> TestCA:
+    return TestCA("/O=Grid/CN=CA")
+
+
+@pytest.fixture(scope="module")
+def anchors(ca: TestCA, tmp_path_factory: pytest.TempPathFactory) -> TrustAnchors:
+    directory = write_trust_dir(tmp_path_factory.mktemp("trust") / "certificates", ca)
+    return TrustDirectory(str(directory)).anchors()
+
+
+@pytest.fixture(scope="module")
+def alice(ca: TestCA) -> Issued:
+    return ca.issue(ALICE)
+
+
+class Bench:
+    """A judge with a scripted engine and a clock."""
+
+    def __init__(self, anchors: TrustAnchors) -> None:
+        self.script = Script(_permit_all)
+        self.engine = Engine(
+            Policy(Chain("policy", Combining.FIRST_APPLICABLE, (Member(self.script, may_block=False),)))
+        )
+        self.now = datetime.now(UTC)
+        self.config = CalloutConfig(services=(ServicePolicy(name="*", policy="all"),))
+        self.anchors = anchors
+
+    def setup(self) -> Setup:
+        return Setup(
+            config=self.config,
+            engines={"all": self.engine},
+            service_uids=frozenset({SERVICE_UID}),
+            anchors=lambda: self.anchors,
+            clock=lambda: self.now,
+        )
+
+    def judge(self, uid: int = SERVICE_UID) -> Judge:
+        return Judge(self.setup, Peer(1, uid, 1))
+
+
+@pytest.fixture
+def bench(anchors: TrustAnchors) -> Bench:
+    return Bench(anchors)
+
+
+def _permit_all(request: AuthorizationRequest) -> Decision:
+    return permit("script", "fine", *([Account(ACCOUNT)] if request.action.service == "login" else []))
+
+
+def _map(issued: Issued, **changes: object) -> MapRequest:
+    return MapRequest(service="file", buffer_bytes=64, chain=issued.chain_der)._replace(**changes)  # type: ignore[arg-type]  # as given
+
+
+def _operation(action: str = "read", path: str = "/a", facts: Fact = Fact.RESOLVED | Fact.EXISTS) -> OperationRequest:
+    return OperationRequest(action=action, object=f"ftp://h{path}", facts=facts, real_path=path, link_path=path)
+
+
+def _open(bench: Bench, issued: Issued, *, resumed: bool = False) -> Judge:
+    judge = bench.judge(USER.pw_uid)
+    answer = judge.judge(SessionRequest(service="file", chain=issued.chain_der, resumed=resumed))
+    assert answer.verdict is Verdict.PERMIT, answer
+    bench.script.asked.clear()
+    return judge
+
+
+def _answering(*obligations: Obligation) -> Callable[[AuthorizationRequest], Decision]:
+    return lambda _: permit("script", "fine", *obligations)
+
+
+# --- mapping ----------------------------------------------------------------------------------------------------------
+
+
+def test_mapping(bench: Bench, alice: Issued) -> None:
+    answer = bench.judge().judge(_map(alice, desired=ACCOUNT))
+    assert answer.verdict is Verdict.PERMIT
+    assert answer.account == ACCOUNT
+    (asked,) = bench.script.asked
+    assert asked.subject.identity == ALICE
+    assert (asked.action.name, asked.action.service) == ("login", "login")
+    assert asked.environment.desired_account == ACCOUNT
+    assert asked.environment.service == "file"
+    assert bench.engine.find(answer.decision_id) is not None
+
+
+@pytest.mark.parametrize(
+    ("decide", "verdict"),
+    [
+        (lambda _: deny("script", "a secret reason"), Verdict.DENY),
+        (lambda _: not_applicable("script"), Verdict.DENY),
+        (lambda _: indeterminate("script", "a secret reason"), Verdict.FAILURE),
+        (_answering(), Verdict.FAILURE),
+        (_answering(Account("nosuchaccount")), Verdict.FAILURE),
+        (_answering(Account("root")), Verdict.DENY),
+        (_answering(Account("n" * 64)), Verdict.FAILURE),
+        (_answering(Account(ACCOUNT), StorageQuota("", 1)), Verdict.FAILURE),
+        (_answering(Account(ACCOUNT), PosixIds(1, 1)), Verdict.FAILURE),
+        (_answering(Account(ACCOUNT), PosixIds(USER.pw_uid, USER.pw_gid, (0,))), Verdict.DENY),
+        (_answering(PosixIds(USER.pw_uid, USER.pw_gid)), Verdict.FAILURE),
+        (_answering(Account(ACCOUNT), PosixIds(USER.pw_uid, USER.pw_gid)), Verdict.PERMIT),
+        (_answering(PoolLease(ACCOUNT, "key")), Verdict.PERMIT),
+    ],
+)
+def test_what_becomes_of_a_decision(
+    bench: Bench, alice: Issued, decide: Callable[[AuthorizationRequest], Decision], verdict: Verdict
+) -> None:
+    bench.script.answer = decide
+    answer = bench.judge().judge(_map(alice))
+    assert answer.verdict is verdict
+    assert bool(answer.account) is (verdict is Verdict.PERMIT)
+    assert "secret" not in answer.reason
+    assert answer.decision_id
+
+
+def test_account_that_does_not_fit(bench: Bench, alice: Issued) -> None:
+    for size, verdict in ((len(ACCOUNT), Verdict.FAILURE), (len(ACCOUNT) + 1, Verdict.PERMIT)):
+        assert bench.judge().judge(_map(alice, buffer_bytes=size)).verdict is verdict
+
+
+def test_another_account_than_desired(bench: Bench, alice: Issued) -> None:
+    assert bench.judge().judge(_map(alice, desired="games")).verdict is Verdict.DENY
+
+
+def test_only_services_ask_for_mappings(bench: Bench, alice: Issued) -> None:
+    judge = bench.judge(USER.pw_uid)
+    assert judge.judge(_map(alice)).verdict is Verdict.DENY
+    assert judge.judge(ServiceRequest(service="file", chain=alice.chain_der)).verdict is Verdict.DENY
+    assert not bench.script.asked
+
+
+def test_service_is_asked_without_leaving_traces(bench: Bench, alice: Issued) -> None:
+    assert bench.judge().judge(ServiceRequest(service="file", chain=alice.chain_der)).verdict is Verdict.PERMIT
+    assert bench.script.questions == ["login:login"]
+    assert not bench.engine.recent()
+
+
+def test_services_without_a_policy(bench: Bench, alice: Issued) -> None:
+    bench.config = CalloutConfig(services=(ServicePolicy(name="job*", policy="all"),))
+    assert bench.judge().judge(_map(alice)).verdict is Verdict.FAILURE
+    assert bench.judge().judge(_map(alice, service="jobmanager")).verdict is Verdict.PERMIT
+    assert bench.judge().judge(_map(alice, service="sharing")).verdict is Verdict.DENY
+
+
+def test_untrusted_and_expired_chains(bench: Bench, alice: Issued) -> None:
+    stranger = TestCA("/O=Grid/CN=CA").issue(ALICE)
+    assert bench.judge().judge(_map(stranger)).verdict is Verdict.DENY
+    bench.now += timedelta(days=10_000)
+    answer = bench.judge().judge(_map(alice))
+    assert answer.verdict is Verdict.DENY
+    assert "chain is refused" in answer.reason
+    assert not bench.script.asked
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def test_session_belongs_to_the_account_of_who_asks(bench: Bench, alice: Issued) -> None:
+    for uid, verdict in (
+        (USER.pw_uid, Verdict.PERMIT),
+        (pwd.getpwnam("games").pw_uid, Verdict.DENY),
+        (4712, Verdict.DENY),
+    ):
+        answer = bench.judge(uid).judge(SessionRequest(service="file", chain=alice.chain_der))
+        assert answer.verdict is verdict, uid
+    assert not bench.engine.recent()  # previews
+
+
+def test_operations(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    assert judge.judge(_operation("read", "/a")).verdict is Verdict.PERMIT
+    assert (
+        judge.judge(_operation("lookup", "/d", Fact.RESOLVED | Fact.EXISTS | Fact.DIRECTORY)).verdict is Verdict.PERMIT
+    )
+    assert bench.script.questions == ["file:read ftp://h/a", "file:lookup ftp://h/d"]
+    assert bench.script.asked[0].resource.attributes["exists"] == ("true",)
+
+
+def test_operations_without_a_session(bench: Bench) -> None:
+    judge = bench.judge(USER.pw_uid)
+    assert not judge.is_quick(_operation())
+    assert judge.judge(_operation()).verdict is Verdict.DENY
+    assert not bench.script.asked
+
+
+def test_one_refusal_refuses_all(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    bench.script.answer = lambda request: (deny if "/real" in request.resource.name else permit)("script", "x")
+    answer = judge.judge(_operation("read", "/a")._replace(real_path="/real"))
+    assert answer == Answer(Verdict.DENY, reason="no permission to read /a", decision_id=answer.decision_id)
+    assert judge.judge(_operation("read", "/a")).verdict is Verdict.PERMIT
+
+
+@pytest.mark.parametrize(
+    ("decide", "verdict"),
+    [
+        (_answering(), Verdict.PERMIT),
+        (_answering(Account(ACCOUNT)), Verdict.PERMIT),
+        (_answering(Account("games")), Verdict.FAILURE),
+        (_answering(StorageQuota("", 1)), Verdict.FAILURE),
+        (lambda _: not_applicable("script"), Verdict.DENY),
+        (lambda _: indeterminate("script", "x"), Verdict.FAILURE),
+    ],
+)
+def test_obligations_of_operations(
+    bench: Bench, alice: Issued, decide: Callable[[AuthorizationRequest], Decision], verdict: Verdict
+) -> None:
+    judge = _open(bench, alice)
+    bench.script.answer = decide
+    assert judge.judge(_operation()).verdict is verdict
+
+
+def test_credential_that_ends_during_the_session(bench: Bench, ca: TestCA) -> None:
+    judge = _open(bench, ca.issue(ALICE).proxy(not_after=bench.now + timedelta(hours=1)))
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+    bench.now += timedelta(hours=2)
+    assert judge.judge(_operation()).verdict is Verdict.DENY
+    bench.now -= timedelta(hours=3)  # a clock that was set back
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+
+
+def test_rename_needs_both_rights_on_the_source(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    judge.judge(_operation("lookup", "/secret"))
+    bench.script.asked.clear()
+    assert judge.judge(_operation("write", "/new", Fact.RESOLVED)).verdict is Verdict.PERMIT
+    assert bench.script.questions == [
+        "file:create ftp://h/new",
+        "file:delete ftp://h/secret",
+        "file:read ftp://h/secret",
+    ]
+    bench.script.asked.clear()
+    judge.judge(_operation("write", "/newer", Fact.RESOLVED))
+    assert bench.script.questions == ["file:create ftp://h/newer"]  # what may be renamed is not asked again
+    bench.engine.replace(replace(bench.engine.policy))  # unless the policy has changed
+    bench.script.asked.clear()
+    judge.judge(_operation("write", "/newest", Fact.RESOLVED))
+    assert len(bench.script.questions) == 3
+
+
+@pytest.mark.parametrize("lacking", ["delete", "read"])
+def test_rename_without_one_of_them(bench: Bench, alice: Issued, lacking: str) -> None:
+    judge = _open(bench, alice)
+    judge.judge(_operation("lookup", "/secret"))
+    bench.script.answer = lambda request: (deny if request.action.name == lacking else permit)("script", "x")
+    answer = judge.judge(_operation("write", "/new", Fact.RESOLVED))
+    assert answer.verdict is Verdict.DENY
+    assert f"no permission to {lacking}" in answer.reason
+    assert "could be a rename of /secret" in answer.reason
+
+
+def test_refused_lookups_cannot_be_renamed(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    bench.script.answer = lambda request: (deny if request.action.name == "lookup" else permit)("script", "x")
+    judge.judge(_operation("lookup", "/secret"))
+    bench.script.asked.clear()
+    judge.judge(_operation("write", "/new", Fact.RESOLVED))
+    assert bench.script.questions == ["file:create ftp://h/new"]
+
+
+def test_resumed_session(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice, resumed=True)
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+    answer = judge.judge(_operation("write"))
+    assert answer.verdict is Verdict.DENY
+    assert "please use a new connection" in answer.reason
+
+
+def test_switches_are_read_anew(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    tree = _operation("delete", "/d", Fact.RESOLVED | Fact.EXISTS | Fact.DIRECTORY)
+    assert judge.judge(tree).verdict is Verdict.DENY
+    bench.config = replace(bench.config, files=FileRules(recursive_deletes=True))
+    assert judge.judge(tree).verdict is Verdict.PERMIT
+
+
+def test_assertions(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    for number in range(8):
+        answer = judge.judge(OperationRequest(action="authz_assert", object=f"assertion {number}"))
+        assert answer.verdict is Verdict.PERMIT
+    assert judge.judge(OperationRequest(action="authz_assert", object="one more")).verdict is Verdict.DENY
+    judge.judge(_operation())
+    assert bench.script.asked[-1].subject.assertions[:2] == ("assertion 0", "assertion 1")
+    bench.script.answer = lambda _: deny("script", "x")
+    other = Bench(bench.anchors)
+    refusing = _open(other, alice)
+    other.script.answer = lambda request: (deny if request.action.name == "authz_assert" else permit)("script", "x")
+    assert refusing.judge(OperationRequest(action="authz_assert", object="x")).verdict is Verdict.DENY
+    refusing.judge(_operation())
+    assert other.script.asked[-1].subject.assertions == ()
+
+
+def test_odd_objects_and_defects_refuse(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    assert judge.judge(OperationRequest(action="read", object="http://h/a")).verdict is Verdict.FAILURE
+    assert judge.judge(_operation("read", "/a", Fact(0))).verdict is Verdict.DENY
+    assert judge.judge(_operation("read", "/a\nb")).verdict in (Verdict.PERMIT, Verdict.FAILURE)
+
+    def broken(request: AuthorizationRequest) -> Decision:
+        raise RuntimeError("a secret")
+
+    bench.script.answer = broken
+    answer = judge.judge(_operation())
+    assert answer.verdict is Verdict.FAILURE
+    assert "secret" not in answer.reason
+
+
+def test_policies_that_wait_are_not_quick(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    assert judge.is_quick(_operation())
+    assert not judge.is_quick(_map(alice))
+    slow = Member(bench.script, may_block=True)
+    bench.engine.replace(Policy(Chain("policy", Combining.FIRST_APPLICABLE, (slow,))))
+    assert not judge.is_quick(_operation())
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------------
+
+
+def test_gate(bench: Bench, alice: Issued) -> None:
+    request = GateRequest(
+        service="jobmanager-fork", rsl="&(a=b)", chain=alice.chain_der, environment=(("REMOTE_ADDR", "192.0.2.1"),)
+    )
+    assert bench.judge(USER.pw_uid).judge(request).verdict is Verdict.PERMIT
+    (asked,) = bench.script.asked
+    assert bench.script.questions == ["job:start jobmanager-fork"]
+    assert asked.resource.attributes["rsl"] == ("&(a=b)",)
+    assert asked.resource.attributes["account"] == (ACCOUNT,)
+    assert asked.environment.peer_address == "192.0.2.1"
+    bench.script.answer = lambda _: deny("script", "x")
+    assert bench.judge(USER.pw_uid).judge(request).verdict is Verdict.DENY
+
+
+@pytest.mark.parametrize(
+    ("target", "effect", "verdict"),
+    [
+        (ALICE, not_applicable("script"), Verdict.PERMIT),
+        (ALICE, deny("script", "banned"), Verdict.DENY),
+        (ALICE, indeterminate("script", "broken"), Verdict.FAILURE),
+        ("/O=Grid/CN=alice", not_applicable("script"), Verdict.PERMIT),  # case of printable values does not matter
+        ("/O=Grid/CN=Bob", not_applicable("script"), Verdict.DENY),
+        ("/O=Grid/CN=Bob", permit("script", "manager"), Verdict.PERMIT),
+        ("", not_applicable("script"), Verdict.DENY),
+        ("CN=Alice,O=Grid", not_applicable("script"), Verdict.DENY),
+        ("/O=Grid/CN=Alice/CN=Alice", not_applicable("script"), Verdict.DENY),
+    ],
+)
+def test_owners_and_others(bench: Bench, alice: Issued, target: str, effect: Decision, verdict: Verdict) -> None:
+    bench.script.answer = lambda _: effect
+    request = JobRequest(job_id="1.2", query="status", chain=alice.chain_der, target=target)
+    assert bench.judge(USER.pw_uid).judge(request).verdict is verdict
+
+
+def test_owner_by_spoofed_name(bench: Bench, ca: TestCA) -> None:
+    """A value with slashes in it is not the name it looks like."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Grid/CN=Alice")])
+    mallory = ca.issue(name)
+    bench.script.answer = lambda _: not_applicable("script")
+    request = JobRequest(job_id="1.2", query="cancel", chain=mallory.chain_der, target=ALICE)
+    assert bench.judge(USER.pw_uid).judge(request).verdict is Verdict.DENY
+
+
+def test_owner_rule_can_be_switched_off(bench: Bench, alice: Issued) -> None:
+    bench.config = replace(bench.config, server=ServerSettings(job_owner_manages=False))
+    bench.script.answer = lambda _: not_applicable("script")
+    request = JobRequest(job_id="1.2", query="status", chain=alice.chain_der, target=ALICE)
+    assert bench.judge(USER.pw_uid).judge(request).verdict is Verdict.DENY
+
+
+def test_a_signal_that_cancels_needs_both(bench: Bench, alice: Issued) -> None:
+    request = JobRequest(job_id="1.2", query="signal 1 x", chain=alice.chain_der, target="/O=Grid/CN=Bob")
+    assert bench.judge(USER.pw_uid).judge(request).verdict is Verdict.PERMIT
+    assert bench.script.questions == ["job:signal 1.2", "job:cancel 1.2"]
+    bench.script.answer = lambda asked: (permit if asked.action.name == "signal" else not_applicable)("script", "x")
+    assert bench.judge(USER.pw_uid).judge(request).verdict is Verdict.DENY
+    assert bench.judge(USER.pw_uid).judge(request._replace(query="signal 2 x")).verdict is Verdict.PERMIT
+
+
+def test_start_past_the_gate(bench: Bench) -> None:
+    request = JobRequest(job_id="1.2", query="start", rsl="&(a=b)")
+    assert bench.judge(USER.pw_uid).judge(request).verdict is Verdict.FAILURE
+    marked = request._replace(environment=(("GSI_AUTHZ_GATE", "c0ffee"),))
+    assert bench.judge(USER.pw_uid).judge(marked).verdict is Verdict.PERMIT
+    assert not bench.script.asked
+
+
+def test_uid_without_account(bench: Bench, alice: Issued) -> None:
+    gate = GateRequest(service="jobmanager", rsl="x", chain=alice.chain_der)
+    assert bench.judge(2**31 - 5).judge(gate).verdict is Verdict.PERMIT
+    assert bench.script.asked[0].resource.attributes["account"] == (str(2**31 - 5),)
+
+
+def test_configuration(tmp_path: Path) -> None:
+    from gsi.authz.callout.config import load_config, uids_of
+    from gsi.errors import ConfigError
+
+    path = tmp_path / "server.toml"
+    path.write_text(
+        '[server]\nworkers = 3\nidle_time = "1h"\n[files]\nrenames = "disabled"\n'
+        '[[services]]\nname = "file"\npolicy = "gridftp"\n'
+    )
+    config = load_config(str(path))
+    assert config.server.workers == 3
+    assert config.server.idle_time == timedelta(hours=1)
+    assert config.policy_for("file") == "gridftp"
+    assert config.policy_for("jobmanager") is None
+    assert CalloutConfig().policy_for("jobmanager-fork") == "gram"
+    for bad in ("[server]\nworker = 3\n", "[server]\nworkers = 0\n", "[files]\nrenames = true\n", "[[services]]\n"):
+        path.write_text(bad)
+        with pytest.raises(ConfigError):
+            load_config(str(path))
+    path.write_text("")
+    path.chmod(0o666)
+    with pytest.raises(ConfigError):
+        load_config(str(path))
+    assert uids_of(["root", "17"]) == {0, 17}
+    with pytest.raises(ConfigError):
+        uids_of(["nosuchaccount"])
+    assert os.path.isabs(str(path))
