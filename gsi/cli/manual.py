@@ -65,16 +65,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-mapfile-check-consistency": Command(
         "gsi.cli.mapfile_check_consistency:build_parser", "gsi.cli.pages.mapfile_check_consistency:PAGE", section=8
     ),
-    "grid-mapfile-add-entry": Command(
-        "gsi.cli.mapfile_add_entry:build_parser", "gsi.cli.pages.mapfile_add_entry:PAGE", section=8
-    ),
-    "grid-mapfile-delete-entry": Command(
-        "gsi.cli.mapfile_delete_entry:build_parser", "gsi.cli.pages.mapfile_delete_entry:PAGE", section=8
-    ),
-    "grid-mapfile-check-consistency": Command(
-        "gsi.cli.mapfile_check_consistency:build_parser", "gsi.cli.pages.mapfile_check_consistency:PAGE", section=8
-    ),
     "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
+    "gsi-authz": Command("gsi.cli.authz:build_parser", "gsi.cli.pages.authz:PAGE", section=8),
+    "gsi-authz-server": Command("gsi.cli.authz_server:build_parser", "gsi.cli.pages.authz_server:PAGE", section=8),
+    "gsi-authz-build-callout": Command(
+        "gsi.cli.authz_build_callout:build_parser", "gsi.cli.pages.authz_build_callout:PAGE", section=8
+    ),
+    "gsi-authz-gram-gate": Command(
+        "gsi.cli.authz_gram_gate:build_parser", "gsi.cli.pages.authz_gram_gate:PAGE", section=8
+    ),
     "myproxy-init": Command("myproxy.cli.init:build_parser", "myproxy.cli.pages.init:PAGE"),
     "myproxy-logon": Command("myproxy.cli.logon:build_parser", "myproxy.cli.pages.logon:PAGE"),
     "myproxy-get-delegation": Command("myproxy.cli.logon:build_other_parser", "myproxy.cli.pages.logon:PAGE"),

@@ -23,6 +23,8 @@ __all__ = [
     "VARIABLES",
     "Locations",
     "all_variables",
+    "authz_policy_dir",
+    "authz_policy_path",
     "get_variable",
     "ignores_credential_permissions",
     "read_locations",
@@ -52,6 +54,7 @@ VARIABLES: Final[dict[str, str]] = {
     "GLOBUS_GSSAPI_VHOST_CRED_OWNER": "user who must own the virtual hosts' credentials",
     "GLOBUS_IGNORE_CRED_PERMS": "set to anything: owner and mode of credential files are not checked",
     "GSI_AUTHZ_CONF": "configuration of authorization callouts",
+    "GSI_AUTHZ_POLICY_DIR": "directory of authorization policies, one file per service",
     "GLOBUS_GSI_SYSCONFIG_DEBUG_LEVEL": "C library debugging; known, not used",
     "GLOBUS_GSI_SYSCONFIG_DEBUG_FILE": "C library debugging; known, not used",
     "GLOBUS_GSI_CERT_UTILS_DEBUG_LEVEL": "C library debugging; known, not used",
@@ -198,6 +201,16 @@ def read_locations(environ: Mapping[str, str] | None = None, uid: int | None = N
         authz_conf=get_variable("GSI_AUTHZ_CONF", environ) or f"{GRID_SECURITY_DIR}/gsi-authz.conf",
         gsi_conf=f"{GRID_SECURITY_DIR}/gsi.conf",
     )
+
+
+def authz_policy_dir(environ: Mapping[str, str] | None = None) -> str:
+    """Return the directory of authorization policies: GSI_AUTHZ_POLICY_DIR, or the system's."""
+    return get_variable("GSI_AUTHZ_POLICY_DIR", environ) or f"{GRID_SECURITY_DIR}/gsi-authz.d"
+
+
+def authz_policy_path(service: str, environ: Mapping[str, str] | None = None) -> str:
+    """Return the policy file of a service; a path stands for itself."""
+    return service if "/" in service else os.path.join(authz_policy_dir(environ), f"{service}.toml")
 
 
 def _user_pairs(certificate: str | None, key: str | None, globus: str | None) -> tuple[tuple[str, str], ...]:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.harness.authz import write_authz_policies
 from tests.harness.ca import TestCA, subject_hash, write_file
 from tests.harness.environment import UserEnvironment
 from tests.harness.requests import HOST_FIELDS, write_request_config
@@ -109,6 +110,7 @@ def user(tmp_path: Path, ca: TestCA) -> UserEnvironment:
     write_file(home / "badmap", BAD_MAP, 0o644)
     made.variables["GRID_SECURITY_DIR"] = str(write_request_config(home / "security"))
     write_request_config(made.trust_dir, suffix=f".{subject_hash(ca.certificate)}", fields=HOST_FIELDS)
+    made.variables["GSI_AUTHZ_POLICY_DIR"] = str(write_authz_policies(home / "authz.d"))
     write_file(home / "two-lines", b"secret\nnew secret\n", 0o600)
     write_file(home / "blank-line", b"\n\n", 0o600)
     write_file(home / "garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)
@@ -122,7 +124,7 @@ def test_transcript(path: Path, user: UserEnvironment) -> None:
     for step in steps:
         command, _, typed = step.command.partition(" <<< ")
         name, *words = shlex.split(command.replace("$HOME", str(user.home)))
-        argv = [our_program(name), *words] if name.startswith("grid-") else [name, *words]
+        argv = [our_program(name), *words] if name.startswith(("grid-", "gsi-")) else [name, *words]
         done = run(argv, env=user.variables, stdin=typed and typed + "\n", cwd=user.home)
         where = f"{path.name}:{step.line}: {done}"
         assert done.returncode == step.status, where

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.combine import Combining
@@ -29,7 +30,7 @@ from gsi.authz.principals import parse_dn
 if TYPE_CHECKING:
     from gsi.authz.policy import Source
 
-__all__ = ["NOW", "Fixed", "Raising", "decide", "policy_of", "request_of", "user"]
+__all__ = ["NOW", "Fixed", "Raising", "decide", "policy_of", "request_of", "user", "write_authz_policies"]
 
 NOW: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)  # a Friday
 
@@ -117,3 +118,44 @@ class Raising:
     def decide(self, request: AuthorizationRequest) -> Decision:
         """Fail."""
         raise self.error
+
+
+POLICIES: Final = {
+    "gridftp.toml": """\
+order = ["bans", "local"]
+combining = "deny-overrides"
+record = "decisions.jsonl"
+
+[authorizer.bans]
+type = "ban"
+file = "bans"
+
+[authorizer.site-rules]
+type = "rules"
+file = "gridftp.rules"
+
+[authorizer.map]
+type = "gridmap"
+file = "grid-mapfile"
+
+[chain.local]
+order = ["site-rules", "map"]
+""",
+    "bans": 'dn "/O=Grid/CN=Mallory" because "stolen key"\n',
+    "gridftp.rules": """\
+permit dn /O=Grid/CN=Alice  to read, lookup on /data/alice/**
+permit fqan /vo/Role=prod   to read, write  on /data/vo/**     as prod
+permit authenticated        to lookup       on /pub/**         because "public"
+""",
+    "grid-mapfile": '"/O=Grid/CN=Alice" alice\n"/O=Grid/CN=Mallory" mallory\n',
+}
+"""A site: one policy and the files it names."""
+
+
+def write_authz_policies(directory: Path) -> Path:
+    """Write `POLICIES` into a new directory."""
+    directory.mkdir(mode=0o755)
+    for name, text in POLICIES.items():
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o644)
+    return directory

@@ -1,0 +1,350 @@
+"""The command `gsi-authz`: explain decisions, check policies and callout configurations, list who may do something.
+
+It has no counterpart among the C tools. `gsi.authz` decides; here are only questions and printing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from gsi.cli.arguments import CommandParser, Completion, UsageError, count
+from gsi.cli.authz_text import decision_text, finding_text
+from gsi.cli.proxy_verify import parse_time
+from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gsi.authz.calloutconf import Finding
+    from gsi.authz.decision import AuthorizationRequest, Subject
+    from gsi.authz.engine import Engine
+    from gsi.authz.policyfile import LoadedPolicy
+    from gsi.cli.arguments import Namespace
+
+__all__ = ["build_parser", "main"]
+
+PROG: Final = "gsi-authz"
+FAMILIES: Final = ("gridftp", "gatekeeper", "jobmanager")
+_JOB_ACTIONS: Final = frozenset({"start", "status", "cancel", "signal", "renew", "register", "unregister"})
+MAX_CHAIN_FILE_BYTES: Final = 4 << 20
+"""As for grid-proxy-verify: a hundred certificates with attributes."""
+
+
+def build_parser() -> CommandParser:
+    """Return the command's parser."""
+    parser = CommandParser(
+        PROG,
+        "explain, check and query authorization policies",
+        usage=(
+            "explain DECISION (-service NAME | -policy FILE | -record FILE)",
+            "explain (-subject DN | -chain FILE | -proxy) -action ACTION (-service NAME | -policy FILE) [options]",
+            "check [FILE ...]",
+            "who-can ACTION [RESOURCE] (-service NAME | -policy FILE) [options]",
+        ),
+    )
+    policy = parser.section("Which policy")
+    policy.value("-service", metavar="NAME", text="the policy of this service, in the directory of policies")
+    policy.value("-policy", metavar="FILE", completion=Completion.FILE, text="a policy file")
+    policy.value("-record", metavar="FILE", completion=Completion.FILE, text="explain: the file of recent decisions")
+    who = parser.section("Who asks (explain without a decision)")
+    who.value("-subject", metavar="DN", text="a subject of this name, believed without proof")
+    who.value("-chain", metavar="FILE", completion=Completion.FILE, text="the subject of a chain in PEM, verified")
+    who.flag("-proxy", text="the subject of the present proxy, verified")
+    who.value("-certdir", metavar="DIR", completion=Completion.DIRECTORY, text="the trust directory")
+    who.value("-fqan", metavar="FQAN", repeatable=True, text="the subject has this VOMS attribute, believed")
+    who.value("-group", metavar="NAME", repeatable=True, text="the subject is in this group, believed")
+    who.flag("-limited", text="with -subject: as if by a limited proxy")
+    what = parser.section("What is asked (explain, who-can)")
+    what.value("-action", metavar="ACTION", text="the action: read, file:read, job:start, login, ...")
+    what.value("-resource", metavar="NAME", text="the resource: a URL or an absolute path")
+    what.value("-called", metavar="NAME", text="what the service calls itself, if not as its policy (file, jobmanager)")
+    what.value("-account", metavar="NAME", text="the account that the client asks for")
+    what.value("-address", metavar="IP", text="the client's address")
+    what.value("-host", metavar="NAME", text="the service's host")
+    what.value("-at", metavar="TIME", convert=parse_time, text="as of this time: ISO 8601, or seconds since 1970")
+    what.value(
+        "-limit",
+        metavar="N",
+        convert=lambda text: count(text, minimum=1),
+        default=1000,
+        text="who-can: end after so many (1000)",
+    )
+    check = parser.section("What is checked (check)")
+    check.value(
+        "-callouts",
+        metavar="SERVICE",
+        repeatable=True,
+        choices=FAMILIES,
+        text="the C services that this site runs; by default all",
+    )
+    check.flag("-strict", text="notes count as problems")
+    output = parser.section("Output")
+    output.flag("-json", text="print one JSON object")
+    parser.operand("COMMAND", dest="words", many=True, text="explain, check or who-can, and what it is about")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run(build_parser, _execute, argv, short_lived=True)
+
+
+def _execute(arguments: Namespace) -> int:
+    words: list[str] = arguments.words
+    hint = f"'{PROG} -help' lists them"
+    if not words:
+        raise UsageError("a command is missing: explain, check or who-can", hint=hint)
+    command, *rest = words
+    if command == "explain":
+        return _explain(arguments, rest)
+    if command == "check":
+        return _check(arguments, rest)
+    if command == "who-can":
+        return _who_can(arguments, rest)
+    raise UsageError(f"there is no command {command!r}", hint=hint)
+
+
+def _print_json(told: object) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=True) + "\n")
+
+
+# --- explain ----------------------------------------------------------------------------------------------------------
+
+
+def _explain(arguments: Namespace, words: list[str]) -> int:
+    if len(words) > 1:
+        raise UsageError("explain takes one decision")
+    return _explain_decision(arguments, words[0]) if words else _explain_dry(arguments)
+
+
+def _explain_decision(arguments: Namespace, decision_id: str) -> int:
+    from gsi.authz.record import DecisionFile
+    from gsi.errors import ConfigError
+
+    for option in ("subject", "chain", "proxy", "action"):
+        if getattr(arguments, option):
+            raise UsageError(f"-{option} goes with an explain without a decision")
+    path = arguments.record
+    if not path:
+        loaded = _load(arguments)
+        path = loaded.record
+        if not path:
+            raise ConfigError(
+                "the policy keeps no file of recent decisions",
+                path=loaded.policy.path,
+                hint='add record = "/var/lib/gsi-authz/decisions.jsonl" at its top, or see the log of the service',
+            )
+    told = DecisionFile(path).find(decision_id.lower())
+    if arguments.json:
+        _print_json(told)
+    else:
+        sys.stdout.write(decision_text(told))
+    return EXIT_OK
+
+
+def _explain_dry(arguments: Namespace) -> int:
+    from gsi.authz.engine import Engine
+    from gsi.authz.record import describe_decision
+
+    if not arguments.action:
+        raise UsageError("explain needs a decision, or -action with who asks", hint=f"see '{PROG} -help'")
+    subject = _subject(arguments)
+    engine = Engine(_load(arguments).policy)
+    request = _request(arguments, subject, arguments.action, arguments.resource or "")
+    decision = engine.preview(request)
+    told = describe_decision(request, decision)
+    asked = {step.authorizer for step in decision.trace}
+    not_asked = [m.authorizer.name for m in engine.policy.root.walk() if m.authorizer.name not in asked]
+    if arguments.json:
+        _print_json(told | {"not_asked": not_asked})
+    else:
+        sys.stdout.write(decision_text(told, not_asked))
+    return EXIT_OK
+
+
+def _load(arguments: Namespace) -> LoadedPolicy:
+    from gsi.authz.policyfile import load_policy
+    from gsi.authz.registry import Place
+    from gsi.system.environ import authz_policy_path
+
+    if bool(arguments.service) is bool(arguments.policy):
+        raise UsageError("-service or -policy must say which policy", hint="-service gridftp, or -policy FILE")
+    path = arguments.policy or authz_policy_path(arguments.service)
+    return load_policy(Place(path))
+
+
+def _request(arguments: Namespace, subject: Subject, action: str, resource: str) -> AuthorizationRequest:
+    from gsi.authz.decision import Action, AuthorizationRequest, Environment, Resource
+    from gsi.system import clock
+
+    kind, colon, name = action.rpartition(":")
+    if not colon:
+        kind = "login" if name == "login" else "job" if name in _JOB_ACTIONS else "file"
+    environment = Environment(
+        now=arguments.at or clock.now(),
+        service=arguments.called or arguments.service or "",
+        host=arguments.host or "",
+        peer_address=arguments.address or "",
+        desired_account=arguments.account,
+    )
+    return AuthorizationRequest(subject, Action(name, kind), Resource(resource), environment)
+
+
+def _subject(arguments: Namespace) -> Subject:
+    ways = [bool(arguments.subject), bool(arguments.chain), arguments.proxy]
+    if sum(ways) > 1:
+        raise UsageError("only one of -subject, -chain and -proxy says who asks")
+    if arguments.limited and not arguments.subject:
+        raise UsageError("-limited goes with -subject; a chain tells by itself")
+    if arguments.chain or arguments.proxy:
+        return _verified_subject(arguments)
+    return _believed_subject(arguments)
+
+
+def _believed_subject(arguments: Namespace) -> Subject:
+    """Return the subject that the options name; anonymous without -subject."""
+    from gsi import names
+    from gsi.authz.decision import Subject
+    from gsi.authz.principals import parse_dn
+    from gsi.proxy.kinds import ProxyKind
+
+    text: str = arguments.subject or ""
+    der = parse_dn(text) if text.startswith("/") or ("=" in text and "://" not in text) else b""
+    return Subject(
+        identity=names.oneline(der) if der else text,
+        identity_der=der,
+        kind=ProxyKind.LIMITED if arguments.limited else None,
+        limited=arguments.limited,
+        authenticated_by="x509" if der else "token" if text else "anonymous",
+        fqans=tuple(arguments.fqan),
+        groups=frozenset(arguments.group),
+    )
+
+
+def _verified_subject(arguments: Namespace) -> Subject:
+    from dataclasses import replace
+
+    from gsi.authz.decision import Subject
+    from gsi.certificate import load_certificates
+    from gsi.system import clock
+    from gsi.system.environ import read_locations
+    from gsi.system.files import read_public
+    from gsi.system.trustdir import TrustDirectory
+    from gsi.trust.verify import verify_chain
+
+    locations = read_locations()
+    path = arguments.chain or locations.proxy
+    chain = load_certificates(read_public(path, max_bytes=MAX_CHAIN_FILE_BYTES), what=path)
+    anchors = TrustDirectory(arguments.certdir or locations.trust_dir).anchors()
+    peer = verify_chain(chain, anchors, now=arguments.at or clock.now())
+    return replace(Subject.from_peer(peer, fqans=tuple(arguments.fqan)), groups=frozenset(arguments.group))
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+def _check(arguments: Namespace, words: list[str]) -> int:
+    from gsi.authz.calloutconf import Severity
+
+    paths = words or _default_files()
+    findings: list[Finding] = []
+    for path in paths:
+        findings += _check_file(arguments, path)
+    problems = [finding for finding in findings if arguments.strict or finding.severity is not Severity.NOTE]
+    if arguments.json:
+        _print_json(
+            {
+                "files": paths,
+                "findings": [
+                    {
+                        "severity": finding.severity.value,
+                        "path": finding.path,
+                        "line": finding.line,
+                        "message": finding.message,
+                        "fix": finding.fix,
+                    }
+                    for finding in findings
+                ],
+            }
+        )
+    else:
+        for finding in findings:
+            sys.stdout.write(finding_text(finding))
+        if not findings:
+            shown = ", ".join(printable(path) for path in paths) or "no policy and no callout configuration is there"
+            sys.stdout.write(f"nothing to report: {shown}\n")
+    return EXIT_ERROR if problems else EXIT_OK
+
+
+def _default_files() -> list[str]:
+    """Return every policy of the directory, and the configuration of C callouts if there is one or should be."""
+    import os
+
+    from gsi.authz.calloutconf import find_callout_conf
+    from gsi.system.environ import authz_policy_dir, get_variable
+
+    directory = authz_policy_dir()
+    try:
+        found = sorted(os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".toml"))
+    except OSError:
+        found = []
+    conf, is_there = find_callout_conf()
+    return [*found, *([conf] if is_there or get_variable("GSI_AUTHZ_CONF") else [])]
+
+
+def _check_file(arguments: Namespace, path: str) -> list[Finding]:
+    from gsi.authz.calloutconf import Family, lint_callouts
+    from gsi.authz.lint import lint_policy
+
+    if path.endswith(".toml"):
+        return lint_policy(path)
+    return lint_callouts(path, families=frozenset(map(Family, arguments.callouts or FAMILIES)))
+
+
+# --- who-can ----------------------------------------------------------------------------------------------------------
+
+
+def _who_can(arguments: Namespace, words: list[str]) -> int:
+    from itertools import islice
+
+    from gsi.authz.decision import ANONYMOUS
+    from gsi.authz.engine import Engine
+    from gsi.authz.record import describe_obligation
+    from gsi.authz.whocan import who_can
+
+    action, resource, *more = [*words, *([""] * (2 - len(words)))] if len(words) < 2 else words
+    action, resource = action or arguments.action, resource or arguments.resource or ""
+    if not action or more:
+        raise UsageError("who-can takes an action and a resource", hint=f"{PROG} who-can read /data/f -service gridftp")
+    engine: Engine = Engine(_load(arguments).policy)
+    found = list(islice(who_can(engine, _request(arguments, ANONYMOUS, action, resource)), arguments.limit + 1))
+    shown = found[: arguments.limit]
+    if arguments.json:
+        _print_json(
+            [
+                {
+                    "who": answer.who,
+                    "authorizer": answer.decision.authorizer,
+                    "reason": answer.decision.reason,
+                    "obligations": [describe_obligation(each) for each in answer.decision.obligations],
+                }
+                for answer in shown
+            ]
+        )
+        return EXIT_OK
+    for answer in shown:
+        account = f" as {answer.decision.account}" if answer.decision.account else ""
+        reason = printable(f"{answer.decision.authorizer}: {answer.decision.reason}")
+        sys.stdout.write(f"{printable(answer.who)}{account}\n    {reason}\n")
+    if not shown:
+        sys.stdout.write("nobody that the policy names\n")
+    if len(found) > len(shown):
+        sys.stdout.write(f"... and more than {arguments.limit}; -limit shows them\n")
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The prose of gsi-authz(8)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gsi.cli.pages import ManualPage
+from gsi.cli.pages.common import TRUST_DIRECTORIES, USER_PROXY, X509_CERT_DIR
+
+__all__ = ["PAGE"]
+
+PAGE: Final = ManualPage(
+    date="2026-11-21",
+    description="""\
+`gsi-authz` is for the administrator of a site whose services ask one decision engine: GridFTP and GRAM through the
+callout library, Python and web services directly.
+
+`explain` with the id that a client was shown, or that stands in a log, tells what each authorizer of the policy said
+to that request. The policy must keep a file of recent decisions (`record`). Without an id it tells what would be
+decided: for a subject that is only named (`-subject`, `-fqan`, `-group`: believed), or for a chain that is verified
+first (`-chain`, `-proxy`). Nothing is leased, recorded or audited by that. Rules that ask for an issuer hold for
+verified chains only. An action without a service type is taken as one of files, jobs (`start`, `status`, `cancel`,
+`signal`, `renew`, `register`, `unregister`) or as `login`.
+
+`check` reads policy files (names that end in `.toml`) and the `gsi-authz.conf` of C services (any other name), and says
+what is wrong, on which line, and what to do. Without names it reads every policy of the directory, and the
+`gsi-authz.conf` that C services would read here. A *hole* allows something that the site believes to be decided:
+C services allow whatever has no callout. What is *broken* refuses everybody or stops a service. A *note* works, but
+hardly as meant. Libraries are loaded in a process of its own.
+
+`who-can` lists everybody that the policy names (in rules, in grid-mapfiles, in VOMS maps) and who may do the action,
+with the entry that lets them. Patterns, groups and FQANs are tried one by one, so it cannot see that somebody who is
+let in by one attribute is kept out by another.
+""",
+    exit_status=(
+        ("0", "It is explained, listed, or checked without a problem."),
+        ("1", "`check` found a hole or something broken (with `-strict`: or a note); or any error."),
+    ),
+    environment=(
+        ("GSI_AUTHZ_POLICY_DIR", "The directory of policies, in place of `/etc/grid-security/gsi-authz.d`."),
+        ("GSI_AUTHZ_CONF", "The configuration of callouts that C services read."),
+        USER_PROXY,
+        X509_CERT_DIR,
+    ),
+    files=(
+        ("/etc/grid-security/gsi-authz.d/<service>.toml", "The policy of a service."),
+        ("/etc/grid-security/gsi-authz.conf", "The configuration of callouts that C services read."),
+        TRUST_DIRECTORIES,
+    ),
+    examples=(
+        ("Why was this refused?", "gsi-authz explain 5f0c2a91d3e84b7786a1c0de -service gridftp"),
+        (
+            "Would Alice be allowed to write there?",
+            "gsi-authz explain -service gridftp -subject '/O=Grid/CN=Alice' -action write -resource /data/f",
+        ),
+        ("Is anything open on this GridFTP server?", "gsi-authz check -callouts gridftp"),
+        ("Who may start jobs?", "gsi-authz who-can start -service gram"),
+    ),
+    see_also=("gsi-authz-server(8)", "gsi-authz-build-callout(8)", "grid-mapfile-check-consistency(8)"),
+)
