@@ -26,7 +26,7 @@ def _milliseconds(text: str) -> int:
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(PROG, "build the callout library for GridFTP, gatekeeper and job manager")
+    parser = CommandParser(PROG, "build the library with which C services ask")
     section = parser.section("What to make")
     section.value(
         "-install",

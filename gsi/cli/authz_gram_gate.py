@@ -38,7 +38,7 @@ def build_parser() -> CommandParser:
     """Return the command's parser."""
     parser = CommandParser(
         PROG,
-        "ask whether a GRAM job may be started, before the job manager hears of it",
+        "ask before a GRAM job is started",
         usage=("[options] -- PROGRAM NAME [ARGUMENT...]",),
     )
     section = parser.section("Whom to ask")

@@ -163,7 +163,8 @@ def _run(command: Sequence[str]) -> None:
         raise ConfigError(f"{command[0]} could not be run: {error}") from error
     if done.returncode:
         text = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-        raise ConfigError(f"{command[0]} failed with status {done.returncode}:\n{text[-2000:]}")
+        told = f":\n{text[-2000:]}" if text else ""
+        raise ConfigError(f"{command[0]} failed with status {done.returncode}{told}")
 
 
 def _check_library(path: str) -> None:

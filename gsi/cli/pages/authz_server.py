@@ -1,0 +1,53 @@
+"""The prose of gsi-authz-server(8)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gsi.cli.pages import ManualPage
+
+__all__ = ["PAGE"]
+
+PAGE: Final = ManualPage(
+    date="2026-11-21",
+    description="""\
+`gsi-authz-server` decides for unmodified C services: the GridFTP server, the gatekeeper and the GRAM job manager ask
+it through the callout library that `gsi-authz-build-callout` makes, and the gatekeeper's service line through
+`gsi-authz-gram-gate`. What it answers is the policy's: it judges the client's certificates by its own rules once more
+and then asks the engine.
+
+It listens on a Unix socket that every mapped user can reach, because the services ask as the mapped user from the
+log-in on. The kernel tells it who asks. Mappings are for the accounts in `service_users` only; a session is opened
+for those alone who map to the account that asks; and nothing secret is ever answered. Whatever goes wrong is a
+refusal.
+
+It stays in the foreground and logs to standard error. SIGTERM and SIGINT let questions under way finish; services
+open their sessions anew with the daemon that comes next. SIGHUP reads the configuration again; policies are followed
+without that. What is broken leaves the old ones in force, and the log says so.
+
+The configuration is a TOML file. Table `[server]`: `socket`, `socket_mode`, `service_users` (`["root"]`), `workers`
+(2), `connections` and `per_user` for each worker, `request_time`, `idle_time`, `drain_time`, `threads`, `audit` (a
+file for the audit), `host`, `job_owner_manages` (true: the owner of a job may query and cancel it unless a rule
+denies). Table `[files]`: `renames`, `directory_renames`, `recursive_deletes`, `real_paths`. Each `[[services]]` gives
+a service by the `name` it calls itself, with `*` and `?`, its `policy`: a name in `/etc/grid-security/gsi-authz.d`
+without `.toml`, or a path. A service that is not named is refused.
+
+Every key may be left out. Without the file, `file` (GridFTP) is judged by the policy `gridftp` and `jobmanager*` by
+`gram`, where these exist.
+""",
+    exit_status=(
+        ("0", "Stopped as asked; with `-check`, all can be used."),
+        ("1", "It could not start; the error says why."),
+    ),
+    environment=(("X509_CERT_DIR", "The trust directory; changes to it are noticed without a restart."),),
+    files=(
+        ("/etc/grid-security/gsi-authz-server.toml", "The configuration."),
+        ("/etc/grid-security/gsi-authz.d", "The policies, one file for each."),
+        ("/run/gsi-authz/socket", "The socket. Nobody else may be able to write its directory."),
+    ),
+    examples=(
+        ("Check before a restart:", "gsi-authz-server -check"),
+        ("For a try, as an ordinary user:", "gsi-authz-server -c my.toml -socket $PWD/socket -workers 1 -v"),
+    ),
+    see_also=("gsi-authz-build-callout(8)", "gsi-authz-gram-gate(8)"),
+)
