@@ -1,10 +1,10 @@
 """The error families of the whole project; no behaviour beyond carrying what went wrong.
 
 Every error a caller can meet is a `GridError`. A family says who must act: the holder of a credential
-(`CredentialError`), the presenter of a chain (`VerificationError`), the peer (`RemoteProtocolError`), the caller
-(`LocalProtocolError`), the administrator (`ConfigError`). The `slug` is stable and meant for programs and logs; the
-message is meant for a person and says what, where and why; the hint says what to do. Translation into wire text, exit
-codes or HTTP status happens at the edges, never here.
+(`CredentialError`), the presenter of a chain (`VerificationError`) or of a capability (`CapabilityError`), the peer
+(`RemoteProtocolError`), the caller (`LocalProtocolError`), the administrator (`ConfigError`). The `slug` is stable and
+meant for programs and logs; the message is meant for a person and says what, where and why; the hint says what to do.
+Translation into wire text, exit codes or HTTP status happens at the edges, never here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from enum import StrEnum
 
 __all__ = [
     "AuthenticationError",
+    "CapabilityError",
+    "CapabilityProblem",
     "ConfigError",
     "ConflictError",
     "CredentialError",
@@ -172,6 +174,45 @@ class VerificationError(GridError):
         super().__init__(message, hint=hint)
         self.reason = reason
         self.position = position
+
+
+class CapabilityProblem(StrEnum):
+    """Why a signed capability was refused. Values are stable: policies, logs and tests rely on them."""
+
+    MALFORMED = "malformed"
+    VERSION = "version"
+    CONTENT = "content"
+    CRITICAL = "critical"
+    ALGORITHM = "algorithm"
+    ISSUER = "issuer"
+    SIGNER = "signer"
+    KEY = "key"
+    KEYS_UNAVAILABLE = "keys-unavailable"
+    BAD_SIGNATURE = "bad-signature"
+    NOT_YET_VALID = "not-yet-valid"
+    EXPIRED = "expired"
+    LIFETIME = "lifetime"
+    HOLDER = "holder"
+    AUDIENCE = "audience"
+    REPLAYED = "replayed"
+
+
+class CapabilityError(GridError):
+    """A signed capability (attribute certificate, token, assertion) that must not be believed.
+
+    Attributes:
+        problem: The stable reason.
+        issuer: Who it says issued it, as far as that could be read; never proven.
+    """
+
+    slug = "capability"
+
+    def __init__(
+        self, message: str, *, problem: CapabilityProblem, issuer: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.problem = problem
+        self.issuer = issuer
 
 
 class AuthenticationError(GridError):

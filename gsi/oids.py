@@ -68,3 +68,16 @@ CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 
 # Requests
 EXTENSION_REQUEST: Final = "1.2.840.113549.1.9.14"  # PKCS#9 (RFC 2985 section 5.4.2)
+
+# VOMS attribute certificates (the VOMS AC profile, OGF GFD.182)
+VOMS_FQAN: Final = "1.3.6.1.4.1.8005.100.100.4"  # attribute within an attribute certificate
+VOMS_AC_SEQUENCE: Final = "1.3.6.1.4.1.8005.100.100.5"  # proxy extension that holds the attribute certificates
+VOMS_CERTIFICATES: Final = "1.3.6.1.4.1.8005.100.100.10"  # AC extension: the issuer's certificates
+VOMS_TAGS: Final = "1.3.6.1.4.1.8005.100.100.11"  # AC extension: generic attributes
+TARGETS: Final = "2.5.29.55"  # RFC 5755 section 4.3.2, id-ce-targetInformation
+NO_REV_AVAIL: Final = "2.5.29.56"  # RFC 5755 section 4.3.6, id-ce-noRevAvail
+
+# Assertions in proxies
+SAML_ASSERTION: Final = "1.3.6.1.4.1.3536.1.1.1.12"  # GT 4: UTF8String that holds the XML
+SAML_ASSERTION_GRIDSHIB: Final = "1.3.6.1.4.1.3536.1.1.1.10"  # GridShib: the XML as it is
+SAML_ASSERTION_GT3: Final = "1.3.6.1.4.1.3536.1.1.1.9"  # GT 3 and 4.0 CAS: the XML as it is; also the limited policy
