@@ -5,7 +5,8 @@
 
 A list goes in only if `gsi.trust.revocation` would take it: complete, of this CA, signed by its key, in force now. And
 never an older list in place of a newer one, lest whoever can replay old bytes un-revoke a certificate. Older is a lower
-CRL number or an earlier thisUpdate. Numbers that begin anew are accepted once the installed list has run out.
+CRL number or an earlier thisUpdate. Numbers that begin anew are accepted once the installed list has run out, and an
+installed list that is dated in the future may be replaced by any.
 """
 
 from __future__ import annotations
@@ -153,6 +154,8 @@ def _find_same_signer(installed: Sequence[CRL], signer: Authority) -> CRL | None
 
 
 def _check_newer(crl: CRL, number: int | None, old: CRL, now: datetime) -> None:
+    if now < old.this_update:
+        return  # dated in the future, it refuses all the CA's certificates, and nothing is older than it should be
     if crl.this_update < old.this_update:
         raise ConflictError(
             f"the list of {crl.this_update:%Y-%m-%d %H:%M:%S}Z is older than the installed one "

@@ -1,0 +1,76 @@
+"""The prose of grid-fetch-crl(8)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gsi.cli.pages import ManualPage
+from gsi.cli.pages.common import TRUST_DIRECTORIES, X509_CERT_DIR
+
+__all__ = ["PAGE"]
+
+PAGE: Final = ManualPage(
+    date="2026-11-21",
+    description="""\
+`grid-fetch-crl` keeps the revocation lists (CRLs) of a trust directory current. It takes the place of fetch-crl and
+knows its most used options. Run it a few times a day; see the timer below.
+
+Where a CA publishes its lists is told by a file `.info` or `.crl_url` named after the CA's hash or alias, as IGTF
+distributions bring them, and by the distribution points in the certificates that it issued, its own if it is a root.
+Sources are tried in this order until one brings a list that may be installed. With `-base` only that place is asked.
+
+A list is installed only if it is a complete one of this CA, signed with its key, in force now, and not older than the
+installed one by its number or its time. It may come in PEM or DER and is written in PEM, in one step. It replaces the
+older list of the same key; else it takes the first free number in `HASH.r0`, `HASH.r1`, and so on. Where the directory
+knows the CA by the hash of old OpenSSL, too, the list is to be found under that as well.
+
+A CA whose list cannot be had keeps the list it has, and holds up no other CA. As long as that list is in force, and was
+fetched or confirmed within the time of `-agingtolerance`, this is no failure.
+
+Only one run at a time works in a directory; another one ends with an error.
+
+Unlike fetch-crl, this command looks at distribution points, tries the next source also after a list that is not good,
+and has no configuration file, no state directory and no other formats. The tolerance is measured by the time of the
+installed list's file, which every confirmation renews.
+""",
+    exit_status=(
+        ("0", "Every list is current, or recent enough."),
+        ("1", "A list is not, a file of the directory could not be used, or an error."),
+    ),
+    environment=(
+        X509_CERT_DIR,
+        ("http_proxy, https_proxy", "The proxy for each kind of URL. HTTP_PROXY in capitals is not looked at."),
+        ("no_proxy", "Hosts and domains, separated by commas, that are reached without a proxy."),
+    ),
+    files=(
+        TRUST_DIRECTORIES,
+        ("HASH.rN", "The revocation lists of the CA with this hash. The time of the file says when it was confirmed."),
+        ("*.info, *.crl_url", "Where lists are published."),
+    ),
+    examples=(
+        ("Fetch all lists and say what became of each:", "grid-fetch-crl -verbose"),
+        ("See what one CA offers, changing nothing:", "grid-fetch-crl -dryrun -json 4f71e8e5"),
+        (
+            "Take all lists from a mirror of the site:",
+            "grid-fetch-crl -base http://mirror.example.org/certificates",
+        ),
+        (
+            "The systemd units, in /etc/systemd/system, then `systemctl enable --now grid-fetch-crl.timer`:",
+            """\
+# grid-fetch-crl.service
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/grid-fetch-crl -quiet
+
+# grid-fetch-crl.timer
+[Timer]
+OnBootSec=2min
+OnCalendar=*-*-* 00/6:00
+RandomizedDelaySec=30min
+
+[Install]
+WantedBy=timers.target""",
+        ),
+    ),
+    see_also=("grid-proxy-verify(1)",),
+)

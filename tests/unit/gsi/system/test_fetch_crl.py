@@ -1,0 +1,430 @@
+"""Fetching the lists of whole trust directories from a scripted server."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gsi.errors import ConfigError, ConflictError, StorageError
+from gsi.system import fetch_crl
+from gsi.system.crl_plan import Plan, plan_jobs
+from gsi.system.dirlock import DirectoryLock
+from gsi.system.fetch_crl import FetchReport, FetchResult, FetchSettings, FetchStatus, fetch_crls
+from gsi.system.trustdir import TrustDirectory
+from gsi.trust.crl import parse_crl_file
+from tests.harness.ca import Extra, TestCA, subject_hash, write_file, write_trust_dir
+from tests.harness.web import Answer, Drip, Hang, Raw, Script, WebServer
+
+UPDATED, UNCHANGED, KEPT = FetchStatus.UPDATED, FetchStatus.UNCHANGED, FetchStatus.KEPT
+FAILED, NO_SOURCE = FetchStatus.FAILED, FetchStatus.NO_SOURCE
+LONG_AGO = 1_000_000_000
+
+
+def cdp(*urls: str) -> list[Extra]:
+    names = [x509.UniformResourceIdentifier(url) for url in urls]
+    return [(x509.CRLDistributionPoints([x509.DistributionPoint(names, None, None, None)]), False)]
+
+
+def new_ca(name: str = "/O=Grid/CN=CA", *, extensions: list[Extra] | None = None) -> TestCA:
+    return TestCA(name, key="p256", extensions=extensions or ())
+
+
+def digest(ca: TestCA) -> str:
+    return subject_hash(ca.certificate)
+
+
+@pytest.fixture
+def trust(tmp_path: Path) -> Path:
+    return tmp_path / "certificates"
+
+
+def plan(trust: Path, **options: object) -> Plan:
+    return plan_jobs(str(trust), TrustDirectory(str(trust)).anchors(), **options)  # type: ignore[arg-type]  # of tests
+
+
+def fetch(trust: Path, **options: object) -> FetchReport:
+    chosen = {"timeout": 20.0, "retries": 0, "tolerance_hours": 0.0} | options
+    return fetch_crls(FetchSettings(directory=str(trust), **chosen))  # type: ignore[arg-type]  # of tests
+
+
+def statuses(report: FetchReport) -> dict[str, FetchStatus]:
+    return {result.job.subject: result.status for result in report.results}
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+
+def test_sources_in_order(trust: Path) -> None:
+    ca = new_ca(extensions=cdp("http://cdp/", "ldap://cdp/"))
+    write_trust_dir(trust, ca)
+    (job,) = plan(trust).jobs
+    assert job.urls == ("http://cdp/",)
+    assert (job.name, job.hash, job.subject) == (digest(ca), digest(ca), "/O=Grid/CN=CA")
+    (trust / f"{digest(ca)}.crl_url").write_text("http://crl_url/\n")
+    assert plan(trust).jobs[0].urls == ("http://crl_url/", "http://cdp/")
+    (trust / f"{digest(ca)}.info").write_text("alias = Grid\ncrl_url = http://info/\ncrl_url.1 = http://info/1\n")
+    jobs = plan(trust).jobs
+    assert [job.urls for job in jobs] == [("http://info/", "http://cdp/"), ("http://info/1",)]
+    assert [(job.name, job.position) for job in jobs] == [("Grid", 0), ("Grid", 1)]
+    (job,) = plan(trust, base="file:///srv/").jobs
+    assert job.urls == (f"file:///srv/{digest(ca)}.r0",)
+
+
+@pytest.mark.parametrize("how", ["link", "pem", "zero", "subject"])
+def test_an_alias_is_known(trust: Path, how: str) -> None:
+    ca = new_ca()
+    write_trust_dir(trust, ca)
+    anchor = trust / f"{digest(ca)}.0"
+    info = "alias = MyGrid\ncrl_url = http://info/\n"
+    if how == "link":
+        anchor.rename(trust / "MyGrid.cer")
+        anchor.symlink_to("MyGrid.cer")
+    elif how == "pem":
+        write_file(trust / "MyGrid.pem", ca.pem, 0o644)
+    elif how == "zero":
+        write_file(trust / "MyGrid.0", ca.pem, 0o644)
+    else:
+        info += 'subjectdn = "/O=Grid/CN=CA"\n'
+    (trust / "MyGrid.info").write_text(info)
+    (job,) = plan(trust).jobs
+    assert (job.name, job.urls) == ("MyGrid", ("http://info/",))
+
+
+def test_a_point_in_a_subordinates_certificate_is_about_its_parent(trust: Path) -> None:
+    root = new_ca("/O=Grid/CN=Root")
+    sub = TestCA("/O=Grid/CN=Sub", key="p256", parent=root, extensions=cdp("http://root/"))
+    write_trust_dir(trust, root, sub)
+    found = plan(trust)
+    assert [(job.subject, job.urls) for job in found.jobs] == [("/O=Grid/CN=Root", ("http://root/",))]
+    assert [job.subject for job in found.without_source] == ["/O=Grid/CN=Sub"]
+
+
+def test_only_some(trust: Path) -> None:
+    one, two = new_ca("/O=Grid/CN=One"), new_ca("/O=Grid/CN=Two")
+    write_trust_dir(trust, one, two)
+    (trust / "Second.info").write_text('alias = Second\ncrl_url = http://two/\nsubjectdn = "/O=Grid/CN=Two"\n')
+    for word in ("Second", "second", digest(two), subject_hash(two.certificate, old=True), "/O=Grid/CN=Two"):
+        assert [job.name for job in plan(trust, only=[word]).jobs] == ["Second"]
+    with pytest.raises(ConfigError, match="no CA called nobody"):
+        plan(trust, only=["nobody", "Second"])
+
+
+def test_files_that_cannot_be_read_are_told(trust: Path) -> None:
+    ca = new_ca(extensions=cdp("http://cdp/"))
+    write_trust_dir(trust, ca)
+    (trust / f"{digest(ca)}.crl_url").write_text("not a url\n")
+    (trust / "other.info").write_text("nonsense\n")
+    (trust / "stranger.crl_url").write_text("http://stranger/\n")
+    found = plan(trust)
+    assert [problem.partition(":")[0] for problem in found.problems] == ["other.info", f"{digest(ca)}.crl_url"]
+    assert found.jobs[0].urls == ("http://cdp/",)
+
+
+# --- fetching ---------------------------------------------------------------------------------------------------------
+
+
+def serve(trust: Path, routes: dict[TestCA, Script]) -> WebServer:
+    """A trust directory whose CAs publish on a server what the script says."""
+    paths: dict[str, Script] = {f"/{digest(ca)}": script for ca, script in routes.items()}
+    web = WebServer(paths)
+    write_trust_dir(trust, *routes)
+    for ca in routes:
+        (trust / f"{digest(ca)}.crl_url").write_text(web.url(f"/{digest(ca)}\n"))
+    return web
+
+
+def test_lists_are_installed_as_pem(trust: Path) -> None:
+    pem_ca, der_ca = new_ca("/O=Grid/CN=P"), new_ca("/O=Grid/CN=D")
+    der = x509.load_pem_x509_crl(der_ca.crl()).public_bytes(Encoding.DER)
+    with serve(trust, {pem_ca: Answer(pem_ca.crl()), der_ca: Answer(der)}):
+        report = fetch(trust)
+        assert statuses(report) == {"/O=Grid/CN=P": UPDATED, "/O=Grid/CN=D": UPDATED}
+        assert not report.has_failed
+        again = fetch(trust)
+        assert set(statuses(again).values()) == {UNCHANGED}
+    for ca in (pem_ca, der_ca):
+        path = trust / f"{digest(ca)}.r0"
+        assert path.read_bytes().startswith(b"-----BEGIN X509 CRL-----\n")
+        assert path.stat().st_mode & 0o777 == 0o644
+    assert not TrustDirectory(str(trust)).problems
+    assert not [name for name in os.listdir(trust) if name.startswith(".")]
+
+
+def test_one_failure_leaves_all_others_and_its_own_list(trust: Path) -> None:
+    good, changed = new_ca("/O=Grid/CN=Good"), new_ca("/O=Grid/CN=Changed")
+    bad: dict[TestCA, Script] = {
+        new_ca("/O=Grid/CN=Bad 0"): Answer(b"", "500 Oops"),
+        new_ca("/O=Grid/CN=Bad 1"): Answer(b"<html>not a list</html>"),
+        new_ca("/O=Grid/CN=Bad 2"): Answer(good.crl()),
+        new_ca("/O=Grid/CN=Bad 3"): Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n-----BEGIN X509 CRL-----"),
+        new_ca("/O=Grid/CN=Bad 4"): Hang(),
+        new_ca("/O=Grid/CN=Bad 5"): Drip(b"HTTP/1.1 200 OK\r\n\r\n"),
+    }
+    with serve(trust, {good: Answer(good.crl()), changed: Answer(changed.crl(number=2)), **bad}):
+        before = {}
+        for ca in (changed, *bad):
+            write_file(trust / f"{digest(ca)}.r0", ca.crl(this_update=datetime.now(UTC) - timedelta(hours=5)), 0o644)
+            before[ca] = (trust / f"{digest(ca)}.r0").read_bytes()
+        report = fetch(trust, timeout=2.0)
+    found = statuses(report)
+    assert found.pop("/O=Grid/CN=Good") is UPDATED
+    assert found.pop("/O=Grid/CN=Changed") is UPDATED
+    assert set(found.values()) == {FAILED}
+    assert all(result.message for result in report.results if result.status is FAILED)
+    assert report.has_failed
+    for ca in bad:
+        assert (trust / f"{digest(ca)}.r0").read_bytes() == before[ca]
+
+
+def test_an_older_list_does_not_replace_a_newer_one(trust: Path) -> None:
+    ca = new_ca()
+    old = ca.crl(number=1, this_update=datetime.now(UTC) - timedelta(hours=9))
+    with serve(trust, {ca: Answer(old)}):
+        newer = ca.crl(number=2, revoked=[77])
+        write_file(trust / f"{digest(ca)}.r0", newer, 0o644)
+        report = fetch(trust)
+        assert "older" in report.results[0].message
+        assert (trust / f"{digest(ca)}.r0").read_bytes() == newer
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"])
+def test_a_damaged_list_is_replaced(trust: Path, content: bytes) -> None:
+    ca = new_ca()
+    with serve(trust, {ca: Answer(ca.crl())}):
+        write_file(trust / f"{digest(ca)}.r0", content, 0o644)
+        assert statuses(fetch(trust)) == {"/O=Grid/CN=CA": UPDATED}
+    assert sorted(name for name in os.listdir(trust) if ".r" in name) == [f"{digest(ca)}.r0"]
+
+
+def test_a_link_is_replaced_and_not_followed(trust: Path, tmp_path: Path) -> None:
+    ca = new_ca()
+    elsewhere = tmp_path / "precious"
+    elsewhere.write_bytes(b"precious")
+    with serve(trust, {ca: Answer(ca.crl())}):
+        (trust / f"{digest(ca)}.r0").symlink_to(elsewhere)
+        assert statuses(fetch(trust)) == {"/O=Grid/CN=CA": UPDATED}
+    assert elsewhere.read_bytes() == b"precious"
+    assert not (trust / f"{digest(ca)}.r0").is_symlink()
+
+
+def test_the_next_source_is_tried(trust: Path) -> None:
+    ca = new_ca()
+    routes: dict[str, Script] = {
+        "/bad": Answer(b"no list"), "/hang": Hang(), "/good": Answer(ca.crl()),
+    }  # fmt: skip
+    write_trust_dir(trust, ca)
+    with WebServer(routes) as web:
+        lines = [web.url(path) for path in ("/none", "/bad", "/hang", "/good")]
+        (trust / f"{digest(ca)}.crl_url").write_text("\n".join(lines) + "\n")
+        (result,) = fetch(trust, timeout=2.0).results
+        assert (result.status, result.url) == (UPDATED, web.url("/good"))
+        assert [request.split()[1] for request in web.requests] == ["/none", "/bad", "/hang", "/good"]
+
+
+def test_what_could_not_be_reached_is_tried_again(trust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch_crl, "_RETRY_SECONDS", 0)
+    ca = new_ca()
+    write_trust_dir(trust, ca)
+    with WebServer({"/cut": Raw(b""), "/bad": Answer(b"no list")}) as web:
+        (trust / f"{digest(ca)}.crl_url").write_text(f"{web.url('/cut')}\n{web.url('/bad')}\n")
+        (result,) = fetch(trust, retries=2).results
+        assert result.status is FAILED
+        assert [request.split()[1] for request in web.requests] == ["/cut", "/bad", "/cut", "/cut"]
+        assert "/cut: " in result.message
+        assert "/bad: " in result.message
+
+
+def test_two_cas_of_one_name(trust: Path) -> None:
+    """After a change of keys the CA publishes a list for each; both are kept, and each replaces its own."""
+    old, new = new_ca(), new_ca()
+    stem = digest(old)
+    write_trust_dir(trust, old, new)
+    routes: dict[str, Script] = {"/old": Answer(old.crl(number=500)), "/new": Answer(new.crl(number=1))}
+    with WebServer(routes) as web:
+        (trust / f"{stem}.info").write_text(f"crl_url.0 = {web.url('/new')}\ncrl_url.1 = {web.url('/old')}\n")
+        assert {result.file for result in fetch(trust).results} == {f"{stem}.r0", f"{stem}.r1"}
+        web.routes["/new"] = Answer(new.crl(number=2, revoked=[5]))
+        assert [result.status for result in fetch(trust).results] == [UPDATED, UNCHANGED]
+    lists = [parse_crl_file((trust / f"{stem}.r{number}").read_bytes())[0] for number in (0, 1)]
+    assert sorted(len(one.serials) for one in lists) == [0, 1]
+    assert not (trust / f"{stem}.r2").exists()
+
+
+def test_a_file_of_another_ca_with_the_same_hash_is_left(trust: Path) -> None:
+    first, second = new_ca("/O=Grid/CN=First"), new_ca("/O=Grid/CN=Second")
+    foreign = first.crl()
+    with serve(trust, {second: Answer(second.crl())}):
+        write_file(trust / f"{digest(second)}.r0", foreign, 0o644)
+        (result,) = fetch(trust).results
+    assert result.file == f"{digest(second)}.r1"
+    assert (trust / f"{digest(second)}.r0").read_bytes() == foreign
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_the_old_hash_has_it_too(trust: Path, copy: bool) -> None:
+    ca = new_ca()
+    old = subject_hash(ca.certificate, old=True)
+    with serve(trust, {ca: Answer(ca.crl())}) as web:
+        (trust / f"{old}.0").symlink_to(f"{digest(ca)}.0")
+        if copy:
+            write_file(trust / f"{old}.r0", b"old copy", 0o644)
+        fetch(trust)
+        path = trust / f"{old}.r0"
+        assert path.is_symlink() != copy
+        assert path.read_bytes() == (trust / f"{digest(ca)}.r0").read_bytes()
+        web.routes[f"/{digest(ca)}"] = Answer(ca.crl(number=9))
+        fetch(trust)
+        assert path.read_bytes() == (trust / f"{digest(ca)}.r0").read_bytes()
+    assert not TrustDirectory(str(trust)).problems
+
+
+def test_tolerance(trust: Path) -> None:
+    ca = new_ca()
+    with serve(trust, {ca: Answer(b"", "503 Busy")}):
+        path = trust / f"{digest(ca)}.r0"
+        assert statuses(fetch(trust, tolerance_hours=24)) == {"/O=Grid/CN=CA": FAILED}
+        write_file(path, ca.crl(), 0o644)
+        report = fetch(trust, tolerance_hours=24)
+        assert statuses(report) == {"/O=Grid/CN=CA": KEPT}
+        assert not report.has_failed
+        os.utime(path, (LONG_AGO, LONG_AGO))
+        assert statuses(fetch(trust, tolerance_hours=24)) == {"/O=Grid/CN=CA": FAILED}
+        hour = timedelta(hours=1)
+        now = datetime.now(UTC)
+        write_file(path, ca.crl(this_update=now - 9 * hour, next_update=now - hour), 0o644)
+        assert statuses(fetch(trust, tolerance_hours=24)) == {"/O=Grid/CN=CA": FAILED}
+
+
+def test_confirming_renews_the_tolerance(trust: Path) -> None:
+    ca = new_ca()
+    with serve(trust, {ca: Answer(ca.crl())}) as web:
+        fetch(trust)
+        path = trust / f"{digest(ca)}.r0"
+        os.utime(path, (LONG_AGO, LONG_AGO))
+        assert statuses(fetch(trust)) == {"/O=Grid/CN=CA": UNCHANGED}
+        web.routes.clear()
+        assert statuses(fetch(trust, tolerance_hours=1)) == {"/O=Grid/CN=CA": KEPT}
+
+
+def test_a_dry_run_writes_nothing(trust: Path) -> None:
+    ca = new_ca()
+    with serve(trust, {ca: Answer(ca.crl())}):
+        before = sorted(os.listdir(trust))
+        assert statuses(fetch(trust, dry_run=True)) == {"/O=Grid/CN=CA": UPDATED}
+        assert sorted(os.listdir(trust)) == before
+
+
+def test_another_directory_for_the_lists(trust: Path, tmp_path: Path) -> None:
+    ca = new_ca()
+    out = tmp_path / "lists"
+    out.mkdir()
+    with serve(trust, {ca: Answer(ca.crl())}):
+        fetch(trust, output=str(out))
+    assert os.listdir(out) == [f"{digest(ca)}.r0"]
+    assert not (trust / f"{digest(ca)}.r0").exists()
+
+
+def test_a_base_on_disk(trust: Path, tmp_path: Path) -> None:
+    ca, missing = new_ca(), new_ca("/O=Grid/CN=Missing")
+    write_trust_dir(trust, ca, missing)
+    mirror = tmp_path / "my mirror"
+    write_file(mirror / f"{digest(ca)}.r0", ca.crl(), 0o644)
+    report = fetch(trust, base=f"file://{str(mirror).replace(' ', '%20')}")
+    assert statuses(report) == {"/O=Grid/CN=CA": UPDATED, "/O=Grid/CN=Missing": FAILED}
+    for base in ("file://elsewhere/srv", "ftp://127.0.0.1/", "file://[", "gopher:/x"):
+        assert set(statuses(fetch(trust, base=base)).values()) == {FAILED}
+
+
+def test_cas_without_a_source(trust: Path) -> None:
+    write_trust_dir(trust, new_ca())
+    report = fetch(trust)
+    assert statuses(report) == {"/O=Grid/CN=CA": NO_SOURCE}
+    assert not report.has_failed
+
+
+def test_time_for_all(trust: Path) -> None:
+    cas = [new_ca(f"/O=Grid/CN={number}") for number in range(4)]
+    with serve(trust, dict.fromkeys(cas, Hang())):
+        report = fetch(trust, total_timeout=0.3, parallel=2)
+    assert set(statuses(report).values()) == {FAILED}
+    assert "for all" in report.results[0].message
+
+
+def test_a_thread_that_hangs_is_replaced(trust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no time-out reaches, a name server for instance, costs its own CA only."""
+    stuck, good = new_ca("/O=Grid/CN=Stuck"), new_ca("/O=Grid/CN=Good")
+    release = threading.Event()
+    load = fetch_crl._load
+
+    def hang(url: str, *rest: object) -> bytes:
+        if digest(stuck) in url:
+            release.wait(60)
+        return load(url, *rest)  # type: ignore[arg-type]  # passed on as they came
+
+    monkeypatch.setattr(fetch_crl, "_load", hang)
+    monkeypatch.setattr(fetch_crl, "_GRACE_SECONDS", 0.1)
+    with serve(trust, {stuck: Answer(stuck.crl()), good: Answer(good.crl())}):
+        report = fetch(trust, timeout=1.5, parallel=1)
+        assert statuses(report) == {"/O=Grid/CN=Stuck": FAILED, "/O=Grid/CN=Good": UPDATED}
+        release.set()
+        for thread in threading.enumerate():
+            if thread.name == "fetch-crl":
+                thread.join()
+    assert not (trust / f"{digest(stuck)}.r0").exists()  # what comes too late is not installed
+
+
+def test_a_defect_costs_one_list(trust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = new_ca()
+
+    def fail(*_: object) -> bytes:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(fetch_crl, "_load", fail)
+    with serve(trust, {ca: Answer(b"")}):
+        (result,) = fetch(trust).results
+    assert result.status is FAILED
+    assert "RuntimeError: a defect" in result.message
+
+
+def test_progress(trust: Path) -> None:
+    cas = [new_ca(f"/O=Grid/CN={number}") for number in range(3)]
+    seen: list[tuple[int, int, FetchResult | None]] = []
+    with serve(trust, {ca: Answer(ca.crl()) for ca in cas}):
+        settings = FetchSettings(directory=str(trust))
+        fetch_crls(settings, progress=lambda *one: seen.append(one))
+    assert [(done, total) for done, total, _ in seen] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert seen[0][2] is None
+    assert {found.job.subject for _, _, found in seen if found} == {f"/O=Grid/CN={number}" for number in range(3)}
+
+
+def test_two_runs_do_not_mix(trust: Path) -> None:
+    write_trust_dir(trust, new_ca())
+    with DirectoryLock(str(trust)), pytest.raises(ConflictError, match="another process"):
+        fetch(trust)
+
+
+def test_directories_that_cannot_be(trust: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        fetch(trust)
+    trust.mkdir()
+    with pytest.raises(ConfigError, match="no CA certificates"):
+        fetch(trust)
+    write_trust_dir(trust, new_ca())
+    with pytest.raises((ConfigError, StorageError)):
+        fetch(trust, output=str(tmp_path / "none"))
+
+
+def test_a_broken_ca_file_is_told(trust: Path) -> None:
+    ca = new_ca()
+    with serve(trust, {ca: Answer(ca.crl())}):
+        write_file(trust / "aaaaaaaa.0", b"garbage", 0o644)
+        report = fetch(trust)
+    assert statuses(report) == {"/O=Grid/CN=CA": UPDATED}
+    assert report.has_failed
+    assert report.problems[0].startswith("aaaaaaaa.0: ")
