@@ -56,6 +56,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-ca-sign": Command("gsi.cli.ca_sign:build_parser", "gsi.cli.pages.ca_sign:PAGE"),
     "grid-ca-package": Command("gsi.cli.ca_package:build_parser", "gsi.cli.pages.ca_package:PAGE"),
     "grid-default-ca": Command("gsi.cli.default_ca:build_parser", "gsi.cli.pages.default_ca:PAGE"),
+    "grid-fetch-crl": Command("gsi.cli.fetch_crl:build_parser", "gsi.cli.pages.fetch_crl:PAGE", section=8),
     "grid-mapfile-add-entry": Command(
         "gsi.cli.mapfile_add_entry:build_parser", "gsi.cli.pages.mapfile_add_entry:PAGE", section=8
     ),
