@@ -10,6 +10,7 @@ and `\\` a backslash, and any other backslash stands for itself (`\/` and `\xHH`
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -101,45 +102,39 @@ def _decode(raw: bytes, path: str, number: int) -> str:
     return text
 
 
+_TOKEN: Final = re.compile(r'[ \t]+|(,)|(#)|"((?:[^"\\]|\\.)*)"(?![^ \t,])|([^ \t,"]+)')
+_ESCAPE: Final = re.compile(r'\\(["\\])')
+
+
 def _split(text: str, path: str, number: int) -> list[Word | None]:
     words: list[Word | None] = []
     at, end = 0, len(text)
     while at < end:
-        char = text[at]
-        if char in " \t":
-            at += 1
-        elif char == "#":
-            break
-        elif char == ",":
+        found = _TOKEN.match(text, at)
+        if found is None or (found[4] and text[found.end() : found.end() + 1] == '"'):
+            raise _fault(text[at:], path, number)
+        kind = found.lastindex
+        if kind == 4:
+            words.append(Word(found[4], False, number))
+        elif kind == 3:
+            quoted = found[3]
+            words.append(Word(_ESCAPE.sub(r"\1", quoted) if "\\" in quoted else quoted, True, number))
+        elif kind == 1:
             words.append(None)
-            at += 1
-        elif char == '"':
-            word, at = _quoted(text, at + 1, path, number)
-            words.append(Word(word, True, number))
-            if at < end and text[at] not in " \t,":
-                raise ConfigError("a blank or comma must follow a closing quote", path=path, line=number)
-        else:
-            begin = at
-            while at < end and text[at] not in ' \t,"':
-                at += 1
-            if at < end and text[at] == '"':
-                raise ConfigError("a quote within a word", path=path, line=number, hint="put the whole word in quotes")
-            words.append(Word(text[begin:at], False, number))
+        elif kind == 2:
+            break
+        at = found.end()
     return words
 
 
-def _quoted(text: str, at: int, path: str, number: int) -> tuple[str, int]:
-    out: list[str] = []
-    while at < len(text):
-        char = text[at]
-        if char == '"':
-            return "".join(out), at + 1
-        if char == "\\" and text[at + 1 : at + 2] in {'"', "\\"}:
-            at += 1
-            char = text[at]
-        out.append(char)
-        at += 1
-    raise ConfigError("the closing quote is missing", path=path, line=number)
+def _fault(rest: str, path: str, number: int) -> ConfigError:
+    """Return the error about what is no token."""
+    if not rest.startswith('"'):
+        hint = "put the whole word in quotes"
+        return ConfigError("a quote within a word", path=path, line=number, hint=hint)
+    if re.match(r'"(?:[^"\\]|\\.)*"', rest):
+        return ConfigError("a blank or comma must follow a closing quote", path=path, line=number)
+    return ConfigError("the closing quote is missing", path=path, line=number)
 
 
 def clauses(line: Line, words: tuple[Word | None, ...], keywords: frozenset[str]) -> Iterator[Clause]:

@@ -37,10 +37,10 @@ def build_parser() -> CommandParser:
         PROG,
         "explain, check and query authorization policies",
         usage=(
-            "explain DECISION (-service NAME | -policy FILE | -record FILE)",
-            "explain (-subject DN | -chain FILE | -proxy) -action ACTION (-service NAME | -policy FILE) [options]",
-            "check [FILE ...]",
-            "who-can ACTION [RESOURCE] (-service NAME | -policy FILE) [options]",
+            "explain DECISION WHICH-POLICY",
+            "explain -action ACTION [WHO-ASKS] [-resource NAME] WHICH-POLICY",
+            "check [-strict] [FILE ...]",
+            "who-can ACTION [RESOURCE] WHICH-POLICY",
         ),
     )
     policy = parser.section("Which policy")
