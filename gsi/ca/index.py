@@ -30,6 +30,7 @@ __all__ = ["Index", "IndexEntry", "Status", "encode_index", "parse_index"]
 MAX_INDEX_BYTES: Final = 64 << 20  # half a million lines; a CA that large has a database
 _WHAT: Final = "CA index"
 _FIRST_LONG_YEAR: Final = 2050
+_FIRST_SHORT_YEAR: Final = 1950
 _TIME: Final = re.compile(r"([0-9]{2}|[0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})Z")
 # What `openssl ca` writes in place of a reason when it knows more than that.
 _LONGER_REASONS: Final = {
@@ -194,6 +195,8 @@ def _parse_time(text: str) -> datetime:
     year, *rest = map(int, found.groups())
     if len(found[1]) == 2:
         year += 2000 if year < 50 else 1900
+    elif year < _FIRST_SHORT_YEAR:
+        raise ValueError(f"{text[:20]!r} is a time before {_FIRST_SHORT_YEAR}, which two digits could not say again")
     return datetime(year, *rest, tzinfo=UTC)  # type: ignore[misc, arg-type]  # five numbers follow, as the pattern says
 
 

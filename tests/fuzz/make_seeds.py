@@ -1,6 +1,7 @@
 """Writes the seeds of every harness: small valid inputs, made with the test CA and OpenSSL and not with our encoders.
 
-    python -m tests.fuzz.make_seeds           # rewrites tests/fuzz/seeds
+    python -m tests.fuzz.make_seeds                 # rewrites tests/fuzz/seeds
+    python -m tests.fuzz.make_seeds crl pem         # those of two harnesses
 
 Seeds are committed, so that a run starts from the same bytes everywhere; this is how they came about. The keys among
 them are made for this and used nowhere.
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,7 +20,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from tests.fuzz.decoders import NAMES, SEEDS
@@ -45,7 +48,7 @@ cond_subjects  globus  '"/O=Grid/*" "/O=Other/CN=a*b"'
 _NAMESPACES: Final = b"""\
 TO Issuer "/O=Grid/CN=CA" \\
   PERMIT Subject "/O=Grid/.*"
-TO Issuer "self" DENY Subject "/O=Grid/CN=(x|y)+[a-z]{2,3}"
+TO Issuer "self" DENY Subject "/O=Grid/CN=(x|y)[a-z]*"
 """
 _GSI_CONF: Final = b"# settings\nMIN_TLS_PROTOCOL=TLS1_2_VERSION_DEPRECATED\nCIPHERS = HIGH:!aNULL # c\n\n"
 _CONFIG: Final = b"""\
@@ -97,7 +100,7 @@ _ONELINE: Final = (
 _RFC4514: Final = (
     "CN=Alice,OU=Test,O=Grid",
     'CN="a, b"+UID=7;O=M\\C3\\BCnchen',
-    "OID.1.2.3.4=#0403414243,CN=\\ a\\#b\\ ",
+    "OID.1.2.3.4=#1303414243,CN=\\ a\\#b\\ ",
     "CN=#1301 41".replace(" ", ""),
 )
 _PATTERNS: Final = (
@@ -105,6 +108,66 @@ _PATTERNS: Final = (
     "^a*b+c?.$\naabbcx",
     "[^[:digit:]]*\\.x$\nabc.x",
     "(a*)*b\naaaaaaaaaaaaaaaaaaaaaaaac",
+)
+
+
+_GRIDMAP: Final = b"""\
+# a comment
+"/O=Grid/CN=Alice" alice,grid
+/O=Grid/CN=Bob bob
+"/O=Grid/CN=a \\"b\\"\\x41" c
+"/DC=org/CN=host/www.example.org" .pool
+"""
+_RULES: Final = (
+    (
+        b'permit dn "/O=Grid/CN=Alice Adams" to read, lookup on /data/alice/**\n'
+        b'deny anyone to delete on /data/archive/** proxy limited because "no"\n'
+    ),
+    b"permit fqan /atlas/Role=production to read on ftp://*/data/** as atlasprd\n",
+    b'permit group staff to job:start during "Mon-Fri 08:00-18:00 UTC" from 192.0.2.0/24\n',
+    b'dn "/O=Grid/CN=Mallory" because "stolen"\nserial "/O=Grid/CN=CA" 0x1f4a\naddress 192.0.2.0/24\n',
+    b'"/atlas/Role=production" atlasprd\n"/atlas/*" .atlas\n',
+)
+_GRAM: Final = (
+    b'protocol-version: 2\r\njob-state-mask: 1048575\r\ncallback-url: https://h:1/\r\nrsl: "&(a=\\"b\\")"\r\n\0',
+    b"protocol-version: 2\r\ncommand: version\r\n\0",
+    b"signal 3 now",
+)
+_CALLOUTS: Final = b"""\
+# mapping
+globus_mapping libgsi_authz_callout gsi_authz_mapping ENV:A=b C=d
+|GLOBUS_GSI_AUTHORIZE_ASYNC libx y
+"""
+_TOML: Final = b'listen = "h"\nworkers = 3\ngrace = "5m"\nnames = ["a", "b"]\nstrict = false\n'
+_INDEX: Final = (
+    b"V\t300101000000Z\t\t1000\tunknown\t/O=Grid/CN=Alice\n"
+    b"R\t20500101000000Z\t250101000000Z,keyCompromise\t0A\tunknown\t/O=Grid/CN=B\n"
+)
+_SOURCES: Final = (
+    b"# list\nhttp://ca.example.org/crl.pem\nhttps://b.example.org/x\n",
+    b'alias = X\nurl = http://a/\ncrl_url.0 = http://a/b ; http://c/d\nsubjectdn = "/O=Grid/CN=CA"\nversion = 1.1\n',
+)
+_REQUEST_CONF: Final = (
+    (
+        b"[ req ]\ndefault_bits = 2048\ndistinguished_name = dn\n[ dn ]\n0.organizationName = Organization\n"
+        b"0.organizationName_default = Grid\ncommonName = Name (e.g., John M. Smith)\ncommonName_default =\n"
+    ),
+    b'GSI_CA_NAME="Grid CA"\nA=${GSI_CA_NAME:-x}\nexport A\nB=$A/c\n',
+)
+_FTP: Final = (
+    b"220-localhost\r\n more\r\n220 ready\r\n227 Entering Passive Mode (127,0,0,1,200,10)\r\n",
+    b"AUTH GSSAPI\r\nADAT QUJD\r\n229 ok (|||50000|)\r\n",
+)
+_GATEKEEPER: Final = (
+    (
+        b"POST ping/jobmanager@alice HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-globus-gram\r\n"
+        b"Content-Length: 2\r\n\r\nab"
+    ),
+    b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na\0",
+)
+_CLOCKS: Final = (
+    bytes((0x24, 2)) + bytes(22) + b"12345678" + bytes.fromhex("ed02a50000000000ed02a50180000000"),
+    b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n",
 )
 
 
@@ -124,6 +187,14 @@ def _certificates(ca: TestCA, alice: Issued) -> Iterator[bytes]:
     yield TestCA("/O=Grid/CN=Ed", "ed25519").der
 
 
+def _with_points(ca: TestCA) -> bytes:
+    """A certificate that names distribution points."""
+    points = x509.CRLDistributionPoints(
+        [x509.DistributionPoint([x509.UniformResourceIdentifier("http://a.example.org/crl")], None, None, None)]
+    )
+    return ca.issue("/O=Grid/CN=Points", "p256", extensions=[(points, False)]).der
+
+
 def _names(alice: Issued) -> Iterator[bytes]:
     yield alice.certificate.subject.public_bytes()
     yield x509.Name(
@@ -141,7 +212,7 @@ def _names(alice: Issued) -> Iterator[bytes]:
 
 
 def _keys() -> Iterator[bytes]:
-    small = rsa.generate_private_key(65537, 1024)
+    small = rsa.generate_private_key(65537, 2048)
     for issued in (TestCA(key="p256"), TestCA(key="ed25519")):
         yield issued.key.private_bytes(Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         yield issued.key.public_key().public_bytes(Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -166,17 +237,20 @@ def _locked_keys(alice: Issued) -> Iterator[bytes]:
 
 
 def _pkcs12(ca: TestCA, alice: Issued) -> Iterator[bytes]:
-    lock = serialization.PrivateFormat.PKCS12.encryption_builder().kdf_rounds(1)
-    for builder in (
-        lock.key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC),
-        lock.key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC).hmac_hash(hashes.SHA1()),
+    with tempfile.NamedTemporaryFile() as bundle:  # openssl reads it twice
+        bundle.write(alice.bundle() + ca.pem)
+        bundle.flush()
+        yield from _openssl_pkcs12(bundle.name)
+
+
+def _openssl_pkcs12(path: str) -> Iterator[bytes]:
+    once = ("-noiter", "-nomaciter", "-passout", "pass:fuzz")
+    for words in (
+        ["-keypbe", "AES-256-CBC", "-certpbe", "AES-256-CBC"],
+        ["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1"],
+        ["-keypbe", "NONE", "-certpbe", "NONE"],
     ):
-        yield pkcs12.serialize_key_and_certificates(
-            b"fuzz", alice.key, alice.certificate, [ca.certificate], builder.build(b"fuzz")
-        )
-    yield pkcs12.serialize_key_and_certificates(
-        b"fuzz", alice.key, alice.certificate, None, serialization.NoEncryption()
-    )
+        yield _openssl("pkcs12", "-export", "-in", path, *words, *once)
 
 
 def _requests(alice: Issued) -> Iterator[bytes]:
@@ -248,6 +322,24 @@ def _legacy(alice: Issued) -> Iterator[bytes]:
         yield alice.proxy(info_oid=None, cn=cn, key="p256").certificate.subject.public_bytes()
 
 
+def _callout(alice: Issued) -> Iterator[bytes]:
+    """Bodies and a frame, made by the encoder: the layout is nobody's but ours."""
+    from gsi.authz.callout import messages
+
+    chain = alice.chain_der
+    name = "/O=Grid/CN=Alice"
+    asked: tuple[messages.Request, ...] = (
+        messages.MapRequest("file", 64, "alice", chain, name, "/O=Grid/CN=host/a"),
+        messages.SessionRequest("file", chain, name, "", resumed=True),
+        messages.OperationRequest("read", "ftp://h/a/b", messages.Fact(1), "/a/b", "/a/b"),
+    )
+    frames = [messages.encode_request(one) for one in asked]
+    yield from (frame[4:] for frame in frames)
+    answer = messages.encode_answer(messages.Answer(messages.Verdict.PERMIT, account="alice", decision_id="c0ffee"))
+    yield answer[4:]
+    yield b"".join(frames[1:]) + answer
+
+
 def _lines(*texts: str | bytes) -> list[bytes]:
     return [text.encode() if isinstance(text, str) else text for text in texts]
 
@@ -258,17 +350,32 @@ def _all() -> dict[str, list[bytes]]:
     certificates = list(_certificates(ca, alice))
     locked = list(_locked_keys(alice))
     return {
+        "authz_callout": list(_callout(alice)),
+        "authz_gram": list(_GRAM),
+        "authz_gridmap": [_GRIDMAP],
+        "authz_names": _lines(
+            "/O=Grid/CN=a\\/b", "CN=a,O=Grid", "/vo/grp/Role=x/Capability=NULL", "ftp://h/a%2fb/../c"
+        ),
+        "authz_rules": list(_RULES),
+        "ca_index": [_INDEX],
+        "ca_names": _lines("DNS:www.example.org, IP:192.0.2.1, email:a@b.org, URI:http://x/", "IP:2001:db8::1"),
+        "ca_request": list(_requests(alice)),
+        "calloutconf": [_CALLOUTS],
         "certificate": certificates,
         "certificate_block": list(_block(alice)),
+        "clocks": list(_CLOCKS),
         "credential": [
             alice.bundle(),
             alice.proxy(key="p256").bundle(traditional=True),
             b"text before\n" + alice.key_pem() + alice.pem,
         ],
         "crl": list(_crls(ca, alice)),
+        "crl_sources": [*_SOURCES, _with_points(ca)],
         "delegation_request": list(_requests(alice)),
         "der": [certificates[0], FULL_INFO, *_names(alice)],
         "extensions": list(_extension_values(ca)),
+        "ftp": list(_FTP),
+        "gatekeeper": list(_GATEKEEPER),
         "gsi_conf": [_GSI_CONF],
         "keylocks": locked,
         "keys": list(_keys()),
@@ -292,16 +399,19 @@ def _all() -> dict[str, list[bytes]]:
             proxy_info("1.2.3.4", path_length=0, policy=b"hello"),
         ],
         "proxy_legacy": list(_legacy(alice)),
+        "request_config": list(_REQUEST_CONF),
         "signing_policy": [_POLICY],
+        "toml_config": [_TOML],
         "trust_files": [ca.pem, ca.crl([alice]), _POLICY, _NAMESPACES],
     }
 
 
 def main() -> None:
-    """Write them all anew."""
+    """Write those named, or all, anew."""
     seeds = _all()
     assert set(seeds) == set(NAMES), set(seeds) ^ set(NAMES)
-    for name, listed in seeds.items():
+    for name in sys.argv[1:] or NAMES:
+        listed = seeds[name]
         directory = Path(SEEDS) / name
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)

@@ -29,7 +29,7 @@ Every decoder has a harness in `tests/fuzz/harnesses/` and seeds in `tests/fuzz/
 it returns or raises a `GridError`, within one second of processor time and 50 MB beyond what the seeds need. Some
 harnesses ask for more, such as that what is read is written back the same; a broken promise is a finding like a crash.
 
-- `make test` runs each over its seeds and some hundred changed copies, and each for 1,500 executions guided by coverage
+- `make test` runs each over its seeds and some hundred changed copies, and each for 1,000 executions guided by coverage
   (atheris; where it has no wheel, that part is left out).
 - `make fuzz` runs each up to 10,000,000 executions and goes on where it stopped: `make fuzz DECODER="crl pem"
   RUNS=50000`. What reached new code lies in `tests/fuzz/corpus/<decoder>/inputs`, a finding in `findings` beside it.

@@ -248,7 +248,10 @@ _STRICT_DER: Final = (
 _STRICT_VALUES: Final = (
     "KeyUsage: not a BIT STRING of nine bits",
     "KeyUsage: a bit set among the unused ones",
-    "BasicConstraints: a path length",
+    "BasicConstraints: path length negative or without CA",
+    "NameConstraints: an IP range of",
+    "NameConstraints: a subtree with minimum or maximum",
+    "NameConstraints: critical, on a kind of name",
     "a member that has no place in it",
     "^[A-Za-z]+: empty",
     "names two different signature algorithms",
@@ -265,14 +268,14 @@ RULES: Final = (
         "strict DER",
         "A certificate or extension that is not DER to the last byte. Two readers must not see two things in it.",
         "X.690 sections 8 and 11",
-        frozenset({Reason.MALFORMED, Reason.PROXY_INFO_MALFORMED}),
+        frozenset({Reason.MALFORMED, Reason.PROXY_INFO_MALFORMED, Reason.NAME_CONSTRAINTS}),
         "|".join(_STRICT_DER),
     ),
     Rule(
         "values that the standard forbids",
         "Well-formed DER that its extension or field does not allow; OpenSSL passes over some of it.",
         "RFC 5280 sections 4.1 and 4.2",
-        frozenset({Reason.MALFORMED}),
+        frozenset({Reason.MALFORMED, Reason.NAME_CONSTRAINTS}),
         "|".join(_STRICT_VALUES),
     ),
     Rule(
@@ -493,7 +496,7 @@ RULES: Final = (
         "several certificates of one name",
         "OpenSSL takes the first whose name fits and stays with it; here each is tried.",
         "RFC 4158 section 3.2",
-        errors=frozenset({7, 18, 19, 20, 24, 26, 32}),
+        errors=frozenset({7, 18, 19, 20, 24, 26, 32, 47, 48, 49, 50, 51, 52, 53}),
         fits=_has_doubled_subject,
     ),
 )

@@ -45,6 +45,7 @@ def test_lines_read_back_as_they_were() -> None:
         b"R\t271121120000Z\t\t01\tunknown\t/CN=a",
         b"R\t271121120000Z\t261121120000Z,boredom\t01\tunknown\t/CN=a",
         b"V\t271121120000\t\t01\tunknown\t/CN=a",
+        b"V\t00101001000000Z\t\t01\tunknown\t/CN=a",
         b"V\t271321120000Z\t\t01\tunknown\t/CN=a",
         b"V\t271121120000Z\t\t\tunknown\t/CN=a",
         b"V\t271121120000Z\t\t-1\tunknown\t/CN=a",
