@@ -22,7 +22,11 @@ SERVER = ["myproxy-server", "myproxy-admin-query"]
 
 @pytest.mark.parametrize(
     "programs",
-    [pytest.param(CLIENTS, id="our-clients"), pytest.param(SERVER, id="our-server"), pytest.param(CLIENTS + SERVER, id="both-ours")],
+    [
+        pytest.param(CLIENTS, id="our-clients"),
+        pytest.param(SERVER, id="our-server"),
+        pytest.param(CLIENTS + SERVER, id="both-ours"),
+    ],
 )
 @pytest.mark.timeout(600)
 def test_the_c_packages_own_test(tmp_path: Path, programs: list[str]) -> None:
