@@ -164,6 +164,44 @@ def test_paths(fake: FakeDaemon, driver: Driver, tree: Path, path: str, facts: F
         assert request.real_path == os.path.realpath(tree / path)
 
 
+def test_paths_through_any_maze(fake: FakeDaemon, driver: Driver, tmp_path: Path) -> None:
+    """In trees of links at random, what the library resolves is what the system would."""
+    generator = random.Random(7)
+    names = ["a", "b", "c", "d"]
+    resolved = 0
+    for number in range(12):
+        root = tmp_path.resolve() / str(number)
+        root.mkdir()
+        places = [root]
+        for _ in range(12):
+            path = generator.choice(places) / generator.choice(names)
+            if os.path.lexists(path):
+                continue
+            match generator.randrange(4):
+                case 0:
+                    path.mkdir()
+                    places.append(path)
+                case 1:
+                    path.write_bytes(b"")
+                case _:
+                    target = "/".join(generator.choices([*names, ".."], k=generator.randint(1, 3)))
+                    path.symlink_to(generator.choice([target, f"{root}/{target}"]))
+        driver.call("init", "file")
+        for _ in range(40):
+            path = root / "/".join(generator.choices(names, k=generator.randint(1, 4)))
+            request = _ask(fake, driver, path)
+            if Fact.RESOLVED in request.facts:
+                resolved += 1
+                assert request.real_path == os.path.realpath(path), path
+                assert request.link_path == os.path.join(os.path.realpath(path.parent), path.name), path
+                assert (Fact.EXISTS in request.facts) is path.exists()
+                assert (Fact.SYMLINK in request.facts) is path.is_symlink()
+            else:
+                assert not path.exists()
+        driver.call("destroy")
+    assert resolved > 200
+
+
 @pytest.mark.parametrize("path", ["loop", "loop/x", "directory/file/x", "missing/../x", "x" * 300])
 def test_paths_that_lead_nowhere(fake: FakeDaemon, driver: Driver, tree: Path, path: str) -> None:
     """What cannot be followed is said to be so, and the daemon then refuses."""

@@ -1,6 +1,7 @@
 """The callout for unmodified C services: GridFTP server, gatekeeper and GRAM job manager ask the decision engine.
 
     native/gsi_authz_callout.c   the library that the services load: facts out, verdict in; built by `build.py`
+    questions.py                 what is asked and answered, as values
     messages.py                  frames <-> values
     session.py                   legal order on one connection, sans-IO
     fileops.py                   which questions one file operation amounts to; what a session must remember

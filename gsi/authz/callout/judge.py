@@ -227,7 +227,6 @@ class Judge:
             return self._deny(plan.refusal)
         environment = self._environment(self._service)
         known = {"exists": (str(Fact.EXISTS in request.facts).lower(),), "named": (path,)}
-        last = ""
         for question in plan.questions:
             resource = Resource(f"{prefix}{question.path}", known)
             decision = engine.authorize(
@@ -235,7 +234,6 @@ class Judge:
             )
             if not self._permits(decision):
                 return self._refuse(decision, f"no permission to {question.action} {path}")
-            last = decision.decision_id
         for source in plan.sources:
             for action in ("delete", "read"):
                 asked = AuthorizationRequest(
@@ -250,7 +248,7 @@ class Judge:
                     )
             self._memory.cleared.add(source)
         self._memory.remember(request)
-        return Answer(Verdict.PERMIT, decision_id=last)
+        return Answer(Verdict.PERMIT)
 
     def _assertion(self, request: OperationRequest, subject: Subject, engine: Engine) -> Answer:
         if len(subject.assertions) >= MAX_ASSERTIONS:

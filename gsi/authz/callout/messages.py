@@ -14,9 +14,22 @@ strict: an unknown version, kind or tag, a field that is there twice or too long
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
 
+from gsi.authz.callout.questions import (
+    Answer,
+    Code,
+    Fact,
+    GateRequest,
+    JobRequest,
+    MapRequest,
+    OperationRequest,
+    Request,
+    ServiceRequest,
+    SessionRequest,
+    Verdict,
+)
 from gsi.errors import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -127,164 +140,6 @@ _LIMITS: Final[Mapping[int, int]] = {
 }
 _REPEATABLE: Final[Mapping[int, int]] = {_Tag.CERTIFICATE: MAX_CERTIFICATES, _Tag.ENVIRONMENT: 16}
 """Which fields may be there several times, and how often."""
-
-
-class Fact(IntFlag):
-    """What the library saw of a path, as the mapped user.
-
-    RESOLVED says that the two paths are there and the others can be relied on at the time of asking.
-    """
-
-    RESOLVED = 1
-    EXISTS = 2
-    DIRECTORY = 4
-    SYMLINK = 8
-    EMPTY = 16
-
-
-class Verdict(IntEnum):
-    """The answer: permit, denied by a rule, or refused because something is broken."""
-
-    PERMIT = 1
-    DENY = 2
-    FAILURE = 3
-
-
-class Code(IntEnum):
-    """Which of GRAM's errors says a denial best."""
-
-    NONE = 0
-    JOB_ID = 1
-    EXECUTABLE = 2
-
-
-class MapRequest(NamedTuple):
-    """`globus_mapping`: which account is this peer? Asked as the service's own uid.
-
-    Attributes:
-        service: "file" for GridFTP, the service's name for the gatekeeper, "sharing" for shared endpoints.
-        buffer_bytes: The room for the account's name, its NUL included.
-        desired: The account that the client asks for, or None.
-        chain: The peer's certificates in DER, leaf first, the root included.
-        source: The peer's identity as the security context shows it, one-line form.
-        target: The service's own identity.
-        shared: For "sharing": the certificate of the share's owner, in PEM.
-    """
-
-    service: str
-    buffer_bytes: int
-    desired: str | None = None
-    chain: tuple[bytes, ...] = ()
-    source: str = ""
-    target: str = ""
-    shared: str | None = None
-
-
-class ServiceRequest(NamedTuple):
-    """`globus_authorization`: may this peer use the service at all? Attributes as in `MapRequest`."""
-
-    service: str
-    chain: tuple[bytes, ...] = ()
-    source: str = ""
-    target: str = ""
-    shared: str | None = None
-
-
-class SessionRequest(NamedTuple):
-    """`GLOBUS_GSI_AUTHZ_HANDLE_INIT`: a control connection begins, now as the mapped user.
-
-    Attributes:
-        service: "file".
-        chain: The peer's certificates in DER, leaf first, the root included.
-        source: The peer's identity, one-line form.
-        target: The service's own identity.
-        resumed: The session was open before on a connection that is lost: nobody knows what was looked up in it.
-    """
-
-    service: str
-    chain: tuple[bytes, ...] = ()
-    source: str = ""
-    target: str = ""
-    resumed: bool = False
-
-
-class OperationRequest(NamedTuple):
-    """`GLOBUS_GSI_AUTHORIZE_ASYNC`: one file operation of the session.
-
-    Attributes:
-        action: "read", "write", "create", "delete", "lookup" or "authz_assert".
-        object: `ftp://host/path` with dots, blanks and escapes resolved, links not; for "authz_assert" the assertion.
-        facts: What the library saw of the path.
-        real_path: Every link followed, also a dangling one; parts that do not exist as they are.
-        link_path: The same but for the last part, which stays: what deleting or renaming acts on.
-    """
-
-    action: str
-    object: str
-    facts: Fact = Fact(0)
-    real_path: str = ""
-    link_path: str = ""
-
-
-class JobRequest(NamedTuple):
-    """`globus_gram_jobmanager_authz`: a job start or a query, in the job manager.
-
-    Attributes:
-        job_id: `<n>.<m>`.
-        query: "start", or the client's whole query: "status", "cancel", "signal 3", "register <mask> <url>", ...
-        rsl: The job's description, canonical and evaluated, unparsed.
-        chain: The certificates of whoever queries, leaf first; none at a start.
-        source: Who queries, one-line form.
-        target: Whose the job is: the identity of its delegated credential.
-        environment: Some variables of the job manager, which belong to its first request.
-    """
-
-    job_id: str
-    query: str
-    rsl: str = ""
-    chain: tuple[bytes, ...] = ()
-    source: str = ""
-    target: str = ""
-    environment: tuple[tuple[str, str], ...] = ()
-
-
-class GateRequest(NamedTuple):
-    """The gate's question: may this job be started?
-
-    Attributes:
-        service: The gatekeeper's service ("jobmanager-fork").
-        rsl: The job's description as the client sent it.
-        chain: The client's certificates, leaf first, the root included.
-        source: The client's identity as the gatekeeper shows it.
-        environment: Some variables of this very request.
-    """
-
-    service: str
-    rsl: str
-    chain: tuple[bytes, ...] = ()
-    source: str = ""
-    environment: tuple[tuple[str, str], ...] = ()
-
-
-Request: TypeAlias = MapRequest | ServiceRequest | SessionRequest | OperationRequest | JobRequest | GateRequest
-
-
-class Answer(NamedTuple):
-    """What the daemon says.
-
-    Attributes:
-        verdict: Anything but PERMIT refuses.
-        account: For a permitted mapping, else empty.
-        reason: A sentence for the client, without secrets; cut and made printable ASCII on the wire.
-        decision_id: What the log has it under.
-        code: For denials of jobs.
-    """
-
-    verdict: Verdict
-    account: str = ""
-    reason: str = ""
-    decision_id: str = ""
-    code: Code = Code.NONE
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------
@@ -579,6 +434,8 @@ def encode_answer(answer: Answer) -> bytes:
     Raises:
         LocalProtocolError: Account or id are not short printable ASCII: nobody may be answered with that.
     """
+    if answer == _PLAIN_PERMIT:
+        return _PLAIN_PERMIT_FRAME
     for text in (answer.account, answer.decision_id):
         if not text.isascii() or not text.isprintable():
             raise LocalProtocolError(f"{text!r} cannot be sent to a service")
@@ -588,3 +445,8 @@ def encode_answer(answer: Answer) -> bytes:
     body.add(_Tag.ID, answer.decision_id or None)
     body.add(_Tag.CODE, answer.code.to_bytes(1, "big") if answer.code else None)
     return body.frame(MAX_ANSWER_BYTES)
+
+
+_PLAIN_PERMIT: Final = Answer(Verdict.PERMIT)
+_PLAIN_PERMIT_FRAME: Final = _Body(_Kind.ANSWER).add(_Tag.EFFECT, b"\1").frame(MAX_ANSWER_BYTES)
+"""What nearly every file operation is answered with."""
