@@ -7,13 +7,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import authz, commands, validate
+from bench import authz, commands, fetch_crl, gridmap, validate
 from bench.pairs import show
 
 
 def main() -> int:
     """Measure everything and print one table."""
-    return 0 if show([*commands.figures(), *validate.figures(), *authz.figures()]) else 1
+    return (
+        0
+        if show([*commands.figures(), *validate.figures(), *authz.figures(), *gridmap.figures(), *fetch_crl.figures()])
+        else 1
+    )
 
 
 if __name__ == "__main__":

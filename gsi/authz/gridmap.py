@@ -124,10 +124,9 @@ class Gridmap:
         """
         if len(dn) > 4 * MAX_NAME_BYTES:  # each byte of a name may be shown as four characters
             return ()
-        try:
-            key = canonical_oneline(dn).encode("ascii")
-        except UnicodeEncodeError:
+        if not dn.isascii():
             return ()  # names are shown in ASCII
+        key = _fold(dn.lower().encode("ascii")) if "\\" not in dn else _key(dn)
         hashed = hash(key)
         at = bisect_left(self._keys, hashed)
         while at < len(self._keys) and self._keys[at] == hashed:
@@ -178,7 +177,7 @@ class Gridmap:
                 return None
             return tuple(usual[2].replace(b",", b" ").decode("ascii").split())
         line = self._line_at(offset)
-        if line is None or line.dn is None or canonical_oneline(line.dn).encode("ascii") != key:
+        if line is None or line.dn is None or _key(line.dn) != key:
             return None
         return line.accounts
 
@@ -188,7 +187,7 @@ class Gridmap:
 
     def _counts(self, dn: str, offset: int) -> bool:
         """Tell whether the line that begins here is the one that counts for its name."""
-        key = canonical_oneline(dn).encode("ascii")
+        key = _key(dn)
         hashed = hash(key)
         at = bisect_left(self._keys, hashed)
         while at < len(self._keys) and self._keys[at] == hashed:
@@ -273,7 +272,7 @@ class _Indexer:
             if line.kind is not None:
                 self._note(number, line.kind, line.message)
             if line.dn is not None:
-                self._add(canonical_oneline(line.dn).encode("ascii"), offset)
+                self._add(_key(line.dn), offset)
 
     def _add(self, key: bytes, offset: int) -> None:
         self._keys.append(hash(key))
@@ -310,6 +309,11 @@ class _Indexer:
         for offset, first_offset in pairs:
             message = f"the same name as in line {numbers[first_offset]}; only that line counts"
             self._note(numbers[offset], ProblemKind.DUPLICATE, message)
+
+
+def _key(dn: str) -> bytes:
+    """Return what a name is known by in the index."""
+    return canonical_oneline(dn).encode("ascii")
 
 
 def _fold(text: bytes) -> bytes:
