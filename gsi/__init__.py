@@ -19,6 +19,20 @@ from typing import TYPE_CHECKING, Final
 from gsi._version import __version__
 
 if TYPE_CHECKING:
+    from gsi.authz.decision import (
+        Account,
+        Action,
+        AuthorizationRequest,
+        Authorizer,
+        Decision,
+        Effect,
+        Environment,
+        Resource,
+        Subject,
+        require_permit,
+    )
+    from gsi.authz.engine import Engine
+    from gsi.authz.reload import open_engine
     from gsi.certificate import Certificate, Extension, load_certificates
     from gsi.context.acceptor import Acceptor
     from gsi.context.initiator import Initiator
@@ -60,7 +74,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Acceptor",
+    "Account",
+    "Action",
     "AuthenticationError",
+    "AuthorizationRequest",
+    "Authorizer",
     "CRLPolicy",
     "Certificate",
     "ConfigError",
@@ -68,8 +86,12 @@ __all__ = [
     "Credential",
     "CredentialError",
     "CredentialProblem",
+    "Decision",
     "DelegationRequester",
     "DeniedError",
+    "Effect",
+    "Engine",
+    "Environment",
     "Extension",
     "GridError",
     "Initiator",
@@ -88,7 +110,9 @@ __all__ = [
     "Reason",
     "RefusedError",
     "RemoteProtocolError",
+    "Resource",
     "StorageError",
+    "Subject",
     "TimeoutExpiredError",
     "TransportError",
     "TrustAnchors",
@@ -104,16 +128,32 @@ __all__ = [
     "load_user_credential",
     "make_proxy",
     "now",
+    "open_engine",
     "parse_credential",
     "parse_delegation_request",
     "parse_pkcs12",
     "read_locations",
+    "require_permit",
     "save_proxy",
     "sign_proxy",
     "verify_chain",
 ]
 
 _ROOMS: Final = {
+    "gsi.authz.decision": (
+        "Account",
+        "Action",
+        "AuthorizationRequest",
+        "Authorizer",
+        "Decision",
+        "Effect",
+        "Environment",
+        "Resource",
+        "Subject",
+        "require_permit",
+    ),
+    "gsi.authz.engine": ("Engine",),
+    "gsi.authz.reload": ("open_engine",),
     "gsi.certificate": ("Certificate", "Extension", "load_certificates"),
     "gsi.context.acceptor": ("Acceptor",),
     "gsi.context.initiator": ("Initiator",),

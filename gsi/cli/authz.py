@@ -9,8 +9,6 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion, UsageError, count
-from gsi.cli.authz_text import decision_text, finding_text
-from gsi.cli.proxy_verify import parse_time
 from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, run
 
 if TYPE_CHECKING:
@@ -29,6 +27,12 @@ FAMILIES: Final = ("gridftp", "gatekeeper", "jobmanager")
 _JOB_ACTIONS: Final = frozenset({"start", "status", "cancel", "signal", "renew", "register", "unregister"})
 MAX_CHAIN_FILE_BYTES: Final = 4 << 20
 """As for grid-proxy-verify: a hundred certificates with attributes."""
+
+
+def _time(text: str) -> object:
+    from gsi.cli.proxy_verify import parse_time
+
+    return parse_time(text)
 
 
 def build_parser() -> CommandParser:
@@ -62,7 +66,7 @@ def build_parser() -> CommandParser:
     what.value("-account", metavar="NAME", text="the account that the client asks for")
     what.value("-address", metavar="IP", text="the client's address")
     what.value("-host", metavar="NAME", text="the service's host")
-    what.value("-at", metavar="TIME", convert=parse_time, text="as of this time: ISO 8601, or seconds since 1970")
+    what.value("-at", metavar="TIME", convert=_time, text="as of this time: ISO 8601, or seconds since 1970")
     what.value(
         "-limit",
         metavar="N",
@@ -122,6 +126,7 @@ def _explain(arguments: Namespace, words: list[str]) -> int:
 
 def _explain_decision(arguments: Namespace, decision_id: str) -> int:
     from gsi.authz.record import DecisionFile
+    from gsi.cli.authz_text import decision_text
     from gsi.errors import ConfigError
 
     for option in ("subject", "chain", "proxy", "action"):
@@ -148,6 +153,7 @@ def _explain_decision(arguments: Namespace, decision_id: str) -> int:
 def _explain_dry(arguments: Namespace) -> int:
     from gsi.authz.engine import Engine
     from gsi.authz.record import describe_decision
+    from gsi.cli.authz_text import decision_text
 
     if not arguments.action:
         raise UsageError("explain needs a decision, or -action with who asks", hint=f"see '{PROG} -help'")
@@ -248,6 +254,7 @@ def _verified_subject(arguments: Namespace) -> Subject:
 
 def _check(arguments: Namespace, words: list[str]) -> int:
     from gsi.authz.calloutconf import Severity
+    from gsi.cli.authz_text import finding_text
 
     paths = words or _default_files()
     findings: list[Finding] = []
