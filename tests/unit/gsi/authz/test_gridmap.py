@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +162,9 @@ def test_the_words_of_a_message_are_bounded() -> None:
     assert line is not None
     assert line.kind is ProblemKind.BAD_ACCOUNT
     assert len(line.message) < 1000
+
+
+def test_every_kind_of_problem_is_documented() -> None:
+    page = (Path(__file__).parents[4] / "docs/wire/grid-mapfile.md").read_text("utf-8")
+    for kind in ProblemKind:
+        assert f"`{kind}`" in page, kind

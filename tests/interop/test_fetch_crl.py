@@ -1,0 +1,51 @@
+"""Lists that grid-fetch-crl has installed bind the C tools and OpenSSL as they bind ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.harness.ca import TestCA, subject_hash
+from tests.harness.environment import UserEnvironment
+from tests.harness.run import c_program, run
+from tests.harness.web import Answer, WebServer
+
+
+def test_a_fetched_revocation_binds_everyone(tmp_path: Path) -> None:
+    ca = TestCA("/O=Grid/CN=Fetching CA")
+    alice = ca.issue("/O=Grid/CN=Alice")
+    user = UserEnvironment(tmp_path)
+    user.install_user(alice)
+    user.trust(ca)
+    stem = subject_hash(ca.certificate)
+    installed = user.trust_dir / f"{stem}.r0"
+    with WebServer({"/crl": Answer(ca.crl(number=1))}) as web:
+        (user.trust_dir / f"{stem}.crl_url").write_text(web.url("/crl\n"))
+        user.ours("grid-fetch-crl").check()
+        for tool in (user.theirs, user.ours):
+            tool("grid-proxy-init", "-q", "-verify").check()
+        web.routes["/crl"] = Answer(ca.crl([alice], number=2))
+        assert "1 updated" in user.ours("grid-fetch-crl").check().stdout
+        for tool in (user.theirs, user.ours):
+            assert tool("grid-proxy-init", "-q", "-verify").returncode == 1
+        web.routes["/crl"] = Answer(ca.crl(number=1))
+        assert user.ours("grid-fetch-crl", "-a", "0").returncode == 1  # the older list does not come back
+        assert user.theirs("grid-proxy-init", "-q", "-verify").returncode == 1
+    verified = run(
+        [c_program("openssl"), "crl", "-in", installed, "-noout", "-CAfile", user.trust_dir / f"{stem}.0"],
+        env=user.variables,
+    )
+    assert "verify OK" in verified.output
+    assert not [path.name for path in user.trust_dir.iterdir() if path.name.startswith(".")]
+
+
+def test_a_list_under_the_old_hash(tmp_path: Path) -> None:
+    ca = TestCA("/O=Grid/CN=Old Hash CA", key="p256")
+    user = UserEnvironment(tmp_path)
+    user.trust(ca)
+    old = subject_hash(ca.certificate, old=True)
+    (user.trust_dir / f"{old}.0").symlink_to(f"{subject_hash(ca.certificate)}.0")
+    with WebServer({f"/{subject_hash(ca.certificate)}.r0": Answer(ca.crl())}) as web:
+        user.ours("grid-fetch-crl", "-base", web.url()).check()
+    for stem in (old, subject_hash(ca.certificate)):
+        argv: list[str | Path] = [c_program("openssl"), "crl", "-in", user.trust_dir / f"{stem}.r0", "-noout", "-hash"]
+        assert run(argv, env=user.variables).check().stdout.strip() == subject_hash(ca.certificate)
