@@ -1,44 +1,52 @@
 """What one client has to prove for one request, and whether it has; not how a method works (`auth`), not what follows.
 
-    authentication = Authentication(question, methods, sealer)
-    step = authentication.begin()                   # Authenticated, or offers to send
-    step = authentication.answer(reply)             # the same, until it is Authenticated; refusals raise
+    attempt = methods.attempt(caller, request)
+    authentication = Authentication(question, methods, sealer, attempt)
+    with attempt.judging() as wait: ...             # how often it may try; see `myproxy.auth.attempt`
+        step = authentication.begin()               # Authenticated, or offers to send
+        step = authentication.answer(reply)         # the same, until it is Authenticated; refusals raise
 
-The order is that of the C server (gct:myproxy/source/myproxy_server.c, do_authz_handshake):
+The order is that of the C server (gct:myproxy/source/myproxy_server.c, authenticate_client):
 
-1. The pass phrase is required when the stored key is sealed, and when a password method is. The same pass phrase has to
-   satisfy all of them. A required method of rounds comes after it.
+1. The pass phrase is required when the stored key is sealed, and when a password method or a one-time code is. The same
+   pass phrase has to satisfy all of them; a required code stands behind it. A required method of rounds comes after.
 2. Otherwise a trusted retriever has proved enough.
-3. Otherwise a pass phrase is judged by the sufficient password methods, if there are any; its refusal is final.
+3. Otherwise a pass phrase is judged by the sufficient password methods, if there are any; one yes is enough, and the
+   refusal of all is final.
 4. Otherwise the client is offered all sufficient methods of rounds at once; renewal only if it may renew.
 
 Whoever has proved itself as the credential to be renewed needs the permission to renew and must be somebody else;
-everybody else needs the permission to retrieve.
+everybody else needs the permission to retrieve. docs/wire/myproxy-authentication.md has this as a table.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gsi.errors import AuthenticationError, DeniedError
 from gsi.names import same_oneline
 from gsi.secret import Passphrase
+from myproxy.auth.attempt import Attempt, closed
 from myproxy.auth.base import Limiter, Method, PasswordMethod, Proof, RoundExchange, RoundMethod, Unlimited, Use
+from myproxy.auth.pace import Pace
 from myproxy.auth.passphrase import open_key
-from myproxy.protocol.messages import METHOD_NAMES
+from myproxy.protocol.messages import METHOD_NAMES, AuthorizationMethod
 from myproxy.repository.seal import INVALID_PASSPHRASE, Sealer, is_sealed
 
 if TYPE_CHECKING:
+    from myproxy.auth.totp import OneTimeCodes
     from myproxy.grants import Caller
     from myproxy.policy import AccessPolicy, Permission
     from myproxy.protocol.messages import AuthorizationOffer, AuthorizationReply, Request
     from myproxy.repository.base import StoredCredential
 
-__all__ = ["Authenticated", "Authentication", "Methods", "Offers", "Question"]
+__all__ = ["Authenticated", "Authentication", "Methods", "Offers", "Question", "refuse_absent"]
 
 NO_PROOF: Final = "no passphrase\nauthentication failed"
 """What the C server says to a client that gives no pass phrase and can prove itself in no other way."""
+NOTHING_BEFORE_THE_CODE: Final = "the pass phrase in front of the one-time code belongs to nothing"
 _NOTHING: Final = Passphrase(b"")
 
 
@@ -47,16 +55,33 @@ class Methods:
     """The methods that the administrator has chosen, beside the stored key's own pass phrase.
 
     Attributes:
-        passwords: Judges of the request's pass phrase, in this order.
+        passwords: Judges of the request's pass phrase, asked in this order.
         rounds: Methods with rounds of their own.
         renewals: Methods that prove the key of the credential to be renewed.
+        codes: Judges one-time codes, or None where there are none.
+        codes_use: Whether a code is required behind the pass phrase, or suffices in its place.
         limiter: Slows guessing down.
+        pace: How long refusals take.
     """
 
     passwords: tuple[tuple[PasswordMethod, Use], ...] = ()
     rounds: tuple[tuple[RoundMethod, Use], ...] = ()
     renewals: tuple[RoundMethod, ...] = ()
+    codes: OneTimeCodes | None = None
+    codes_use: Use = Use.DISABLED
     limiter: Limiter = field(default_factory=Unlimited)
+    pace: Pace = field(default_factory=Pace)
+
+    def attempt(self, caller: Caller, request: Request) -> Attempt:
+        """Return a client's try at a request; it serves for all credentials that the request may mean."""
+        return Attempt(self, request.username, caller.address, request.passphrase, anonymous=caller.client.is_anonymous)
+
+    def judges(self, use: Use) -> list[PasswordMethod]:
+        """Return the judges of whole pass phrases that take part in this way."""
+        first: list[PasswordMethod] = []
+        if use is Use.SUFFICIENT and self.codes_use is Use.SUFFICIENT and self.codes is not None:
+            first.append(self.codes)
+        return first + [method for method, its_use in self.passwords if its_use is use]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,15 +138,49 @@ class Offers:
 Step: TypeAlias = Authenticated | Offers
 
 
-class Authentication:
-    """One client's proofs for one request. Not safe for use by two threads at once."""
+def refuse_absent(attempt: Attempt, methods: Methods, sealer: Sealer) -> AuthenticationError:
+    """Return the refusal for a credential that is not there, after the work of refusing one that is.
 
-    def __init__(self, question: Question, methods: Methods, sealer: Sealer) -> None:
+    The judges are asked, too: whoever could see that they are not would know which accounts exist.
+    """
+    with contextlib.suppress(AuthenticationError):
+        for method in methods.judges(Use.REQUIRED):
+            with contextlib.suppress(AuthenticationError):
+                attempt.ask(method)
+        if methods.codes_use is Use.REQUIRED:
+            attempt.check_code()
+        elif attempt.passphrase and not methods.judges(Use.REQUIRED):
+            for method in methods.judges(Use.SUFFICIENT):
+                with contextlib.suppress(AuthenticationError):
+                    attempt.ask(method)
+                    break
+    sealer.pretend(attempt.passphrase)
+    return AuthenticationError(INVALID_PASSPHRASE)
+
+
+class Authentication:
+    """One client's proofs for one credential. Not safe for use by two threads at once."""
+
+    def __init__(self, question: Question, methods: Methods, sealer: Sealer, attempt: Attempt) -> None:
+        """Put together who asks, who judges and what is judged.
+
+        Args:
+            question: What is asked for.
+            methods: The judges.
+            sealer: Opens stored keys.
+            attempt: The request's try; shared by all credentials that the request may mean.
+        """
         self._question = question
         self._methods = methods
         self._sealer = sealer
+        self._attempt = attempt
         self._proof: Proof | None = None  # what is proved so far
         self._exchanges: dict[str, RoundExchange] = {}
+
+    @property
+    def attempt(self) -> Attempt:
+        """The request's try."""
+        return self._attempt
 
     def begin(self) -> Step:
         """Judge what came with the request.
@@ -131,27 +190,31 @@ class Authentication:
             DeniedError: It is, but policy forbids.
             StorageError: The stored key is damaged.
         """
-        question, passphrase = self._question, self._question.request.passphrase
+        question, methods = self._question, self._methods
         sealed = question.stored is not None and is_sealed(question.stored.sealed_key)
-        required = self._passwords(Use.REQUIRED)
-        rounds = [method for method, use in self._methods.rounds if use is Use.REQUIRED]
-        if sealed or required:
-            self._proof = self._judge_passphrase(required, sealed=sealed)
+        required = methods.judges(Use.REQUIRED)
+        rounds = [method for method, use in methods.rounds if use is Use.REQUIRED]
+        if sealed or required or methods.codes_use is Use.REQUIRED:
+            self._proof = self._judge_all(required, sealed=sealed)
         if rounds:
             return self._offer(rounds)
         if self._proof is not None:
             return self._finish(self._proof)
         if question.trusted is not None:
             return self._finish(Proof(Method.TRUSTED, None))
-        sufficient = self._passwords(Use.SUFFICIENT)
-        if sufficient and passphrase:
-            return self._finish(self._judge_passphrase(sufficient, sealed=False))
-        rounds = [method for method, use in self._methods.rounds if use is Use.SUFFICIENT]
+        sufficient = methods.judges(Use.SUFFICIENT)
+        if sufficient and self._attempt.passphrase:
+            return self._finish(self._judge_any(sufficient))
+        rounds = [method for method, use in methods.rounds if use is Use.SUFFICIENT]
         if question.renewal is not None:
-            rounds += self._methods.renewals
+            rounds += methods.renewals
         if not rounds:
             raise self._no_proof()
         return self._offer(rounds)
+
+    def is_guess(self, reply: AuthorizationReply) -> bool:
+        """Say whether an answer may be a guess, so that tries are to be limited."""
+        return reply.method in (AuthorizationMethod.SASL, AuthorizationMethod.PASSWORD)
 
     def answer(self, reply: AuthorizationReply) -> Step:
         """Judge the client's answer to an offer.
@@ -163,7 +226,8 @@ class Authentication:
         """
         name = METHOD_NAMES[reply.method]
         exchange = self._exchanges[name]  # the session has seen to it that it was offered
-        proof = exchange.answer(reply)
+        method = Method.SASL if reply.method is AuthorizationMethod.SASL else Method.CERTIFICATE
+        proof = closed(method, lambda: exchange.answer(reply))
         if proof is None:
             self._exchanges = {name: exchange}
             return Offers((exchange.offer(),))
@@ -171,48 +235,64 @@ class Authentication:
             proof = Proof(self._proof.method, self._proof.key, (*self._proof.also, proof.method, *proof.also))
         return self._finish(proof)
 
-    def _passwords(self, use: Use) -> list[PasswordMethod]:
-        return [method for method, its_use in self._methods.passwords if its_use is use]
-
-    def _judge_passphrase(self, methods: list[PasswordMethod], *, sealed: bool) -> Proof:
+    def _judge_all(self, methods: list[PasswordMethod], *, sealed: bool) -> Proof:
         """Ask everyone that has to agree, whoever disagrees first, so that the duration does not tell who it was."""
-        question, limiter = self._question, self._methods.limiter
-        username, passphrase = question.request.username, question.request.passphrase
-        limiter.admit(username, question.caller.address)
-        proof: Proof | None = None
+        question, attempt = self._question, self._attempt
         failure: AuthenticationError | None = None
-        also: list[Method] = []
+        agreed: list[Method] = []
+        key: bytes | None = None
         if sealed:
             assert question.stored is not None
             try:
-                proof = Proof(Method.PASSPHRASE, open_key(question.stored, passphrase, self._sealer))
+                key = open_key(question.stored, attempt.passphrase, self._sealer)
             except AuthenticationError as error:
                 failure = error
+            agreed.append(Method.PASSPHRASE)
         for method in methods:
             try:
-                method.check(username, passphrase)
+                attempt.ask(method)
             except AuthenticationError as error:
                 failure = failure or error
-            else:
-                also.append(method.method)
-        limiter.report(username, question.caller.address, right=failure is None)
+            agreed.append(method.method)
+        if self._methods.codes_use is Use.REQUIRED:
+            if not agreed and attempt.passphrase:
+                failure = AuthenticationError(NOTHING_BEFORE_THE_CODE)
+            try:
+                attempt.check_code()
+                if failure is None:
+                    attempt.use_code()
+            except AuthenticationError as error:
+                failure = failure or error
+            agreed.append(Method.ONE_TIME_PASSWORD)
         if failure is not None:
-            raise self._told(failure)
-        if proof is not None:
-            return Proof(proof.method, proof.key, tuple(also))
-        return Proof(also[0], None, tuple(also[1:]))
+            raise self._refused(failure, sealed=sealed)
+        return Proof(agreed[0], key, tuple(agreed[1:]))
 
-    def _told(self, failure: AuthenticationError) -> AuthenticationError:
-        """Keep from a stranger which of several judges disagreed."""
-        if self._question.caller.client.is_anonymous and failure.message != INVALID_PASSPHRASE:
-            told = AuthenticationError(INVALID_PASSPHRASE)
-            told.__cause__ = failure
-            return told
+    def _judge_any(self, methods: list[PasswordMethod]) -> Proof:
+        """Ask one after the other until one agrees."""
+        failures: list[AuthenticationError] = []
+        for method in methods:
+            try:
+                self._attempt.ask(method)
+            except AuthenticationError as error:
+                failures.append(error)
+            else:
+                return Proof(method.method, None)
+        failure = failures[0]
+        if len(failures) > 1:
+            failure = AuthenticationError("\n".join(error.message for error in failures))
+            failure.__cause__ = failures[0].__cause__
+        raise self._refused(failure, sealed=False)
+
+    def _refused(self, failure: AuthenticationError, *, sealed: bool) -> AuthenticationError:
+        """Return a refusal after the work of opening a key, whether or not there was one to open."""
+        if not sealed:
+            self._sealer.pretend(self._attempt.passphrase)
         return failure
 
     def _no_proof(self) -> AuthenticationError:
         """Refuse whoever has nothing to show; a stranger learns no more than from a wrong pass phrase."""
-        passphrase = self._question.request.passphrase
+        passphrase = self._attempt.passphrase
         if self._question.caller.client.is_anonymous or passphrase:
             self._sealer.pretend(passphrase)
             return AuthenticationError(INVALID_PASSPHRASE)
@@ -227,6 +307,8 @@ class Authentication:
     def _finish(self, proof: Proof) -> Authenticated:
         """Add what the kind of proof demands of policy, and open a key that is not sealed."""
         question = self._question
+        if proof.method is not Method.TRUSTED:
+            self._attempt.accept()
         if proof.method is Method.CERTIFICATE:
             permission = self._permit_renewal(proof)
         elif isinstance(question.retrieval, DeniedError):

@@ -14,6 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gsi.errors import AuthenticationError, DeniedError, GridError, RemoteProtocolError, TransportError
+from myproxy.auth.base import DelayedRefusalError
 from myproxy.protocol.events import (
     NEED_DATA,
     AuthorizationReceived,
@@ -27,7 +28,7 @@ from myproxy.protocol.events import (
 )
 from myproxy.protocol.messages import Command, Request, Response
 from myproxy.protocol.server import ServerState
-from myproxy.retrieval import AuthorizationRound
+from myproxy.retrieval import AuthorizationRound, Pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gsi.transport.serve import Connection
     from myproxy.grants import Caller, RetrievalGrant
     from myproxy.protocol.server import ServerSession
+    from myproxy.retrieval import RetrievalStep
     from myproxy.service import MyProxyService
 
 __all__ = ["Conversation", "refusal"]
@@ -101,6 +103,8 @@ class Conversation:
         _log.log(
             logging.INFO if _may_tell(error) else logging.ERROR, "%s: refused: %s: %s", request_id, error.slug, error
         )
+        if isinstance(error, DelayedRefusalError):
+            await asyncio.sleep(error.seconds)
         if self._session.state is not ServerState.DONE:
             await self._connection.send(self._session.send_response(refusal(error, request_id)))
             await self._drain()
@@ -175,10 +179,14 @@ class Conversation:
         await self._send_response(Response.ok(trust_roots=files))
         await self._connection.send(self._session.send_credential(text), self._session.send_response(Response.ok()))
 
-    async def _authorize(self, step: RetrievalGrant | AuthorizationRound) -> RetrievalGrant | None:
-        """Go through as many rounds of authorization as it takes; None when the client gave up."""
+    async def _authorize(self, step: RetrievalStep) -> RetrievalGrant | None:
+        """Go through as many rounds of authorization and pauses as it takes; None when the client gave up."""
         rounds = 0
-        while isinstance(step, AuthorizationRound):
+        while isinstance(step, AuthorizationRound | Pause):
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                step = await self._call(step.resume)
+                continue
             if (rounds := rounds + 1) > MAX_ROUNDS:
                 raise RemoteProtocolError(f"authorization takes more than {MAX_ROUNDS} rounds")
             waiting = step

@@ -1,8 +1,8 @@
 """GET and RETRIEVE: who proves what to receive a proxy of a stored credential, or the credential itself.
 
-    step = service.begin_get(caller, request)           # a grant, or a round of authorization
-    while isinstance(step, AuthorizationRound):
-        step = service.proceed(step, reply)
+    step = service.begin_get(caller, request)           # a grant, a round of authorization, or a pause
+    while not isinstance(step, RetrievalGrant):
+        step = service.proceed(step, reply)             # or, after the pause, step.resume()
     certificates = service.finish_get(step, request_der)
 
 What a client may do is asked of `myproxy.policy`, what it has proved of `myproxy.authentication`; here the answers are
@@ -13,9 +13,10 @@ do_authz_handshake), but for a stranger, who is told neither that a credential i
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gsi import keys
 from gsi.certificate import Certificate
@@ -35,21 +36,22 @@ from gsi.proxy.chain import ProxyChain
 from gsi.proxy.issue import ProxyOptions
 from gsi.proxy.kinds import ProxyKind
 from myproxy.auth.passphrase import place_of
-from myproxy.authentication import Authenticated, Authentication, Offers, Question
+from myproxy.authentication import Authenticated, Authentication, Offers, Question, refuse_absent
 from myproxy.commands import Commands
 from myproxy.grants import Caller, RetrievalGrant
 from myproxy.protocol.messages import Command
-from myproxy.repository.seal import INVALID_PASSPHRASE, is_sealed, locked_block
+from myproxy.repository.seal import is_sealed, locked_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from myproxy.auth.attempt import Attempt
     from myproxy.authentication import Step
     from myproxy.policy import Client, Permission
     from myproxy.protocol.messages import AuthorizationOffer, AuthorizationReply, Request, TrustRootFile
     from myproxy.repository.base import StoredCredential
 
-__all__ = ["MAX_CANDIDATES", "AuthorizationRound", "RetrievalCommands", "proxy_lifetime"]
+__all__ = ["MAX_CANDIDATES", "AuthorizationRound", "Pause", "RetrievalCommands", "RetrievalStep", "proxy_lifetime"]
 
 SHORTEST_PROXY: Final = timedelta(seconds=300)
 """A shorter lifetime is raised to this; a proxy starts five minutes in the past, and a tiny rest helps nobody."""
@@ -89,10 +91,26 @@ class AuthorizationRound:
     authentication: Authentication = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A request that may not be judged yet, because too many tries are made on its account; no thread waits.
+
+    Attributes:
+        seconds: How long to wait.
+        resume: What to call then.
+    """
+
+    seconds: float
+    resume: Callable[[], RetrievalStep]
+
+
+RetrievalStep: TypeAlias = RetrievalGrant | AuthorizationRound | Pause
+
+
 class RetrievalCommands(Commands):
     """The commands by which credentials leave."""
 
-    def begin_get(self, caller: Caller, request: Request) -> RetrievalGrant | AuthorizationRound:
+    def begin_get(self, caller: Caller, request: Request) -> RetrievalStep:
         """Find the credential that is asked for, and judge what the client has proved so far.
 
         Raises:
@@ -100,27 +118,32 @@ class RetrievalCommands(Commands):
                 credential that it may not have: one text, one duration.
             DeniedError: Policy, a lock, or a stored chain that is no longer valid.
         """
-        return self._begin(caller, request)
+        return self._begin(caller, request, self._methods.attempt(caller, request))
 
-    def begin_retrieve(self, caller: Caller, request: Request) -> RetrievalGrant | AuthorizationRound:
+    def begin_retrieve(self, caller: Caller, request: Request) -> RetrievalStep:
         """The same, for the stored key itself.
 
         Raises:
             AuthenticationError: As for GET.
             DeniedError: As for GET; or the client's proxy is limited and the stored credential is not.
         """
-        return self._begin(caller, request)
+        return self._begin(caller, request, self._methods.attempt(caller, request))
 
-    def proceed(self, waiting: AuthorizationRound, reply: AuthorizationReply) -> RetrievalGrant | AuthorizationRound:
+    def proceed(self, waiting: AuthorizationRound, reply: AuthorizationReply) -> RetrievalStep:
         """Judge the client's answer to a round.
 
         Raises:
             AuthenticationError: It proves nothing.
             DeniedError: It does, but policy forbids.
         """
-        caller, request = waiting.caller, waiting.request
-        with self._trail.deciding(caller, request, request.command.name):
-            step = waiting.authentication.answer(reply)
+        caller, request, authentication = waiting.caller, waiting.request, waiting.authentication
+        with (
+            self._trail.deciding(caller, request, request.command.name),
+            authentication.attempt.judging(guess=authentication.is_guess(reply)) as seconds,
+        ):
+            if seconds:
+                return Pause(seconds, lambda: self.proceed(waiting, reply))
+            step = authentication.answer(reply)
             return self._after(step, caller, request, waiting.stored, waiting.authentication)
 
     def finish_get(self, grant: RetrievalGrant, request_der: bytes) -> tuple[Certificate, ...]:
@@ -190,16 +213,20 @@ class RetrievalCommands(Commands):
         """Return the trust roots that go with a yes, if the request asks for them."""
         return self._trust_roots() if request.wants_trust_roots else ()
 
-    def _begin(self, caller: Caller, request: Request) -> RetrievalGrant | AuthorizationRound:
-        with self._trail.deciding(caller, request, request.command.name):
+    def _begin(self, caller: Caller, request: Request, attempt: Attempt) -> RetrievalStep:
+        with self._trail.deciding(caller, request, request.command.name), attempt.judging() as seconds:
+            if seconds:
+                return Pause(seconds, lambda: self._begin(caller, request, attempt))
+            # From here on the pass phrase is what it was when the key was sealed: without a one-time code.
+            request = dataclasses.replace(request, passphrase=attempt.passphrase)
             candidates = self._candidates(caller, request)
             refusal: GridError | None = None
             for stored in candidates:
                 try:
-                    return self._try(caller, request, stored)
+                    return self._try(caller, request, stored, attempt)
                 except (AuthenticationError, DeniedError) as error:
                     refusal = refusal or error
-            raise refusal or self._absent(caller, request)
+            raise refusal or self._absent(caller, request, attempt)
 
     def _candidates(self, caller: Caller, request: Request) -> tuple[StoredCredential, ...]:
         """Return the credentials that may be meant: the one that is named, or where that is switched on, any."""
@@ -212,21 +239,20 @@ class RetrievalCommands(Commands):
         found = self._find(request)
         return () if found is None else (found,)
 
-    def _absent(self, caller: Caller, request: Request) -> GridError:
+    def _absent(self, caller: Caller, request: Request, attempt: Attempt) -> GridError:
         """Return the refusal for a credential that is not there; to a stranger it is that of a wrong pass phrase."""
         if caller.client.is_anonymous or request.passphrase:
-            self._sealer.pretend(request.passphrase)
-            return AuthenticationError(INVALID_PASSPHRASE)
+            return refuse_absent(attempt, self._methods, self._sealer)
         name = "" if request.credential_name is None else f' and credential name "{request.credential_name}"'
         verb = "exist with" if name else "exist for"
         return DeniedError(f'No credentials {verb} username "{request.username}"{name}.')
 
-    def _try(self, caller: Caller, request: Request, stored: StoredCredential) -> RetrievalGrant | AuthorizationRound:
-        question = self._ask_policy(caller, request, stored)
-        authentication = Authentication(question, self._methods, self._sealer)
+    def _try(self, caller: Caller, request: Request, stored: StoredCredential, attempt: Attempt) -> RetrievalStep:
+        question = self._ask_policy(caller, request, stored, attempt)
+        authentication = Authentication(question, self._methods, self._sealer, attempt)
         return self._after(authentication.begin(), caller, request, stored, authentication)
 
-    def _ask_policy(self, caller: Caller, request: Request, stored: StoredCredential) -> Question:
+    def _ask_policy(self, caller: Caller, request: Request, stored: StoredCredential, attempt: Attempt) -> Question:
         """Ask for every permission that some proof could go with.
 
         Raises:
@@ -247,8 +273,7 @@ class RetrievalCommands(Commands):
             if not client.is_anonymous:
                 raise
             # A stranger must not learn that the credential exists, nor try pass phrases on what it cannot have.
-            self._sealer.pretend(request.passphrase)
-            raise AuthenticationError(INVALID_PASSPHRASE) from error
+            raise refuse_absent(attempt, self._methods, self._sealer) from error
         trusted = _or_refusal(access.permit_trusted_retrieval, client, stored.trusted_retrievers)
         if not isinstance(trusted, DeniedError):
             try:
@@ -274,7 +299,7 @@ class RetrievalCommands(Commands):
         request: Request,
         stored: StoredCredential,
         authentication: Authentication,
-    ) -> RetrievalGrant | AuthorizationRound:
+    ) -> RetrievalStep:
         """Grant what is proved and permitted, or go into another round."""
         if isinstance(step, Offers):
             return AuthorizationRound(

@@ -5,6 +5,8 @@ proof of a method that opens the stored key carries that key, so that whoever ho
 
 There are two families. A `PasswordMethod` judges the pass phrase that came with the request (PAM, an LDAP bind, a
 one-time code). A `RoundMethod` talks to the client in rounds of its own (a signed challenge, SASL).
+
+A method refuses by `AuthenticationError`; anything else that it raises is a refusal as well (`myproxy.auth.attempt`).
 """
 
 from __future__ import annotations
@@ -13,12 +15,25 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from gsi.errors import AuthenticationError
+
 if TYPE_CHECKING:
     from gsi.secret import Passphrase
     from gsi.trust.peer import VerifiedPeer
     from myproxy.protocol.messages import AuthorizationMethod, AuthorizationOffer, AuthorizationReply
 
-__all__ = ["Limiter", "Method", "PasswordMethod", "Proof", "RoundExchange", "RoundMethod", "Unlimited", "Use"]
+__all__ = [
+    "DelayedRefusalError",
+    "Limiter",
+    "Method",
+    "PasswordMethod",
+    "Proof",
+    "RoundExchange",
+    "RoundMethod",
+    "ThrottledError",
+    "Unlimited",
+    "Use",
+]
 
 
 class Method(StrEnum):
@@ -105,27 +120,71 @@ class RoundMethod(Protocol):
         ...
 
 
-class Limiter(Protocol):
-    """Slows guessing down: asked before each judgement of a pass phrase, told how it went."""
+class ThrottledError(AuthenticationError):
+    """A try that is not judged, because too many before it were wrong.
 
-    def admit(self, username: str, address: str) -> None:
-        """Return when the attempt may be judged.
+    Attributes:
+        seconds: How long from now tries are refused.
+    """
+
+    slug = "throttled"
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class DelayedRefusalError(AuthenticationError):
+    """A refusal that the client is to hear only after a while, so that its duration tells nothing.
+
+    Attributes:
+        seconds: How long to wait before saying it.
+    """
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class Limiter(Protocol):
+    """Slows guessing down: asked before each judgement of a pass phrase, told afterwards how it went.
+
+    Safe for use by several threads. `address` is the client's, as text.
+    """
+
+    def admit(self, username: str, address: str, *, waited: float) -> float:
+        """Return 0 when the try may be judged now; `report` has to be called once for it, whatever becomes of it.
+
+        Args:
+            username: The account that is asked for.
+            address: Where the client is.
+            waited: Seconds that this try has waited already.
+
+        Returns:
+            Seconds to wait before asking again, or 0.
 
         Raises:
-            AuthenticationError: It may not, for now; the text and the duration are those of a wrong pass phrase.
+            ThrottledError: The try may not be judged.
+            StorageError: It cannot be found out.
         """
         ...
 
-    def report(self, username: str, address: str, *, right: bool) -> None:
-        """Take note of how a judged attempt ended."""
+    def report(self, username: str, address: str, *, right: bool | None) -> None:
+        """Take note of how an admitted try ended; None says that nothing was judged.
+
+        Raises:
+            StorageError: It cannot be kept.
+        """
         ...
 
 
 class Unlimited:
     """A `Limiter` that lets everything pass."""
 
-    def admit(self, username: str, address: str) -> None:
+    def admit(self, username: str, address: str, *, waited: float) -> float:
         """See `Limiter.admit`."""
+        del username, address, waited
+        return 0.0
 
-    def report(self, username: str, address: str, *, right: bool) -> None:
+    def report(self, username: str, address: str, *, right: bool | None) -> None:
         """See `Limiter.report`."""
