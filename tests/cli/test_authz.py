@@ -1,0 +1,150 @@
+"""The command `gsi-authz` beyond its transcripts: JSON, verified chains, real decisions, configurations of callouts."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from gsi.authz.reload import open_engine
+from gsi.cli.authz import main
+from tests.harness.authz import request_of, user, write_authz_policies
+from tests.harness.ca import LIMITED_INFO, TestCA, write_file, write_trust_dir
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    directory = write_authz_policies(tmp_path / "authz.d")
+    monkeypatch.setenv("GSI_AUTHZ_POLICY_DIR", str(directory))
+    monkeypatch.delenv("GSI_AUTHZ_CONF", raising=False)
+    return directory
+
+
+def told(capsys: pytest.CaptureFixture[str], *argv: str, status: int = 0) -> object:
+    assert main([*argv, "-json"]) == status, capsys.readouterr().err
+    found: object = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_explain_a_decision_of_a_service(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = open_engine(str(folder / "gridftp.toml"))
+    decision = engine.authorize(request_of(user("/O=Grid/CN=Mallory"), "read", "/data/x"))
+    found = told(capsys, "explain", decision.decision_id, "-service", "gridftp")
+    assert isinstance(found, dict)
+    assert (found["effect"], found["authorizer"]) == ("deny", "bans")
+    assert main(["explain", decision.decision_id, "-record", str(folder / "decisions.jsonl")]) == 0
+    out = capsys.readouterr().out
+    assert f"decision {decision.decision_id}: deny" in out
+    assert "stolen key" in out
+
+
+def test_explain_a_verified_chain(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ca = TestCA("/O=Grid/CN=CA")
+    proxy = ca.issue("/O=Grid/CN=Alice").proxy(info=LIMITED_INFO)
+    trust = folder / "trust"
+    trust.mkdir()
+    write_trust_dir(trust, ca)
+    write_file(folder / "chain.pem", proxy.bundle(), 0o600)
+    options = ["-chain", str(folder / "chain.pem"), "-certdir", str(trust), "-service", "gridftp"]
+    found = told(capsys, "explain", *options, "-action", "login", "-fqan", "/vo", "-group", "g")
+    assert isinstance(found, dict)
+    assert found["effect"] == "permit"
+    assert found["obligations"] == [{"type": "Account", "name": "alice"}]
+    assert found["subject"]["kind"] == "limited"
+    assert found["subject"]["groups"] == ["g"]
+    stranger = TestCA("/O=Grid/CN=CA").issue("/O=Grid/CN=Alice")
+    write_file(folder / "chain.pem", stranger.bundle(), 0o600)
+    assert main(["explain", *options, "-action", "login"]) == 1
+    assert "error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "effect", "service_type"),
+    [
+        (["-subject", "/O=Grid/CN=Alice", "-action", "read", "-resource", "/data/alice/x"], "permit", "file"),
+        (["-subject", "CN=Alice,O=Grid", "-action", "file:read", "-resource", "/data/alice/x"], "permit", "file"),
+        (["-subject", "/O=Grid/CN=Alice", "-action", "read", "-resource", "/data/../etc"], "indeterminate", "file"),
+        (["-subject", "/O=Grid/CN=Alice", "-action", "login", "-account", "root"], "not_applicable", "login"),
+        (["-subject", "/O=Grid/CN=Alice", "-action", "start"], "not_applicable", "job"),
+        (["-fqan", "/vo/Role=prod", "-action", "write", "-resource", "/data/vo/x"], "permit", "file"),
+        (["-subject", "https://iss#1", "-action", "lookup", "-resource", "/pub/x"], "permit", "file"),
+        (["-subject", "https://iss#1", "-action", "lookup", "-resource", "/pub/x", "-at", "0"], "permit", "file"),
+    ],
+)
+def test_explain_a_named_subject(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], effect: str, service_type: str
+) -> None:
+    found = told(capsys, "explain", "-service", "gridftp", *options)
+    assert isinstance(found, dict)
+    assert (found["effect"], found["service_type"]) == (effect, service_type)
+    assert not (folder / "decisions.jsonl").exists()
+
+
+def test_who_can(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, "who-can", "write", "/data/vo/f", "-policy", str(folder / "gridftp.toml"))
+    assert found == [
+        {
+            "who": "fqan /vo/Role=prod",
+            "authorizer": "site-rules",
+            "reason": f"{folder}/gridftp.rules:2",
+            "obligations": [{"type": "Account", "name": "prod"}],
+        }
+    ]
+    assert main(["who-can", "lookup", "/pub/x", "-service", "gridftp", "-limit", "1"]) == 0
+    assert "and more than 1" in capsys.readouterr().out
+
+
+def test_check(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = told(capsys, "check", str(folder / "gridftp.toml"))
+    assert found == {"files": [str(folder / "gridftp.toml")], "findings": []}
+    (folder / "grid-mapfile").write_text('"/O=Grid/CN=Alice" alice # a comment\n')
+    assert main(["check", str(folder / "gridftp.toml")]) == 0
+    assert "note" in capsys.readouterr().out
+    assert main(["check", "-strict", str(folder / "gridftp.toml")]) == 1
+    (folder / "bans").write_text("dnn\n")
+    capsys.readouterr()
+    found = told(capsys, "check", str(folder / "gridftp.toml"), status=1)
+    assert isinstance(found, dict)
+    (finding,) = found["findings"]
+    assert (finding["severity"], finding["path"], finding["line"]) == ("broken", str(folder / "bans"), 1)
+    monkeypatch.setenv("GSI_AUTHZ_CONF", str(folder / "nothing"))
+    assert main(["check"]) == 1
+    out = capsys.readouterr().out
+    assert f"{folder}/nothing: hole" in out
+    assert f"{folder}/bans:1: broken" in out
+
+
+@pytest.mark.skipif(os.path.exists("/etc/grid-security/gsi-authz.conf"), reason="this machine has a configuration")
+def test_check_where_there_is_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GSI_AUTHZ_POLICY_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GSI_AUTHZ_CONF", raising=False)
+    assert main(["check"]) == 0
+    assert "no policy and no callout configuration is there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ([], "a command is missing"),
+        (["explain", "-service", "gridftp"], "needs a decision, or -action"),
+        (["explain", "a", "b"], "one decision"),
+        (["explain", "abcdef0123", "-subject", "/CN=x", "-service", "gridftp"], "without a decision"),
+        (["explain", "-action", "read", "-subject", "/CN=x", "-proxy", "-service", "gridftp"], "only one"),
+        (["explain", "-action", "read", "-limited", "-service", "gridftp"], "-limited goes with -subject"),
+        (["explain", "-action", "read", "-service", "a", "-policy", "b"], "-service or -policy"),
+        (["explain", "-action", "read", "-service", "nothing"], "No such file"),
+        (["explain", "-action", "read", "-subject", "/Nothing=x", "-service", "gridftp"], "attribute type"),
+        (["explain", "nonsense!", "-service", "gridftp"], "is no decision id"),
+        (["who-can"], "an action and a resource"),
+        (["who-can", "a", "b", "c", "-service", "gridftp"], "an action and a resource"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_refusals(argv: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 1
+    assert says in capsys.readouterr().err

@@ -1,0 +1,95 @@
+"""The lint of policies: bans that something can permit past, rules that mean too much, files that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gsi.authz.calloutconf import Severity
+from gsi.authz.lint import lint_policy
+
+HOLE, BROKEN, NOTE = Severity.HOLE, Severity.BROKEN, Severity.NOTE
+TABLES = """
+[authorizer.bans]
+type = "ban"
+file = "bans"
+[authorizer.rules]
+type = "rules"
+file = "rules"
+"""
+
+
+def lint(
+    folder: Path, text: str, rules: str = "permit authenticated to read on /pub/**\n"
+) -> list[tuple[Severity, str]]:
+    (folder / "bans").write_text("")
+    (folder / "rules").write_text(rules)
+    (folder / "p.toml").write_text(text)
+    return [(finding.severity, finding.message) for finding in lint_policy(str(folder / "p.toml"))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'order = ["bans", "rules"]' + TABLES,
+        'order = ["rules", "bans"]\ncombining = "deny-overrides"' + TABLES,
+        'order = ["bans", "c"]' + TABLES + '[chain.c]\norder = ["rules"]\ncombining = "permit-overrides"',
+        'order = ["c", "rules"]\ncombining = "deny-overrides"' + TABLES + '[chain.c]\norder = ["bans"]',
+    ],
+)
+def test_bans_that_win(tmp_path: Path, text: str) -> None:
+    assert lint(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('order = ["rules", "bans"]' + TABLES, "come behind rules"),
+        ('order = ["bans", "rules"]\ncombining = "permit-overrides"' + TABLES, "goes before the bans"),
+        ('order = ["rules", "c"]' + TABLES + '[chain.c]\norder = ["bans"]', "bans of 'c' come behind rules"),
+        ('order = ["c"]' + TABLES + '[chain.c]\norder = ["rules", "bans"]', "in the chain 'c'"),
+        (
+            'order = ["c", "rules"]\ncombining = "permit-overrides"' + TABLES + '[chain.c]\norder = ["bans"]',
+            "goes before the bans of 'c'",
+        ),
+    ],
+)
+def test_bans_that_do_not(tmp_path: Path, text: str, says: str) -> None:
+    ((severity, message),) = lint(tmp_path, text)
+    assert severity is HOLE
+    assert says in message
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("permit anyone to *", "everybody"),
+        ("permit anyone to read, *", "everybody"),
+        ("permit dn /O=Grid/CN=* to read", "the character itself"),
+        ("permit anyone to read on /a after 2027-01-01 before 2026-01-01", "ends before it begins"),
+        ("permit anyone to read on ~/x", "nothing is filled in"),
+        ("permit anyone to read on /home/$USER/**", "nothing is filled in"),
+        ("", "holds no rule"),
+    ],
+)
+def test_rules_that_are_hardly_meant(tmp_path: Path, rule: str, says: str) -> None:
+    ((severity, message),) = lint(tmp_path, 'order = ["bans", "rules"]' + TABLES, rule)
+    assert severity is NOTE
+    assert says in message
+
+
+def test_what_cannot_be_read_is_one_finding(tmp_path: Path) -> None:
+    ((severity, message),) = lint(tmp_path, 'order = ["bans"]' + TABLES)
+    assert severity is BROKEN
+    assert "[authorizer.rules] is defined" in message
+    assert "refuses everybody" in message
+    (tmp_path / "p.toml").unlink()
+    (finding,) = lint_policy(str(tmp_path / "p.toml"))
+    assert finding.severity is BROKEN
+
+
+def test_root(tmp_path: Path) -> None:
+    ((severity, message),) = lint(tmp_path, 'allow_root = true\norder = ["bans", "rules"]' + TABLES)
+    assert severity is NOTE
+    assert "allow_root" in message
