@@ -10,6 +10,7 @@ The call runs in a thread, for nothing else can be left behind. A thread that ha
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -64,6 +65,11 @@ class DeadlinePool:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._reset()
+
+    def _reset(self) -> None:
+        """Begin without threads: at first, and in a process that was forked off, where none of them is."""
+        self._pid = os.getpid()
         self._waiting: queue.SimpleQueue[_Call[object]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -75,6 +81,8 @@ class DeadlinePool:
         Raises:
             TimeoutExpiredError: It has not ended within the seconds; it may go on, and its result is thrown away.
         """
+        if self._pid != os.getpid():
+            self._reset()
         call = _Call(body)
         start = False
         with self._lock:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -196,6 +198,21 @@ def test_threads_that_hang_do_not_pile_up() -> None:
     assert threading.active_count() - before <= MAX_THREADS
     gate.set()
     assert pool.call(lambda: "again", 30.0) == "again"
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    pool = DeadlinePool("test")
+    assert pool.call(lambda: 1, 30.0) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what this is about
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if pool.call(lambda: 2, 10.0) == 2 else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_an_expired_proof_is_denied() -> None:
