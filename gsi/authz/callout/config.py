@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 from gsi.authz.callout.fileops import FileRules
 from gsi.errors import ConfigError
 from gsi.system.config import option, read_config
+from gsi.system.environ import authz_policy_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +45,6 @@ __all__ = [
 ]
 
 DEFAULT_SOCKET: Final = "/run/gsi-authz/socket"
-POLICY_DIRECTORY: Final = "/etc/grid-security/gsi-authz.d"
 DEFAULT_CONFIG: Final = "/etc/grid-security/gsi-authz-server.toml"
 
 
@@ -124,7 +124,7 @@ _SERVICES: Final = (ServicePolicy(name="file", policy="gridftp"), ServicePolicy(
 
 def policy_path(policy: str) -> str:
     """Return the file of a policy; a path stands for itself."""
-    return policy if "/" in policy else f"{POLICY_DIRECTORY}/{policy}.toml"
+    return authz_policy_path(policy)
 
 
 def load_config(path: str) -> CalloutConfig:
