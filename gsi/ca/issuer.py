@@ -138,7 +138,13 @@ class Issuer:
         self._has_anchor = any(authority.is_anchor for authority in self._anchors.authorities)
 
     def issue(
-        self, request: CertificateRequest, grant: Grant, *, now: datetime, lifetime: timedelta | None = None
+        self,
+        request: CertificateRequest,
+        grant: Grant,
+        *,
+        now: datetime,
+        lifetime: timedelta | None = None,
+        recorder: Recorder | None = None,
     ) -> Issued:
         """Issue what a grant gives for the key of a request.
 
@@ -147,6 +153,8 @@ class Issuer:
             grant: What the requester may receive.
             now: The time (aware UTC).
             lifetime: What the requester asks for; None is all that the grant gives.
+            recorder: Takes the record of this certificate in place of the issuer's own, for services whose records
+                say more of who asked.
 
         Raises:
             CredentialError: WEAK_KEY, UNSUPPORTED_KEY: the request's key will not do.
@@ -173,7 +181,7 @@ class Issuer:
         certificate_der = sign_tbs(tbs_der, self._signer)
         # 6 and 7: what was made is judged as if a stranger had made it, then it is put on record.
         certificate = self.check(certificate_der, now=now)
-        self._record(IssuanceRecord(certificate, grant.requester, grant.decision, now))
+        _record(recorder or self._recorder, IssuanceRecord(certificate, grant.requester, grant.decision, now))
         return Issued(certificate, self._chain, shortened)
 
     def _check_authority_now(self, now: datetime) -> None:
@@ -262,12 +270,13 @@ class Issuer:
     def _path(self) -> tuple[Certificate, ...]:
         return () if self.certificate.is_self_issued else (self.certificate, *self._above)
 
-    def _record(self, record: IssuanceRecord) -> None:
-        """Step 7."""
-        try:
-            self._recorder.record(record)
-        except GridError as error:
-            raise _stopped(error, IssuanceStep.RECORD) from error
+
+def _record(recorder: Recorder, record: IssuanceRecord) -> None:
+    """Step 7."""
+    try:
+        recorder.record(record)
+    except GridError as error:
+        raise _stopped(error, IssuanceStep.RECORD) from error
 
 
 def _check_authority(certificate: Certificate, signer: Signer) -> None:
