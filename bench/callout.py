@@ -30,7 +30,7 @@ SECONDS = 5
 OBJECT = "ftp://localhost/tmp"
 
 
-def figures(rounds: int = 5) -> list[Figure]:
+def figures(rounds: int = 3) -> list[Figure]:
     """Measure and return the figures."""
     ca = TestCA("/O=Grid/CN=CA")
     alice = ca.issue(ALICE)

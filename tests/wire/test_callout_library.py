@@ -103,7 +103,7 @@ def test_a_forked_copy_does_not_ask(fake: FakeDaemon, driver: Driver) -> None:
 # --- paths ------------------------------------------------------------------------------------------------------------
 
 
-def _ask(fake: FakeDaemon, driver: Driver, path: object, action: str = "read") -> OperationRequest:
+def _ask(fake: FakeDaemon, driver: Driver, path: object, action: str = "write") -> OperationRequest:
     fake.requests.clear()
     driver.call("op", action, f"ftp://host{path}")
     request = fake.of(OperationRequest)[-1]
@@ -200,6 +200,12 @@ def test_paths_through_any_maze(fake: FakeDaemon, driver: Driver, tmp_path: Path
                 assert not path.exists()
         driver.call("destroy")
     assert resolved > 200
+
+
+def test_emptiness_is_looked_up_where_it_matters(fake: FakeDaemon, driver: Driver, tree: Path) -> None:
+    driver.call("init", "file")
+    for action, counts in (("lookup", False), ("read", False), ("create", False), ("write", True), ("delete", True)):
+        assert (Fact.EMPTY in _ask(fake, driver, tree / "directory" / "empty", action).facts) is counts
 
 
 @pytest.mark.parametrize("path", ["loop", "loop/x", "directory/file/x", "missing/../x", "x" * 300])

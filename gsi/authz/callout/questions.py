@@ -27,7 +27,8 @@ __all__ = [
 class Fact(IntFlag):
     """What the library saw of a path, as the mapped user.
 
-    RESOLVED says that the two paths are there and the others can be relied on at the time of asking.
+    RESOLVED says that the two paths are there and the others can be relied on at the time of asking. EMPTY is looked up
+    for directories that are to be written or deleted only.
     """
 
     RESOLVED = 1

@@ -592,9 +592,11 @@ static int is_empty(const char *path)
     return empty;
 }
 
-/* Add what this process, running as the user, can see of "ftp://host/path". */
-static void put_facts(struct frame *frame, const char *object)
+/* Add what this process, running as the user, can see of "ftp://host/path". To read a directory costs as much as all
+ * the rest, so that whether it is empty is looked up where it matters only. */
+static void put_facts(struct frame *frame, const char *action, const char *object)
 {
+    int counts = strcmp(action, "delete") == 0 || strcmp(action, "write") == 0;
     char real[PATH_MAX], link[PATH_MAX];
     struct stat found;
     unsigned char facts = 0;
@@ -606,7 +608,7 @@ static void put_facts(struct frame *frame, const char *object)
         if (lstat(path, &found) == 0 && S_ISLNK(found.st_mode))
             facts |= F_SYMLINK;
         if (stat(path, &found) == 0)
-            facts |= F_EXISTS | (S_ISDIR(found.st_mode) ? F_DIRECTORY | (is_empty(path) ? F_EMPTY : 0) : 0);
+            facts |= F_EXISTS | (S_ISDIR(found.st_mode) ? F_DIRECTORY | (counts && is_empty(path) ? F_EMPTY : 0) : 0);
         else if (errno != ENOENT)
             facts &= ~F_RESOLVED;
     }
@@ -631,7 +633,7 @@ result_t gsi_authz_authorize(va_list ap)
         put_text(&frame, T_ACTION, action);
         put_text(&frame, T_OBJECT, object);
         if (action != NULL && object != NULL && strcmp(action, "authz_assert") != 0)
-            put_facts(&frame, object);
+            put_facts(&frame, action, object);
         finish(&frame, OPERATION);
         int got = session->fd < 0 ? 0 : ask(session->fd, &frame, deadline, &answer);
         if (got == 0 && !frame.failed && now_ms() < deadline) { /* the daemon was restarted: once more, from the start */
