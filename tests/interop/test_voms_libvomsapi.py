@@ -42,7 +42,9 @@ class Site:
         self.ca = TestCA()
         self.sub = self.ca.intermediate("/O=Grid/CN=Sub CA")
         self.stranger = TestCA("/O=Elsewhere/CN=CA")
-        self.server = VOMSServer(self.ca)
+        self.own_identifier = bytes(range(20))
+        named = [(x509.SubjectKeyIdentifier(self.own_identifier), False)]
+        self.server = VOMSServer(self.ca, self.ca.issue("/O=Grid/CN=voms.example.org", extensions=named))
         self.below = VOMSServer(self.sub, self.sub.issue("/O=Grid/CN=voms2"))
         self.alice = self.ca.issue("/O=Grid/CN=Alice")
         self.bob = self.ca.issue("/O=Grid/CN=Bob")
@@ -256,6 +258,11 @@ CASES: Final[dict[str, Case]] = {
         lambda s: s.ac(extensions=[extension("2.5.29.56", b"\x05\x00")]),
         refused=P.MALFORMED,
         why="an extension occurs once (RFC 5280 section 4.2)",
+    ),
+    "the identifier that the certificate gives its key": _with(
+        lambda s: s.ac(leave_out=["aki"], extensions=[extension(_AKI, b"\x30\x16\x80\x14" + s.own_identifier)]),
+        accepted=False,
+        why="RFC 5280 section 4.2.1.1 takes that one, as the Java library does; the C library the key's SHA-1",
     ),
     "three lines": _with(
         lambda s: s.ac(),

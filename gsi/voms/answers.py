@@ -1,0 +1,166 @@
+"""What a VOMS server answers, bytes -> value: the XML of both protocols; knows neither HTTP nor a socket.
+
+    answer = parse_answer(b"<voms><ac>MII...</ac></voms>")
+    answer.certificate, answer.warnings, answer.errors
+
+The XML is read by expat, without document types or entities, and only as deep as answers are. Base64 comes in two
+alphabets: the usual one, and that of VOMS itself (`a-zA-Z0-9[]`), in which old servers write.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final, NamedTuple
+from xml.parsers import expat
+
+from gsi import der
+from gsi.errors import ParseError
+from gsi.voms.attribute_cert import MAX_ATTRIBUTE_CERTIFICATE_BYTES, AttributeCertificate
+
+__all__ = ["MAX_ANSWER_BYTES", "Answer", "ServerError", "decode_base64", "parse_answer"]
+
+MAX_ANSWER_BYTES: Final = 1 << 20  # one attribute certificate in base64 and some sentences
+_MAX_DEPTH: Final = 5  # vomsans/error/item/message
+_MAX_ELEMENTS: Final = 1000
+_MAX_TEXT_CHARS: Final = 2000  # of a message to a person
+_FIRST_ERROR: Final = 1000  # lower numbers are warnings
+_WHAT: Final = "VOMS answer"
+_ROOTS: Final = frozenset({"voms", "vomsans"})
+_STANDARD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_VOMS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789[]"
+_FROM_VOMS: Final = bytes.maketrans(_VOMS, _STANDARD)
+
+
+class ServerError(NamedTuple):
+    """What the server found wrong: a word (REST) or number (legacy), and a sentence."""
+
+    code: str
+    message: str
+
+
+class Answer(NamedTuple):
+    """What a server answered; without certificate there is an error."""
+
+    certificate: AttributeCertificate | None
+    warnings: tuple[str, ...] = ()
+    errors: tuple[ServerError, ...] = ()
+
+
+class _Collector:
+    """Gathers (path, text) of every element."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+        self._path: list[str] = []
+        self._texts: list[list[str]] = []
+        self._count = 0
+
+    def start(self, name: str, _: object) -> None:
+        self._count += 1
+        if len(self._path) == _MAX_DEPTH or self._count > _MAX_ELEMENTS:
+            raise ParseError(f"{_WHAT}: too deep, or too many elements", what=_WHAT)
+        self._path.append(name)
+        self._texts.append([])
+
+    def text(self, data: str) -> None:
+        self._texts[-1].append(data)
+
+    def end(self, _: str) -> None:
+        self.found.append(("/".join(self._path), "".join(self._texts.pop()).strip()))
+        self._path.pop()
+
+    def refuse(self, *_: object) -> None:
+        raise ParseError(f"{_WHAT}: a document type", what=_WHAT)
+
+
+def _elements(data: bytes) -> list[tuple[str, str]]:
+    collector = _Collector()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = collector.start
+    parser.EndElementHandler = collector.end
+    parser.CharacterDataHandler = collector.text
+    parser.StartDoctypeDeclHandler = collector.refuse
+    parser.EntityDeclHandler = collector.refuse
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise ParseError(f"{_WHAT}: not XML: {error}", what=_WHAT, offset=parser.ErrorByteIndex) from error
+    except (LookupError, ValueError) as error:
+        raise ParseError(f"{_WHAT}: not XML: {type(error).__name__}", what=_WHAT) from error
+    return collector.found
+
+
+def parse_answer(data: bytes) -> Answer:
+    """Return what an answer says.
+
+    Raises:
+        ParseError: Too long, not such XML, or neither a certificate nor an error in it.
+    """
+    if len(data) > MAX_ANSWER_BYTES:
+        raise ParseError(f"{_WHAT}: {len(data)} bytes, limit {MAX_ANSWER_BYTES}", what=_WHAT)
+    begin = data.find(b"<?xml")  # as the C client looks for it
+    found = _elements(data[begin:] if begin > 0 else data)
+    root = found[-1][0] if found else ""
+    if root not in _ROOTS:
+        raise ParseError(f"{_WHAT}: the root element is {root[:40]!r}", what=_WHAT)
+    certificate: AttributeCertificate | None = None
+    warnings: list[str] = []
+    errors: list[ServerError] = []
+    code = ""
+    for path, text in found:
+        match path.removeprefix(f"{root}/"):
+            case "ac" if text:
+                if certificate is not None:
+                    raise ParseError(f"{_WHAT}: two certificates", what=_WHAT)
+                certificate = AttributeCertificate.parse(decode_base64(text))
+            case "warning":
+                warnings.append(_shown(text))
+            case "error/code" | "error/item/number":
+                code = _shown(text)
+            case "error/message":
+                errors.append(ServerError(code, _shown(text)))
+            case "error/item/message":
+                _sort_item(code, _shown(text), warnings, errors)
+            case _:
+                pass
+    if certificate is None and not errors:
+        raise ParseError(f"{_WHAT}: neither a certificate nor an error", what=_WHAT)
+    return Answer(certificate, tuple(warnings), tuple(errors))
+
+
+def _sort_item(code: str, message: str, warnings: list[str], errors: list[ServerError]) -> None:
+    """Tell an item's warning from an error by its number."""
+    if code.isascii() and code.isdigit() and len(code) < 10 and int(code) < _FIRST_ERROR:
+        warnings.append(message)
+    else:
+        errors.append(ServerError(code, message))
+
+
+def _shown(text: str) -> str:
+    """Return a text that is fit for a terminal and a log."""
+    return "".join(char if char.isprintable() else " " for char in text[:_MAX_TEXT_CHARS])
+
+
+def decode_base64(text: str) -> bytes:
+    """Return the bytes of a certificate in either alphabet; blanks and line feeds do not count.
+
+    The alphabets overlap, so the one counts in which the bytes are one DER value.
+
+    Raises:
+        ParseError: In neither.
+    """
+    try:
+        compact = b"".join(text.encode("ascii").split())
+    except UnicodeEncodeError as error:
+        raise ParseError(f"{_WHAT}: not base64", what=_WHAT) from error
+    if len(compact) > 2 * MAX_ATTRIBUTE_CERTIFICATE_BYTES:
+        raise ParseError(f"{_WHAT}: a certificate of {len(compact)} characters", what=_WHAT)
+    for candidate in (compact, compact.translate(_FROM_VOMS)):
+        try:
+            data = base64.b64decode(candidate + b"=" * (-len(candidate) % 4), validate=True)
+            if der.object_length(data, what=_WHAT) == len(data):
+                return data
+        except (binascii.Error, ParseError):
+            continue
+    raise ParseError(f"{_WHAT}: the certificate is not base64 of one DER value", what=_WHAT)
