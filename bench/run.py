@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import authz, commands, fetch_crl, gridmap, validate
+from bench import authz, callout, commands, fetch_crl, gridmap, validate
 from bench.pairs import show
 
 
@@ -15,7 +15,16 @@ def main() -> int:
     """Measure everything and print one table."""
     return (
         0
-        if show([*commands.figures(), *validate.figures(), *authz.figures(), *gridmap.figures(), *fetch_crl.figures()])
+        if show(
+            [
+                *commands.figures(),
+                *validate.figures(),
+                *authz.figures(),
+                *callout.figures(),
+                *gridmap.figures(),
+                *fetch_crl.figures(),
+            ]
+        )
         else 1
     )
 

@@ -60,6 +60,8 @@ TIMEOUT_MS: Final = 1500
 
 
 _POLL_SECONDS: Final = 0.02
+_EXTRA_FLAGS: Final = os.environ.get("GSI_TEST_CFLAGS", "")
+"""For a run with sanitizers: `-g -fsanitize=address,undefined`, with libasan in LD_PRELOAD."""
 _STOP_SECONDS: Final = 10.0
 
 
@@ -110,7 +112,7 @@ def callout_site(*, timeout_ms: int = TIMEOUT_MS) -> Iterator[CalloutSite]:
         run = directory / "run"
         run.mkdir(mode=0o755)
         run.chmod(0o755)
-        library = Path(compile_library(str(directory), compiler="cc -Werror"))
+        library = Path(compile_library(str(directory), compiler=f"cc -Werror {_EXTRA_FLAGS}"))
         site = CalloutSite(directory, library, directory / "gsi-authz.conf", run / "socket")
         site.write_conf(timeout_ms=timeout_ms)
         yield site
@@ -349,6 +351,7 @@ class Driver:
                 [
                     "cc",
                     "-O1",
+                    *_EXTRA_FLAGS.split(),
                     "-Wall",
                     "-Wextra",
                     "-Werror",

@@ -166,7 +166,7 @@ def _request(rsl: str, environment: Mapping[str, str]) -> GateRequest:
         if len(lines) < 3 or lines[0] != "-----BEGIN CERTIFICATE-----" or lines[-1] != "-----END CERTIFICATE-----":
             raise TransportError("the gatekeeper passes no client certificates")
         try:
-            der = binascii.a2b_base64("".join(lines[1:-1]))
+            der = binascii.a2b_base64("".join(lines[1:-1]), strict_mode=True)
         except binascii.Error as error:
             raise TransportError("a client certificate that is no PEM") from error
         if der not in chain:  # the leaf is named twice
