@@ -85,7 +85,7 @@ def _entry(line: str, path: str, number: int) -> VOMSEntry:
             what=_WHAT,
             hint='"alias" "host" "port" "server DN" "vo"',
         )
-    if not line.isprintable():
+    if not all(field.isprintable() for field in fields):
         raise ParseError(f"{path}:{number}: a control character", what=_WHAT)
     alias, host, port, server_dn, vo, *rest = fields
     if not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:

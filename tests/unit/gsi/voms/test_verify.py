@@ -1,0 +1,166 @@
+"""What `AttributeVerifier` does beyond single verdicts, which tests/interop/test_voms_libvomsapi.py holds to C's."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from gsi.certificate import Certificate
+from gsi.errors import CapabilityError, CapabilityProblem, ParseError
+from gsi.trust.anchors import TrustAnchors
+from gsi.trust.peer import VerifiedPeer
+from gsi.trust.verify import verify_chain
+from gsi.voms.attribute_cert import AttributeCertificate
+from gsi.voms.lsc import TrustedServer, parse_lsc
+from gsi.voms.verify import SIGNER_MEMORY, AttributeVerifier, VOMSOptions, check_fqan
+from tests.harness.ca import Issued, TestCA
+from tests.harness.trust import make_anchors, utc_now
+from tests.harness.voms import HOST, VO, VOMSServer, ac_extension
+
+
+class Servers:
+    """Trusted servers in memory."""
+
+    def __init__(self, trusted: TrustedServer | Exception) -> None:
+        self.trusted = trusted
+        self.asked: list[tuple[str, str]] = []
+
+    def find(self, vo: str, host: str) -> TrustedServer | None:
+        self.asked.append((vo, host))
+        if isinstance(self.trusted, Exception):
+            raise self.trusted
+        return self.trusted if (vo, host) == (VO, HOST) else None
+
+
+class World:
+    def __init__(self) -> None:
+        self.ca = TestCA()
+        self.server = VOMSServer(self.ca)
+        self.alice = self.ca.issue("/O=Grid/CN=Alice")
+        self.servers = Servers(parse_lsc(self.server.lsc().encode()))
+        self.anchors: TrustAnchors = make_anchors(self.ca)
+        self.now: datetime = utc_now()
+
+    def verifier(self, **options: object) -> AttributeVerifier:
+        return AttributeVerifier(self.servers, lambda: self.anchors, VOMSOptions(**options))  # type: ignore[arg-type]
+
+    def peer(self, issued: Issued) -> VerifiedPeer:
+        return verify_chain(issued.chain_der, self.anchors, now=self.now)
+
+    def ac(self, **changes: object) -> AttributeCertificate:
+        return AttributeCertificate.parse(self.server.attribute_certificate(self.alice, **changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World()
+
+
+def test_lifetime_is_capped(world: World) -> None:
+    """By the certificate itself, by the holder's chain, by the signer's path."""
+    end = world.now + timedelta(hours=1)
+    verifier = world.verifier()
+    peer = world.peer(world.alice)
+    found = verifier.verify(world.ac(not_after=end), peer, now=world.now)
+    assert (found.not_after, found.serial > 0, found.authority.host) == (end, True, HOST)
+    short = world.peer(world.alice.proxy(not_after=end))
+    assert verifier.verify(world.ac(), short, now=world.now).not_after == end
+    far = verifier.verify(world.ac(not_after=world.now + timedelta(days=99)), peer, now=world.now)
+    assert far.not_after == min(peer.not_after, far.signer.not_after)
+
+
+def test_over_long(world: World) -> None:
+    verifier = world.verifier(max_lifetime=timedelta(hours=24))
+    peer = world.peer(world.alice)
+    verifier.verify(world.ac(), peer, now=world.now)
+    with pytest.raises(CapabilityError) as caught:
+        verifier.verify(world.ac(not_after=world.now + timedelta(days=2)), peer, now=world.now)
+    assert caught.value.problem is CapabilityProblem.LIFETIME
+    assert caught.value.issuer == f"{VO}://{HOST}:15000"
+
+
+def test_every_proxy_or_the_nearest(world: World) -> None:
+    upper = world.alice.proxy(extensions=[ac_extension(world.ac(fqans=[f"/{VO}/Role=admin"]).der)])
+    lower = upper.proxy().proxy(extensions=[ac_extension(world.ac(fqans=[f"/{VO}"]).der)]).proxy()
+    peer = world.peer(lower)
+    found = world.verifier().verify_chain(peer, now=world.now)
+    assert [(one.position, one.attributes.fqans if one.attributes else None) for one in found] == [
+        (1, (f"/{VO}",)),
+        (3, (f"/{VO}/Role=admin",)),
+    ]
+    assert [one.position for one in world.verifier(nearest_only=True).verify_chain(peer, now=world.now)] == [1]
+
+
+def test_each_has_its_verdict(world: World) -> None:
+    good, bad = world.ac(), world.ac(spoil=True)
+    peer = world.peer(world.alice.proxy(extensions=[ac_extension(bad.der, good.der)]))
+    first, second = world.verifier().verify_chain(peer, now=world.now)
+    assert first.error is not None
+    assert first.error.problem is CapabilityProblem.BAD_SIGNATURE
+    assert second.attributes is not None
+
+
+def test_malformed_is_found(world: World) -> None:
+    proxy = world.alice.proxy(extensions=[ac_extension(world.ac().der[:-1])])
+    (found,) = world.verifier().verify_chain(world.peer(proxy), now=world.now)
+    assert found.error is not None
+    assert found.error.problem is CapabilityProblem.MALFORMED
+
+
+def test_a_ca_that_carries_attributes_gives_none(world: World) -> None:
+    carrier = TestCA(extensions=[ac_extension(world.ac().der)])
+    anchors = make_anchors(carrier)
+    peer = verify_chain(carrier.issue("/O=Grid/CN=Alice").chain_der, anchors, now=world.now)
+    assert world.verifier().verify_chain(peer, now=world.now) == ()
+
+
+def test_signers_are_remembered_for_a_minute(world: World) -> None:
+    """And not past a new trust directory: a revoked server is refused at once."""
+    site = World()
+    verifier, peer = site.verifier(), site.peer(site.alice)
+    verifier.verify(site.ac(), peer, now=site.now)
+    site.anchors = make_anchors(site.ca, crl=site.ca.crl([site.server.credential]))
+    with pytest.raises(CapabilityError, match="revoked"):
+        verifier.verify(site.ac(), peer, now=site.now)
+    # A path that ends while it is remembered is judged again.
+    brief = World()
+    end = brief.now + timedelta(seconds=30)
+    brief.server.__dict__["credential"] = brief.ca.issue(f"/O=Grid/CN={HOST}", not_after=end)
+    verifier, peer = brief.verifier(), brief.peer(brief.alice)
+    assert timedelta(seconds=30) < SIGNER_MEMORY
+    verifier.verify(brief.ac(), peer, now=brief.now)
+    with pytest.raises(CapabilityError) as caught:
+        verifier.verify(brief.ac(), peer, now=end + timedelta(seconds=1))
+    assert caught.value.problem is CapabilityProblem.SIGNER
+
+
+def test_an_unreadable_file_is_no_trust(world: World) -> None:
+    site = World()
+    site.servers.trusted = ParseError("broken", what="LSC file")
+    with pytest.raises(CapabilityError, match="broken") as caught:
+        site.verifier().verify(site.ac(), site.peer(site.alice), now=site.now)
+    assert caught.value.problem is CapabilityProblem.ISSUER
+
+
+def test_signed_by_a_proxy(world: World) -> None:
+    """A proxy of the server is not the server."""
+    site = World()
+    proxy = site.server.credential.proxy()
+    site.servers.trusted = TrustedServer((), (Certificate.parse(proxy.der),))
+    liar = VOMSServer(site.ca, proxy)
+    chain = [proxy.certificate, site.server.credential.certificate]
+    ac = AttributeCertificate.parse(liar.attribute_certificate(site.alice, certificates=chain))
+    with pytest.raises(CapabilityError, match="proxy") as caught:
+        site.verifier().verify(ac, site.peer(site.alice), now=site.now)
+    assert caught.value.problem is CapabilityProblem.SIGNER
+
+
+@pytest.mark.parametrize(
+    "fqan",
+    ["", "/", "testvo", "/testvoX", "/testvo//x", "/testvo/", "/testvo/../x", "/testvo/.", "/testvo/a\nb", "/TESTVO"],
+)
+def test_odd_fqans(fqan: str) -> None:
+    with pytest.raises(CapabilityError) as caught:
+        check_fqan(fqan, VO)
+    assert caught.value.problem is CapabilityProblem.CONTENT
