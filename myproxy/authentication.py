@@ -214,7 +214,7 @@ class Authentication:
 
     def is_guess(self, reply: AuthorizationReply) -> bool:
         """Say whether an answer may be a guess, so that tries are to be limited."""
-        return reply.method in (AuthorizationMethod.SASL, AuthorizationMethod.PASSWORD)
+        return self._exchanges[METHOD_NAMES[reply.method]].is_guessable
 
     def answer(self, reply: AuthorizationReply) -> Step:
         """Judge the client's answer to an offer.
@@ -300,8 +300,8 @@ class Authentication:
 
     def _offer(self, methods: list[RoundMethod]) -> Offers:
         ordered = sorted(methods, key=lambda method: method.number)
-        username = self._question.request.username
-        self._exchanges = {METHOD_NAMES[method.number]: method.begin(username) for method in ordered}
+        username, address = self._question.request.username, self._question.caller.address
+        self._exchanges = {METHOD_NAMES[method.number]: method.begin(username, address) for method in ordered}
         return Offers(tuple(exchange.offer() for exchange in self._exchanges.values()))
 
     def _finish(self, proof: Proof) -> Authenticated:

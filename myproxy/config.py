@@ -47,7 +47,7 @@ _IGNORED: Final = frozenset({"disable_usage_stats", "usage_stats_target"})
 
 
 class Method(Enum):
-    """How PAM or SASL takes part."""
+    """How a way of authentication takes part."""
 
     REQUIRED = "required"
     SUFFICIENT = "sufficient"
@@ -60,6 +60,7 @@ class _Kind(Enum):
     BOOL = auto()
     METHOD = auto()
     NUMBER = auto()
+    TEXTS = auto()
 
 
 class State(Enum):
@@ -79,15 +80,19 @@ def _text(state: State = State.NOT_YET) -> str | None:
     return field(default=None, metadata={"kind": _Kind.TEXT, "state": state})
 
 
-def _bool(state: State = State.NOT_YET) -> bool:
-    return field(default=False, metadata={"kind": _Kind.BOOL, "state": state})
+def _texts(state: State = State.ACTED_UPON) -> tuple[str, ...] | None:
+    return field(default=None, metadata={"kind": _Kind.TEXTS, "state": state})
+
+
+def _bool(state: State = State.NOT_YET, *, default: bool = False) -> bool:
+    return field(default=default, metadata={"kind": _Kind.BOOL, "state": state})
 
 
 def _number(default: int, state: State = State.ACTED_UPON) -> int:
     return field(default=default, metadata={"kind": _Kind.NUMBER, "state": state})
 
 
-_METHOD: Final = {"kind": _Kind.METHOD, "state": State.NOT_YET}
+_METHOD: Final = {"kind": _Kind.METHOD, "state": State.ACTED_UPON}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +123,38 @@ class ServerConfig:
     # Pass phrases and other proofs.
     passphrase_policy_program: str | None = _text(State.ACTED_UPON)
     pam: Method = field(default=Method.DISABLED, metadata=_METHOD)
-    pam_id: str | None = _text()
+    pam_id: str | None = _text(State.ACTED_UPON)
     sasl: Method = field(default=Method.DISABLED, metadata=_METHOD)
-    sasl_mech: str | None = _text()
-    sasl_serverFQDN: str | None = _text()  # noqa: N815  # the directive's own spelling
-    sasl_user_realm: str | None = _text()
+    sasl_mech: str | None = _text(State.ACTED_UPON)
+    sasl_serverFQDN: str | None = _text(State.ACTED_UPON)  # noqa: N815  # the directive's own spelling
+    sasl_user_realm: str | None = _text(State.ACTED_UPON)
+    # The rest of this part is ours.
+    ldap: Method = field(default=Method.DISABLED, metadata=_METHOD)
+    ldap_server: str | None = _text(State.ACTED_UPON)
+    ldap_start_tls: bool = _bool(State.ACTED_UPON)
+    ldap_ca_file: str | None = _text(State.ACTED_UPON)
+    ldap_bind_dn: str | None = _text(State.ACTED_UPON)
+    ldap_search_base: str | None = _text(State.ACTED_UPON)
+    ldap_search_filter: str | None = _text(State.ACTED_UPON)
+    ldap_search_dn: str | None = _text(State.ACTED_UPON)
+    ldap_search_passphrase_file: str | None = _text(State.ACTED_UPON)
+    kerberos: Method = field(default=Method.DISABLED, metadata=_METHOD)
+    kerberos_realm: str | None = _text(State.ACTED_UPON)
+    kerberos_service: str | None = _text(State.ACTED_UPON)
+    kerberos_keytab: str | None = _text(State.ACTED_UPON)
+    auth_program: Method = field(default=Method.DISABLED, metadata=_METHOD)
+    auth_program_path: str | None = _text(State.ACTED_UPON)
+    otp: Method = field(default=Method.DISABLED, metadata=_METHOD)
+    otp_key_file: str | None = _text(State.ACTED_UPON)
+    otp_digits: int = _number(6)
+    otp_window: int = _number(1)
+    throttle: bool = _bool(State.ACTED_UPON, default=True)
+    throttle_free_tries: int = _number(5)
+    throttle_first_delay: int = _number(2)
+    throttle_longest_delay: int = _number(900)
+    throttle_memory: int = _number(86400)
+    throttle_user_rate: int = _number(10)
+    throttle_user_delay: int = _number(10)
     # Limits on what is stored and delegated.
     max_proxy_lifetime: int = _number(0)
     max_cred_lifetime: int = _number(0)
@@ -182,6 +214,11 @@ class ServerConfig:
     max_connections_per_source: int = _number(256)
     argon2_memory_kib: int = _number(7168)
     argon2_iterations: int = _number(5)
+    database: str | None = _text(State.ACTED_UPON)
+    database_connections: int = _number(8)
+    server_key: tuple[str, ...] | None = _texts()
+    keep_c_export: bool = _bool(State.ACTED_UPON, default=True)
+    expired_credential_grace: int = _number(0)
     notes: tuple[str, ...] = ()
 
     @property
@@ -209,6 +246,16 @@ _RANGES: Final = {
     "max_connections_per_source": (1, 1_000_000),
     "argon2_memory_kib": (7168, 1024 * 1024),
     "argon2_iterations": (1, 64),
+    "database_connections": (1, 100),
+    "expired_credential_grace": (0, 24 * 3660),
+    "otp_digits": (6, 8),
+    "otp_window": (0, 10),
+    "throttle_free_tries": (1, 1000),
+    "throttle_first_delay": (1, 3600),
+    "throttle_longest_delay": (1, 86400),
+    "throttle_memory": (60, 30 * 86400),
+    "throttle_user_rate": (1, 60000),
+    "throttle_user_delay": (0, 60),
     "request_timeout": (-(2**31), 86400),
     "request_size_limit": (-(2**31), 16 * 1024 * 1024),
 }
@@ -292,9 +339,11 @@ def _split_words(line: str) -> list[str]:
 def _convert(name: str, arguments: list[str], before: object) -> object:
     """Return the value of a directive; lists grow with each line, of other directives the last line counts."""
     kind = _FIELDS[name].metadata["kind"]
+    if kind in {_Kind.RULES, _Kind.TEXTS} and not arguments:
+        raise ValueError("needs at least one value")
+    if kind is _Kind.TEXTS:
+        return (*(before if isinstance(before, tuple) else ()), *arguments)
     if kind is _Kind.RULES:
-        if not arguments:
-            raise ValueError("needs at least one value")
         return (*(before if isinstance(before, tuple) else ()), *map(parse_rule, arguments))
     if len(arguments) != 1:
         raise ValueError(f"needs exactly one value, not {len(arguments)}")
@@ -320,7 +369,7 @@ def _convert_number(name: str, argument: str) -> int:
 
 def _check_state(name: str, value: object, path: str, line: int, notes: list[str]) -> None:
     state = _FIELDS[name].metadata["state"]
-    if state is State.RESTRICTS or value is Method.REQUIRED:
+    if state is State.RESTRICTS or (state is State.NOT_YET and value is Method.REQUIRED):
         raise ConfigError(
             f"{name} restricts access and is not supported by this version, so the server does not start",
             path=path,

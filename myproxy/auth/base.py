@@ -95,7 +95,12 @@ class PasswordMethod(Protocol):
 
 
 class RoundExchange(Protocol):
-    """One method's talk with one client."""
+    """One method's talk with one client. What it holds is given back when nobody refers to it any more."""
+
+    @property
+    def is_guessable(self) -> bool:
+        """Whether the next answer may be a guess, so that tries are to be limited."""
+        ...
 
     def offer(self) -> AuthorizationOffer:
         """Return what to offer now: the first time how to begin, then the next step."""
@@ -115,8 +120,13 @@ class RoundMethod(Protocol):
 
     number: AuthorizationMethod
 
-    def begin(self, username: str) -> RoundExchange:
-        """Return a fresh exchange."""
+    def begin(self, username: str, address: str) -> RoundExchange:
+        """Return a fresh exchange.
+
+        Args:
+            username: The account that is asked for.
+            address: Where the client is.
+        """
         ...
 
 

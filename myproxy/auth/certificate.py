@@ -1,7 +1,7 @@
 """Proof by the key of the credential to be renewed: a signed challenge; not who may renew (`myproxy.policy`).
 
     method = CertificateMethod(AuthorizationMethod.CERTIFICATE_SHA256, verify, clock)
-    exchange = method.begin("alice")
+    exchange = method.begin("alice", "192.0.2.7")
     exchange.offer()                     # 32 hexadecimal digits, never used before
     proof = exchange.answer(reply)       # the signer, verified as any peer
 
@@ -62,14 +62,16 @@ class CertificateMethod:
         self._verify = verify
         self._clock = clock
 
-    def begin(self, username: str) -> _Exchange:
-        """See `RoundMethod.begin`; the challenge is the same for everybody, so the name is not asked."""
-        del username
+    def begin(self, username: str, address: str) -> _Exchange:
+        """See `RoundMethod.begin`; a challenge is the same for everybody, so neither is looked at."""
+        del username, address
         return _Exchange(self.number, self._verify, self._clock)
 
 
 class _Exchange:
     """One challenge."""
+
+    is_guessable = False
 
     def __init__(self, number: AuthorizationMethod, verify: ChainVerifier, clock: Callable[[], datetime]) -> None:
         self._number = number
