@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 RSL: Final = '&(executable="/bin/true")'
 BODY: Final = (
     b"protocol-version: 2\r\njob-state-mask: 1\r\ncallback-url: https://h:1/\r\n"
-     b'rsl: "'
-    + RSL.replace('"', '\\"').encode()
-    + b'"\r\n\0'
+    b'rsl: "' + RSL.replace('"', '\\"').encode() + b'"\r\n\0'
 )
 VERSION: Final = b"protocol-version: 2\r\ncommand: version\r\n\0"
 COMMAND: Final = (sys.executable, "job-manager", "-c", "import os; print('JM', os.environ['GSI_AUTHZ_GATE'])")

@@ -34,12 +34,8 @@ A request whose body the job manager might read in another way than the gate is 
     files=(("/etc/grid-services/jobmanager-fork", "A service line, which is one line."),),
     examples=(
         (
-            "A service line with the gate:",
-            (
-                "stderr_log,local_cred - /usr/bin/gsi-authz-gram-gate gsi-authz-gram-gate -- "
-                "/usr/sbin/globus-job-manager globus-job-manager "
-                "-conf /etc/globus/globus-gram-job-manager.conf -type fork"
-            ),
+            "A service line with the gate, where REST is what stood there without: program, name, arguments:",
+            "stderr_log,local_cred - /usr/bin/gsi-authz-gram-gate gsi-authz-gram-gate -- REST",
         ),
     ),
     see_also=("gsi-authz-server(8)", "gsi-authz-build-callout(8)"),
