@@ -17,7 +17,7 @@ __all__ = ["find_hint", "find_hint_for"]
 _NEW_PROXY: Final = "make a new proxy with grid-proxy-init"
 _CA_PACKAGE: Final = "update the CA's package, or tell the administrator of the trust directory"
 _BROKEN_PROXY: Final = "the proxy was not made by the rules; make a new one with grid-proxy-init"
-_FETCH_CRL: Final = "run fetch-crl, or see who keeps the revocation lists of the trust directory current"
+_FETCH_CRL: Final = "run grid-fetch-crl, or see who keeps the revocation lists of the trust directory current"
 
 _PROBLEMS: Final[Mapping[CredentialProblem, str]] = {
     CredentialProblem.MISSING: "check the path; without one, X509_* variables and ~/.globus are looked at",

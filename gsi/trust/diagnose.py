@@ -241,7 +241,7 @@ def _crl_faults(
         severity = Severity.ERROR if policy is CRLPolicy.REQUIRE else Severity.WARNING
         message = f"{subject}: no CRL, so that withdrawn certificates are accepted"
         yield Finding(
-            severity, Reason.CRL_MISSING, authority.path, message, "run fetch-crl, and see that it runs daily"
+            severity, Reason.CRL_MISSING, authority.path, message, "run grid-fetch-crl, and see that it runs daily"
         )
     for path, crl in own:
         fault = _crl_fault(crl, path, authority, anchors, now)

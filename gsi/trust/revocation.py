@@ -105,7 +105,7 @@ def check_revocation(
             f"no CRL of {issuer.subject}, and the policy requires one",
             reason=Reason.CRL_MISSING,
             position=position,
-            hint="run fetch-crl, or set the CRL policy to if-present",
+            hint="run grid-fetch-crl, or set the CRL policy to if-present",
         )
     return tuple(used)
 
@@ -177,7 +177,7 @@ class _Question:
                 f"CRL {self._path} expired at {crl.next_update:%Y-%m-%d %H:%M:%S}Z",
                 reason=Reason.CRL_EXPIRED,
                 position=self._position,
-                hint="run fetch-crl; certificates of this CA are refused until its CRL is current",
+                hint="run grid-fetch-crl; certificates of this CA are refused until its CRL is current",
             )
 
     def check_serial(self, certificate: Certificate) -> None:
