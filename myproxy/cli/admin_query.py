@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gsi.cli.arguments import Completion, UsageError
 from gsi.cli.run import EXIT_OK, printable, run
-from myproxy.cli.options import LongOptionParser
+from myproxy.cli.options import LongOptionParser, hours
 from myproxy.cli.places import DEFAULT_CONFIG, STORAGE_PLACES
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def build_parser() -> LongOptionParser:
     which.value("-k", "--credname", dest="credname", metavar="NAME", text="of this name; an empty one is the unnamed")
     which.value("-o", "--owner", dest="owner", metavar="DN", text="of this owner")
     which.value(
-        "-e", "--expiring_in", dest="expiring_in", metavar="HOURS", convert=_hours, text="that last less than this"
+        "-e", "--expiring_in", dest="expiring_in", metavar="HOURS", convert=hours, text="that last less than this"
     )
     which.value(
-        "-t", "--time_left", dest="time_left", metavar="HOURS", convert=_hours, text="that last longer than this"
+        "-t", "--time_left", dest="time_left", metavar="HOURS", convert=hours, text="that last longer than this"
     )
     which.flag("-i", "--invalid", dest="invalid", text="whose chains are not valid: expired, revoked, not trusted")
     which.flag(
@@ -74,12 +74,6 @@ def build_parser() -> LongOptionParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     return run(build_parser, _execute, argv, short_lived=True)
-
-
-def _hours(text: str) -> object:
-    from myproxy.cli.common import hours
-
-    return hours(text)
 
 
 def _execute(arguments: Namespace) -> int:

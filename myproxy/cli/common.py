@@ -17,7 +17,6 @@ from gsi.errors import ConfigError, CredentialError, CredentialProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
 
     from gsi.cli.arguments import Namespace
     from gsi.cli.secret_source import SecretSource
@@ -33,7 +32,6 @@ __all__ = [
     "MIN_PASSPHRASE",
     "choose_username",
     "find_credential",
-    "hours",
     "load_anchors",
     "make_key",
     "open_as_owner",
@@ -49,18 +47,7 @@ __all__ = [
 KEY_TYPES: Final = ("rsa", "p256", "p384", "ed25519")
 MIN_PASSPHRASE: Final = 6
 """Bytes; the servers check the same (none at all is allowed by both)."""
-MAX_HOURS: Final = 596523
-"""The protocol carries seconds in 31 bits."""
 PROMPT: Final = "Enter MyProxy pass phrase:"
-
-
-def hours(text: str) -> timedelta:
-    """Convert whole hours, for `Section.value(convert=...)`."""
-    from datetime import timedelta
-
-    from gsi.cli.arguments import count
-
-    return timedelta(hours=count(text, maximum=MAX_HOURS))
 
 
 def speak(arguments: Namespace) -> Callable[[str], None]:

@@ -17,6 +17,7 @@ from myproxy.cli.options import (
     add_address_options,
     add_passphrase_options,
     add_server_options,
+    hours,
     refuse_unsupported,
 )
 from myproxy.cli.policies import add_policy_options, read_policies
@@ -50,7 +51,7 @@ def build_parser() -> LongOptionParser:
         "--cred_lifetime",
         dest="cred_lifetime",
         metavar="HOURS",
-        convert=_hours,
+        convert=hours,
         text="lifetime of the stored credential (default 168; 0: as long as your certificate)",
     )
     which.value(
@@ -58,7 +59,7 @@ def build_parser() -> LongOptionParser:
         "--proxy_lifetime",
         dest="proxy_lifetime",
         metavar="HOURS",
-        convert=_hours,
+        convert=hours,
         text="the most that proxies made from it may live (default 12)",
     )
     which.value(
@@ -87,12 +88,6 @@ def build_parser() -> LongOptionParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     return run(build_parser, _execute, argv, short_lived=True)
-
-
-def _hours(text: str) -> object:
-    from myproxy.cli.common import hours
-
-    return hours(text)
 
 
 def _execute(arguments: Namespace) -> int:

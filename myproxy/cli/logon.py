@@ -16,9 +16,10 @@ from gsi.errors import AuthenticationError, ConfigError, CredentialError, Refuse
 from myproxy.cli.options import (
     LongOptionParser,
     add_address_options,
-    add_passphrase_options,
+    add_proof_options,
     add_server_options,
     filled,
+    hours,
     refuse_unsupported,
 )
 
@@ -63,20 +64,13 @@ def _build_parser(prog: str) -> LongOptionParser:
         "--proxy_lifetime",
         dest="proxy_lifetime",
         metavar="HOURS",
-        convert=_hours,
+        convert=hours,
         text="lifetime of the received proxy (default 12; 0: as long as the server allows)",
     )
     which.value("-m", "--voms", dest="voms", metavar="VO", repeatable=True, text="not supported yet")
-    proof = parser.section("How you prove who you are")
-    add_passphrase_options(proof)
-    proof.flag("-n", "--no_passphrase", dest="no_passphrase", text="send no pass phrase")
-    proof.value(
-        "-a",
-        "--authorization",
-        dest="authorization",
-        metavar="FILE",
-        completion=Completion.FILE,
-        text="renew the credential in FILE by its own key, without a pass phrase",
+    add_proof_options(
+        parser.section("How you prove who you are"),
+        authorization="renew the credential in FILE by its own key, without a pass phrase",
     )
     result = parser.section("What becomes of it")
     result.value(
@@ -126,12 +120,6 @@ def _build_parser(prog: str) -> LongOptionParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     return run(build_parser, _execute, argv, short_lived=True)
-
-
-def _hours(text: str) -> object:
-    from myproxy.cli.common import hours
-
-    return hours(text)
 
 
 def _execute(arguments: Namespace) -> int:

@@ -17,11 +17,12 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from gsi._version import __version__
-from gsi.cli.arguments import CommandParser, OptionSpec, Section, UsageError
+from gsi.cli.arguments import CommandParser, Completion, OptionSpec, Section, UsageError, count
 from gsi.cli.secret_source import parse_secret_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import timedelta
 
     from gsi.cli.arguments import Namespace
 
@@ -29,12 +30,16 @@ __all__ = [
     "LongOptionParser",
     "add_address_options",
     "add_passphrase_options",
+    "add_proof_options",
     "add_server_options",
     "filled",
+    "hours",
     "refuse_unsupported",
 ]
 
 PROTOCOL = "MYPROXYv2"
+MAX_HOURS = 596523
+"""The protocol carries seconds in 31 bits."""
 
 
 class LongOptionParser(CommandParser):
@@ -218,6 +223,27 @@ def add_passphrase_options(section: Section, *, text: str = "read the pass phras
         metavar="SOURCE",
         convert=parse_secret_source,
         text="read the MyProxy pass phrase from file:PATH, fd:NUMBER or stdin",
+    )
+
+
+def hours(text: str) -> timedelta:
+    """Convert whole hours, for `Section.value(convert=...)`."""
+    from datetime import timedelta
+
+    return timedelta(hours=count(text, maximum=MAX_HOURS))
+
+
+def add_proof_options(section: Section, *, authorization: str) -> None:
+    """Add how a client proves that it may have a credential.
+
+    Args:
+        section: Where to.
+        authorization: What the key of another credential is good for.
+    """
+    add_passphrase_options(section)
+    section.flag("-n", "--no_passphrase", dest="no_passphrase", text="send no pass phrase")
+    section.value(
+        "-a", "--authorization", dest="authorization", metavar="FILE", completion=Completion.FILE, text=authorization
     )
 
 

@@ -16,7 +16,7 @@ from gsi.errors import ConfigError, GridError, RefusedError
 from myproxy.cli.options import (
     LongOptionParser,
     add_address_options,
-    add_passphrase_options,
+    add_proof_options,
     add_server_options,
     filled,
 )
@@ -41,16 +41,9 @@ def build_parser() -> LongOptionParser:
     add_server_options(parser)
     which = parser.section("Which credential")
     add_address_options(which, credname="the credential's name (default: the unnamed one)")
-    proof = parser.section("How you prove who you are")
-    add_passphrase_options(proof)
-    proof.flag("-n", "--no_passphrase", dest="no_passphrase", text="send no pass phrase")
-    proof.value(
-        "-a",
-        "--authorization",
-        dest="authorization",
-        metavar="FILE",
-        completion=Completion.FILE,
-        text="prove the right to it by the key of the credential in FILE, without a pass phrase",
+    add_proof_options(
+        parser.section("How you prove who you are"),
+        authorization="prove the right to it by the key of the credential in FILE, without a pass phrase",
     )
     result = parser.section("What becomes of it")
     result.value(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gsi.cli.arguments import Completion
 from gsi.cli.run import EXIT_OK, run
 from gsi.errors import CredentialError, CredentialProblem
-from myproxy.cli.options import LongOptionParser, add_address_options, add_server_options
+from myproxy.cli.options import LongOptionParser, add_address_options, add_server_options, hours
 from myproxy.cli.policies import add_policy_options, read_policies
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def build_parser() -> LongOptionParser:
         "--proxy_lifetime",
         dest="proxy_lifetime",
         metavar="HOURS",
-        convert=_hours,
+        convert=hours,
         text="the most that proxies made from it may live (default 12)",
     )
     which.flag(
@@ -72,12 +72,6 @@ def build_parser() -> LongOptionParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     return run(build_parser, _execute, argv, short_lived=True)
-
-
-def _hours(text: str) -> object:
-    from myproxy.cli.common import hours
-
-    return hours(text)
 
 
 def _execute(arguments: Namespace) -> int:

@@ -13,7 +13,8 @@ from gsi.system.environ import read_locations
 from gsi.transport.stream import HostPort, PortRange
 from gsi.transport.tls import TLSVersion
 from gsi.trust.peername import NameMode
-from myproxy.cli.common import choose_username, find_credential, hours, make_key, read_address, require_credential
+from myproxy.cli.common import choose_username, find_credential, make_key, read_address, require_credential
+from myproxy.cli.options import hours
 from tests.harness.ca import TestCA
 from tests.harness.environment import UserEnvironment
 
