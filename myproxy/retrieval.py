@@ -40,7 +40,7 @@ from myproxy.authentication import Authenticated, Authentication, Offers, Questi
 from myproxy.commands import Commands
 from myproxy.grants import Caller, RetrievalGrant
 from myproxy.protocol.messages import Command
-from myproxy.repository.seal import is_sealed, locked_block
+from myproxy.repository.seal import is_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +180,8 @@ class RetrievalCommands(Commands):
         """
         with self._trail.deciding(grant.caller, grant.request, "HANDOVER"):
             stored, passphrase = grant.stored, grant.request.passphrase
-            key = locked_block(stored.sealed_key)
+            place = place_of(stored.username, stored.name, stored.owner, stored.certificates[0])
+            key = self._sealer.locked_block(stored.sealed_key, place)
             if key is None:
                 lock = passphrase if is_sealed(stored.sealed_key) else None
                 key = keys.encode_private_key(grant.credential.key, passphrase=lock)
@@ -351,7 +352,7 @@ class RetrievalCommands(Commands):
         place = place_of(stored.username, stored.name, stored.owner, stored.certificates[0])
         # Whatever is in the way, a faster logon or a full disk: this one has its answer, and the next tries again.
         with contextlib.suppress(StorageError):
-            sealed = self._sealer.seal(key, request.passphrase, place)
+            sealed = self._sealer.renew(stored.sealed_key, key, request.passphrase, place)
             self._repository.replace_key(stored, sealed, now=self._clock())
 
 

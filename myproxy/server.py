@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import ConfigError, DeniedError, GridError, VerificationError
-from gsi.sql.engine import prepare_private_directory
 from gsi.system import clock
 from gsi.system.audit import AuditLog
 from gsi.system.credential_files import load_proxy, load_user_credential
@@ -36,14 +35,14 @@ from gsi.trust.verify import VerificationCache, verify_chain
 from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig, parse_config
 from myproxy.conversation import Conversation
 from myproxy.protocol.server import ServerSession
-from myproxy.repository.seal import PRICE_BYTES, Sealer, SealParameters, read_price
-from myproxy.repository.sql import DATABASE_NAME, open_sqlite_repository
 from myproxy.service import MyProxyService
+from myproxy.wiring.authority import make_authority
 from myproxy.wiring.methods import make_methods
+from myproxy.wiring.repository import make_sealer, open_repository, prepare_repository
 from myproxy.wiring.rules import make_settings, make_site_rules, make_trust_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from gsi.certificate import Certificate
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from gsi.transport.tls import TLSSession
     from gsi.trust.verify import VerifiedPeer
     from myproxy.grants import Caller
-    from myproxy.repository.base import Repository
+    from myproxy.repository.seal import Sealer
 
 __all__ = [
     "MyProxyServer",
@@ -63,14 +62,14 @@ __all__ = [
     "load_config",
     "load_server_credential",
     "load_setup",
-    "prepare_storage",
 ]
 
 AUDIT_NAME: Final = "audit.log"
 """File name of the audit inside the storage directory, unless `audit_log` names another."""
 
-THREADS: Final = 32
-"""Requests that wait for the store or a derivation at once, per worker; the sealer lets few of them compute."""
+THREADS: Final = 128
+"""Requests that wait for the store, a derivation or an outside judge at once, per worker, made when needed; the sealer
+lets few of them compute, and `myproxy.wiring.methods.OUTSIDE_SLOTS` fewer than all ask outside."""
 
 TRUST_RECHECK_SECONDS: Final = 1.0
 """How old the view of the trust directory may be."""
@@ -145,23 +144,6 @@ def load_server_credential() -> Credential:
     return load_user_credential(*locations.find_host_credential())
 
 
-def prepare_storage(storage: str) -> None:
-    """Make or upgrade the store, so that mistakes show before the server detaches.
-
-    Raises:
-        StorageError: The directory or store is not safe or cannot be used.
-    """
-    prepare_private_directory(storage)
-    is_new = not os.path.exists(os.path.join(storage, DATABASE_NAME))
-    if is_new and any(entry.name.endswith(".creds") for entry in os.scandir(storage)):
-        _log.warning(
-            "%s holds credentials of the C server (*.creds), which this version does NOT import: "
-            "they are left untouched and not served",
-            storage,
-        )
-    open_sqlite_repository(storage).close()
-
-
 class MyProxyServer:
     """One worker: what `gsi.transport.serve` calls for each connection."""
 
@@ -181,10 +163,9 @@ class MyProxyServer:
         self._validation = ValidationOptions()
         self._config = setup.config
         self._tls = self._make_tls(setup.credential)
-        self._repository: Repository = open_sqlite_repository(options.storage)
-        self._audit = AuditLog(self._audit_path(self._config))
-        prefixes = self._repository.list_key_prefixes(PRICE_BYTES)
-        self._sealer = _make_sealer(self._config, filter(None, map(read_price, prefixes)))
+        self._repository = open_repository(setup.config, options.storage, patient=True)
+        self._audit = AuditLog(_audit_path(self._config, options.storage))
+        self._sealer = make_sealer(self._config, self._repository)
         self._service = self._make_service(self._config, self._sealer)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="myproxy")
         self._report_notes()
@@ -247,10 +228,12 @@ class MyProxyServer:
         """
         try:
             setup = load_setup(self._options)
+            _check_same_database(self._config, setup.config)
             tls = self._make_tls(setup.credential)
-            sealer = _make_sealer(setup.config, self._sealer.prices)
+            sealer = make_sealer(setup.config, self._repository)
             service = self._make_service(setup.config, sealer)
-            self._audit.reopen(self._audit_path(setup.config))  # the last that can fail, and the first that counts
+            # The last that can fail, and the first that counts.
+            self._audit.reopen(_audit_path(setup.config, self._options.storage))
         except GridError as error:
             raise _kept(error) from error
         self._config, self._tls, self._sealer, self._service = setup.config, tls, sealer, service
@@ -262,9 +245,6 @@ class MyProxyServer:
         self._executor.shutdown()
         self._repository.close()
         self._audit.close()
-
-    def _audit_path(self, config: ServerConfig) -> str:
-        return config.audit_log or os.path.join(self._options.storage, AUDIT_NAME)
 
     def _make_tls(self, credential: Credential) -> ServerTLS:
         settings = load_gsi_conf(read_locations().gsi_conf)
@@ -284,9 +264,10 @@ class MyProxyServer:
             audit=self._audit,
             verify=self._verify_stored,
             clock=clock.now,
-            methods=make_methods(config, self._verify_stored),
+            methods=make_methods(config, self._verify_stored, self._repository.database),
             trust_roots=make_trust_roots(config),
             site_rules=make_site_rules(config),
+            authority=make_authority(config, self._verify_stored, self._trust.anchors, _warn),
         )
 
     def _admit(self, connection: Connection, request_id: str) -> Caller:
@@ -331,7 +312,7 @@ class ServerFactory:
         """
         self._options = options
         setup = load_setup(options)
-        prepare_storage(options.storage)
+        prepare_repository(setup.config, options.storage, _audit_path(setup.config, options.storage))
         self._setup = self._try(setup)
 
     @property
@@ -350,7 +331,9 @@ class ServerFactory:
     def reload(self) -> bool:
         """Read the files again; False, and all stays as it was, when they are not good."""
         try:
-            self._setup = self._try(load_setup(self._options))
+            setup = load_setup(self._options)
+            _check_same_database(self._setup.config, setup.config)
+            self._setup = self._try(setup)
         except GridError as error:
             _log.error("%s", _kept(error))
             return False
@@ -361,9 +344,18 @@ class ServerFactory:
         return setup
 
 
-def _make_sealer(config: ServerConfig, in_use: Iterable[SealParameters]) -> Sealer:
-    parameters = SealParameters(memory_kib=config.argon2_memory_kib, iterations=config.argon2_iterations)
-    return Sealer(parameters, in_use=in_use)
+def _check_same_database(old: ServerConfig, new: ServerConfig) -> None:
+    """Insist on a restart for another database: the store is open in every worker."""
+    if old.database != new.database:
+        raise ConfigError("database cannot be changed while the server runs", hint="restart it")
+
+
+def _audit_path(config: ServerConfig, storage: str) -> str:
+    return config.audit_log or os.path.join(storage, AUDIT_NAME)
+
+
+def _warn(text: str) -> None:
+    _log.warning("%s", text)
 
 
 def _kept(error: GridError) -> ConfigError:

@@ -14,20 +14,18 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from gsi import der, keys
+from gsi import keys
 from gsi.certificate import Certificate
 from gsi.credential import Credential, order_chain
 from gsi.delegation import DelegationRequester
 from gsi.errors import (
     ConflictError,
     CredentialError,
-    CredentialProblem,
     DeniedError,
     GridError,
     NotFoundError,
     ParseError,
 )
-from gsi.keylocks import kdf_cost
 from gsi.names import oneline
 from gsi.pem import split_pem
 from gsi.secret import Passphrase
@@ -37,6 +35,7 @@ from myproxy.grants import Caller, StorageGrant, UploadGrant
 from myproxy.policy import parse_rule
 from myproxy.protocol.codec import is_sendable
 from myproxy.repository.base import StoredCredential
+from myproxy.repository.locks import check_lock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,13 +43,10 @@ if TYPE_CHECKING:
     from gsi.pem import PEMBlock
     from myproxy.protocol.messages import CredentialInfo, Request
 
-__all__ = ["MAX_UPLOADED_ITERATIONS", "StorageCommands"]
+__all__ = ["StorageCommands"]
 
 CREDENTIAL_LIFETIME_SLACK: Final = timedelta(hours=1)
 """How far a stored credential may pass `max_cred_lifetime`: clocks differ, and clients ask for exactly the maximum."""
-
-MAX_UPLOADED_ITERATIONS: Final = 2_000_000
-"""What one try of a pass phrase may cost on an uploaded key: a second. Its owner chooses it, but strangers may try."""
 
 MAX_UPLOADED_CERTIFICATES: Final = 100
 """As many as `gsi.trust` takes for a chain."""
@@ -151,7 +147,7 @@ class StorageCommands(Commands):
                 chain, block = _read_upload(text)
                 verified = self._check_valid(chain)
                 self._check_credential_lifetime(min(certificate.not_after for certificate in chain), now)
-                sealed = self._keep(block, chain)
+                sealed = self._keep(grant, block, chain)
             except (ParseError, CredentialError) as error:
                 raise DeniedError(f"Credentials are not valid.\n{error.message}") from error
             stored = _new_row(grant, chain, sealed, now)
@@ -234,17 +230,18 @@ class StorageCommands(Commands):
         except ConflictError as error:
             raise _occupied(grant.caller, grant.request) from error
 
-    def _keep(self, block: PEMBlock, chain: tuple[Certificate, ...]) -> bytes:
+    def _keep(self, grant: UploadGrant, block: PEMBlock, chain: tuple[Certificate, ...]) -> bytes:
         """Return an uploaded key as it is kept; whether a locked one fits its certificate only its owner could tell.
 
         Raises:
             CredentialError: A key in clear is not the certificate's, or trying a pass phrase would cost too much.
         """
+        request, owner = grant.request, grant.caller.client.name
+        place = place_of(request.username, request.credential_name, owner, chain[0].der)
         if keys.is_encrypted(block):
-            _check_lock(block)
-            return self._sealer.keep(block.text)
+            check_lock(block)
+            return self._sealer.keep(block.text, place)
         credential = Credential(key=keys.parse_private_key(block), certificate=chain[0], chain=chain[1:])
-        place = place_of("", None, "", chain[0].der)  # without a pass phrase nothing is bound to a place
         return self._sealer.seal(keys.encode_private_key(credential.key), Passphrase(b""), place)
 
     def _check_credential_lifetime(self, not_after: datetime, now: datetime) -> None:
@@ -302,24 +299,6 @@ def _read_upload(text: bytes) -> tuple[tuple[Certificate, ...], PEMBlock]:
             what=what,
         )
     return (certificates[0], *order_chain(certificates[0], certificates[1:])), locked[0]
-
-
-def _check_lock(block: PEMBlock) -> None:
-    """Insist that trying a pass phrase on a locked key costs no more than the server will pay.
-
-    Raises:
-        CredentialError: It does, or how it is locked is not known.
-        ParseError: It cannot be read.
-    """
-    if block.headers:  # the older form: one round of MD5
-        return
-    reader = der.Reader(block.data, what="locked private key").sequence()
-    cost = kdf_cost(reader.take_raw(der.SEQUENCE))
-    if cost > MAX_UPLOADED_ITERATIONS:
-        raise CredentialError(
-            f"the key's lock costs {cost} iterations a try; at most {MAX_UPLOADED_ITERATIONS} are accepted",
-            problem=CredentialProblem.UNSUPPORTED_KEY,
-        )
 
 
 def _occupied(caller: Caller, request: Request) -> DeniedError:

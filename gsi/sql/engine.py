@@ -3,10 +3,17 @@
     database = open_sqlite("/var/lib/myproxy/myproxy.db")
     with database.write() as connection:
         connection.execute(insert(table).values(...))      # committed, on disk, when the block ends
+    rows = database.reading(lambda connection: connection.execute(query).all())
 
 SQLite runs in WAL mode with synchronous=FULL: a commit returns after the log has been synced, readers never wait for
 writers, and writers of several processes queue for `BUSY_TIMEOUT_SECONDS`. Writing transactions begin IMMEDIATE, so two
 of them can never deadlock while upgrading a read lock. The file is 0600 in a directory that only its owner can write.
+PostgreSQL is opened by `gsi.sql.postgres`.
+
+`reading` and `writing` take the work as a function, so that it can be done again when the database server went away in
+the middle of it: the connections in the pool are dropped, and new ones looked for until the database's patience ends.
+A connection that is lost while it commits leaves open whether it did. The work is then done again with `again` set, and
+has to take what it finds done already for its own.
 """
 
 from __future__ import annotations
@@ -14,7 +21,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING, Final, Self
+import time
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 import sqlalchemy
 from sqlalchemy import event
@@ -22,13 +30,13 @@ from sqlalchemy import event
 from gsi.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection, Engine, RootTransaction
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["BUSY_TIMEOUT_SECONDS", "Database", "open_sqlite", "prepare_private_directory"]
+__all__ = ["BUSY_TIMEOUT_SECONDS", "Backend", "Database", "open_sqlite", "prepare_private_directory"]
 
 BUSY_TIMEOUT_SECONDS: Final = 10
 """How long a writer waits for another one: many times the longest transaction of ours, less than a client waits."""
@@ -36,16 +44,77 @@ BUSY_TIMEOUT_SECONDS: Final = 10
 POOLED_CONNECTIONS: Final = 8
 """Connections kept open; each holds up to 2 MB of cache."""
 
+FIRST_PAUSE_SECONDS: Final = 0.05
+"""Before the second try after a server was lost; the pauses double, up to a second."""
+
 _BEGIN: Final = "gsi_begin"
 """Execution option that carries the kind of transaction to the begin event."""
+
+T = TypeVar("T")
+
+
+class Backend(Protocol):
+    """What one kind of database does in its own way."""
+
+    def is_lost(self, error: Exception) -> bool:
+        """Say whether the error means that the server is away and may come back."""
+        ...
+
+    def is_alive(self, connection: Connection) -> bool:
+        """Say whether the server at the other end answers."""
+        ...
+
+    def commit(self, connection: Connection, transaction: RootTransaction) -> None:
+        """Commit, and return only when the change is as durable as it is meant to be."""
+        ...
+
+    def reading(self, connection: Connection) -> Connection:
+        """Return the connection set for a transaction that only reads."""
+        ...
+
+
+class _SQLite:
+    """The backend of SQLite: nothing is ever away, and a commit syncs."""
+
+    def is_lost(self, error: Exception) -> bool:  # noqa: ARG002  asked of every backend
+        return False
+
+    def is_alive(self, connection: Connection) -> bool:  # noqa: ARG002  asked of every backend
+        return True
+
+    def commit(self, connection: Connection, transaction: RootTransaction) -> None:  # noqa: ARG002  as above
+        transaction.commit()
+
+    def reading(self, connection: Connection) -> Connection:
+        return connection.execution_options(**{_BEGIN: "DEFERRED"})
+
+
+class _LostError(StorageError):
+    """The server went away; `in_doubt` when that was while it committed."""
+
+    def __init__(self, message: str, *, in_doubt: bool) -> None:
+        super().__init__(message)
+        self.in_doubt = in_doubt
 
 
 class Database:
     """An engine whose transactions translate driver errors. Safe for use by several threads, not across a fork."""
 
-    def __init__(self, engine: Engine, *, place: str) -> None:
+    def __init__(
+        self, engine: Engine, *, place: str, backend: Backend | None = None, patience_seconds: float = 0.0
+    ) -> None:
+        """Wrap an engine.
+
+        Args:
+            engine: The engine.
+            place: Where the data is, for messages; without a password.
+            backend: What its kind of database does in its own way; SQLite by default.
+            patience_seconds: How long `reading` and `writing` look for a server that is away.
+        """
         self._engine = engine
         self._place = place
+        self._backend = backend or _SQLite()
+        self._patience = patience_seconds
 
     @property
     def engine(self) -> Engine:
@@ -59,12 +128,12 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only reads: one consistent snapshot.
+        """Open a transaction that only reads; on SQLite one consistent snapshot, else one for each statement.
 
         Raises:
             StorageError: The database cannot be reached or read.
         """
-        with self._transaction("DEFERRED") as connection:
+        with self._transaction(writes=False, find=self._find_alive) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -73,20 +142,86 @@ class Database:
 
         Raises:
             ConflictError: A uniqueness or other rule of the schema was violated.
-            StorageError: The database cannot be reached, written or synced; nothing was changed.
+            StorageError: The database cannot be reached, written or synced; nothing was changed, unless the server was
+                lost while it committed.
         """
-        with self._transaction("IMMEDIATE") as connection:
+        with self._transaction(writes=True, find=self._find_alive) as connection:
             yield connection
 
+    def reading(self, work: Callable[[Connection], T]) -> T:
+        """Return what the work returns, done within `read`; again if the server went away meanwhile.
+
+        Raises:
+            StorageError: The database cannot be reached or read.
+        """
+        return self._repeat(lambda connection, _again: work(connection), writes=False)
+
+    def writing(self, work: Callable[[Connection, bool], T]) -> T:
+        """Return what the work returns, done within `write`; again if the server went away meanwhile.
+
+        Args:
+            work: Gets the connection, and whether it may have been committed already by a try before this one.
+
+        Raises:
+            ConflictError: A uniqueness or other rule of the schema was violated.
+            StorageError: As `write`.
+        """
+        return self._repeat(work, writes=True)
+
+    def _find_alive(self) -> Connection:
+        """Take a connection that answers: whoever uses it cannot begin anew."""
+        deadline, pause = time.monotonic() + self._patience, FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                connection = self._engine.connect()
+                if self._backend.is_alive(connection):
+                    return connection
+                connection.invalidate()
+                connection.close()
+            except sqlalchemy.exc.SQLAlchemyError as error:
+                if not self._backend.is_lost(error) or time.monotonic() + pause > deadline:
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+    def _repeat(self, work: Callable[[Connection, bool], T], *, writes: bool) -> T:
+        deadline = time.monotonic() + self._patience
+        pause, again = FIRST_PAUSE_SECONDS, False
+        while True:
+            try:
+                with self._transaction(writes=writes, find=self._engine.connect) as connection:
+                    return work(connection, again)
+            except _LostError as error:
+                again = again or error.in_doubt
+                if time.monotonic() + pause > deadline:
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
     @contextlib.contextmanager
-    def _transaction(self, kind: str) -> Iterator[Connection]:
+    def _transaction(self, *, writes: bool, find: Callable[[], Connection]) -> Iterator[Connection]:
+        committing = False
         try:
-            with self._engine.connect().execution_options(**{_BEGIN: kind}) as connection, connection.begin():
-                yield connection
+            with find() as plain:
+                connection = (
+                    plain.execution_options(**{_BEGIN: "IMMEDIATE"}) if writes else self._backend.reading(plain)
+                )
+                transaction = connection.begin()
+                try:
+                    yield connection
+                except BaseException:
+                    with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                        transaction.rollback()  # where the connection is lost there is nothing to roll back
+                    raise
+                committing = writes
+                self._backend.commit(connection, transaction)
         except sqlalchemy.exc.IntegrityError as error:
             raise ConflictError(f"the change contradicts what is stored in {self._place}") from error
         except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-            raise StorageError(f"cannot use the database {self._place}: {_reason(error)}") from error
+            message = f"cannot use the database {self._place}: {_reason(error)}"
+            if self._backend.is_lost(error):
+                raise _LostError(message, in_doubt=committing) from error
+            raise StorageError(message) from error
 
     def close(self) -> None:
         """Close all pooled connections."""
@@ -125,6 +260,8 @@ def open_sqlite(path: str) -> Database:
 def prepare_private_directory(path: str) -> None:
     """Make sure that a directory exists, is ours, and that nobody else can write it. Missing ones are made 0700.
 
+    The directories above it are looked at, too: whoever can write one of them can put another in its place.
+
     Raises:
         StorageError: It is missing and cannot be made, is no directory, or is not safe.
     """
@@ -138,6 +275,22 @@ def prepare_private_directory(path: str) -> None:
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         mode = stat.S_IMODE(found.st_mode)
         raise StorageError(f"directory {path} is writable by others (mode {mode:04o})", hint=f"chmod 700 {path}")
+    above = os.path.realpath(path)
+    while above != os.path.dirname(above):
+        above = os.path.dirname(above)
+        _check_above(path, above)
+
+
+def _check_above(path: str, above: str) -> None:
+    try:
+        mode = os.stat(above).st_mode
+    except OSError as error:
+        raise StorageError(f"cannot use the directory {above}: {_reason(error)}") from error
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+        raise StorageError(
+            f"directory {path} could be replaced by others, who can write {above} (mode {stat.S_IMODE(mode):04o})",
+            hint=f"chmod go-w {above}",
+        )
 
 
 def _prepare_private_file(path: str) -> None:
@@ -148,6 +301,8 @@ def _prepare_private_file(path: str) -> None:
         raise StorageError(f"cannot open the database {path}: {_reason(error)}") from error
     try:
         found = os.fstat(descriptor)
+        if not found.st_size:
+            _sync_directory(os.path.dirname(path))  # SQLite sees to that for the files that it makes itself
     finally:
         os.close(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
@@ -156,6 +311,17 @@ def _prepare_private_file(path: str) -> None:
         raise StorageError(
             f"database {path} can be used by others (mode {stat.S_IMODE(found.st_mode):04o})", hint=f"chmod 600 {path}"
         )
+
+
+def _sync_directory(path: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"cannot sync the directory {path}: {_reason(error)}") from error
 
 
 def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import alembic.command
 import alembic.context
 import alembic.util
+import sqlalchemy
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["run_in_environment", "upgrade"]
 
 _CONNECTION: Final = "connection"
+_LOCK: Final = 0x677369  # the advisory lock of upgrades in a PostgreSQL database: "gsi"
 
 
 def upgrade(database: Database, directory: str) -> None:
@@ -52,6 +54,10 @@ def upgrade(database: Database, directory: str) -> None:
         if _current(connection) == head:
             return
     with database.write() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sqlalchemy.text("SET LOCAL statement_timeout = 0"))  # a step may rewrite a large table
+            connection.execute(sqlalchemy.text("SET LOCAL lock_timeout = 0"))
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
         current = _current(connection)
         try:
             if current is not None:

@@ -42,13 +42,13 @@ def open_desk(arguments: Namespace) -> Iterator[AdminDesk]:
     from myproxy.admin import AdminDesk
     from myproxy.cli.places import DEFAULT_CONFIG, find_storage
     from myproxy.config import ServerConfig
-    from myproxy.repository.sql import DATABASE_NAME, open_sqlite_repository
     from myproxy.server import AUDIT_NAME, load_config
+    from myproxy.wiring.repository import has_repository, open_repository
 
     storage = find_storage(arguments.storage)
     config_path = arguments.config or (DEFAULT_CONFIG if os.path.exists(DEFAULT_CONFIG) else None)
     config = ServerConfig() if config_path is None else load_config(os.path.abspath(config_path))
-    if not os.path.exists(os.path.join(storage, DATABASE_NAME)):
+    if not has_repository(config, storage):
         raise StorageError(
             f"{storage}: there is no repository here", hint="name the server's storage directory with -s"
         )
@@ -58,7 +58,7 @@ def open_desk(arguments: Namespace) -> Iterator[AdminDesk]:
     def verify(chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
         return verify_chain(chain, trust.anchors(), now=now)
 
-    repository = open_sqlite_repository(storage)
+    repository = open_repository(config, storage)
     try:
         audit = AuditLog(config.audit_log or os.path.join(storage, AUDIT_NAME))
         try:

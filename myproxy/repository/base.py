@@ -21,10 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, timedelta
 
-__all__ = ["MAX_TEXT_BYTES", "Repository", "Selection", "StoredCredential", "check_text"]
+__all__ = [
+    "MAX_NAME_BYTES",
+    "MAX_OWNER_BYTES",
+    "MAX_TEXT_BYTES",
+    "Repository",
+    "Selection",
+    "StoredCredential",
+    "check_text",
+]
 
 MAX_TEXT_BYTES: Final = 65536
-"""The longest name, description or policy that is kept: far above any real one, so that a row stays small."""
+"""The longest description or policy that is kept: far above any real one, so that a row stays small."""
+
+MAX_NAME_BYTES: Final = 1024
+"""The longest user name or credential name: both have to fit into one entry of PostgreSQL's index, 2,700 bytes."""
+
+MAX_OWNER_BYTES: Final = 2048
+"""The longest owner, for the same reason; the C server keeps 1,023 bytes of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +170,10 @@ class Repository(Protocol):
         """
         ...
 
-    def list_key_prefixes(self, size: int) -> frozenset[bytes]:
-        """Return what the sealed keys begin with, each beginning of that many bytes once; looks at every row.
+    def list_key_forms(self) -> frozenset[str]:
+        """Return the forms of the keys in the store, as `sealforms.describe_form` tells them, each once.
+
+        Takes as long as there are forms, not as there are rows.
 
         Raises:
             StorageError: The store cannot be read.
@@ -178,8 +194,13 @@ class Repository(Protocol):
         ...
 
 
-def check_text(value: str | None, what: str) -> None:
+def check_text(value: str | None, what: str, maximum: int | None = None) -> None:
     """Refuse text that not every database can keep unchanged: too long, with NUL, or not Unicode.
+
+    Args:
+        value: The text; None is always kept.
+        what: What it is, for the message.
+        maximum: The most bytes of it; `MAX_TEXT_BYTES` by default.
 
     Raises:
         StorageError: It cannot be kept.
@@ -190,5 +211,5 @@ def check_text(value: str | None, what: str) -> None:
         size = len(value.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise StorageError(f"the {what} is not valid UTF-8 text") from error
-    if size > MAX_TEXT_BYTES or "\0" in value:
+    if size > (maximum or MAX_TEXT_BYTES) or "\0" in value:
         raise StorageError(f"the {what} is too long or holds a NUL")

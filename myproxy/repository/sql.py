@@ -1,15 +1,16 @@
-"""The repository in SQL, one schema for SQLite and (through the same statements) PostgreSQL; see `base` for the rules.
+"""The repository in SQL, one schema for SQLite and PostgreSQL through the same statements; see `base` for the rules.
 
     repository = open_sqlite_repository("/var/lib/myproxy")   # creates or upgrades myproxy.db
+    repository = open_postgres_repository("postgresql://db1,db2/myproxy?passfile=...")
 
 Statements are dialect-neutral: no upsert, but an UPDATE that names the owner, then an INSERT whose unique constraint
-decides between concurrent writers.
+decides between concurrent writers. Each is written so that it may be done twice: when a database server is lost while
+it commits, nobody can tell whether it did (`gsi.sql.engine`).
 """
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
@@ -17,55 +18,31 @@ import sqlalchemy as sa
 from gsi.errors import ConflictError, NotFoundError, StorageError
 from gsi.sql.engine import Database, open_sqlite
 from gsi.sql.migrate import upgrade
-from myproxy.repository.base import Selection, StoredCredential, check_text
+from myproxy.repository.base import MAX_NAME_BYTES, MAX_OWNER_BYTES, Selection, StoredCredential, check_text
+from myproxy.repository.sealforms import describe_form
+from myproxy.repository.tables import CREDENTIALS, from_row, seconds, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy.engine import Connection, RowMapping
 
-__all__ = ["DATABASE_NAME", "SQLRepository", "open_sqlite_repository"]
+__all__ = ["DATABASE_NAME", "SQLRepository", "insert_or_replace", "open_postgres_repository", "open_sqlite_repository"]
 
 DATABASE_NAME: Final = "myproxy.db"
 """File name of the SQLite store inside the storage directory."""
 
-_MIGRATIONS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "migrations")
+FAILOVER_SECONDS: Final = 30.0
+"""How long a request looks for a PostgreSQL server that takes writes: failovers take seconds, clients wait longer."""
 
-_TABLE: Final = sa.Table(
-    "credentials",
-    sa.MetaData(),
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
-    sa.Column("username", sa.Text(), nullable=False),
-    sa.Column("name", sa.Text(), nullable=False),
-    sa.Column("owner", sa.Text(), nullable=False),
-    sa.Column("description", sa.Text()),
-    sa.Column("retrievers", sa.Text()),
-    sa.Column("renewers", sa.Text()),
-    sa.Column("key_retrievers", sa.Text()),
-    sa.Column("trusted_retrievers", sa.Text()),
-    sa.Column("lifetime_seconds", sa.BigInteger(), nullable=False),
-    sa.Column("not_before", sa.BigInteger(), nullable=False),
-    sa.Column("not_after", sa.BigInteger(), nullable=False),
-    sa.Column("certificates", sa.LargeBinary(), nullable=False),
-    sa.Column("sealed_key", sa.LargeBinary(), nullable=False),
-    sa.Column("lock_message", sa.Text()),
-    sa.Column("created", sa.BigInteger(), nullable=False),
-    sa.Column("updated", sa.BigInteger(), nullable=False),
-    sa.Column("version", sa.BigInteger(), nullable=False),
-)
-_C: Final = _TABLE.c
+_MIGRATIONS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "migrations")
+_TABLE: Final = CREDENTIALS
+_C: Final = CREDENTIALS.c
 _PAGE: Final = 500
 """Rows read at once by `search`: two megabytes of certificates, and no transaction stays open between pages."""
-_TEXTS: Final = (
-    "username",
-    "owner",
-    "description",
-    "retrievers",
-    "renewers",
-    "key_retrievers",
-    "trusted_retrievers",
-    "lock_message",
-)
+_KEPT: Final = frozenset({"created", "version", "lock_message"})
+"""What a credential that is replaced keeps."""
 
 
 class SQLRepository:
@@ -74,55 +51,47 @@ class SQLRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def database(self) -> Database:
+        """The database, for upkeep."""
+        return self._database
+
     def put(self, credential: StoredCredential) -> None:
         """See `Repository.put`."""
-        values = _to_row(credential)
+        row = to_row(credential)
+
+        def work(connection: Connection, _again: bool) -> None:
+            insert_or_replace(connection, row)
+
         try:
-            self._put_once(values)
+            self._database.writing(work)
         except ConflictError:
             # Another writer inserted the same address between our UPDATE and INSERT; now the UPDATE decides.
-            self._put_once(values)
-
-    def _put_once(self, values: Mapping[str, object]) -> None:
-        changes = {key: value for key, value in values.items() if key not in {"created", "version", "lock_message"}}
-        at = _at(str(values["username"]), str(values["name"]) or None)
-        with self._database.write() as connection:
-            replaced = connection.execute(
-                sa.update(_TABLE).where(at, _C.owner == values["owner"]).values(**changes, version=_C.version + 1)
-            )
-            if replaced.rowcount:
-                return
-            if _exists(connection, at):
-                raise ConflictError("a credential of another owner is stored under this name")
-            connection.execute(sa.insert(_TABLE).values(**{**values, "version": 1}))
+            self._database.writing(work)
 
     def get(self, username: str, name: str | None) -> StoredCredential:
         """See `Repository.get`."""
         if not _is_address(username, name):
             raise NotFoundError("no such credential")
-        with self._database.read() as connection:
-            row = connection.execute(sa.select(_TABLE).where(_at(username, name))).mappings().first()
+        query = sa.select(_TABLE).where(_at(username, name))
+        row = self._database.reading(lambda connection: connection.execute(query).mappings().first())
         if row is None:
             raise NotFoundError("no such credential")
-        return _from_row(row)
+        return from_row(row)
 
     def list_owned(self, username: str, owner: str) -> tuple[StoredCredential, ...]:
         """See `Repository.list_owned`."""
-        if not _is_address(username, None) or not _is_address(owner, None):
+        if not _is_address(username, None) or not _is_owner(owner):
             return ()
         query = sa.select(_TABLE).where(_C.username == username, _C.owner == owner).order_by(_C.name)
-        with self._database.read() as connection:
-            rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
-        return tuple(map(_from_row, rows))
+        return tuple(map(from_row, self._select(query)))
 
     def list_named(self, username: str, *, limit: int) -> tuple[StoredCredential, ...]:
         """See `Repository.list_named`."""
         if not _is_address(username, None):
             return ()
         query = sa.select(_TABLE).where(_C.username == username).order_by(_C.name).limit(limit)
-        with self._database.read() as connection:
-            rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
-        return tuple(map(_from_row, rows))
+        return tuple(map(from_row, self._select(query)))
 
     def search(self, selection: Selection) -> Iterator[StoredCredential]:
         """See `Repository.search`."""
@@ -130,9 +99,8 @@ class SQLRepository:
         after: sa.ColumnElement[bool] = sa.true()
         while True:
             query = sa.select(_TABLE).where(after, *wanted).order_by(_C.username, _C.name).limit(_PAGE)
-            with self._database.read() as connection:
-                rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
-            yield from map(_from_row, rows)
+            rows = self._select(query)
+            yield from map(from_row, rows)
             if len(rows) < _PAGE:
                 return
             last = rows[-1]
@@ -140,50 +108,95 @@ class SQLRepository:
 
     def delete(self, username: str, name: str | None, *, owner: str) -> None:
         """See `Repository.delete`."""
-        if not _is_address(username, name):
+        if not _is_address(username, name) or not _is_owner(owner):
             raise NotFoundError("no such credential")
-        with self._database.write() as connection:
-            gone = connection.execute(sa.delete(_TABLE).where(_at(username, name), _C.owner == owner))
-            if not gone.rowcount:
+        change = sa.delete(_TABLE).where(_at(username, name), _C.owner == owner)
+
+        def work(connection: Connection, again: bool) -> None:
+            if not connection.execute(change).rowcount and not again:
                 raise NotFoundError("no such credential")
+
+        self._database.writing(work)
 
     def replace_key(self, credential: StoredCredential, sealed_key: bytes, *, now: datetime) -> None:
         """See `Repository.replace_key`."""
+        same = sa.and_(_at(credential.username, credential.name), _C.owner == credential.owner)
         change = (
             sa.update(_TABLE)
-            .where(
-                _at(credential.username, credential.name),
-                _C.owner == credential.owner,
-                _C.version == credential.version,
+            .where(same, _C.version == credential.version)
+            .values(
+                sealed_key=sealed_key,
+                key_form=describe_form(sealed_key),
+                updated=seconds(now),
+                version=_C.version + 1,
             )
-            .values(sealed_key=sealed_key, updated=_seconds(now), version=_C.version + 1)
         )
-        with self._database.write() as connection:
-            if not connection.execute(change).rowcount:
-                raise ConflictError("the credential was changed in the meantime")
+        done = sa.select(_C.id).where(same, _C.version == credential.version + 1, _C.sealed_key == sealed_key)
 
-    def list_key_prefixes(self, size: int) -> frozenset[bytes]:
-        """See `Repository.list_key_prefixes`."""
-        # SQLite calls the beginning of nothing NULL.
-        prefix = sa.type_coerce(sa.func.substr(_C.sealed_key, 1, size), sa.LargeBinary())
-        with self._database.read() as connection:
-            return frozenset(bytes(found or b"") for found in connection.scalars(sa.select(prefix).distinct()))
+        def work(connection: Connection, again: bool) -> None:
+            if connection.execute(change).rowcount or (again and connection.execute(done).first()):
+                return
+            raise ConflictError("the credential was changed in the meantime")
+
+        self._database.writing(work)
+
+    def list_key_forms(self) -> frozenset[str]:
+        """See `Repository.list_key_forms`."""
+        found: set[str] = set()
+        last: str | None = None
+        while True:  # DISTINCT would walk the whole index; this asks it once for each form
+            query = sa.select(sa.func.min(_C.key_form))
+            if last is not None:
+                query = query.where(_C.key_form > last)
+            last = self._scalar(query)
+            if last is None:
+                return frozenset(found)
+            found.add(last)
 
     def set_lock(self, username: str, name: str | None, message: str | None, *, now: datetime) -> None:
         """See `Repository.set_lock`."""
         check_text(message, "lock message")
+        if not _is_address(username, name):
+            raise NotFoundError("no such credential")
         change = (
             sa.update(_TABLE)
             .where(_at(username, name))
-            .values(lock_message=message, updated=_seconds(now), version=_C.version + 1)
+            .values(lock_message=message, updated=seconds(now), version=_C.version + 1)
         )
-        with self._database.write() as connection:
-            if not _is_address(username, name) or not connection.execute(change).rowcount:
+
+        def work(connection: Connection, _again: bool) -> None:
+            if not connection.execute(change).rowcount:
                 raise NotFoundError("no such credential")
+
+        self._database.writing(work)
 
     def close(self) -> None:
         """See `Repository.close`."""
         self._database.close()
+
+    def _select(self, query: sa.Select[tuple[object, ...]]) -> Sequence[RowMapping]:
+        return self._database.reading(lambda connection: connection.execute(query).mappings().all())
+
+    def _scalar(self, query: sa.Select[str]) -> str | None:
+        return self._database.reading(lambda connection: connection.scalar(query))
+
+
+def insert_or_replace(connection: Connection, row: Mapping[str, object]) -> None:
+    """Put a row in its place within a transaction.
+
+    Raises:
+        ConflictError: Another owner's credential is there.
+    """
+    changes = {key: value for key, value in row.items() if key not in _KEPT}
+    at = _at(str(row["username"]), str(row["name"]) or None)
+    replaced = connection.execute(
+        sa.update(_TABLE).where(at, _C.owner == row["owner"]).values(**changes, version=_C.version + 1)
+    )
+    if replaced.rowcount:
+        return
+    if connection.execute(sa.select(_C.id).where(at)).first() is not None:
+        raise ConflictError("a credential of another owner is stored under this name")
+    connection.execute(sa.insert(_TABLE).values(**{**row, "version": 1}))
 
 
 def open_sqlite_repository(directory: str) -> SQLRepository:
@@ -193,7 +206,34 @@ def open_sqlite_repository(directory: str) -> SQLRepository:
         StorageError: The directory or file is not safe, cannot be written, or comes from a newer version.
     """
     database = open_sqlite(os.path.join(directory, DATABASE_NAME))
-    upgrade(database, _MIGRATIONS)
+    return _upgraded(database)
+
+
+def open_postgres_repository(conninfo: str, *, connections: int = 8, patience_seconds: float = 0.0) -> SQLRepository:
+    """Open the store in a PostgreSQL database, making or upgrading its tables.
+
+    Args:
+        conninfo: A libpq connection string or URI, without a password.
+        connections: How many connections are used at most.
+        patience_seconds: How long a failover may take before requests fail.
+
+    Raises:
+        ConfigError: The string is not good, or psycopg is not installed.
+        StorageError: The database cannot be reached or used, or comes from a newer version.
+    """
+    from gsi.sql.postgres import open_postgres
+
+    return _upgraded(
+        open_postgres(conninfo, application="myproxy", connections=connections, patience_seconds=patience_seconds)
+    )
+
+
+def _upgraded(database: Database) -> SQLRepository:
+    try:
+        upgrade(database, _MIGRATIONS)
+    except BaseException:
+        database.close()
+        raise
     return SQLRepository(database)
 
 
@@ -202,94 +242,28 @@ def _conditions(selection: Selection) -> Iterator[sa.ColumnElement[bool]]:
         if value is not None:
             yield column == value
     if selection.ends_before is not None:
-        yield _C.not_after < _seconds(selection.ends_before)
+        yield _C.not_after < seconds(selection.ends_before)
     if selection.ends_after is not None:
-        yield _C.not_after > _seconds(selection.ends_after)
+        yield _C.not_after > seconds(selection.ends_after)
 
 
 def _at(username: str, name: str | None) -> sa.ColumnElement[bool]:
     return sa.and_(_C.username == username, _C.name == (name or ""))
 
 
-def _exists(connection: Connection, at: sa.ColumnElement[bool]) -> bool:
-    return connection.execute(sa.select(_C.id).where(at)).first() is not None
-
-
 def _is_address(username: str, name: str | None) -> bool:
     """Say whether anything could be stored under these names (`put` refuses the others)."""
     try:
-        check_text(username, "user name")
-        check_text(name, "credential name")
+        check_text(username, "user name", MAX_NAME_BYTES)
+        check_text(name, "credential name", MAX_NAME_BYTES)
     except StorageError:
         return False
     return name != ""
 
 
-def _to_row(credential: StoredCredential) -> dict[str, object]:
-    if not credential.username or credential.name == "":
-        raise StorageError("a credential needs a user name, and a name that is not empty or none at all")
-    check_text(credential.name, "credential name")
-    row: dict[str, object] = {text: getattr(credential, text) for text in _TEXTS}
-    for text in _TEXTS:
-        check_text(getattr(credential, text), text.replace("_", " "))
-    return row | {
-        "name": credential.name or "",
-        "lifetime_seconds": int(credential.lifetime.total_seconds()),
-        "not_before": _seconds(credential.not_before),
-        "not_after": _seconds(credential.not_after),
-        "certificates": _pack(credential.certificates),
-        "sealed_key": credential.sealed_key,
-        "created": _seconds(credential.created),
-        "updated": _seconds(credential.updated),
-    }
-
-
-def _from_row(row: RowMapping) -> StoredCredential:
-    return StoredCredential(
-        username=row["username"],
-        name=row["name"] or None,
-        owner=row["owner"],
-        description=row["description"],
-        retrievers=row["retrievers"],
-        renewers=row["renewers"],
-        key_retrievers=row["key_retrievers"],
-        trusted_retrievers=row["trusted_retrievers"],
-        lifetime=timedelta(seconds=row["lifetime_seconds"]),
-        not_before=_time(row["not_before"]),
-        not_after=_time(row["not_after"]),
-        certificates=_unpack(row["certificates"]),
-        sealed_key=bytes(row["sealed_key"]),
-        lock_message=row["lock_message"],
-        created=_time(row["created"]),
-        updated=_time(row["updated"]),
-        version=row["version"],
-    )
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
-
-
-def _time(seconds: int) -> datetime:
+def _is_owner(owner: str) -> bool:
     try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError) as error:
-        raise StorageError("a stored time is out of range; the store is damaged") from error
-
-
-def _pack(certificates: tuple[bytes, ...]) -> bytes:
-    """Join DER certificates, each after its length in four bytes, big-endian."""
-    return b"".join(len(der).to_bytes(4, "big") + der for der in certificates)
-
-
-def _unpack(packed: bytes) -> tuple[bytes, ...]:
-    certificates = []
-    at = 0
-    while at < len(packed):
-        size = int.from_bytes(packed[at : at + 4], "big")
-        der = bytes(packed[at + 4 : at + 4 + size])
-        if len(der) != size or not size:
-            raise StorageError("stored certificates are cut short; the store is damaged")
-        certificates.append(der)
-        at += 4 + size
-    return tuple(certificates)
+        check_text(owner, "owner", MAX_OWNER_BYTES)
+    except StorageError:
+        return False
+    return True

@@ -11,7 +11,7 @@ import pytest
 
 from gsi.system.clock import now
 from myproxy.repository.base import Selection, StoredCredential
-from myproxy.repository.seal import Sealer, SealParameters
+from myproxy.repository.seal import Place, Sealer, SealParameters
 from myproxy.repository.sql import open_sqlite_repository
 from tests.harness.ca import Issued, TestCA, write_trust_dir
 from tests.harness.environment import clean_environment
@@ -35,7 +35,7 @@ class Store:
                 name=name,
                 owner=issued.subject,
                 certificates=tuple(issued.chain_der),
-                sealed_key=Sealer(SealParameters()).keep(b"x"),
+                sealed_key=Sealer(SealParameters()).keep(b"x", Place("", None, "", "")),
                 not_before=moment,
                 not_after=moment + timedelta(hours=hours),
                 lifetime=timedelta(hours=12),

@@ -13,8 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gsi.errors import ConflictError, NotFoundError, StorageError
-from myproxy.repository.base import MAX_TEXT_BYTES, Repository, Selection, StoredCredential
-from myproxy.repository.sql import open_sqlite_repository
+from gsi.secret import Passphrase
+from myproxy.repository.base import (
+    MAX_NAME_BYTES,
+    MAX_OWNER_BYTES,
+    MAX_TEXT_BYTES,
+    Repository,
+    Selection,
+    StoredCredential,
+)
+from myproxy.repository.seal import Place, Sealer, SealParameters
+from myproxy.repository.sql import SQLRepository, open_postgres_repository, open_sqlite_repository
+from tests.harness.postgres import Postgres, postgres
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -22,11 +32,25 @@ ALICE = "/O=Grid/CN=Alice"
 BOB = "/O=Grid/CN=Bob"
 
 
-@pytest.fixture(params=["sqlite"])
-def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Repository]:
-    store = open_sqlite_repository(str(tmp_path / "store"))
-    yield store
-    store.close()
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[Postgres]:
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLRepository]:
+    if request.param == "sqlite":
+        store = open_sqlite_repository(str(tmp_path / "store"))
+        yield store
+        store.close()
+    else:
+        server = request.getfixturevalue("postgres_server")
+        assert isinstance(server, Postgres)
+        with server.database() as conninfo:
+            store = open_postgres_repository(conninfo)
+            yield store
+            store.close()
 
 
 def credential(**changes: object) -> StoredCredential:
@@ -60,6 +84,15 @@ def test_what_goes_in_comes_out(repository: Repository) -> None:
         repository.put(stored)
         expected = dataclasses.replace(stored, version=1)
         assert repository.get(stored.username, stored.name) == expected
+
+
+def test_the_longest_names(repository: Repository) -> None:
+    """Text that no database can pack smaller, so that it would not fit into an index entry if the limits were higher."""
+    noise = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(700))
+    limits = (MAX_NAME_BYTES, MAX_NAME_BYTES, MAX_OWNER_BYTES)
+    username, name, owner = (noise.encode()[: limit // 3 * 3].decode() for limit in limits)
+    repository.put(credential(username=username, name=name, owner=owner))
+    assert repository.list_owned(username, owner) == (repository.get(username, name),)
 
 
 def test_absent(repository: Repository) -> None:
@@ -151,11 +184,18 @@ def test_replace_key_needs_the_version_that_was_read(repository: Repository) -> 
         repository.replace_key(found, b"fourth", now=LATER)
 
 
-def test_how_keys_begin(repository: Repository) -> None:
-    assert repository.list_key_prefixes(2) == frozenset()
-    for name, key in (("a", b"\0\xffone"), ("b", b"\0\xfftwo"), ("c", b"x"), ("d", b"")):
-        repository.put(credential(name=name, sealed_key=key))
-    assert repository.list_key_prefixes(2) == {b"\0\xff", b"x", b""}
+def test_forms_of_keys(repository: Repository) -> None:
+    assert repository.list_key_forms() == frozenset()
+    sealers = [Sealer(SealParameters(memory_kib=8, iterations=count)) for count in (1, 1, 2)]
+    place = Place("alice", None, ALICE, "")
+    for number, sealer in enumerate(sealers):
+        repository.put(credential(name=f"n{number}", sealed_key=sealer.seal(b"key", Passphrase("hunter22"), place)))
+    repository.put(credential(name="open", sealed_key=sealers[0].seal(b"key", Passphrase(""), place)))
+    repository.put(credential(name="odd", sealed_key=b"\0\xff"))
+    assert repository.list_key_forms() == {"?", "0", "1:8/1/1", "1:8/2/1"}
+    found = repository.get("alice", "n2")
+    repository.replace_key(found, sealers[0].keep(b"no PEM", place), now=LATER)
+    assert repository.list_key_forms() == {"?", "0", "1:8/1/1", "2:0"}
 
 
 def test_lock_and_unlock(repository: Repository) -> None:
@@ -176,6 +216,9 @@ def test_lock_and_unlock(repository: Repository) -> None:
         {"username": "a\0b"},
         {"description": "\ud800"},
         {"retrievers": "x" * (MAX_TEXT_BYTES + 1)},
+        {"username": "x" * (MAX_NAME_BYTES + 1)},
+        {"name": "x" * (MAX_NAME_BYTES + 1)},
+        {"owner": "x" * (MAX_OWNER_BYTES + 1)},
     ],
 )
 def test_what_cannot_be_kept_is_refused(repository: Repository, changes: dict[str, object]) -> None:

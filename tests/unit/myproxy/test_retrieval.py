@@ -32,7 +32,7 @@ from myproxy.protocol.messages import (
     SignatureBlock,
     TrustRootFile,
 )
-from myproxy.repository.seal import is_sealed, locked_block
+from myproxy.repository.sealforms import LOCKED_BY_OWNER, SEALED, is_sealed, method_of
 from myproxy.retrieval import AuthorizationRound
 from tests.harness.ca import Issued, TestCA
 from tests.harness.myproxy import EVERYONE, HOUR, OPEN, SECRET, World, ask, make_world
@@ -390,7 +390,7 @@ def test_a_stored_key_comes_back_as_it_was(world: World, alice: Issued) -> None:
     text = locked_text(alice)
     upload(world, alice, text)
     row = world.repository.get("alice", None)
-    assert locked_block(row.sealed_key) is not None
+    assert method_of(row.sealed_key) == LOCKED_BY_OWNER
     assert retrieve(world, alice) == text
     assert [action for action, _ in world.verdicts()] == ["STORE", "RETRIEVE", "HANDOVER"]
     assert SECRET not in repr(world.sink.records)
@@ -403,11 +403,10 @@ def test_a_stored_key_is_sealed_at_the_first_logon(world: World, alice: Issued) 
         world.get(None, dataclasses.replace(GET, passphrase=Passphrase("wrong words")))
     with pytest.raises(AuthenticationError):
         world.get(None, UNSEALED_GET)
-    assert locked_block(world.repository.get("alice", None).sealed_key) is not None
+    assert method_of(world.repository.get("alice", None).sealed_key) == LOCKED_BY_OWNER
     world.get(None, GET)
     sealed = world.repository.get("alice", None).sealed_key
-    assert is_sealed(sealed)
-    assert locked_block(sealed) is None
+    assert method_of(sealed) == SEALED
     world.get(None, GET)
     text = retrieve(world, alice)
     credential = parse_credential(text, passphrase=Passphrase(SECRET), source="x")

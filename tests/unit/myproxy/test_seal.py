@@ -10,15 +10,7 @@ from hypothesis import strategies as st
 
 from gsi.errors import AuthenticationError, ConfigError, StorageError
 from gsi.secret import Passphrase
-from myproxy.repository.seal import (
-    MAX_KEY_BYTES,
-    PRICE_BYTES,
-    Place,
-    Sealer,
-    SealParameters,
-    is_sealed,
-    read_price,
-)
+from myproxy.repository.seal import MAX_KEY_BYTES, Place, Sealer, SealParameters, is_sealed, read_price
 
 CHEAP = Sealer(SealParameters(memory_kib=8, iterations=1), concurrency=2)
 PLACE = Place("alice", None, "/O=Grid/CN=Alice", "ab" * 32)
@@ -125,9 +117,9 @@ def test_the_same_work_whatever_the_price_of_a_row() -> None:
 
 def test_reading_the_price() -> None:
     blob = CHEAP.seal(KEY, SECRET, PLACE)
-    assert read_price(blob[:PRICE_BYTES]) == SealParameters(memory_kib=8, iterations=1)
+    assert read_price(blob) == SealParameters(memory_kib=8, iterations=1)
     unsealed = CHEAP.seal(KEY, Passphrase(""), PLACE)
-    for other in (b"", blob[: PRICE_BYTES - 1], unsealed, blob[:7] + b"\xff" * 9, b"X" + blob[1:]):
+    for other in (b"", blob[:15], unsealed, blob[:7] + b"\xff" * 9, b"X" + blob[1:]):
         assert read_price(other) is None
 
 
@@ -140,7 +132,7 @@ def test_without_passphrase() -> None:
 
 
 def test_newer_formats_are_named() -> None:
-    for blob in (b"MPSK\x02\x00\x01", b"MPSK\x01\x01\x01", b"MPSK\x01\x00\x03"):
+    for blob in (b"MPSK\x02\x00\x01", b"MPSK\x01\x02\x01", b"MPSK\x01\x00\x05"):
         with pytest.raises(StorageError, match="which this version does not know"):
             is_sealed(blob)
 

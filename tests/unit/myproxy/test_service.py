@@ -36,7 +36,8 @@ from myproxy.grants import Settings
 from myproxy.policy import AccessPolicy, parse_rules
 from myproxy.protocol.codec import encode_response, parse_response
 from myproxy.protocol.messages import Command, Response
-from myproxy.repository.seal import PRICE_BYTES, SealParameters, is_sealed, read_price
+from myproxy.repository.seal import SealParameters, is_sealed, read_price
+from myproxy.repository.sealforms import parse_form
 from myproxy.retrieval import proxy_lifetime
 from tests.harness.ca import (
     FULL_INFO,
@@ -496,7 +497,7 @@ def test_who_exists_does_not_show_after_a_change_of_parameters(world: World, ali
     world.configure(Settings(access=OPEN))
     for name in ("alice", "locked"):
         world.put(alice, dataclasses.replace(PUT, username=name))
-    prices = filter(None, map(read_price, world.repository.list_key_prefixes(PRICE_BYTES)))
+    prices = [form.price for form in map(parse_form, world.repository.list_key_forms()) if form.price is not None]
     world.sealer = CountingSealer(new, in_use=prices)
     world.configure(Settings(access=OPEN))
     world.put(alice, dataclasses.replace(PUT, username="fresh"))

@@ -12,26 +12,28 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # one order in every locale
+
 
 def upgrade() -> None:
     """Create the table and its indexes."""
     op.create_table(
         "credentials",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
-        sa.Column("username", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=False),
-        sa.Column("description", sa.Text()),
-        sa.Column("retrievers", sa.Text()),
-        sa.Column("renewers", sa.Text()),
-        sa.Column("key_retrievers", sa.Text()),
-        sa.Column("trusted_retrievers", sa.Text()),
+        sa.Column("username", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("owner", TEXT, nullable=False),
+        sa.Column("description", TEXT),
+        sa.Column("retrievers", TEXT),
+        sa.Column("renewers", TEXT),
+        sa.Column("key_retrievers", TEXT),
+        sa.Column("trusted_retrievers", TEXT),
         sa.Column("lifetime_seconds", sa.BigInteger(), nullable=False),
         sa.Column("not_before", sa.BigInteger(), nullable=False),
         sa.Column("not_after", sa.BigInteger(), nullable=False),
         sa.Column("certificates", sa.LargeBinary(), nullable=False),
         sa.Column("sealed_key", sa.LargeBinary(), nullable=False),
-        sa.Column("lock_message", sa.Text()),
+        sa.Column("lock_message", TEXT),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("updated", sa.BigInteger(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),

@@ -1,0 +1,243 @@
+"""The tables of the store, and the way between a row and a `StoredCredential`; no statements (`sql`, `upkeep`).
+
+    row = to_row(credential)
+    credential = from_row(row)                      # StorageError: the row is damaged
+
+Times are Unix seconds in UTC, the same number in every database. The unnamed credential has the empty name. The schema
+is made by the migrations; one test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from gsi.errors import StorageError
+from myproxy.repository.base import (
+    MAX_NAME_BYTES,
+    MAX_OWNER_BYTES,
+    StoredCredential,
+    check_text,
+)
+from myproxy.repository.sealforms import describe_form
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.engine import RowMapping
+
+__all__ = [
+    "CREDENTIALS",
+    "IMPORTS",
+    "LEASES",
+    "METADATA",
+    "QUARANTINE",
+    "from_row",
+    "pack",
+    "seconds",
+    "time_of",
+    "to_row",
+    "unpack",
+]
+
+METADATA: Final = sa.MetaData()
+
+_NUMBER: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""SQLite counts only such a column by itself."""
+
+TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Compared byte by byte in both databases, whatever the locale; PostgreSQL's indexes need that to find prefixes."""
+
+CREDENTIALS: Final = sa.Table(
+    "credentials",
+    METADATA,
+    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("username", TEXT, nullable=False),
+    sa.Column("name", TEXT, nullable=False),
+    sa.Column("owner", TEXT, nullable=False),
+    sa.Column("description", TEXT),
+    sa.Column("retrievers", TEXT),
+    sa.Column("renewers", TEXT),
+    sa.Column("key_retrievers", TEXT),
+    sa.Column("trusted_retrievers", TEXT),
+    sa.Column("lifetime_seconds", sa.BigInteger(), nullable=False),
+    sa.Column("not_before", sa.BigInteger(), nullable=False),
+    sa.Column("not_after", sa.BigInteger(), nullable=False),
+    sa.Column("certificates", sa.LargeBinary(), nullable=False),
+    sa.Column("sealed_key", sa.LargeBinary(), nullable=False),
+    sa.Column("lock_message", TEXT),
+    sa.Column("created", sa.BigInteger(), nullable=False),
+    sa.Column("updated", sa.BigInteger(), nullable=False),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("key_form", TEXT, nullable=False, server_default=""),
+)
+"""The stored credentials. `key_form` is what `seal.describe_form` says of the sealed key: a copy, for its index."""
+
+QUARANTINE: Final = sa.Table(
+    "quarantine",
+    METADATA,
+    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("moved", sa.BigInteger(), nullable=False),
+    sa.Column("reason", TEXT, nullable=False),
+    sa.Column("origin", TEXT, nullable=False),
+    sa.Column("content", TEXT, nullable=False),
+)
+"""Rows that could not be used, as JSON text, with the name of the table that they come from."""
+
+LEASES: Final = sa.Table(
+    "leases",
+    METADATA,
+    sa.Column("name", TEXT, primary_key=True),
+    sa.Column("holder", TEXT, nullable=False),
+    sa.Column("until", sa.BigInteger(), nullable=False),
+)
+"""Work that one node at a time does."""
+
+IMPORTS: Final = sa.Table(
+    "imports",
+    METADATA,
+    sa.Column("source", TEXT, primary_key=True),
+    sa.Column("file", TEXT, primary_key=True),
+    sa.Column("digest", TEXT, nullable=False),
+    sa.Column("username", TEXT, nullable=False),
+    sa.Column("name", TEXT, nullable=False),
+    sa.Column("imported", sa.BigInteger(), nullable=False),
+)
+"""What was taken over from directories of the C server; the empty file name stands for the first start."""
+
+_TEXTS: Final = (
+    "username",
+    "owner",
+    "description",
+    "retrievers",
+    "renewers",
+    "key_retrievers",
+    "trusted_retrievers",
+    "lock_message",
+)
+_MAXIMA: Final = {"username": MAX_NAME_BYTES, "owner": MAX_OWNER_BYTES}
+
+
+def to_row(credential: StoredCredential) -> dict[str, object]:
+    """Return the columns of a credential, without those that the database counts.
+
+    Raises:
+        StorageError: It holds what cannot be kept.
+    """
+    if not credential.username or credential.name == "":
+        raise StorageError("a credential needs a user name, and a name that is not empty or none at all")
+    check_text(credential.name, "credential name", MAX_NAME_BYTES)
+    row: dict[str, object] = {text: getattr(credential, text) for text in _TEXTS}
+    for text in _TEXTS:
+        check_text(getattr(credential, text), text.replace("_", " "), _MAXIMA.get(text))
+    return row | {
+        "name": credential.name or "",
+        "lifetime_seconds": int(credential.lifetime.total_seconds()),
+        "not_before": seconds(credential.not_before),
+        "not_after": seconds(credential.not_after),
+        "certificates": pack(credential.certificates),
+        "sealed_key": credential.sealed_key,
+        "created": seconds(credential.created),
+        "updated": seconds(credential.updated),
+        "key_form": describe_form(credential.sealed_key),
+    }
+
+
+def from_row(row: RowMapping | Mapping[str, object]) -> StoredCredential:
+    """Return the credential in a row.
+
+    Raises:
+        StorageError: The row is damaged.
+    """
+    try:
+        return _from_row(row)
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:  # what SQLite lets stand in any column
+        raise StorageError("a stored credential is damaged: a column holds what it cannot hold") from error
+
+
+def _from_row(row: RowMapping | Mapping[str, object]) -> StoredCredential:
+    return StoredCredential(
+        username=_text(row["username"]),
+        name=_text(row["name"]) or None,
+        owner=_text(row["owner"]),
+        description=_optional(row["description"]),
+        retrievers=_optional(row["retrievers"]),
+        renewers=_optional(row["renewers"]),
+        key_retrievers=_optional(row["key_retrievers"]),
+        trusted_retrievers=_optional(row["trusted_retrievers"]),
+        lifetime=timedelta(seconds=_integer(row["lifetime_seconds"])),
+        not_before=time_of(row["not_before"]),
+        not_after=time_of(row["not_after"]),
+        certificates=unpack(_binary(row["certificates"])),
+        sealed_key=_binary(row["sealed_key"]),
+        lock_message=_optional(row["lock_message"]),
+        created=time_of(row["created"]),
+        updated=time_of(row["updated"]),
+        version=_integer(row["version"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _optional(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError
+    return value
+
+
+def _binary(value: object) -> bytes:
+    if not isinstance(value, bytes | memoryview):
+        raise TypeError
+    return bytes(value)
+
+
+def seconds(moment: datetime) -> int:
+    """Return a moment as it stands in a row."""
+    return int(moment.timestamp())
+
+
+def time_of(value: object) -> datetime:
+    """Return the moment in a column.
+
+    Raises:
+        StorageError: There is no such moment.
+    """
+    try:
+        return datetime.fromtimestamp(_integer(value), UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise StorageError("a stored time is out of range; the store is damaged") from error
+
+
+def pack(certificates: tuple[bytes, ...]) -> bytes:
+    """Join DER certificates, each after its length in four bytes, big-endian."""
+    return b"".join(len(der).to_bytes(4, "big") + der for der in certificates)
+
+
+def unpack(packed: bytes) -> tuple[bytes, ...]:
+    """Undo `pack`.
+
+    Raises:
+        StorageError: Something is missing, or there is nothing at all.
+    """
+    certificates = []
+    at = 0
+    while at < len(packed):
+        size = int.from_bytes(packed[at : at + 4], "big")
+        der = bytes(packed[at + 4 : at + 4 + size])
+        if len(der) != size or not size:
+            raise StorageError("stored certificates are cut short; the store is damaged")
+        certificates.append(der)
+        at += 4 + size
+    if not certificates:
+        raise StorageError("a stored credential has no certificate; the store is damaged")
+    return tuple(certificates)
