@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gsi.trust.verify import VerifiedPeer
     from myproxy.grants import Settings
+    from myproxy.issuing import Authority
     from myproxy.protocol.messages import Request, TrustRootFile
     from myproxy.repository.base import Repository, StoredCredential
     from myproxy.repository.seal import Sealer
@@ -68,6 +69,7 @@ class Commands:
         methods: Methods = _NO_METHODS,
         trust_roots: TrustRootSource = _no_trust_roots,
         site_rules: SiteRules = _NO_RULES,
+        authority: Authority | None = None,
     ) -> None:
         """Put them together.
 
@@ -81,6 +83,7 @@ class Commands:
             methods: How clients may prove themselves, beside the pass phrase of a sealed key.
             trust_roots: What is handed to clients that ask for trust roots.
             site_rules: What else the site has to say.
+            authority: Makes certificates for users who have nothing stored; None where there is none.
         """
         self._settings = settings
         self._repository = repository
@@ -91,6 +94,7 @@ class Commands:
         self._methods = methods
         self._trust_roots = trust_roots
         self._site_rules = site_rules
+        self._authority = authority
 
     def _find(self, request: Request) -> StoredCredential | None:
         try:

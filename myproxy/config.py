@@ -69,6 +69,7 @@ class State(Enum):
     ACTED_UPON = auto()
     NOT_YET = auto()
     RESTRICTS = auto()
+    GONE = auto()
 
 
 # One shape per line of the table below; the values are given to dataclasses.field.
@@ -168,40 +169,41 @@ class ServerConfig:
     voms_userconf: str | None = _text()
     allow_voms_attribute_requests: bool = _bool()
     cert_dir: str | None = _text(State.ACTED_UPON)
-    # The built-in authority: never asked in this version, so its checkers restrict nothing yet.
-    certificate_issuer_cert: str | None = _text()
-    certificate_issuer_key: str | None = _text()
+    # The authority that makes certificates for users who have nothing stored (myproxy.issuing).
+    certificate_issuer_cert: str | None = _text(State.ACTED_UPON)
+    certificate_issuer_key: str | None = _text(State.ACTED_UPON)  # a file, or ours: a pkcs11: URI or program:
     certificate_issuer_key_passphrase: str | None = field(
-        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": State.NOT_YET}
+        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": State.ACTED_UPON}
     )
-    certificate_issuer_program: str | None = _text()
-    certificate_issuer_hashalg: str | None = _text()
-    certificate_issuer_subca_certfile: str | None = _text()
-    certificate_issuer_email_domain: str | None = _text()
-    certificate_request_checker: str | None = _text()
-    certificate_issuer_checker: str | None = _text()
-    certificate_extfile: str | None = _text()
-    certificate_extapp: str | None = _text()
-    certificate_mapfile: str | None = _text()
-    certificate_mapapp: str | None = _text()
-    max_cert_lifetime: int = _number(12, State.NOT_YET)
-    min_keylen: int = _number(0, State.NOT_YET)
-    certificate_serialfile: str | None = _text()
-    certificate_serial_skip: int = _number(1, State.NOT_YET)
-    certificate_out_dir: str | None = _text()
-    certificate_openssl_engine_id: str | None = _text()
-    certificate_openssl_engine_lockfile: str | None = _text()
-    certificate_openssl_engine_pre: str | None = _text()
-    certificate_openssl_engine_post: str | None = _text()
-    ca_ldap_server: str | None = _text()
-    ca_ldap_searchbase: str | None = _text()
-    ca_ldap_uid_attribute: str | None = _text()
-    ca_ldap_dn_attribute: str | None = _text()
-    ca_ldap_connect_dn: str | None = _text()
+    certificate_issuer_program: str | None = _text(State.ACTED_UPON)
+    certificate_issuer_hashalg: str | None = _text(State.ACTED_UPON)
+    certificate_issuer_subca_certfile: str | None = _text(State.ACTED_UPON)
+    certificate_issuer_email_domain: str | None = _text(State.ACTED_UPON)
+    certificate_request_checker: str | None = _text(State.ACTED_UPON)
+    certificate_issuer_checker: str | None = _text(State.ACTED_UPON)
+    certificate_extfile: str | None = _text(State.ACTED_UPON)
+    certificate_extapp: str | None = _text(State.ACTED_UPON)
+    certificate_mapfile: str | None = _text(State.ACTED_UPON)
+    certificate_mapapp: str | None = _text(State.ACTED_UPON)
+    max_cert_lifetime: int = _number(0)  # 0 stands for 12 hours, as in C
+    min_keylen: int = _number(0)
+    certificate_serialfile: str | None = _text(State.ACTED_UPON)
+    certificate_serial_skip: int = _number(1)
+    certificate_out_dir: str | None = _text(State.ACTED_UPON)
+    certificate_openssl_engine_id: str | None = _text(State.GONE)
+    certificate_openssl_engine_lockfile: str | None = _text(State.GONE)
+    certificate_openssl_engine_pre: str | None = _text(State.GONE)
+    certificate_openssl_engine_post: str | None = _text(State.GONE)
+    ca_ldap_server: str | None = _text(State.ACTED_UPON)
+    ca_ldap_searchbase: str | None = _text(State.ACTED_UPON)
+    ca_ldap_uid_attribute: str | None = _text(State.ACTED_UPON)
+    ca_ldap_dn_attribute: str | None = _text(State.ACTED_UPON)
+    ca_ldap_connect_dn: str | None = _text(State.ACTED_UPON)
     ca_ldap_connect_passphrase: str | None = field(
-        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": State.NOT_YET}
+        default=None, repr=False, metadata={"kind": _Kind.TEXT, "state": State.ACTED_UPON}
     )
-    ca_ldap_start_tls: bool = _bool()
+    ca_ldap_start_tls: bool = _bool(State.ACTED_UPON)
+    ca_ldap_ca_file: str | None = _text(State.ACTED_UPON)  # ours
     # The server itself. Those from audit_log on are ours, like allow_sha1_renewal and min_proxy_keylen above.
     syslog_ident: str | None = _text()
     syslog_facility: str | None = _text()
@@ -241,6 +243,9 @@ class ServerConfig:
 _FIELDS: Final = {f.name: f for f in dataclasses.fields(ServerConfig) if "kind" in f.metadata}
 _RANGES: Final = {
     "min_proxy_keylen": (2048, 16384),
+    "min_keylen": (0, 16384),
+    "max_cert_lifetime": (0, 24 * 366 * 100),
+    "certificate_serial_skip": (1, 2**31 - 1),
     "worker_processes": (1, 256),
     "max_connections": (1, 1_000_000),
     "max_connections_per_source": (1, 1_000_000),
@@ -288,6 +293,13 @@ def parse_config(text: str, *, path: str) -> ServerConfig:
             notes.append(f"{path}:{line}: {words[0]} is ignored: no usage statistics are sent")
         elif name not in _FIELDS:
             notes.append(f"{path}:{line}: unknown directive {words[0]} is ignored")
+        elif _FIELDS[name].metadata["state"] is State.GONE:
+            raise ConfigError(
+                f"{words[0]}: OpenSSL engines are not used here",
+                path=path,
+                line=line,
+                hint="name the key of a hardware token as certificate_issuer_key, by a pkcs11: URI",
+            )
         else:
             try:
                 value = _convert(name, arguments, values.get(name))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from gsi.transport.serve import Connection
-    from myproxy.grants import Caller, RetrievalGrant
+    from myproxy.grants import Caller, IssuanceGrant, RetrievalGrant
     from myproxy.protocol.server import ServerSession
     from myproxy.retrieval import RetrievalStep
     from myproxy.service import MyProxyService
@@ -179,7 +179,7 @@ class Conversation:
         await self._send_response(Response.ok(trust_roots=files))
         await self._connection.send(self._session.send_credential(text), self._session.send_response(Response.ok()))
 
-    async def _authorize(self, step: RetrievalStep) -> RetrievalGrant | None:
+    async def _authorize(self, step: RetrievalStep) -> RetrievalGrant | IssuanceGrant | None:
         """Go through as many rounds of authorization and pauses as it takes; None when the client gave up."""
         rounds = 0
         while isinstance(step, AuthorizationRound | Pause):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from myproxy.protocol.messages import Request
     from myproxy.repository.base import StoredCredential
 
-__all__ = ["Caller", "RetrievalGrant", "Settings", "StorageGrant", "UploadGrant"]
+__all__ = ["Caller", "IssuanceGrant", "RetrievalGrant", "Settings", "StorageGrant", "UploadGrant"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,32 @@ class RetrievalGrant:
     stored: StoredCredential = field(repr=False)
     lifetime: timedelta
     limited: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuanceGrant:
+    """The right to one certificate of this server's authority.
+
+    Attributes:
+        caller: Who receives it.
+        request: What was asked for.
+        permission: The rules that said yes.
+        subject_der: The subject that the certificate will have; None where the authority's program chooses it.
+        renews: The identity that the client has proved and that the certificate must have, or None.
+        is_trusted: Whether nothing was proved, so that the certificate must be somebody else's than the client's.
+    """
+
+    caller: Caller
+    request: Request
+    permission: Permission
+    subject_der: bytes | None
+    renews: str | None = None
+    is_trusted: bool = False
+
+    @property
+    def requester(self) -> str:
+        """Who asked, for the authority's records."""
+        return f"{self.request.username} from {self.caller.address}, request {self.caller.request_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

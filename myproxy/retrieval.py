@@ -1,57 +1,78 @@
-"""GET and RETRIEVE: who proves what to receive a proxy of a stored credential, or the credential itself.
+"""GET and RETRIEVE: who proves what to receive a proxy of a stored credential, the credential itself, or a certificate.
 
     step = service.begin_get(caller, request)           # a grant, a round of authorization, or a pause
-    while not isinstance(step, RetrievalGrant):
+    while not isinstance(step, RetrievalGrant | IssuanceGrant):
         step = service.proceed(step, reply)             # or, after the pause, step.resume()
     certificates = service.finish_get(step, request_der)
 
 What a client may do is asked of `myproxy.policy`, what it has proved of `myproxy.authentication`; here the answers are
 put in order and carried out. Agrees with gct:myproxy/source/myproxy_server.c (get_credentials, retrieve_credentials,
 do_authz_handshake), but for a stranger, who is told neither that a credential is there nor that it is not.
+
+A GET for which nothing is stored goes to the server's authority (`myproxy.issuing`), where there is one: its policies
+are those of a credential without policies of its own, its identity is the name that the user name is mapped to. Nobody
+is asked for that name before it counts, which is after the proof but for renewers and trusted retrievers: a stranger
+cannot keep the site's directory busy, nor tell who is in it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from gsi import keys
+from gsi.ca.request import parse_request
 from gsi.certificate import Certificate
 from gsi.delegation import grant_delegation, parse_delegation_request
 from gsi.errors import (
     AuthenticationError,
     CredentialError,
+    CredentialProblem,
     DeniedError,
     GridError,
+    NotFoundError,
     ParseError,
     RemoteProtocolError,
     StorageError,
     VerificationError,
 )
-from gsi.names import oneline
+from gsi.names import oneline, same_oneline
 from gsi.proxy.chain import ProxyChain
 from gsi.proxy.issue import ProxyOptions
 from gsi.proxy.kinds import ProxyKind
+from myproxy.auth.base import Method
 from myproxy.auth.passphrase import place_of
 from myproxy.authentication import Authenticated, Authentication, Offers, Question, refuse_absent
 from myproxy.commands import Commands
-from myproxy.grants import Caller, RetrievalGrant
+from myproxy.grants import Caller, IssuanceGrant, RetrievalGrant
 from myproxy.protocol.messages import Command
-from myproxy.repository.seal import is_sealed
+from myproxy.repository.seal import INVALID_PASSPHRASE, is_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gsi.ca.records import IssuanceRecord
     from myproxy.auth.attempt import Attempt
     from myproxy.authentication import Step
-    from myproxy.policy import Client, Permission
+    from myproxy.issuing import Authority
+    from myproxy.policy import AccessPolicy, Client, Permission
     from myproxy.protocol.messages import AuthorizationOffer, AuthorizationReply, Request, TrustRootFile
     from myproxy.repository.base import StoredCredential
+    from myproxy.trail import DecisionTrail
 
-__all__ = ["MAX_CANDIDATES", "AuthorizationRound", "Pause", "RetrievalCommands", "RetrievalStep", "proxy_lifetime"]
+__all__ = [
+    "MAX_CANDIDATES",
+    "AuthorizationRound",
+    "Pause",
+    "Recipient",
+    "RetrievalCommands",
+    "RetrievalStep",
+    "proxy_lifetime",
+]
 
 SHORTEST_PROXY: Final = timedelta(seconds=300)
 """A shorter lifetime is raised to this; a proxy starts five minutes in the past, and a tiny rest helps nobody."""
@@ -72,6 +93,37 @@ def proxy_lifetime(asked: timedelta, stored: timedelta, maximum: timedelta) -> t
     return max(min(limits), SHORTEST_PROXY) // timedelta(minutes=1) * timedelta(minutes=1)
 
 
+NOT_ISSUED: Final = "Certificate generation failure."
+"""What the C server says whatever kept it from issuing."""
+_log: Final = logging.getLogger("myproxy.server")
+_LIMITED: Final = "MyProxy CA will not accept limited proxy for authentication."
+
+
+class Recipient(NamedTuple):
+    """Whom a certificate is for."""
+
+    subject_der: bytes | None = None
+    """The mapped name, None when there is none or nobody has asked yet."""
+    is_known: bool = False
+    """Whether it was asked for."""
+    refusal: GridError | None = None
+    """Why there is none."""
+
+    @property
+    def name(self) -> str:
+        """The mapped name in one-line form; empty where there is none."""
+        return "" if self.subject_der is None else oneline(self.subject_der)
+
+
+class _Policies(NamedTuple):
+    """What a stored credential says about who may have it; one that does not exist says nothing."""
+
+    retrievers: str | None = None
+    renewers: str | None = None
+    key_retrievers: str | None = None
+    trusted_retrievers: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRound:
     """A request that waits for the client to prove itself.
@@ -80,14 +132,14 @@ class AuthorizationRound:
         caller: Who asks.
         request: What is asked for.
         offers: What to send.
-        stored: The credential in question.
+        wanted: The credential in question, or whom a certificate is for.
         authentication: How far the client has come.
     """
 
     caller: Caller
     request: Request
     offers: tuple[AuthorizationOffer, ...]
-    stored: StoredCredential = field(repr=False)
+    wanted: StoredCredential | Recipient = field(repr=False)
     authentication: Authentication = field(repr=False)
 
 
@@ -104,7 +156,7 @@ class Pause:
     resume: Callable[[], RetrievalStep]
 
 
-RetrievalStep: TypeAlias = RetrievalGrant | AuthorizationRound | Pause
+RetrievalStep: TypeAlias = RetrievalGrant | IssuanceGrant | AuthorizationRound | Pause
 
 
 class RetrievalCommands(Commands):
@@ -144,14 +196,20 @@ class RetrievalCommands(Commands):
             if seconds:
                 return Pause(seconds, lambda: self.proceed(waiting, reply))
             step = authentication.answer(reply)
-            return self._after(step, caller, request, waiting.stored, waiting.authentication)
+            return self._after(step, caller, request, waiting.wanted, waiting.authentication)
 
-    def finish_get(self, grant: RetrievalGrant, request_der: bytes) -> tuple[Certificate, ...]:
-        """Sign a proxy for the client's key; return it with its issuers.
+    def finish_get(self, grant: RetrievalGrant | IssuanceGrant, request_der: bytes) -> tuple[Certificate, ...]:
+        """Sign a proxy for the client's key, or have a certificate issued; return it with its issuers.
 
         Raises:
-            DeniedError: The request cannot be read, its key is too weak, or such a proxy may not be made.
+            DeniedError: The request cannot be read, its key is too weak, or such a proxy or certificate may not be
+                made.
         """
+        if isinstance(grant, IssuanceGrant):
+            return self._issue(grant, request_der)
+        return self._delegate(grant, request_der)
+
+    def _delegate(self, grant: RetrievalGrant, request_der: bytes) -> tuple[Certificate, ...]:
         with self._trail.deciding(grant.caller, grant.request, "DELEGATE"):
             try:
                 wanted = parse_delegation_request(request_der, min_rsa_bits=self._settings.min_key_bits)
@@ -169,7 +227,24 @@ class RetrievalCommands(Commands):
             )
         return chain
 
-    def finish_retrieve(self, grant: RetrievalGrant) -> bytes:
+    def _issue(self, grant: IssuanceGrant, request_der: bytes) -> tuple[Certificate, ...]:
+        """Have the authority issue. The client hears what is wrong with its own request, and nothing else."""
+        assert self._authority is not None  # who else made the grant
+        access = self._settings.access
+        with self._trail.deciding(grant.caller, grant.request, "ISSUE"):
+            recorder = _IssuanceRecorder(self._trail, grant, access)
+            try:
+                wanted = parse_request(request_der)
+            except (ParseError, CredentialError, VerificationError) as error:
+                raise DeniedError(f"{NOT_ISSUED}\n{error.message}") from error
+            try:
+                return self._authority.issue(grant, wanted, now=self._clock(), recorder=recorder)
+            except GridError as error:
+                _log.warning("%s: no certificate for %r: %s", grant.caller.request_id, grant.request.username, error)
+                is_weak = isinstance(error, CredentialError) and error.problem is CredentialProblem.WEAK_KEY
+                raise DeniedError(f"{NOT_ISSUED}\n{error.message}" if is_weak else NOT_ISSUED) from error
+
+    def finish_retrieve(self, grant: RetrievalGrant | IssuanceGrant) -> bytes:
         """Return the credential as PEM text: certificate, key, further certificates.
 
         The key is locked with the pass phrase that opened it; a key that its owner had locked, and nobody has opened
@@ -178,6 +253,7 @@ class RetrievalCommands(Commands):
         Raises:
             DeniedError: It cannot be handed out.
         """
+        assert isinstance(grant, RetrievalGrant)  # the authority answers to GET alone
         with self._trail.deciding(grant.caller, grant.request, "HANDOVER"):
             stored, passphrase = grant.stored, grant.request.passphrase
             place = place_of(stored.username, stored.name, stored.owner, stored.certificates[0])
@@ -221,6 +297,8 @@ class RetrievalCommands(Commands):
             # From here on the pass phrase is what it was when the key was sealed: without a one-time code.
             request = dataclasses.replace(request, passphrase=attempt.passphrase)
             candidates = self._candidates(caller, request)
+            if not candidates and self._authority is not None and request.command is Command.GET:
+                return self._try_issuing(self._authority, caller, request, attempt)
             refusal: GridError | None = None
             for stored in candidates:
                 try:
@@ -249,25 +327,50 @@ class RetrievalCommands(Commands):
         return DeniedError(f'No credentials {verb} username "{request.username}"{name}.')
 
     def _try(self, caller: Caller, request: Request, stored: StoredCredential, attempt: Attempt) -> RetrievalStep:
-        question = self._ask_policy(caller, request, stored, attempt)
+        chain = _split(stored)
+        own = _Policies(stored.retrievers, stored.renewers, stored.key_retrievers, stored.trusted_retrievers)
+        question = self._ask_policy(caller, request, own, attempt)
+        trusted = self._unless_self(question, chain.identity_text)
+        question = dataclasses.replace(
+            question, stored=stored, subject=chain.identity_text, independent=chain.is_independent, trusted=trusted
+        )
         authentication = Authentication(question, self._methods, self._sealer, attempt)
         return self._after(authentication.begin(), caller, request, stored, authentication)
 
-    def _ask_policy(self, caller: Caller, request: Request, stored: StoredCredential, attempt: Attempt) -> Question:
-        """Ask for every permission that some proof could go with.
+    def _try_issuing(self, authority: Authority, caller: Caller, request: Request, attempt: Attempt) -> RetrievalStep:
+        """Do the same for a certificate that is yet to be issued."""
+        question = self._ask_policy(caller, request, _Policies(), attempt)
+        recipient = Recipient()
+        if question.trusted is not None or question.renewal is not None:
+            recipient = _find_recipient(authority, request.username)
+            trusted = self._unless_self(question, recipient.name)
+            if recipient.subject_der is None and authority.names_users and not question.access.allow_self_authorization:
+                trusted = None  # nobody knows whether it would be the client's own
+            question = dataclasses.replace(question, subject=recipient.name, trusted=trusted)
+        authentication = Authentication(question, self._methods, self._sealer, attempt)
+        return self._after(authentication.begin(), caller, request, recipient, authentication)
+
+    def _unless_self(self, question: Question, subject: str) -> Permission | None:
+        """Return the permission of a trusted retriever, unless it is the very identity that it asks for."""
+        try:
+            self._settings.access.check_not_self(question.caller.client, subject, "trusted retriever")
+        except DeniedError:
+            return None
+        return question.trusted
+
+    def _ask_policy(self, caller: Caller, request: Request, own: _Policies, attempt: Attempt) -> Question:
+        """Ask for every permission that some proof could go with; whose identity it is about is yet to be filled in.
 
         Raises:
             DeniedError: There is none, or the key may not leave.
             AuthenticationError: The same, to a stranger.
         """
         access, client = self._settings.access, caller.client
-        chain = _split(stored)
-        subject = chain.identity_text
         try:
             if request.command is Command.RETRIEVE:
-                access.permit_key_retrieval(client, stored.key_retrievers)
-            retrieval: Permission | DeniedError = _or_refusal(access.permit_retrieval, client, stored.retrievers)
-            renewal = _or_refusal(access.permit_renewal, client, stored.renewers)
+                access.permit_key_retrieval(client, own.key_retrievers)
+            retrieval: Permission | DeniedError = _or_refusal(access.permit_retrieval, client, own.retrievers)
+            renewal = _or_refusal(access.permit_renewal, client, own.renewers)
             if isinstance(retrieval, DeniedError) and isinstance(renewal, DeniedError):
                 raise retrieval
         except DeniedError as error:
@@ -275,18 +378,12 @@ class RetrievalCommands(Commands):
                 raise
             # A stranger must not learn that the credential exists, nor try pass phrases on what it cannot have.
             raise refuse_absent(attempt, self._methods, self._sealer) from error
-        trusted = _or_refusal(access.permit_trusted_retrieval, client, stored.trusted_retrievers)
-        if not isinstance(trusted, DeniedError):
-            try:
-                access.check_not_self(client, subject, "trusted retriever")
-            except DeniedError as error:
-                trusted = error
+        trusted = _or_refusal(access.permit_trusted_retrieval, client, own.trusted_retrievers)
         return Question(
             caller=caller,
             request=request,
-            stored=stored,
-            subject=subject,
-            independent=chain.is_independent,
+            stored=None,
+            subject="",
             access=access,
             retrieval=retrieval,
             renewal=None if isinstance(renewal, DeniedError) else renewal,
@@ -298,15 +395,61 @@ class RetrievalCommands(Commands):
         step: Step,
         caller: Caller,
         request: Request,
-        stored: StoredCredential,
+        wanted: StoredCredential | Recipient,
         authentication: Authentication,
     ) -> RetrievalStep:
         """Grant what is proved and permitted, or go into another round."""
         if isinstance(step, Offers):
             return AuthorizationRound(
-                caller=caller, request=request, offers=step.offers, stored=stored, authentication=authentication
+                caller=caller, request=request, offers=step.offers, wanted=wanted, authentication=authentication
             )
-        return self._grant(step, caller, request, stored)
+        if isinstance(wanted, Recipient):
+            return self._grant_issuance(step, caller, request, wanted)
+        return self._grant(step, caller, request, wanted)
+
+    def _grant_issuance(
+        self, authenticated: Authenticated, caller: Caller, request: Request, recipient: Recipient
+    ) -> IssuanceGrant:
+        authority, proof = self._authority, authenticated.proof
+        assert authority is not None  # it was there when the request came
+        if not recipient.is_known:
+            recipient = _find_recipient(authority, request.username)
+        if recipient.refusal is not None and not (authority.names_users and _is_absent(recipient.refusal)):
+            raise self._nameless(caller, request, recipient.refusal)
+        renewer = proof.renewer
+        if self._settings.limited_stays_limited and (caller.is_limited or (renewer is not None and renewer.limited)):
+            raise DeniedError(_LIMITED)
+        self._trail.permit(
+            caller,
+            request,
+            request.command.name,
+            authenticated.permission,
+            method=proof.words,
+            certificate_for=recipient.name or None,
+            **({} if renewer is None else {"renewer": renewer.identity}),
+        )
+        return IssuanceGrant(
+            caller=caller,
+            request=request,
+            permission=authenticated.permission,
+            subject_der=recipient.subject_der,
+            renews=None if renewer is None else renewer.identity,
+            is_trusted=proof.method is Method.TRUSTED,
+        )
+
+    def _nameless(self, caller: Caller, request: Request, refusal: GridError) -> GridError:
+        """Return the refusal for a user who has no name; to a stranger it is that of a wrong pass phrase."""
+        if not _is_absent(refusal):
+            _log.warning("%s: no name for %r: %s", caller.request_id, request.username, refusal)
+        if caller.client.is_anonymous:
+            self._sealer.pretend(request.passphrase)
+            told: GridError = AuthenticationError(INVALID_PASSPHRASE)
+        elif _is_absent(refusal):
+            told = DeniedError(f"unknown username: {request.username}")
+        else:
+            return refusal
+        told.__cause__ = refusal
+        return told
 
     def _grant(
         self, authenticated: Authenticated, caller: Caller, request: Request, stored: StoredCredential
@@ -363,6 +506,51 @@ def _or_refusal(
         return ask(client, stored)
     except DeniedError as error:
         return error
+
+
+def _find_recipient(authority: Authority, username: str) -> Recipient:
+    """Ask for the name of a user; why there is none is for later."""
+    try:
+        return Recipient(authority.get_subject(username), is_known=True)
+    except GridError as error:
+        return Recipient(is_known=True, refusal=error)
+
+
+def _is_absent(error: GridError) -> bool:
+    return isinstance(error, NotFoundError)
+
+
+class _IssuanceRecorder:
+    """Puts a certificate into the audit trail before it leaves, if it is the one that was granted."""
+
+    def __init__(self, trail: DecisionTrail, grant: IssuanceGrant, access: AccessPolicy) -> None:
+        self._trail = trail
+        self._grant = grant
+        self._access = access
+
+    def record(self, record: IssuanceRecord) -> None:
+        """See `gsi.ca.records.Recorder`.
+
+        Raises:
+            DeniedError: It has another name than was proved, or one that the client may not have.
+            StorageError: It cannot be recorded.
+        """
+        grant, certificate = self._grant, record.certificate
+        if grant.renews is not None and not same_oneline(grant.renews, record.subject):
+            raise DeniedError(f"the certificate would be {record.subject}, but {grant.renews} was proved")
+        if grant.is_trusted:
+            self._access.check_not_self(grant.caller.client, record.subject, "trusted retriever")
+        self._trail.permit(
+            grant.caller,
+            grant.request,
+            "ISSUE",
+            grant.permission,
+            subject=record.subject,
+            issuer=oneline(certificate.issuer_der),
+            serial=record.serial_hex,
+            not_after=certificate.not_after.isoformat(),
+            sha256=certificate.fingerprint,
+        )
 
 
 def _split(stored: StoredCredential) -> ProxyChain:

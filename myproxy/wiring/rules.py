@@ -5,14 +5,13 @@ settings, rules, roots = make_settings(config), make_site_rules(config), make_tr
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from gsi.errors import ConfigError
 from myproxy.callouts import MapfileAccountRule, ProgramAccountRule, ProgramPassphraseRule, SiteRules
 from myproxy.grants import Settings
 from myproxy.trustroots import TrustRootDirectory
+from myproxy.wiring.paths import executable, readable
 
 if TYPE_CHECKING:
     from myproxy.commands import TrustRootSource
@@ -54,25 +53,11 @@ def make_site_rules(config: ServerConfig) -> SiteRules:
     """
     account: ProgramAccountRule | MapfileAccountRule | None = None
     if config.accepted_credentials_mapapp is not None:
-        account = ProgramAccountRule(_executable("accepted_credentials_mapapp", config.accepted_credentials_mapapp))
+        account = ProgramAccountRule(executable("accepted_credentials_mapapp", config.accepted_credentials_mapapp))
     elif config.accepted_credentials_mapfile is not None:
-        account = MapfileAccountRule(_readable("accepted_credentials_mapfile", config.accepted_credentials_mapfile))
+        account = MapfileAccountRule(readable("accepted_credentials_mapfile", config.accepted_credentials_mapfile))
     program = config.passphrase_policy_program
     return SiteRules(
-        passphrase=None
-        if program is None
-        else ProgramPassphraseRule(_executable("passphrase_policy_program", program)),
+        passphrase=None if program is None else ProgramPassphraseRule(executable("passphrase_policy_program", program)),
         account=account,
     )
-
-
-def _executable(directive: str, path: str) -> str:
-    if not os.path.isabs(path) or not os.path.isfile(path) or not os.access(path, os.X_OK):
-        raise ConfigError(f"{directive}: {path} is not an executable file named by its whole path")
-    return path
-
-
-def _readable(directive: str, path: str) -> str:
-    if not os.path.isabs(path) or not os.access(path, os.R_OK):
-        raise ConfigError(f"{directive}: {path} cannot be read, or is not named by its whole path")
-    return path

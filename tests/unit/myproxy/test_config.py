@@ -99,11 +99,8 @@ def test_restrictions_that_are_not_implemented_refuse_to_start(line: str) -> Non
     "line",
     [
         "pam sufficient",
-        "certificate_out_dir /certs",
-        "certificate_issuer_cert /ca.pem",
         "slave_servers a.example.org",
         "slave_servers a;b",
-        "max_cert_lifetime 24",
         "nonsense 1 2 3",
         "disable_usage_stats 1",
     ],
@@ -111,6 +108,21 @@ def test_restrictions_that_are_not_implemented_refuse_to_start(line: str) -> Non
 def test_others_are_told(line: str) -> None:
     (note,) = parse(line).notes
     assert note.startswith(f"{PATH}:1: {line.split(maxsplit=1)[0]} is ") or "unknown directive nonsense" in note
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "certificate_openssl_engine_id pkcs11",
+        "certificate_openssl_engine_pre A:b C:d",
+        "certificate_openssl_engine_lockfile /x",
+    ],
+)
+def test_engines_are_refused_with_a_word_on_tokens(line: str) -> None:
+    with pytest.raises(ConfigError, match="OpenSSL engines are not used") as caught:
+        parse(line)
+    assert caught.value.hint is not None
+    assert "pkcs11:" in caught.value.hint
 
 
 def test_what_is_switched_off_needs_no_note() -> None:
