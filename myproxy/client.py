@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gsi.credential import Credential
     from gsi.keys import PrivateKey
     from gsi.proxy.issue import ProxyOptions
+    from gsi.secret import Passphrase
     from gsi.transport.stream import TCPStream
     from gsi.trust.anchors import TrustAnchors
     from gsi.trust.peer import VerifiedPeer
@@ -100,6 +101,8 @@ class MyProxyClient:
         credential: Whom to be; None is anonymous, which is enough for `get` with a pass phrase.
         now: The clock.
         progress: Told what happens, in words for a person; for `--verbose`.
+        ask_user: Asks the user something, with a prompt and whether what is typed is hidden; for SASL. None where
+            nobody can be asked: then no server's offer of SASL is taken.
 
     Attributes:
         connected_to: The entry of the list that the last call reached; None before.
@@ -115,7 +118,9 @@ class MyProxyClient:
         credential: Credential | None = None,
         now: Callable[[], datetime] = clock.now,
         progress: Callable[[str], None] = lambda _text: None,
+        ask_user: Callable[[str, bool], Passphrase] | None = None,
     ) -> None:
+        self._ask_user = ask_user
         self._address = address
         self._anchors = anchors
         self._now = now
@@ -327,7 +332,7 @@ class MyProxyClient:
             stream.close()
             raise
         self._progress(f"TLS {tls.session.version} with {self.server.identity if self.server else '?'}")
-        return Exchange(tls)
+        return Exchange(tls, host=lambda: _canonical_name(stream.peer), ask_user=self._ask_user)
 
     def _connect(self) -> tuple[TCPStream, HostPort]:
         address = self._address

@@ -10,6 +10,7 @@ What a server refuses is a `RefusedError` with its words; when it refuses our ce
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -42,11 +43,13 @@ from myproxy.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gsi.certificate import Certificate
     from gsi.credential import Credential
+    from gsi.secret import Passphrase
     from gsi.transport.tls_stream import TLSStream
+    from myproxy.auth.sasl_client import SASLAnswers
 
 __all__ = ["MAX_ROUNDS", "Exchange"]
 
@@ -62,14 +65,32 @@ _Binary = TypeVar("_Binary", CertificateRequestReceived, CertificatesReceived, C
 class Exchange:
     """One connection with its session."""
 
-    def __init__(self, stream: TLSStream) -> None:
+    def __init__(
+        self,
+        stream: TLSStream,
+        *,
+        host: Callable[[], str] = lambda: "localhost",
+        ask_user: Callable[[str, bool], Passphrase] | None = None,
+    ) -> None:
+        """Begin on a connection whose server has proved itself.
+
+        Args:
+            stream: The connection.
+            host: Tells the server's full name, for SASL.
+            ask_user: Asks the user something, hidden or not; None where there is nobody to ask, and then no SASL.
+        """
         self._stream = stream
+        self._host = host
+        self._ask_user = ask_user
+        self._sasl: SASLAnswers | None = None
+        self._resources = contextlib.ExitStack()
         self.session = ClientSession()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self._resources.close()
         self._stream.close()
 
     def send(self, *messages: bytes) -> None:
@@ -86,8 +107,10 @@ class Exchange:
         response = self._response()
         for _ in range(MAX_ROUNDS):
             if response.type is ResponseType.OK:
+                if self._sasl is not None and not self._sasl.is_done:
+                    raise RefusedError("SASL: the server is content before it has proved itself")
                 return response
-            self.send(self.session.send_authorization(_authorize(response, request, renewing)))
+            self.send(self.session.send_authorization(self._authorize(response, request, renewing)))
             response = self._response()
         raise RemoteProtocolError(f"the server asks for authorization more than {MAX_ROUNDS} times")
 
@@ -115,6 +138,34 @@ class Exchange:
         except TransportError:
             return
 
+    def _authorize(self, response: Response, request: Request, renewing: Credential | None) -> AuthorizationReply:
+        """Answer an offer: with the key of the credential to be renewed, else by SASL, else with the pass phrase."""
+        offers = {offer.method: offer.data for offer in response.offers}
+        challenge = offers.get(METHOD_NAMES[AuthorizationMethod.CERTIFICATE_SHA256])
+        if renewing is not None and challenge is not None:
+            return _sign_challenge(challenge, renewing)
+        sasl = offers.get(METHOD_NAMES[AuthorizationMethod.SASL])
+        if sasl is not None and self._ask_user is not None:
+            return self._answer_sasl(sasl, request.username, self._ask_user)
+        if METHOD_NAMES[AuthorizationMethod.PASSWORD] in offers and request.passphrase:
+            return AuthorizationReply(AuthorizationMethod.PASSWORD, text=request.passphrase)
+        raise RefusedError(
+            f"the server wants authorization by {' or '.join(offers)}, which cannot be given",
+            hint="give a pass phrase, or name the credential to renew with --authorization",
+        )
+
+    def _answer_sasl(
+        self, offer: str, username: str, ask_user: Callable[[str, bool], Passphrase]
+    ) -> AuthorizationReply:
+        if self._sasl is None:
+            from myproxy.auth.sasl_client import SASLAnswers
+
+            self._sasl = self._resources.enter_context(SASLAnswers(self._host(), username, ask_user))
+        try:
+            return self._sasl.reply(offer)
+        except AuthenticationError as error:  # ours, where the caller expects the server's about our certificate
+            raise RefusedError(error.message, hint=error.hint) from error
+
     def _response(self) -> Response:
         event = self._event()
         if isinstance(event, ResponseReceived):
@@ -130,20 +181,6 @@ class Exchange:
             kind = AuthenticationError if errors[0] == REFUSES_CERTIFICATE else RefusedError
             raise kind("\n".join(("ERROR from myproxy-server:", *errors)))
         return event
-
-
-def _authorize(response: Response, request: Request, renewing: Credential | None) -> AuthorizationReply:
-    """Answer an offer: with the key of the credential to be renewed, or with the pass phrase."""
-    offers = {offer.method: offer.data for offer in response.offers}
-    challenge = offers.get(METHOD_NAMES[AuthorizationMethod.CERTIFICATE_SHA256])
-    if renewing is not None and challenge is not None:
-        return _sign_challenge(challenge, renewing)
-    if METHOD_NAMES[AuthorizationMethod.PASSWORD] in offers and request.passphrase:
-        return AuthorizationReply(AuthorizationMethod.PASSWORD, text=request.passphrase)
-    raise RefusedError(
-        f"the server wants authorization by {' or '.join(offers)}, which cannot be given",
-        hint="give a pass phrase, or name the credential to renew with --authorization",
-    )
 
 
 def _sign_challenge(challenge: str, renewing: Credential) -> AuthorizationReply:

@@ -40,7 +40,9 @@ __all__ = [
     "read_address",
     "read_passphrase",
     "read_passphrase_from",
+    "read_proof",
     "require_credential",
+    "sasl_answers",
     "speak",
 ]
 
@@ -48,6 +50,7 @@ KEY_TYPES: Final = ("rsa", "p256", "p384", "ed25519")
 MIN_PASSPHRASE: Final = 6
 """Bytes; the servers check the same (none at all is allowed by both)."""
 PROMPT: Final = "Enter MyProxy pass phrase:"
+CODE_PROMPT: Final = "Enter one-time code:"
 
 
 def speak(arguments: Namespace) -> Callable[[str], None]:
@@ -183,9 +186,21 @@ def load_anchors(locations: Locations) -> TrustAnchors:
 
 
 def open_client(
-    arguments: Namespace, credential: Credential | None, anchors: TrustAnchors, address: ServerAddress | None = None
+    arguments: Namespace,
+    credential: Credential | None,
+    anchors: TrustAnchors,
+    address: ServerAddress | None = None,
+    *,
+    ask_user: Callable[[str, bool], Passphrase] | None = None,
 ) -> MyProxyClient:
     """Return the client for the server that the options name. No connection is made yet.
+
+    Args:
+        arguments: The command line.
+        credential: Whom to be.
+        anchors: Whom to trust.
+        address: The server, or None for the one in the options.
+        ask_user: Answers the questions of SASL (`sasl_answers`); None where there can be none.
 
     Raises:
         UsageError: No server is named.
@@ -193,7 +208,13 @@ def open_client(
     """
     from myproxy.client import MyProxyClient
 
-    return MyProxyClient(address or read_address(arguments), anchors, credential=credential, progress=speak(arguments))
+    return MyProxyClient(
+        address or read_address(arguments),
+        anchors,
+        credential=credential,
+        progress=speak(arguments),
+        ask_user=ask_user,
+    )
 
 
 def open_as_owner(arguments: Namespace) -> tuple[MyProxyClient, str]:
@@ -246,6 +267,41 @@ def read_passphrase(arguments: Namespace, *, twice: bool = False, prompt: str = 
         UsageError: Both options were given.
     """
     return read_passphrase_from(passphrase_source(arguments), prompt, twice=twice)
+
+
+def read_proof(arguments: Namespace) -> tuple[Passphrase, Passphrase]:
+    """Return the pass phrase, none with --no_passphrase or --authorization, and what is sent: with --otp a code behind.
+
+    Raises:
+        CredentialError: One of the two is not given, or the pass phrase is too short.
+        UsageError: Both --stdin_pass and --passin were given.
+    """
+    from gsi.secret import Passphrase
+
+    silent = arguments.no_passphrase or arguments.authorization is not None
+    passphrase = Passphrase(b"") if silent else read_passphrase(arguments)
+    if not arguments.otp:
+        return passphrase, passphrase
+    code = _ask(passphrase_source(arguments), CODE_PROMPT, 1 if silent else 2, "--passin")
+    return passphrase, Passphrase(passphrase.reveal() + code.reveal())
+
+
+def sasl_answers(arguments: Namespace) -> Callable[[str, bool], Passphrase]:
+    """Return what answers SASL's questions: --sasl_passin, with --stdin_pass standard input, else the terminal.
+
+    The same question gets the same answer without asking again, since a command may connect twice.
+    """
+    known: dict[str, Passphrase] = {}
+
+    def ask(prompt: str, _hidden: bool) -> Passphrase:
+        if prompt not in known:
+            from gsi.cli.secret_source import SecretSource
+
+            source = arguments.sasl_passin or (SecretSource("stdin") if arguments.stdin_pass else None)
+            known[prompt] = _ask(source, prompt.rstrip(), 1, "--sasl_passin")
+        return known[prompt]
+
+    return ask
 
 
 def passphrase_source(arguments: Namespace) -> SecretSource | None:

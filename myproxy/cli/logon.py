@@ -128,7 +128,7 @@ def _execute(arguments: Namespace) -> int:
         raise UsageError("the certificate request and the pass phrase cannot both come from standard input")
 
     from gsi.system.environ import read_locations
-    from myproxy.cli.common import choose_username, read_address
+    from myproxy.cli.common import choose_username, read_address, sasl_answers
     from myproxy.cli.trustroots import install, load_or_bootstrap
 
     address = read_address(arguments)
@@ -144,10 +144,12 @@ def _execute(arguments: Namespace) -> int:
         PROG, arguments, locations, address, installs=wants_trust_roots(arguments), force=arguments.bootstrap
     )
 
+    ask_user = sasl_answers(arguments)
+
     def open_as(identity: Credential | None) -> MyProxyClient:
         from myproxy.cli.common import open_client
 
-        return open_client(arguments, identity, anchors, address)
+        return open_client(arguments, identity, anchors, address, ask_user=ask_user)
 
     data, client = _receive(arguments, open_as, credential, request, renewing)
     if wants_trust_roots(arguments):
@@ -195,15 +197,13 @@ def _load_renewed(arguments: Namespace) -> Credential | None:
 def _make_request(arguments: Namespace, username: str) -> Request:
     from datetime import timedelta
 
-    from gsi.secret import Passphrase
-    from myproxy.cli.common import read_passphrase
+    from myproxy.cli.common import read_proof
     from myproxy.protocol.messages import Command, Request
 
-    silent = arguments.no_passphrase or arguments.authorization is not None
     return Request(
         Command.GET,
         username,
-        passphrase=Passphrase(b"") if silent else read_passphrase(arguments),
+        passphrase=read_proof(arguments)[1],
         lifetime=timedelta(hours=12) if arguments.proxy_lifetime is None else arguments.proxy_lifetime,
         credential_name=arguments.credname,
         wants_trust_roots=wants_trust_roots(arguments),

@@ -245,6 +245,14 @@ def add_proof_options(section: Section, *, authorization: str) -> None:
     section.value(
         "-a", "--authorization", dest="authorization", metavar="FILE", completion=Completion.FILE, text=authorization
     )
+    section.flag("--otp", dest="otp", text="also ask for a one-time code, and send it behind the pass phrase")
+    section.value(
+        "--sasl_passin",
+        dest="sasl_passin",
+        metavar="SOURCE",
+        convert=parse_secret_source,
+        text="read what SASL asks for from file:PATH, fd:NUMBER or stdin (default: the terminal, with -S stdin)",
+    )
 
 
 def refuse_unsupported(arguments: Namespace, *names: str) -> None:

@@ -87,7 +87,6 @@ def _exit_code(error: GridError) -> int:
 def _execute(arguments: Namespace) -> int:
     from datetime import timedelta
 
-    from gsi.secret import Passphrase
     from gsi.system.credential_files import load_proxy
     from gsi.system.environ import read_locations
     from myproxy.cli.common import (
@@ -95,7 +94,8 @@ def _execute(arguments: Namespace) -> int:
         find_credential,
         open_client,
         read_address,
-        read_passphrase,
+        read_proof,
+        sasl_answers,
     )
     from myproxy.cli.trustroots import install, load_or_bootstrap
     from myproxy.protocol.messages import Command, Request
@@ -106,22 +106,22 @@ def _execute(arguments: Namespace) -> int:
     credential = find_credential(locations)
     renewing = None if arguments.authorization is None else load_proxy(arguments.authorization)
     username = choose_username(arguments, renewing or credential)
-    silent = arguments.no_passphrase or renewing is not None
+    passphrase, proof = read_proof(arguments)
     request = Request(
         Command.RETRIEVE,
         username,
-        passphrase=Passphrase(b"") if silent else read_passphrase(arguments),
+        passphrase=proof,
         lifetime=timedelta(hours=12),
         credential_name=arguments.credname,
         wants_trust_roots=arguments.trustroots,
     )
     anchors = load_or_bootstrap(PROG, arguments, locations, address, installs=arguments.trustroots)
-    client = open_client(arguments, credential, anchors, address)
+    client = open_client(arguments, credential, anchors, address, ask_user=sasl_answers(arguments))
     try:
         text = client.retrieve(request, renewing=renewing)
     except RefusedError as error:
         raise RefusedError(f"Failed to receive credentials.\n{error.message}", hint=error.hint) from error
-    certificates, key = _sort(text, request.passphrase, in_clear=arguments.unlock_key)
+    certificates, key = _sort(text, passphrase, in_clear=arguments.unlock_key)
     _write_new(key_path, key)
     _write_new(certificate_path, certificates)
     if arguments.trustroots:
