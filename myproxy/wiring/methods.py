@@ -51,7 +51,7 @@ MAX_PASSPHRASE_FILE_BYTES: Final = 4096
 """One line; others than the first are not looked at."""
 
 
-def make_methods(config: ServerConfig, verify: ChainVerifier, database: Database | None = None) -> Methods:
+def make_methods(config: ServerConfig, verify: ChainVerifier, database: Database) -> Methods:
     """Return the methods.
 
     Args:
@@ -81,7 +81,7 @@ def make_methods(config: ServerConfig, verify: ChainVerifier, database: Database
         renewals=tuple(CertificateMethod(number, verify, clock.now) for number in renewals),
         codes=None if config.otp is Method.DISABLED else make_codes(config, database),
         codes_use=Use(config.otp.value),
-        limiter=make_throttle(config, database) if config.throttle and database is not None else Unlimited(),
+        limiter=make_throttle(config, database) if config.throttle else Unlimited(),
     )
 
 
@@ -102,13 +102,13 @@ def make_throttle(config: ServerConfig, database: Database) -> Throttle:
     return Throttle(SQLGuessStore(database), rules, clock=clock.now)
 
 
-def make_codes(config: ServerConfig, database: Database | None) -> OneTimeCodes:
+def make_codes(config: ServerConfig, database: Database) -> OneTimeCodes:
     """Return what judges one-time codes.
 
     Raises:
         ConfigError: There is no key for their secrets, or it cannot be used.
     """
-    if config.otp_key_file is None or database is None:
+    if config.otp_key_file is None:
         raise ConfigError(
             "otp needs otp_key_file, the key that users' secrets are sealed with",
             hint="make one with: umask 077; openssl rand -hex 32 > FILE; all servers of one database need the same",

@@ -86,8 +86,6 @@ def test_errors_name_file_and_line(line: str, what: str) -> None:
         "ocsp_responder_cert /x.pem",
         "proxy_extfile /x",
         "proxy_extapp /x",
-        "pam required",
-        "sasl REQUIRED",
     ],
 )
 def test_restrictions_that_are_not_implemented_refuse_to_start(line: str) -> None:
@@ -98,7 +96,6 @@ def test_restrictions_that_are_not_implemented_refuse_to_start(line: str) -> Non
 @pytest.mark.parametrize(
     "line",
     [
-        "pam sufficient",
         "slave_servers a.example.org",
         "slave_servers a;b",
         "nonsense 1 2 3",
@@ -129,6 +126,14 @@ def test_what_is_switched_off_needs_no_note() -> None:
     config = parse("pam disabled\nsasl disabled\nallow_voms_attribute_requests off\nmax_proxy_lifetime 12")
     assert config.notes == ()
     assert config.pam is Method.DISABLED
+
+
+def test_ways_of_authentication() -> None:
+    config = parse("pam required\nsasl SUFFICIENT\notp required\nldap sufficient\npam_id login\nthrottle off")
+    assert (config.pam, config.sasl, config.otp) == (Method.REQUIRED, Method.SUFFICIENT, Method.REQUIRED)
+    assert (config.ldap, config.kerberos, config.auth_program) == (Method.SUFFICIENT, Method.DISABLED, Method.DISABLED)
+    assert (config.pam_id, config.throttle, parse("").throttle) == ("login", False, True)
+    assert config.notes == ()
 
 
 def test_trusted_retrievers_for_everyone_is_refused() -> None:
