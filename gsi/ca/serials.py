@@ -46,7 +46,7 @@ class SerialFile:
 
         Args:
             path: The file.
-            start: The first number when there is no file yet, or an empty one; None makes that an error.
+            start: The first number when there is no file yet; None makes a missing file an error.
             step: What is added each time; several counters with one step and different starts never meet.
         """
         self._path = path
@@ -89,8 +89,6 @@ class SerialFile:
             if error.problem is CredentialProblem.MISSING and self._start is not None:
                 return self._start
             raise
-        if not data and self._start is not None:
-            return self._start  # the C myproxy-server makes an empty one when it starts
         if not re.fullmatch(rb"\s*[0-9A-Fa-f]+\s*", data):
             raise ParseError(f"{self._path}: not a hexadecimal number", what="serial number")
         return int(data, 16)
