@@ -147,18 +147,23 @@ class FakeDaemon:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
+        self._ended = False
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> Self:
         self._path.unlink(missing_ok=True)
         self._socket.bind(str(self._path))
         self._path.chmod(0o666)
         self._socket.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting.start()
         return self
 
     def __exit__(self, *args: object) -> None:
+        with self._lock:
+            self._ended = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(_STOP_SECONDS)
         self._socket.close()
         self.drop()
         self._path.unlink(missing_ok=True)
@@ -190,17 +195,20 @@ class FakeDaemon:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            self.connections += 1
             with self._lock:
+                if self._ended:
+                    connection.close()
+                    return
+                self.connections += 1
                 self._open.append(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         import struct
 
-        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         reader = FrameReader(MAX_REQUEST_BYTES)
         with contextlib.suppress(OSError):
+            _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             while data := connection.recv(65536):
                 reader.feed(data)
                 body = reader.next_body()
@@ -256,6 +264,7 @@ def authz_server(
     trust_dir: Path,
     rules: str,
     *,
+    jobs: str | None = None,
     files: str = "",
     server: str = "",
     service_users: str = "",
@@ -268,6 +277,7 @@ def authz_server(
         socket_path: Where it listens.
         trust_dir: The authorities it trusts.
         rules: The rules file.
+        jobs: The file of job rules, which GRAM's policy asks first; without it, GRAM has the rules file alone.
         files: Keys of the `[files]` table.
         server: More keys of the `[server]` table.
         service_users: Who may ask for mappings, as a TOML array; by default the account that the services run as.
@@ -280,6 +290,12 @@ def authz_server(
         for policy in ("gridftp", "gram"):
             (directory / f"{policy}.toml").write_text(
                 'order = ["rules"]\n[authorizer.rules]\ntype = "rules"\nfile = "rules"\n'
+            )
+        if jobs is not None:
+            (directory / "jobs").write_text(jobs)
+            (directory / "gram.toml").write_text(
+                'order = ["jobs", "rules"]\n[authorizer.rules]\ntype = "rules"\nfile = "rules"\n'
+                '[authorizer.jobs]\ntype = "rsl"\nfile = "jobs"\n'
             )
         config = directory / "server.toml"
         config.write_text(

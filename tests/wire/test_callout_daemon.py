@@ -327,6 +327,17 @@ def test_stop_ends_sessions_and_removes_the_socket(trust_dir: Path, tmp_path: Pa
         assert not path.exists()
 
 
+def test_stop_leaves_the_socket_of_the_next_daemon(trust_dir: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    path = tmp_path / "socket"
+    with authz_server(path, trust_dir, _rules(), service_users=OWN) as running:
+        path.rename(tmp_path / "moved")
+        listen_unix(str(path), 0o600).close()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == 0
+        assert path.exists()
+
+
 def test_workers_are_replaced(trust_dir: Path, tmp_path: Path, alice: Issued) -> None:
     tmp_path.chmod(0o755)
     path = tmp_path / "socket"

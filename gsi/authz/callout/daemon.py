@@ -372,7 +372,7 @@ def serve_callouts(
         GridError: With one worker: `make_service` failed.
     """
     _raise_descriptor_limit()
-    paths = [one.getsockname() for one in sockets]
+    places = [(path, _place_of(path)) for path in (one.getsockname() for one in sockets)]
     try:
         if workers <= 1:
             asyncio.run(_run_worker(make_service, sockets, on_ready, None))
@@ -385,9 +385,18 @@ def serve_callouts(
     finally:
         for one in sockets:
             one.close()
-        for path in paths:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+        for path, place in places:
+            if place is not None and _place_of(path) == place:  # not that of a daemon which has begun meanwhile
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+
+def _place_of(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def _run_worker(

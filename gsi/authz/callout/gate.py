@@ -48,7 +48,15 @@ __all__ = ["GATE_MARK", "GateOptions", "ask_daemon", "run_gate"]
 GATE_MARK: Final = "GSI_AUTHZ_GATE"
 """Set for the job manager: its callout tells the daemon by it that a gate stands in front."""
 
-PASSED_VARIABLES: Final = ("REMOTE_ADDR", "GATEKEEPER_JM_ID", "GATEKEEPER_PEER", "GLOBUS_ID", "SCRIPT_NAME")
+PASSED_VARIABLES: Final = (
+    "REMOTE_ADDR",
+    "GATEKEEPER_JM_ID",
+    "GATEKEEPER_PEER",
+    "GLOBUS_ID",
+    "SCRIPT_NAME",
+    "HOME",  # this one and the next: the job manager will find the same, and put them in place of $(HOME) in RSL
+    "LOGNAME",
+)
 
 
 class GateOptions(NamedTuple):

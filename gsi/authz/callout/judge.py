@@ -278,6 +278,7 @@ class Judge:
                     "rsl_form": ("request",),
                     "owner": (subject.identity,),
                     "account": (_account_of(self._peer.uid),),
+                    "variables": _job_variables(self._peer.uid, request.source, given),
                 },
             ),
             self._environment(request.service, address=given.get("REMOTE_ADDR", "")),
@@ -310,6 +311,7 @@ class Judge:
             "owner": (request.target,),
             "is_owner": (str(owns).lower(),),
             "account": (_account_of(self._peer.uid),),
+            "variables": _job_variables(self._peer.uid, request.target, {}),
         }
         if query.signal is not None:
             attributes["signal"] = (str(query.signal),)
@@ -401,6 +403,19 @@ def _account_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _job_variables(uid: int, identity: str, given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what the job manager defines for RSL, as far as it is known here: `NAME=value`."""
+    try:
+        entry = pwd.getpwuid(uid)
+        known = {"HOME": entry.pw_dir, "LOGNAME": entry.pw_name}
+    except KeyError:
+        known = {}
+    known |= {name: given[name] for name in ("HOME", "LOGNAME") if name in given}
+    if identity:
+        known["GLOBUS_ID"] = identity
+    return tuple(f"{name}={value}" for name, value in known.items())
 
 
 def _check_account(decision: Decision, request: MapRequest) -> str | None:
