@@ -53,6 +53,7 @@ SOURCE_GROUP: Final = "gsi.attribute_sources"
 BUILT_IN: Final[Mapping[str, str]] = {
     "ban": "gsi.authz.ban:PLUGIN",
     "gridmap": "gsi.authz.mapping:GRIDMAP_PLUGIN",
+    "rsl": "gsi.authz.rsl.rules:PLUGIN",
     "rules": "gsi.authz.rules:PLUGIN",
     "voms-map": "gsi.authz.mapping:VOMS_MAP_PLUGIN",
 }

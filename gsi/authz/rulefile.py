@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from ipaddress import IPv4Network, IPv6Network
 
-__all__ = ["KEYWORDS", "Rule", "Window", "parse_rules"]
+__all__ = ["KEYWORDS", "Rule", "Window", "parse_rule", "parse_rules"]
 
 _WHO: Final = frozenset({"anyone", "authenticated", "dn", "dn-like", "fqan", "group", "issuer"})
 _BOUND: Final = frozenset({"as", "ids", "role", "lot", "quota"})
@@ -162,10 +162,15 @@ def parse_rules(data: bytes, *, path: str) -> Iterator[Rule]:
         ConfigError: A line does not follow the grammar.
     """
     for line in read_lines(data, path=path):
-        yield _parse_rule(line)
+        yield parse_rule(line)
 
 
-def _parse_rule(line: Line) -> Rule:
+def parse_rule(line: Line) -> Rule:
+    """Return the rule of one line.
+
+    Raises:
+        ConfigError: It does not follow the grammar.
+    """
     first = line.words[0]
     if first is None or first.is_quoted or first.text not in {"permit", "deny"}:
         shown = "" if first is None else first.text[:80]

@@ -342,6 +342,22 @@ class RulesAuthorizer:
                 return best.answer
         return self._silent
 
+    def holding(self, request: AuthorizationRequest) -> Iterator[tuple[Rule, Decision]]:
+        """Yield every rule that holds, with what it answers: denials before permits, each in the order of the file.
+
+        Raises:
+            ParseError: A name in the request is odd.
+        """
+        found = readings(request.resource)
+        for index, denies in ((self._denials, True), (self._permits, False)):
+            if index:
+                keys = self._keys(request.subject, denies=denies)
+                ways = found if denies else found[:1]
+                candidates = self._candidates(index, keys.places, request.action.name, ways)
+                for ready in sorted(dict.fromkeys(candidates), key=lambda each: each.rule.line):
+                    if ready.holds(request, keys, found):
+                        yield ready.rule, ready.answer
+
     @staticmethod
     def _candidates(
         index: dict[str, _Node], places: tuple[str, ...], action: str, found: tuple[Reading, ...]
