@@ -2,6 +2,7 @@
 
     fetched = fetch("http://ca.example.org/crl.der", timeout=30, max_bytes=64 << 20)
     fetched.data, fetched.url
+    fetch(ocsp_url, timeout=5, max_bytes=1 << 20, post=Post("application/ocsp-request", request_der))
 
 The time is for all together: names, connecting, TLS, every byte. A server that sends a byte now and then does not get
 more. Only looking up a host's name can take longer, which is the system's resolver's business.
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["MAX_REDIRECTS", "Fetched", "Proxies", "fetch", "make_context", "read_proxies"]
+__all__ = ["MAX_REDIRECTS", "Fetched", "Post", "Proxies", "fetch", "make_context", "read_proxies"]
 
 MAX_REDIRECTS: Final = 5
 _MAX_PROXY_ANSWER: Final = 16 << 10  # bytes of a proxy's answer to CONNECT
@@ -48,6 +49,13 @@ class Fetched(NamedTuple):
     data: bytes
     url: str
     """Where it came from in the end."""
+
+
+class Post(NamedTuple):
+    """A question to send, to which the document is the answer."""
+
+    content_type: str
+    body: bytes
 
 
 class Proxies(NamedTuple):
@@ -94,6 +102,7 @@ def fetch(
     max_bytes: int,
     proxies: Proxies | None = None,
     context: ssl.SSLContext | None = None,
+    post: Post | None = None,
 ) -> Fetched:
     """Get a document.
 
@@ -103,6 +112,7 @@ def fetch(
         max_bytes: The most that is taken.
         proxies: None goes directly.
         context: Made by `make_context`; None makes one.
+        post: What to send; redirections of it are not followed.
 
     Raises:
         ParseError: Not such a URL.
@@ -114,7 +124,7 @@ def fetch(
     target = _parse_url(url)
     for _ in range(MAX_REDIRECTS + 1):
         try:
-            answer = _get(target, deadline, max_bytes, proxies or Proxies(), context)
+            answer = _get(target, deadline, max_bytes, proxies or Proxies(), context, post=post)
         except TimeoutError as error:
             raise TimeoutExpiredError(f"{target.netloc}: no answer within {timeout:g} seconds") from error
         except ssl.SSLError as error:
@@ -126,6 +136,8 @@ def fetch(
             raise TransportError(f"{target.netloc}: no HTTP answer: {type(error).__name__}: {error}"[:300]) from error
         if isinstance(answer, bytes):
             return Fetched(answer, target.geturl())
+        if post is not None:
+            raise TransportError(f"{target.netloc}: redirected, which is not followed with what was sent")
         target = _follow(target, answer.location)
     raise TransportError(f"{url}: more than {MAX_REDIRECTS} redirections")
 
@@ -156,7 +168,13 @@ def _follow(target: SplitResult, location: str) -> SplitResult:
 
 
 def _get(
-    target: SplitResult, deadline: float, max_bytes: int, proxies: Proxies, context: ssl.SSLContext | None
+    target: SplitResult,
+    deadline: float,
+    max_bytes: int,
+    proxies: Proxies,
+    context: ssl.SSLContext | None,
+    *,
+    post: Post | None,
 ) -> bytes | _Redirection:
     host, port = target.hostname or "", target.port or _PORTS[target.scheme]
     proxy = proxies.find(target)
@@ -173,7 +191,8 @@ def _get(
             connected = _start_tls(connected, host, deadline, context)
         elif proxy is not None:
             path = target._replace(path=target.path or "/").geturl()
-        return _request(connected, target.netloc, path, max_bytes)
+        connected.settimeout(_left(deadline))
+        return _request(connected, target.netloc, path, max_bytes, post)
     finally:
         connected.close()
 
@@ -258,10 +277,12 @@ def _start_tls(connected: socket.socket, host: str, deadline: float, context: ss
     return wrapped
 
 
-def _request(connected: socket.socket, netloc: str, path: str, max_bytes: int) -> bytes | _Redirection:
+def _request(
+    connected: socket.socket, netloc: str, path: str, max_bytes: int, post: Post | None
+) -> bytes | _Redirection:
     connection = http.client.HTTPConnection("unused")
     connection.sock = connected
-    connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
+    connection.putrequest("GET" if post is None else "POST", path, skip_host=True, skip_accept_encoding=True)
     for name, value in (
         ("Host", netloc),
         ("User-Agent", f"gsi-toolkit/{__version__}"),
@@ -270,7 +291,10 @@ def _request(connected: socket.socket, netloc: str, path: str, max_bytes: int) -
         ("Connection", "close"),
     ):
         connection.putheader(name, value)
-    connection.endheaders()
+    if post is not None:
+        connection.putheader("Content-Type", post.content_type)
+        connection.putheader("Content-Length", str(len(post.body)))
+    connection.endheaders(None if post is None else post.body)
     answer = connection.getresponse()
     try:
         return _take(answer, netloc, max_bytes)

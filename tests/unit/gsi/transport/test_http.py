@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gsi.errors import GridError, ParseError, RefusedError, TimeoutExpiredError, TransportError
-from gsi.transport.http import MAX_REDIRECTS, Fetched, Proxies, fetch, make_context, read_proxies
+from gsi.transport.http import MAX_REDIRECTS, Fetched, Post, Proxies, fetch, make_context, read_proxies
 from tests.harness.ca import TestCA, write_trust_dir
 from tests.harness.web import Answer, Drip, Hang, Raw, Redirect, Script, WebServer
 
@@ -233,3 +233,12 @@ def test_proxies_of_the_environment() -> None:
     }
     assert read_proxies(environ) == Proxies("http://p:1", "http://s:2", ("a", "b", "c"))
     assert read_proxies({"HTTP_PROXY": "http://attacker:1"}) == Proxies()
+
+
+def test_a_question_is_posted_and_not_redirected() -> None:
+    with WebServer({"/ask": Answer(b"yes"), "/elsewhere": Redirect("{url}/ask")}) as web:
+        post = Post("application/ocsp-request", b"\x00\xff")
+        assert fetch(web.url("/ask"), timeout=5, max_bytes=10, post=post).data == b"yes"
+        with pytest.raises(TransportError, match="redirected"):
+            fetch(web.url("/elsewhere"), timeout=5, max_bytes=10, post=post)
+        assert web.requests == ["POST /ask HTTP/1.1", "POST /elsewhere HTTP/1.1"]
