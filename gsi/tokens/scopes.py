@@ -1,4 +1,4 @@
-"""What the scopes of a token allow, in the words of the WLCG profile and in the older ones of SciTokens; decides nothing.
+"""What the scopes of a token allow, in the words of the WLCG profile and the older ones of SciTokens; decides nothing.
 
     scopes = parse_scopes("storage.read:/data storage.create:/data/out compute.create openid")
     scopes.capabilities[0].covers(("data", "f"))

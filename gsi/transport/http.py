@@ -102,6 +102,7 @@ def fetch(
     max_bytes: int,
     proxies: Proxies | None = None,
     context: ssl.SSLContext | None = None,
+    max_redirects: int = MAX_REDIRECTS,
     post: Post | None = None,
 ) -> Fetched:
     """Get a document.
@@ -112,6 +113,7 @@ def fetch(
         max_bytes: The most that is taken.
         proxies: None goes directly.
         context: Made by `make_context`; None makes one.
+        max_redirects: How many redirections are followed.
         post: What to send; redirections of it are not followed.
 
     Raises:
@@ -122,7 +124,7 @@ def fetch(
     """
     deadline = time.monotonic() + timeout
     target = _parse_url(url)
-    for _ in range(MAX_REDIRECTS + 1):
+    for _ in range(max_redirects + 1):
         try:
             answer = _get(target, deadline, max_bytes, proxies or Proxies(), context, post=post)
         except TimeoutError as error:
@@ -139,7 +141,7 @@ def fetch(
         if post is not None:
             raise TransportError(f"{target.netloc}: redirected, which is not followed with what was sent")
         target = _follow(target, answer.location)
-    raise TransportError(f"{url}: more than {MAX_REDIRECTS} redirections")
+    raise TransportError(f"{url}: more than {max_redirects} redirections")
 
 
 class _Redirection(NamedTuple):
