@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gsi.trust.verify import VerifiedPeer
+    from myproxy.extensions import ProxyExtensionSource
     from myproxy.grants import Settings
     from myproxy.issuing import Authority
     from myproxy.protocol.messages import Request, TrustRootFile
@@ -70,6 +71,7 @@ class Commands:
         trust_roots: TrustRootSource = _no_trust_roots,
         site_rules: SiteRules = _NO_RULES,
         authority: Authority | None = None,
+        proxy_extensions: ProxyExtensionSource | None = None,
     ) -> None:
         """Put them together.
 
@@ -84,6 +86,7 @@ class Commands:
             trust_roots: What is handed to clients that ask for trust roots.
             site_rules: What else the site has to say.
             authority: Makes certificates for users who have nothing stored; None where there is none.
+            proxy_extensions: What proxies carry beside what they have by themselves.
         """
         self._settings = settings
         self._repository = repository
@@ -95,6 +98,7 @@ class Commands:
         self._trust_roots = trust_roots
         self._site_rules = site_rules
         self._authority = authority
+        self._proxy_extensions = proxy_extensions
 
     def _find(self, request: Request) -> StoredCredential | None:
         try:

@@ -5,9 +5,8 @@
 
 One directive per line; words are split at spaces and tabs, `"..."` keeps a word together (a quote after a backslash
 does not end it, and the backslash stays), `#` starts a comment where a word could start. Every directive of the C
-server is known (gct:myproxy/source/myproxy_server_config.c). What this version does not yet act upon is told in
-`ServerConfig.notes`, unless it would restrict access: then the configuration is refused, because a server that ignored
-the restriction would hand out what the administrator forbade.
+server is known (gct:myproxy/source/myproxy_server_config.c). What this version does not yet act upon, none of which
+restricts access, is told in `ServerConfig.notes`.
 
 Stricter than the C server: numbers must be numbers, a quote must be closed, policy patterns are checked at once.
 """
@@ -68,7 +67,6 @@ class State(Enum):
 
     ACTED_UPON = auto()
     NOT_YET = auto()
-    RESTRICTS = auto()
     GONE = auto()
 
 
@@ -100,7 +98,8 @@ _METHOD: Final = {"kind": _Kind.METHOD, "state": State.ACTED_UPON}
 class ServerConfig:
     """Every directive by its name. Absent texts and lists are None; hours, seconds and bytes are whole numbers.
 
-    `max_proxy_lifetime`, `max_cred_lifetime` and `max_cert_lifetime` count hours, 0 meaning no limit of their own.
+    `max_proxy_lifetime`, `max_cred_lifetime` and `max_cert_lifetime` count hours, 0 meaning no limit of their own, but
+    for the last, where it means 12.
 
     Attributes:
         notes: What the administrator should read in the log: unknown directives, and those not yet acted upon.
@@ -161,11 +160,12 @@ class ServerConfig:
     max_cred_lifetime: int = _number(0)
     min_proxy_keylen: int = _number(2048)
     ignore_globus_limited_proxy_flag: bool = _bool(State.ACTED_UPON)
-    proxy_extfile: str | None = _text(State.RESTRICTS)
-    proxy_extapp: str | None = _text(State.RESTRICTS)
-    ocsp_policy: str | None = _text(State.RESTRICTS)
-    ocsp_responder_url: str | None = _text(State.RESTRICTS)
-    ocsp_responder_cert: str | None = _text(State.RESTRICTS)
+    proxy_extfile: str | None = _text(State.ACTED_UPON)
+    proxy_extapp: str | None = _text(State.ACTED_UPON)
+    ocsp_policy: str | None = _text(State.ACTED_UPON)
+    ocsp_responder_url: str | None = _text(State.ACTED_UPON)
+    ocsp_responder_cert: str | None = _text(State.ACTED_UPON)
+    ocsp_required: bool = _bool(State.ACTED_UPON)  # ours: refuse those about whom no responder answers
     voms_userconf: str | None = _text()
     allow_voms_attribute_requests: bool = _bool()
     cert_dir: str | None = _text(State.ACTED_UPON)
@@ -381,13 +381,6 @@ def _convert_number(name: str, argument: str) -> int:
 
 def _check_state(name: str, value: object, path: str, line: int, notes: list[str]) -> None:
     state = _FIELDS[name].metadata["state"]
-    if state is State.RESTRICTS or (state is State.NOT_YET and value is Method.REQUIRED):
-        raise ConfigError(
-            f"{name} restricts access and is not supported by this version, so the server does not start",
-            path=path,
-            line=line,
-            hint="remove the line only if access may be granted without it",
-        )
     if state is State.NOT_YET and value is not False and value is not Method.DISABLED:
         notes.append(f"{path}:{line}: {name} is not yet acted upon by this version")
 

@@ -18,15 +18,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi import keys
-from gsi.ca.extprofile import EndEntityProfile, end_entity_profile
-from gsi.ca.extsection import parse_extension_section
 from gsi.ca.general_names import email_address
 from gsi.ca.grant import Grant
 from gsi.ca.program import run_program
 from gsi.ca.records import IssuanceRecord, Recorders
 from gsi.certificate import load_certificates
 from gsi.errors import (
-    ConfigError,
     CredentialError,
     CredentialProblem,
     IssuanceError,
@@ -49,6 +46,7 @@ if TYPE_CHECKING:
     from gsi.ca.request import CertificateRequest
     from gsi.certificate import Certificate
     from gsi.trust.verify import VerifiedPeer
+    from myproxy.extensions import ExtensionSource
     from myproxy.grants import IssuanceGrant
 
     class ChainVerifier(Protocol):
@@ -64,10 +62,8 @@ __all__ = [
     "Authority",
     "BuiltInAuthority",
     "CopyRecorder",
-    "ExtensionSource",
     "IssuanceLimits",
     "ProgramAuthority",
-    "ProgramExtensions",
 ]
 
 DEFAULT_LIFETIME: Final = timedelta(hours=12)
@@ -125,30 +121,6 @@ class IssuanceLimits:
         """Return the lifetime of a certificate: what is asked for, if that is anything and not too much."""
         most = self.max_lifetime or DEFAULT_LIFETIME
         return min(asked, most) if asked > timedelta(0) else most
-
-
-class ExtensionSource(Protocol):
-    """Knows what a user's certificate carries."""
-
-    def __call__(self, username: str) -> EndEntityProfile:
-        """Return it; raises GridError when it cannot be found out."""
-        ...
-
-
-class ProgramExtensions:
-    """`certificate_extapp`: the user name as argument; an extension section on standard output, status 0."""
-
-    def __init__(self, program: str) -> None:
-        self._program = program
-
-    def __call__(self, username: str) -> EndEntityProfile:
-        """See `ExtensionSource`."""
-        answer = run_program((self._program, username), stdin=b"")
-        try:
-            text = answer.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{self._program}: its output is no text") from error
-        return end_entity_profile(parse_extension_section(text, path=self._program), path=self._program)
 
 
 class CopyRecorder:

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gsi.ca.records import IssuanceRecord
+    from gsi.certificate import Extension
     from myproxy.auth.attempt import Attempt
     from myproxy.authentication import Step
     from myproxy.issuing import Authority
@@ -213,7 +214,9 @@ class RetrievalCommands(Commands):
         with self._trail.deciding(grant.caller, grant.request, "DELEGATE"):
             try:
                 wanted = parse_delegation_request(request_der, min_rsa_bits=self._settings.min_key_bits)
-                options = ProxyOptions(kind=_granted_kind(grant), lifetime=grant.lifetime)
+                options = ProxyOptions(
+                    kind=_granted_kind(grant), lifetime=grant.lifetime, extensions=self._find_proxy_extensions(grant)
+                )
                 chain = grant_delegation(grant.credential, wanted, options, now=self._clock())
             except (ParseError, CredentialError, RemoteProtocolError, VerificationError) as error:
                 raise DeniedError(f"Unable to delegate credentials.\n{error.message}") from error
@@ -226,6 +229,16 @@ class RetrievalCommands(Commands):
                 not_after=chain[0].not_after.isoformat(),
             )
         return chain
+
+    def _find_proxy_extensions(self, grant: RetrievalGrant) -> tuple[Extension, ...]:
+        """Return what the site adds; where that cannot be found out, there is no proxy, for it may restrict it."""
+        if self._proxy_extensions is None:
+            return ()
+        try:
+            return self._proxy_extensions(grant.request.username, grant.credential.certificates)
+        except GridError as error:
+            _log.warning("%s: no extensions for the proxy: %s", grant.caller.request_id, error)
+            raise DeniedError("Unable to delegate credentials.") from error
 
     def _issue(self, grant: IssuanceGrant, request_der: bytes) -> tuple[Certificate, ...]:
         """Have the authority issue. The client hears what is wrong with its own request, and nothing else."""

@@ -37,8 +37,10 @@ from myproxy.conversation import Conversation
 from myproxy.protocol.server import ServerSession
 from myproxy.service import MyProxyService
 from myproxy.wiring.authority import make_authority
+from myproxy.wiring.extensions import make_proxy_extensions
 from myproxy.wiring.methods import make_methods
 from myproxy.wiring.repository import make_sealer, open_repository, prepare_repository
+from myproxy.wiring.revocation import make_verifier
 from myproxy.wiring.rules import make_settings, make_site_rules, make_trust_roots
 
 if TYPE_CHECKING:
@@ -257,16 +259,18 @@ class MyProxyServer:
         )
 
     def _make_service(self, config: ServerConfig, sealer: Sealer) -> MyProxyService:
+        verify = make_verifier(config, self._verify_stored, self._audit)
         return MyProxyService(
             make_settings(config),
             repository=self._repository,
             sealer=sealer,
             audit=self._audit,
-            verify=self._verify_stored,
+            verify=verify,
             clock=clock.now,
-            methods=make_methods(config, self._verify_stored, self._repository.database),
+            methods=make_methods(config, verify, self._repository.database),
             trust_roots=make_trust_roots(config),
             site_rules=make_site_rules(config),
+            proxy_extensions=make_proxy_extensions(config),
             authority=make_authority(config, self._verify_stored, self._trust.anchors, _warn),
         )
 

@@ -10,45 +10,37 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gsi import names
-from gsi.ca.extprofile import MYPROXY_PROFILE, end_entity_profile
-from gsi.ca.extsection import parse_extension_section
 from gsi.ca.general_names import email_address
-from gsi.ca.grant import Grant
 from gsi.ca.issuer import Issuer
 from gsi.ca.program import ProgramChecker
-from gsi.ca.request import CertificateRequest
-from gsi.ca.root import make_root
 from gsi.ca.serials import SerialFile, random_serial
-from gsi.ca.signer import Digest, KeySigner, load_signer
+from gsi.ca.signer import Digest, load_signer
 from gsi.certificate import load_certificates
 from gsi.errors import ConfigError, GridError, ParseError
-from gsi.keys import KeyType, generate_key, spki_der
 from gsi.ldap import LDAPPlace
 from gsi.secret import Passphrase
-from gsi.system import clock
 from gsi.system.environ import read_locations
 from gsi.system.files import read_public
-from myproxy.issuing import BuiltInAuthority, CopyRecorder, IssuanceLimits, ProgramAuthority, ProgramExtensions
+from myproxy.issuing import BuiltInAuthority, CopyRecorder, IssuanceLimits, ProgramAuthority
 from myproxy.naming import LDAPNames, MapfileNames, ProgramNames
+from myproxy.wiring.extensions import make_certificate_extensions
 from myproxy.wiring.paths import executable, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gsi.ca.extprofile import EndEntityProfile
     from gsi.ca.records import IssuanceRecord
     from gsi.certificate import Certificate
     from gsi.trust.anchors import TrustAnchors
     from myproxy.commands import ChainVerifier
     from myproxy.config import ServerConfig
-    from myproxy.issuing import Authority, ExtensionSource
+    from myproxy.issuing import Authority
     from myproxy.naming import NameSource
 
 __all__ = ["make_authority"]
 
 MAX_CA_FILE_BYTES: Final = 1 << 20
 """CA certificates: a chain of five with their text forms takes 50 kB."""
-MAX_EXTENSION_FILE_BYTES: Final = 256 << 10
 _MAX_SENT: Final = 254  # the count before certificates is one byte, and the new one counts
 _MAX_ABOVE: Final = 16  # CAs above one another; three are usual
 
@@ -89,7 +81,7 @@ def _built_in(
         raise ConfigError("certificate_issuer_cert needs certificate_issuer_key beside it")
     certificate = _load_certificates("certificate_issuer_cert", path)[0]
     chain = _chain(config)
-    extensions = _extensions(config)
+    extensions = make_certificate_extensions(config)
     secret = config.certificate_issuer_key_passphrase
     signer = load_signer(
         config.certificate_issuer_key,
@@ -293,57 +285,3 @@ def _ldap_names(config: ServerConfig, server: str, report: Callable[[str], None]
             + (" and reads the password" if bind else "")
         )
     return LDAPNames(place, base=base, uid_attribute=attribute, dn_attribute=config.ca_ldap_dn_attribute, bind=bind)
-
-
-def _extensions(config: ServerConfig) -> ExtensionSource:
-    if config.certificate_extapp is not None:
-        if config.certificate_extfile is not None:
-            raise ConfigError("certificate_extfile and certificate_extapp exclude each other")
-        return ProgramExtensions(executable("certificate_extapp", config.certificate_extapp))
-    path = config.certificate_extfile
-    if path is None:
-        return lambda _: MYPROXY_PROFILE
-    try:
-        data = read_public(path, max_bytes=MAX_EXTENSION_FILE_BYTES, check_writers=True)
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError("certificate_extfile is not UTF-8 text", path=path) from error
-    except GridError as error:
-        raise ConfigError(f"certificate_extfile: {error.message}", hint=error.hint) from error
-    profile = end_entity_profile(parse_extension_section(text, path=path), path=path)
-    _try_profile(profile, path)
-    return lambda _: profile
-
-
-def _try_profile(profile: EndEntityProfile, path: str) -> None:
-    """Issue a certificate of this kind from a CA made for that alone: what is faulty shows now, not to users.
-
-    Raises:
-        ConfigError: Such a certificate would be faulty.
-    """
-    now = clock.now()
-    key = generate_key(KeyType.P256)
-    subject_der = names.parse_oneline("/CN=trial")
-    root = make_root(KeySigner(key), subject_der, now=now, lifetime=timedelta(days=1))
-    trial_names, further = profile.names_with()
-    grant = Grant(
-        subject_der=subject_der,
-        requester="trial",
-        lifetime=timedelta(hours=1),
-        alternative_names=trial_names,
-        key_usage=profile.key_usage,
-        extended_key_usage=profile.extended_key_usage,
-        extensions=further,
-    )
-    request = CertificateRequest.from_public_key(spki_der(generate_key(KeyType.P256)))
-    try:
-        Issuer(root, KeySigner(key), recorder=_Anything()).issue(request, grant, now=now)
-    except GridError as error:
-        raise ConfigError(f"certificates with these extensions are not good: {error.message}", path=path) from error
-
-
-class _Anything:
-    """Takes the record of a trial."""
-
-    def record(self, record: IssuanceRecord) -> None:
-        del record

@@ -10,7 +10,6 @@ from myproxy.config import State, list_directives
 __all__ = ["PAGE"]
 
 IN_USE: Final = ", ".join(f"`{name}`" for name in list_directives(State.ACTED_UPON))
-RESTRICTING: Final = ", ".join(f"`{name}`" for name in list_directives(State.RESTRICTS))
 
 PAGE: Final = ManualPage(
     date="2026-11-21",
@@ -28,9 +27,12 @@ written and synced to the audit log before its answer leaves; what cannot be rec
 
 Directives in use: {IN_USE}. A list without an entry permits nobody.
 
-A directive that restricts access and is not yet acted upon in this version ({RESTRICTING}; `pam` and
-`sasl` when required) stops the server at its start: ignoring it would open what was meant to be
-closed. The others that are known but not yet acted upon are named in the log.
+The C server's other directives are known, restrict nothing, and are named in the log where they are not yet acted upon.
+
+Where nothing is stored for a user and `certificate_issuer_cert` and `certificate_issuer_key` or
+`certificate_issuer_program` are set, GET is answered with a certificate of that authority. The key may be a file, a
+token (`pkcs11:token=T;object=K?module-path=/lib.so&pin-source=file:/pin`) or a signing program (`program:/path words`).
+The user's name comes from `ca_ldap_server`, `certificate_mapapp` or the grid-mapfile, in this order.
 """,
     exit_status=(
         ("0", "Stopped as asked, or detached and listening."),
@@ -56,7 +58,12 @@ One or several processes serve all connections, instead of one process for each.
 
 A C store directory is not imported in this version: its `.creds` files are left alone, and the log names them.
 
-The built-in CA is not asked in this version: where no credential is stored, none is issued.
+Certificates have random serial numbers unless `certificate_serialfile` names a counter; their names are encoded as
+RFC 5280 asks. A lifetime of 0 asks for all that `max_cert_lifetime` gives. OpenSSL engines are not used: their
+directives stop the server with a hint. There is no mode without a store: one that cannot be used is an error.
+
+What `proxy_extfile` or `proxy_extapp` cannot give refuses the proxy; the program is shown the stored certificates
+without the key. An OCSP responder that does not answer is passed over, unless `ocsp_required` is set.
 
 A challenge for renewal is signed with SHA-256; SHA-1, which older C clients use, has to be allowed by
 `allow_sha1_renewal`.

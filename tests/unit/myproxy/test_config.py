@@ -81,21 +81,6 @@ def test_errors_name_file_and_line(line: str, what: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "ocsp_policy aia",
-        "ocsp_responder_url http://x",
-        "ocsp_responder_cert /x.pem",
-        "proxy_extfile /x",
-        "proxy_extapp /x",
-    ],
-)
-def test_restrictions_that_are_not_implemented_refuse_to_start(line: str) -> None:
-    with pytest.raises(ConfigError, match="restricts access and is not supported"):
-        parse(line)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
         "slave_servers a.example.org",
         "slave_servers a;b",
         "nonsense 1 2 3",
