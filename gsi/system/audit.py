@@ -11,7 +11,7 @@ There is no field for a secret, and none may be put into one.
 One thread per `AuditLog` writes and syncs, always through one descriptor, whatever has gathered while the sync before
 was under way; the others wait for it, but no longer than `SYNC_SECONDS`. Writers of several processes take turns by a
 lock on the file. A line that did not fit on the disk is taken back; behind one that a crash has torn the next starts
-on a line of its own.
+on a line of its own. `gsi.system.audit_chain` ties the lines to one another and finds out later what was changed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import StorageError
+from gsi.system.audit_chain import Beginning, ChainState, chain_line, find_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,8 +43,15 @@ SYNC_SECONDS: Final = 10.0
 """How long a record may take to reach the disk before what it speaks of is refused: a busy disk needs a hundredth of
 it, clients wait for minutes, and threads that wait for a dead disk are missing elsewhere."""
 
+MAX_NODE_CHARS: Final = 64
+"""The longest name of a node, as of a host."""
+
 _MAX_TEXT_CHARS: Final = 1024
 """What is left of a text in an oversized record: long enough for any real name, six times as much when escaped."""
+
+
+_CHAIN_FIELDS: Final = frozenset({"node", "seq", "begins", "after", "chain"})
+"""What `gsi.system.audit_chain` adds."""
 
 
 class Verdict(StrEnum):
@@ -83,7 +91,7 @@ class AuditRecord:
 
 
 def encode_record(record: AuditRecord) -> bytes:
-    """Return the line, line feed included."""
+    """Return the line, line feed included, as it is before it is tied to the others."""
     line = _encode(record, None)
     if len(line) > MAX_RECORD_BYTES:
         line = _encode(record, _MAX_TEXT_CHARS)
@@ -101,7 +109,7 @@ def _encode(record: AuditRecord, limit: int | None) -> bytes:
         "peer": record.peer,
         "address": record.address,
     }
-    fields |= {key: value for key, value in record.details.items() if key not in fields}
+    fields |= {key: value for key, value in record.details.items() if key not in fields and key not in _CHAIN_FIELDS}
     if limit is not None:
         fields = {key: value[:limit] if isinstance(value, str) else value for key, value in fields.items()}
         fields["cut"] = 1
@@ -122,17 +130,21 @@ class _Entry:
 class AuditLog:
     """An append-only audit file. Safe for use by several threads, and by several processes that open it each."""
 
-    def __init__(self, path: str, *, sync_seconds: float = SYNC_SECONDS) -> None:
+    def __init__(self, path: str, *, node: str | None = None, sync_seconds: float = SYNC_SECONDS) -> None:
         """Open the file, creating it 0600.
 
         Args:
             path: The file.
+            node: What this machine is called in each line; by default its host name. Cut to `MAX_NODE_CHARS`.
             sync_seconds: The longest that `record` waits.
 
         Raises:
             StorageError: It cannot be opened for appending, or is not a private regular file of this user.
         """
         self._path = path
+        self._node = (node or os.uname().nodename)[:MAX_NODE_CHARS]
+        self._state: ChainState | None = None
+        self._size: int | None = None  # how long the file was when its chain stood there; None while that is not known
         self._patience = sync_seconds
         self._changed = threading.Condition()
         self._descriptor = _open_private(path)
@@ -183,7 +195,7 @@ class AuditLog:
             self._path = path
             if self._writer is None:
                 old: int | None = self._descriptor
-                self._descriptor = fresh
+                self._descriptor, self._size = fresh, None
             else:  # only the writer knows when the old one is free
                 old, self._fresh = self._fresh, fresh
                 self._changed.notify_all()
@@ -210,7 +222,7 @@ class AuditLog:
         while batch := self._next_batch():
             error: Exception | None = None
             try:
-                _append(self._descriptor, b"".join(entry.line for entry in batch))
+                self._append(self._descriptor, [entry.line for entry in batch])
             except Exception as problem:  # noqa: BLE001  # handed to those who wait; without a writer they all would hang
                 error = problem
             with self._changed:
@@ -225,7 +237,7 @@ class AuditLog:
             while True:
                 if self._fresh is not None:
                     os.close(self._descriptor)
-                    self._descriptor, self._fresh = self._fresh, None
+                    self._descriptor, self._fresh, self._size = self._fresh, None, None
                 if self._waiting or self._closing:
                     break
                 self._changed.wait()
@@ -236,27 +248,43 @@ class AuditLog:
     def _too_slow(self) -> StorageError:
         return StorageError(f"the audit file {self._path} could not be written within {self._patience:g} seconds")
 
+    def _append(self, descriptor: int, lines: Sequence[bytes]) -> None:
+        """Append lines, tied to those before, and sync them; or take back what was written of them.
 
-def _append(descriptor: int, data: bytes) -> None:
-    """Append whole lines and sync them, or take back what was written of them.
+        Raises:
+            OSError: They are not on disk.
+        """
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            size = os.fstat(descriptor).st_size
+            state, begins = self._find_place(descriptor, size)
+            data = (
+                b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+            )  # a crash has torn the line before
+            for line in lines:
+                chained, state = chain_line(line, state, node=self._node, begins=begins)
+                data, begins = data + chained, Beginning.NONE
+            written = os.write(descriptor, data)
+            if written != len(data):
+                os.ftruncate(descriptor, size)
+                # The usual reason of a short write; a file limit is the other.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._state, self._size = state, size + written
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.fdatasync(descriptor)
 
-    Raises:
-        OSError: They are not on disk.
-    """
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        size = os.fstat(descriptor).st_size
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            data = b"\n" + data  # a crash has torn the line before
-        written = os.write(descriptor, data)
-        if written != len(data):
-            os.ftruncate(descriptor, size)
-            raise OSError(
-                errno.ENOSPC, os.strerror(errno.ENOSPC)
-            )  # the usual reason of a short write; a file limit is the other
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.fdatasync(descriptor)
+    def _find_place(self, descriptor: int, size: int) -> tuple[ChainState, Beginning]:
+        """Return what the next line follows: what was written last here, unless others have written since."""
+        if self._state is not None:
+            if size == self._size:
+                return self._state, Beginning.NONE
+            if not size:
+                return self._state, Beginning.ROTATION
+            if self._size is not None and size < self._size:  # somebody has cut the file; the numbers tell of the gap
+                return self._state, Beginning.FOREIGN
+        state, begins = find_state(descriptor, size)
+        return state, Beginning.OPEN if begins is Beginning.NONE and self._size is None else begins
 
 
 def _open_private(path: str) -> int:
