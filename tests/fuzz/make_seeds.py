@@ -147,6 +147,17 @@ _SOURCES: Final = (
     b"# list\nhttp://ca.example.org/crl.pem\nhttps://b.example.org/x\n",
     b'alias = X\nurl = http://a/\ncrl_url.0 = http://a/b ; http://c/d\nsubjectdn = "/O=Grid/CN=CA"\nversion = 1.1\n',
 )
+_RSL: Final = (
+    b'&(executable=/bin/echo)(arguments="a ""b""" $(HOME)/x \'y\' ^@z@)(environment=(A b)(C d))(count=3)',
+    b"&(rsl_substitution=(A $(HOME)/a)(B $(A)$(A)))(* c *)(stdout=$(B)#.txt)(file_stage_in=($(A) /tmp/x))",
+    b"+(&(a>=1))(|(b!=2)(&(c<3)(d=(e (f g)))))",
+    (
+        b"# jobs\npermit fqan /vo/Role=x to start, restart executable /bin/*, $(HOME)/**\n  count <=4 environment A=*\n"
+        b'  max_time 1..60 file_stage_in "https://h/** -> /tmp/*" allow stdout, rsl:xcount as bo\n'
+        b'require anyone to * jobtag NULL, "A B*"\n'
+        b'deny dn-like "/O=G/**" to signal signals suspend jobowner self, /O=G/**\n'
+    ),
+)
 _REQUEST_CONF: Final = (
     (
         b"[ req ]\ndefault_bits = 2048\ndistinguished_name = dn\n[ dn ]\n0.organizationName = Organization\n"
@@ -356,6 +367,7 @@ def _all() -> dict[str, list[bytes]]:
         "authz_names": _lines(
             "/O=Grid/CN=a\\/b", "CN=a,O=Grid", "/vo/grp/Role=x/Capability=NULL", "ftp://h/a%2fb/../c"
         ),
+        "authz_rsl": list(_RSL),
         "authz_rules": list(_RULES),
         "ca_index": [_INDEX],
         "ca_names": _lines("DNS:www.example.org, IP:192.0.2.1, email:a@b.org, URI:http://x/", "IP:2001:db8::1"),

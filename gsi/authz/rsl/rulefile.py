@@ -14,7 +14,7 @@ addition it may begin with `require`, and speaks of the job:
 |---|---|
 | an attribute (`executable`, `max_wall_time`, ...; `rsl:NAME` for one that is not known) | `gsi.authz.rsl.conditions` |
 | `jobowner` | whose job it is: `self`, a name, a pattern of names |
-| `signal` | which signals: `suspend`, `resume`, `priority`, ... |
+| `signals` | which signals: `suspend`, `resume`, `priority`, ... |
 | `allow` | (permits) attributes that a job may have with whatever values; `*` for all |
 """
 
@@ -59,10 +59,13 @@ SIGNALS: Final = {
 
 STDIO_UPDATE: Final = SIGNALS["stdio-update"]
 
-_OWN: Final = frozenset({"jobowner", "signal", "allow"})
+_OWN: Final = frozenset({"jobowner", "signals", "allow"})
 _ATTRIBUTE_WORDS: Final = {word for name in ATTRIBUTES for word in (name, name.replace("_", ""))}
+_KEYWORDS: Final = (
+    KEYWORDS | _OWN | (_ATTRIBUTE_WORDS - JOB_ACTIONS)
+)  # `restart` is an action, and rsl:restart the other
 _CIRCUMSTANCES: Final = KEYWORDS - {"on"}
-JOB_KEYWORDS: Final = frozenset(_OWN | _ATTRIBUTE_WORDS)
+JOB_KEYWORDS: Final = _KEYWORDS - KEYWORDS
 """The clauses about jobs."""
 
 _OTHER: Final = re.compile(r"rsl:[A-Za-z][A-Za-z0-9_]{0,63}\Z", re.ASCII)
@@ -121,7 +124,7 @@ def _parse_job_rule(line: Line) -> JobRule:
     )
     around: list[Clause] = []
     job: list[Clause] = []
-    for clause in clauses(line, _with_allowed_as_values(line.words[1:]), KEYWORDS | JOB_KEYWORDS | others):
+    for clause in clauses(line, _with_allowed_as_values(line.words[1:]), _KEYWORDS | others):
         if clause.keyword == "on":
             line.refuse("on is for resources, and jobs have none", line=clause.line, hint="service jobmanager-pbs")
         (around if clause.keyword in _CIRCUMSTANCES else job).append(clause)
@@ -187,7 +190,7 @@ def _job_clauses(line: Line, kind: RuleKind, found: list[Clause]) -> dict[str, o
         try:
             if clause.keyword == "jobowner":
                 made["owner"] = OwnerCondition(clause.values)
-            elif clause.keyword == "signal":
+            elif clause.keyword == "signals":
                 made["signals"] = frozenset(_signal(value) for value in clause.values)
             elif clause.keyword == "allow":
                 if kind is not RuleKind.PERMIT:
