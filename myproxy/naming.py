@@ -19,7 +19,7 @@ from gsi.authz.gridmap_file import GridmapFile
 from gsi.ca.program import run_program
 from gsi.errors import ConflictError, NotFoundError, ParseError, StorageError, TimeoutExpiredError, TransportError
 from gsi.ldap import LDAPPlace, connect, equals
-from gsi.nametypes import ATTRIBUTE_TYPE, find_attribute_type
+from gsi.nametypes import find_attribute_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ __all__ = ["MAX_NAME_BYTES", "LDAPNames", "MapfileNames", "NameSource", "Program
 
 MAX_NAME_BYTES: Final = 511
 """Of a name in one-line form; the C server cuts longer answers of programs, we refuse them."""
-_PART: Final = re.compile(rf"/({ATTRIBUTE_TYPE})=")
+_PART: Final = re.compile(r"(?<!\\)/([^/=]+)=")
 
 
 class NameSource(Protocol):

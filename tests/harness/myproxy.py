@@ -27,7 +27,9 @@ from gsi.system.trustdir import TrustDirectory
 from gsi.trust.verify import VerifiedPeer, verify_chain
 from myproxy.authentication import Methods
 from myproxy.callouts import SiteRules
+from myproxy.extensions import ProxyExtensionSource
 from myproxy.grants import Caller, RetrievalGrant, Settings
+from myproxy.issuing import Authority
 from myproxy.policy import AccessPolicy, parse_rules
 from myproxy.protocol.messages import Command, Request, TrustRootFile
 from myproxy.repository.seal import Sealer, SealParameters
@@ -89,6 +91,8 @@ class World:
         methods: Methods | None = None,
         trust_roots: tuple[TrustRootFile, ...] = (),
         site_rules: SiteRules | None = None,
+        authority: Authority | None = None,
+        proxy_extensions: ProxyExtensionSource | None = None,
     ) -> None:
         """Make the service anew with other settings, on the same store."""
         self.service = MyProxyService(
@@ -101,6 +105,8 @@ class World:
             methods=methods or Methods(),
             trust_roots=lambda: trust_roots,
             site_rules=site_rules or SiteRules(),
+            authority=authority,
+            proxy_extensions=proxy_extensions,
         )
 
     def verify(self, chain: Sequence[Certificate | bytes], *, now: datetime) -> VerifiedPeer:
