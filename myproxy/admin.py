@@ -3,6 +3,9 @@
     desk = AdminDesk(repository, audit, verify=verify, clock=clock.now)
     for stored in desk.find(Selection(username="alice")): ...
     desk.remove(stored), desk.lock(stored, "ask the help desk"), desk.unlock(stored)
+    upkeep = UpkeepDesk(repository, sealer, audit, clock=clock.now)
+    for finding, outcome in upkeep.check(repair=True, quarantine=False): ...
+    report = upkeep.import_from("/var/lib/myproxy")
 
 The administrator reads and writes the store directly, while servers run. Each change is recorded before it is made;
 what cannot be recorded is not done.
@@ -12,23 +15,43 @@ from __future__ import annotations
 
 import getpass
 import secrets
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from gsi.certificate import Certificate
-from gsi.errors import GridError, VerificationError
+from gsi.errors import ConflictError, GridError, VerificationError
 from gsi.system.audit import AuditRecord, Verdict
+from myproxy.repository.exporting import export_spool
+from myproxy.repository.fsck import Mend, judge, judge_database, rows
+from myproxy.repository.importing import import_spool
+from myproxy.repository.upkeep import Mender, rewrap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from myproxy.commands import ChainVerifier
     from myproxy.repository.base import Repository, Selection, StoredCredential
+    from myproxy.repository.exporting import ExportReport
+    from myproxy.repository.fsck import Finding
+    from myproxy.repository.importing import ImportReport
+    from myproxy.repository.seal import Sealer
+    from myproxy.repository.sql import SQLRepository
+    from myproxy.repository.upkeep import QuarantinedRow
     from myproxy.trail import AuditSink
 
-__all__ = ["AdminDesk"]
+__all__ = ["AdminDesk", "Outcome", "UpkeepDesk"]
 
 SERVICE: Final = "myproxy-admin"
+
+
+class Outcome(StrEnum):
+    """What became of a finding."""
+
+    LEFT = "left"
+    REPAIRED = "repaired"
+    QUARANTINED = "quarantined"
+    CHANGED = "changed meanwhile"
 
 
 class AdminDesk:
@@ -103,16 +126,129 @@ class AdminDesk:
         self._repository.set_lock(stored.username, stored.name, None, now=self._clock())
 
     def _record(self, stored: StoredCredential, action: str, reason: str = "") -> None:
-        self._audit.record(
-            AuditRecord(
-                time=self._clock(),
-                request_id=secrets.token_hex(8),
-                service=SERVICE,
-                action=action,
-                verdict=Verdict.PERMIT,
-                reason=reason or "administrator",
-                peer=f"local:{getpass.getuser()}",
-                address="",
-                details={"username": stored.username, "credential": stored.name, "owner": stored.owner},
-            )
-        )
+        details = {"username": stored.username, "credential": stored.name, "owner": stored.owner}
+        self._audit.record(_record(self._clock(), action, reason, details))
+
+
+class UpkeepDesk:
+    """The store as a whole: is it sound, where does it come from, where can it go."""
+
+    def __init__(
+        self, repository: SQLRepository, sealer: Sealer, audit: AuditSink, *, clock: Callable[[], datetime]
+    ) -> None:
+        """Put it together.
+
+        Args:
+            repository: Where credentials rest.
+            sealer: Knows the server's keys.
+            audit: Where changes are recorded.
+            clock: The time.
+        """
+        self._repository = repository
+        self._sealer = sealer
+        self._audit = audit
+        self._clock = clock
+        self._mender = Mender(repository.database)
+
+    def check(self, *, repair: bool, quarantine: bool) -> Iterator[tuple[Finding, Outcome]]:
+        """Look at every stored item; yield what is wrong and what became of it.
+
+        Args:
+            repair: Whether to repair what can be told anew.
+            quarantine: Whether to put aside what cannot be used.
+
+        Raises:
+            StorageError: The store cannot be read, or a change not be recorded or written.
+        """
+        for finding in judge_database(self._repository.database):
+            if repair and finding.mend is Mend.REPAIR:
+                self._note("REINDEX", finding.problem, {"table": finding.table})
+                self._mender.repair_index(finding)
+                yield finding, Outcome.REPAIRED
+            else:
+                yield finding, Outcome.LEFT
+        for row in rows(self._repository.database):
+            for finding in judge(row, self._sealer, now=self._clock()):
+                yield finding, self._mend(row, finding, repair=repair, quarantine=quarantine)
+
+    def _mend(self, row: Mapping[str, object], finding: Finding, *, repair: bool, quarantine: bool) -> Outcome:
+        details = {"username": finding.username, "credential": finding.name, "row": finding.row}
+        try:
+            if repair and finding.mend is Mend.REPAIR:
+                self._note("REPAIR", finding.problem, details)
+                self._mender.repair(row, finding)
+                return Outcome.REPAIRED
+            if quarantine and finding.mend is Mend.QUARANTINE:
+                self._note("QUARANTINE", finding.problem, details)
+                self._mender.quarantine(row, finding, now=self._clock())
+                return Outcome.QUARANTINED
+        except ConflictError:
+            return Outcome.CHANGED
+        return Outcome.LEFT
+
+    def quarantined(self) -> Iterator[QuarantinedRow]:
+        """Yield what was put aside.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        return self._mender.quarantined()
+
+    def restore(self, number: int) -> None:
+        """Bring back what was put aside.
+
+        Raises:
+            NotFoundError: There is nothing of that number.
+            ConflictError: Another credential has taken its place.
+            StorageError: It could not be recorded or written.
+        """
+        self._note("RESTORE", "", {"quarantine": number})
+        self._mender.restore(number)
+
+    def rewrap(self) -> Iterator[tuple[StoredCredential, str | None]]:
+        """Bring every key under the current server key; yields each that was not, and why it still is not.
+
+        Raises:
+            StorageError: The store cannot be read or written, or it cannot be recorded.
+        """
+        current = self._sealer.server_keys.current
+        self._note("REWRAP", "", {"server_key": None if current is None else current.hex()})
+        return rewrap(self._repository, self._sealer, now=self._clock())
+
+    def import_from(self, directory: str, *, progress: Callable[[ImportReport], None]) -> ImportReport:
+        """Take over what is new in a store of the C server.
+
+        Raises:
+            StorageError: It cannot be read, or not be recorded or written.
+        """
+        self._note("IMPORT", "begins", {"directory": directory})
+        report = import_spool(self._repository.database, self._sealer, directory, now=self._clock(), progress=progress)
+        counts = {"imported": report.imported, "known": report.known, "refused": len(report.faults)}
+        self._note("IMPORT", "has ended", {"directory": directory, **counts})
+        return report
+
+    def export_to(self, directory: str, *, replace: bool, progress: Callable[[ExportReport], None]) -> ExportReport:
+        """Write what is stored as a store of the C server.
+
+        Raises:
+            StorageError: Store or directory cannot be used, or it cannot be recorded.
+        """
+        self._note("EXPORT", "", {"directory": directory})
+        return export_spool(self._repository, self._sealer, directory, replace=replace, progress=progress)
+
+    def _note(self, action: str, reason: str, details: Mapping[str, str | int | None]) -> None:
+        self._audit.record(_record(self._clock(), action, reason, details))
+
+
+def _record(now: datetime, action: str, reason: str, details: Mapping[str, str | int | None]) -> AuditRecord:
+    return AuditRecord(
+        time=now,
+        request_id=secrets.token_hex(8),
+        service=SERVICE,
+        action=action,
+        verdict=Verdict.PERMIT,
+        reason=reason or "administrator",
+        peer=f"local:{getpass.getuser()}",
+        address="",
+        details=details,
+    )

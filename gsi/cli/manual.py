@@ -91,6 +91,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "myproxy-admin-query": Command(
         "myproxy.cli.admin_query:build_parser", "myproxy.cli.pages.admin_query:PAGE", section=8
     ),
+    "myproxy-admin-fsck": Command(
+        "myproxy.cli.admin_fsck:build_parser", "myproxy.cli.pages.admin_fsck:PAGE", section=8
+    ),
+    "myproxy-admin-import": Command(
+        "myproxy.cli.admin_import:build_parser", "myproxy.cli.pages.admin_import:PAGE", section=8
+    ),
+    "myproxy-admin-export": Command(
+        "myproxy.cli.admin_export:build_parser", "myproxy.cli.pages.admin_export:PAGE", section=8
+    ),
     "myproxy-server": Command("myproxy.cli.server:build_parser", "myproxy.cli.pages.server:PAGE", section=8),
 }
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from gsi.cli.arguments import Completion, UsageError
+from gsi.cli.arguments import UsageError
 from gsi.cli.run import EXIT_OK, printable, run
+from myproxy.cli.desk import add_place_options
 from myproxy.cli.options import LongOptionParser, hours
-from myproxy.cli.places import DEFAULT_CONFIG, STORAGE_PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,23 +30,7 @@ PROG = "myproxy-admin-query"
 def build_parser() -> LongOptionParser:
     """Return the command's parser."""
     parser = LongOptionParser(PROG, "look after the credentials in a MyProxy repository")
-    where = parser.section("Which repository")
-    where.value(
-        "-s",
-        "--storage",
-        dest="storage",
-        metavar="DIRECTORY",
-        completion=Completion.DIRECTORY,
-        text=f"the storage directory ({STORAGE_PLACES[0]})",
-    )
-    where.value(
-        "-c",
-        "--config",
-        dest="config",
-        metavar="FILE",
-        completion=Completion.FILE,
-        text=f"the server's configuration ({DEFAULT_CONFIG}, if it is there)",
-    )
+    add_place_options(parser.section("Which repository"))
     which = parser.section("Which credentials (all that is given has to fit)")
     which.value("-l", "--username", dest="username", metavar="NAME", text="of this account name")
     which.value("-k", "--credname", dest="credname", metavar="NAME", text="of this name; an empty one is the unnamed")

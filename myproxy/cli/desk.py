@@ -1,6 +1,7 @@
 """Opening the repository for the commands that run on the server's machine; not what they do there (`myproxy.admin`).
 
     with open_desk(arguments) as desk: ...
+    with open_upkeep(arguments) as desk: ...
 
 As root, everything is done as the owner of the storage directory, so that no file of the store comes to belong to root
 and the server can still write it.
@@ -12,18 +13,43 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from gsi.cli.arguments import Completion
 from gsi.errors import StorageError
+from myproxy.cli.places import DEFAULT_CONFIG, STORAGE_PLACES, find_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from gsi.certificate import Certificate
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import Namespace, Section
+    from gsi.system.audit import AuditLog
     from gsi.trust.peer import VerifiedPeer
-    from myproxy.admin import AdminDesk
+    from myproxy.admin import AdminDesk, UpkeepDesk
+    from myproxy.config import ServerConfig
+    from myproxy.repository.sql import SQLRepository
 
-__all__ = ["open_desk"]
+__all__ = ["add_place_options", "open_desk", "open_upkeep"]
+
+
+def add_place_options(section: Section) -> None:
+    """Add the options that say which repository is meant."""
+    section.value(
+        "-s",
+        "--storage",
+        dest="storage",
+        metavar="DIRECTORY",
+        completion=Completion.DIRECTORY,
+        text=f"the storage directory ({STORAGE_PLACES[0]})",
+    )
+    section.value(
+        "-c",
+        "--config",
+        dest="config",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text=f"the server's configuration ({DEFAULT_CONFIG}, if it is there)",
+    )
 
 
 @contextlib.contextmanager
@@ -35,12 +61,44 @@ def open_desk(arguments: Namespace) -> Iterator[AdminDesk]:
         StorageError: The store cannot be opened.
     """
     from gsi.system import clock
-    from gsi.system.audit import AuditLog
     from gsi.system.environ import read_locations
     from gsi.system.trustdir import TrustDirectory
     from gsi.trust.verify import verify_chain
     from myproxy.admin import AdminDesk
-    from myproxy.cli.places import DEFAULT_CONFIG, find_storage
+
+    with _open_store(arguments, creates=False) as (_, repository, audit):
+        trust = TrustDirectory(read_locations().trust_dir)
+
+        def verify(chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
+            return verify_chain(chain, trust.anchors(), now=now)
+
+        yield AdminDesk(repository, audit, verify=verify, clock=clock.now)
+
+
+@contextlib.contextmanager
+def open_upkeep(arguments: Namespace, *, creates: bool = False) -> Iterator[UpkeepDesk]:
+    """Open the store, its server keys and the audit file that the options name.
+
+    Args:
+        arguments: The command line.
+        creates: Whether to make a store where there is none.
+
+    Raises:
+        ConfigError: The configuration or a server key cannot be read.
+        StorageError: The store cannot be opened.
+    """
+    from gsi.system import clock
+    from myproxy.admin import UpkeepDesk
+    from myproxy.wiring.repository import make_sealer
+
+    with _open_store(arguments, creates=creates) as (config, repository, audit):
+        sealer = make_sealer(config, repository, serves=False)
+        yield UpkeepDesk(repository, sealer, audit, clock=clock.now)
+
+
+@contextlib.contextmanager
+def _open_store(arguments: Namespace, *, creates: bool) -> Iterator[tuple[ServerConfig, SQLRepository, AuditLog]]:
+    from gsi.system.audit import AuditLog
     from myproxy.config import ServerConfig
     from myproxy.server import AUDIT_NAME, load_config
     from myproxy.wiring.repository import has_repository, open_repository
@@ -48,25 +106,16 @@ def open_desk(arguments: Namespace) -> Iterator[AdminDesk]:
     storage = find_storage(arguments.storage)
     config_path = arguments.config or (DEFAULT_CONFIG if os.path.exists(DEFAULT_CONFIG) else None)
     config = ServerConfig() if config_path is None else load_config(os.path.abspath(config_path))
-    if not has_repository(config, storage):
+    if not creates and not has_repository(config, storage):
         raise StorageError(
             f"{storage}: there is no repository here", hint="name the server's storage directory with -s"
         )
-    _become_owner(storage)
-    trust = TrustDirectory(read_locations().trust_dir)
-
-    def verify(chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
-        return verify_chain(chain, trust.anchors(), now=now)
-
-    repository = open_repository(config, storage)
-    try:
+    if not creates or os.path.isdir(storage):
+        _become_owner(storage)
+    with contextlib.ExitStack() as stack:
+        repository = stack.enter_context(contextlib.closing(open_repository(config, storage)))
         audit = AuditLog(config.audit_log or os.path.join(storage, AUDIT_NAME))
-        try:
-            yield AdminDesk(repository, audit, verify=verify, clock=clock.now)
-        finally:
-            audit.close()
-    finally:
-        repository.close()
+        yield config, repository, stack.enter_context(contextlib.closing(audit))
 
 
 def _become_owner(storage: str) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gsi.sql.engine import Database
     from myproxy.repository.seal import Sealer
 
-__all__ = ["ImportReport", "import_at_first_start", "import_spool"]
+__all__ = ["ImportReport", "import_at_first_start", "import_spool", "judge_policies"]
 
 BATCH: Final = 100
 """Credentials in one transaction: a second or less of other writers' waiting."""
@@ -157,7 +157,7 @@ def _import_all(
             continue
         if is_new:
             report.imported += 1
-            report.warnings.extend(_judge_policies(one))
+            report.warnings.extend(judge_policies(one))
         else:
             report.known += 1
     return report
@@ -229,7 +229,8 @@ def _remember(
         connection.execute(sa.insert(IMPORTS).values(source=file[0], file=file[1], **values))
 
 
-def _judge_policies(entry: SpoolEntry) -> Iterator[SpoolFault]:
+def judge_policies(entry: SpoolEntry) -> Iterator[SpoolFault]:
+    """Yield which policies of a credential will permit nobody here."""
     for name in ("retrievers", "renewers", "key_retrievers", "trusted_retrievers"):
         policy = getattr(entry, name)
         if policy is None:

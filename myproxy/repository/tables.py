@@ -72,6 +72,10 @@ CREDENTIALS: Final = sa.Table(
     sa.Column("updated", sa.BigInteger(), nullable=False),
     sa.Column("version", sa.BigInteger(), nullable=False),
     sa.Column("key_form", TEXT, nullable=False, server_default=""),
+    sa.UniqueConstraint("username", "name", name="credentials_username_name"),
+    sa.Index("credentials_owner", "owner"),
+    sa.Index("credentials_not_after", "not_after"),
+    sa.Index("credentials_key_form", "key_form"),
 )
 """The stored credentials. `key_form` is what `seal.describe_form` says of the sealed key: a copy, for its index."""
 
@@ -104,6 +108,7 @@ IMPORTS: Final = sa.Table(
     sa.Column("username", TEXT, nullable=False),
     sa.Column("name", TEXT, nullable=False),
     sa.Column("imported", sa.BigInteger(), nullable=False),
+    sa.Index("imports_username_name", "username", "name"),
 )
 """What was taken over from directories of the C server; the empty file name stands for the first start."""
 

@@ -135,8 +135,13 @@ def has_repository(config: ServerConfig, storage: str) -> bool:
     return config.database is not None or os.path.exists(os.path.join(storage, DATABASE_NAME))
 
 
-def make_sealer(config: ServerConfig, repository: SQLRepository) -> Sealer:
+def make_sealer(config: ServerConfig, repository: SQLRepository, *, serves: bool = True) -> Sealer:
     """Return what seals and opens the keys in a store, with every price and lock that is in use there.
+
+    Args:
+        config: Prices and server keys.
+        repository: The store.
+        serves: Whether users are to be served, who need every server key that is in use.
 
     Raises:
         ConfigError: A server key cannot be used, or one that is needed is not named.
@@ -144,7 +149,8 @@ def make_sealer(config: ServerConfig, repository: SQLRepository) -> Sealer:
     """
     forms = [parse_form(text) for text in repository.list_key_forms()]
     server_keys = load_server_keys(config.server_key or ())
-    _check_server_keys(server_keys, {form.server_key for form in forms if form.server_key is not None})
+    if serves:
+        _check_server_keys(server_keys, {form.server_key for form in forms if form.server_key is not None})
     return Sealer(
         SealParameters(memory_kib=config.argon2_memory_kib, iterations=config.argon2_iterations),
         in_use=[form.price for form in forms if form.price is not None],

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("name", TEXT, nullable=False),
         sa.Column("imported", sa.BigInteger(), nullable=False),
     )
+    op.create_index("imports_username_name", "imports", ["username", "name"])
 
 
 def _fill_forms() -> None:
