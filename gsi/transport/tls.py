@@ -61,6 +61,7 @@ __all__ = [
     "ServerTLS",
     "TLSSession",
     "TLSVersion",
+    "chain_of",
     "parse_tls_version",
 ]
 
@@ -219,11 +220,18 @@ class ServerTLS:
 
     def session(self) -> TLSSession:
         """Start one connection."""
+        return TLSSession(self.context(), server_side=True)
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for one connection of a server that makes its own sessions, such as a web server's.
+
+        Whoever uses it has to judge `chain_of` each connection: the handshake lets strangers in.
+        """
         snapshot = self._anchors()
         if self._used >= SESSIONS_PER_CONTEXT or snapshot.generation != self._generation:
             self._renew(snapshot)
         self._used += 1
-        return TLSSession(self._context, server_side=True)
+        return self._context
 
     def replace_credential(self, credential: Credential) -> None:
         """Use another credential from the next connection on.
@@ -508,7 +516,7 @@ class TLSSession:
     @property
     def peer_chain(self) -> tuple[bytes, ...]:
         """The peer's certificates as it sent them, DER, leaf first; empty for an anonymous client."""
-        return _unverified_chain(self._tls)
+        return chain_of(self._tls)
 
     def verify_peer(
         self,
@@ -581,11 +589,14 @@ class TLSSession:
         self._verified = True
 
 
-def _unverified_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
-    """The chain as the peer sent it: public from Python 3.13, before that on the inner object only."""
+def chain_of(tls: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
+    """Return the chain as the peer sent it, DER, leaf first; empty for an anonymous client. Nobody has judged it yet.
+
+    Public from Python 3.13, before that on the inner object only.
+    """
     public = getattr(tls, "get_unverified_chain", None)
     if public is None:
-        inner = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001  no other way on 3.11 and 3.12
+        inner = tls._sslobj.get_unverified_chain()  # type: ignore[union-attr]  # noqa: SLF001  no other way on 3.11 and 3.12
         found = [one for one in inner or () if one is not None]  # a server sees [None] for an anonymous client
         return tuple(one.public_bytes(_ENCODING_DER) for one in found)
     try:
