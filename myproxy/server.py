@@ -39,7 +39,7 @@ from myproxy.service import MyProxyService
 from myproxy.wiring.authority import make_authority
 from myproxy.wiring.extensions import make_proxy_extensions
 from myproxy.wiring.methods import make_methods
-from myproxy.wiring.repository import make_sealer, open_repository, prepare_repository
+from myproxy.wiring.repository import make_sealer, make_sweeper, open_repository, prepare_repository
 from myproxy.wiring.revocation import make_verifier
 from myproxy.wiring.rules import make_settings, make_site_rules, make_trust_roots
 
@@ -170,6 +170,7 @@ class MyProxyServer:
         self._sealer = make_sealer(self._config, self._repository)
         self._service = self._make_service(self._config, self._sealer)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="myproxy")
+        self._sweeper = make_sweeper(lambda: self._config, self._repository, self._audit)
         self._report_notes()
 
     @property
@@ -222,6 +223,9 @@ class MyProxyServer:
         if peer is not None and isinstance(error, VerificationError):
             self._executor.submit(self._record_failed_handshake, peer, error)
 
+    async def started(self) -> None:
+        """See `gsi.transport.serve.Service`."""
+
     def reload(self) -> None:
         """Read configuration and host credential again, and reopen the audit file.
 
@@ -242,8 +246,13 @@ class MyProxyServer:
         _log.info("configuration read again from %s", self._options.config_path)
         self._report_notes()
 
+    def begin_upkeep(self) -> None:
+        """Look after the store now and then, beside the requests."""
+        self._sweeper.start()
+
     def close(self) -> None:
         """Give back threads, store and audit file."""
+        self._sweeper.stop()
         self._executor.shutdown()
         self._repository.close()
         self._audit.close()
@@ -330,7 +339,9 @@ class ServerFactory:
         Raises:
             GridError: Something other than configuration and credential cannot be used.
         """
-        return MyProxyServer(self._options, self._setup)
+        server = MyProxyServer(self._options, self._setup)
+        server.begin_upkeep()
+        return server
 
     def reload(self) -> bool:
         """Read the files again; False, and all stays as it was, when they are not good."""

@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import os
 import resource
 import signal
 import socket
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi.errors import ConfigError, GridError, TimeoutExpiredError, TransportError
 from gsi.transport.connection import Connection, RawConnection
-from gsi.transport.workers import EXIT_OK, Supervisor
+from gsi.transport.workers import EXIT_OK, Supervisor, Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from gsi.transport.stream import HostPort
     from gsi.transport.tls import TLSSession
 
-__all__ = ["Connection", "Limits", "Service", "bound_port", "listen", "serve"]
+__all__ = ["Connection", "Limits", "Service", "Watcher", "adopt", "bound_port", "listen", "serve", "source_of"]
 
 BACKLOG: Final = 512
 """Connections that the kernel holds for us: a burst of that many logons waits instead of being refused."""
@@ -91,6 +92,9 @@ class Service(Protocol):
     def report(self, peer: HostPort | None, error: GridError) -> None:
         """Take note of what went wrong outside `handle`, or came out of it: limits, handshakes, time, defects."""
 
+    async def started(self) -> None:
+        """Begin what else runs in this loop; called once, when connections are being accepted."""
+
     def reload(self) -> None:
         """Read the configuration again (SIGHUP); the old one stays if this raises."""
 
@@ -101,9 +105,10 @@ class Service(Protocol):
 class _Worker:
     """The connections of one process."""
 
-    def __init__(self, service: Service, *, once: bool) -> None:
+    def __init__(self, service: Service, *, once: bool, watcher: Watcher | None = None) -> None:
         self._service = service
         self._once = once
+        self._watcher = watcher or Watcher()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[str, int] = {}
         self._count = 0
@@ -136,15 +141,24 @@ class _Worker:
         ]
         for one in sockets:
             one.listen(BACKLOG)  # the kernel's queue may be longer than asyncio's batch
+        await self._service.started()
         ready()
+        self._watcher.ready()
+        self._tick()
         await self._stop.wait()
         self._stopping = True
+        self._watcher.stopping()
         if parent is not None:
             loop.remove_reader(parent)
         for server in servers:
             server.close()
         await self._drain()
         self._service.close()
+
+    def _tick(self) -> None:
+        if self._watcher.seconds is not None and not self._stopping:
+            self._watcher.alive()
+            asyncio.get_running_loop().call_later(self._watcher.seconds, self._tick)
 
     async def _drain(self) -> None:
         if self._tasks:
@@ -158,10 +172,12 @@ class _Worker:
                     await self._idle.wait()
 
     def _reload(self) -> None:
+        self._watcher.reloading()
         try:
             self._service.reload()
         except GridError as error:
             self._service.report(None, error)
+        self._watcher.reloaded()
 
     def _report_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """Take note of an error in the loop itself, in one line, and now and then where it repeats itself."""
@@ -176,7 +192,7 @@ class _Worker:
 
     def _accept(self, raw: RawConnection) -> None:
         """Take a connection in, or close it at once when there are too many."""
-        source = _source_of(raw.peer)
+        source = source_of(raw.peer)
         limits = self._service.limits
         mine = self._open.get(source, 0)
         self._open[source] = mine + 1
@@ -192,7 +208,7 @@ class _Worker:
         task.add_done_callback(self._tasks.discard)
 
     def _forget(self, raw: RawConnection) -> None:
-        source = _source_of(raw.peer)
+        source = source_of(raw.peer)
         self._count -= 1
         if not self._count:
             self._idle.set()
@@ -228,8 +244,8 @@ class _Worker:
                 self._stop.set()
 
 
-def _source_of(peer: HostPort) -> str:
-    """What counts as one source: an IPv4 address, or an IPv6 network of 64 bits."""
+def source_of(peer: HostPort) -> str:
+    """Return what counts as one source: an IPv4 address, or an IPv6 network of 64 bits."""
     if ":" not in peer.host:
         return peer.host
     address = ipaddress.IPv6Address(peer.host.partition("%")[0])
@@ -299,6 +315,29 @@ def listen(host: str | None, port: int) -> list[socket.socket]:
     return sockets
 
 
+def adopt(descriptors: Sequence[int]) -> list[socket.socket]:
+    """Take over listening sockets that somebody else has opened, as systemd does.
+
+    Raises:
+        ConfigError: One of them is no listening TCP socket.
+    """
+    sockets: list[socket.socket] = []
+    for descriptor in descriptors:
+        try:
+            # The protocol is named for the same reason as in `listen`.
+            with socket.socket(fileno=os.dup(descriptor)) as found:
+                family, kind = found.family, found.type
+                listening = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if family not in {socket.AF_INET, socket.AF_INET6} or kind != socket.SOCK_STREAM or not listening:
+                raise ConfigError(f"descriptor {descriptor} is not a listening TCP socket")
+            sockets.append(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptor))
+        except OSError as error:
+            raise ConfigError(f"descriptor {descriptor} cannot be listened on: {error.strerror}") from error
+        sockets[-1].setblocking(False)
+        sockets[-1].set_inheritable(False)
+    return sockets
+
+
 def bound_port(sockets: Sequence[socket.socket]) -> int:
     """Return the port that sockets from `listen` are bound to."""
     return int(sockets[0].getsockname()[1])
@@ -312,6 +351,8 @@ def serve(
     once: bool = False,
     on_ready: Callable[[], None] = lambda: None,
     on_reload: Callable[[], bool] = lambda: True,
+    on_worker: Callable[[int], None] = lambda _number: None,
+    watcher: Watcher | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status. The limit of open files is raised as far as it goes.
 
@@ -323,6 +364,8 @@ def serve(
         on_ready: Called in this process when connections are being accepted.
         on_reload: With several workers, called in this process at SIGHUP, so that workers made later start from the
             same state; the workers hear of it only when it returns True. It must not raise.
+        on_worker: With several workers, called in each before `make_service`, with its number from 0.
+        watcher: Hears in this process what becomes of the server.
 
     Raises:
         GridError: With one worker: `make_service` failed. With several the failure is reported by the worker's own
@@ -332,13 +375,14 @@ def serve(
         _raise_descriptor_limit()
         if workers <= 1:
             service = make_service()
-            asyncio.run(_Worker(service, once=once).run(sockets, on_ready, None))
+            asyncio.run(_Worker(service, once=once, watcher=watcher).run(sockets, on_ready, None))
             return EXIT_OK
 
         def work(ready: Callable[[], None], parent: int) -> None:
             asyncio.run(_Worker(make_service(), once=False).run(sockets, ready, parent))
 
-        return Supervisor(sockets, work, workers, on_reload).run(on_ready)
+        supervisor = Supervisor(sockets, work, workers, on_reload, on_worker=on_worker, watcher=watcher)
+        return supervisor.run(on_ready)
     finally:
         for one in sockets:
             one.close()

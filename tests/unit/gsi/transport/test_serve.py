@@ -61,6 +61,8 @@ class Echo:
         return tls.session() if trust else None
     def report(self, peer, error):
         say("report", type(error).__name__, error)
+    async def started(self):
+        pass
     def reload(self):
         say("reload")
         if {fail_reload}:
@@ -226,7 +228,7 @@ def test_too_many_in_all() -> None:
     ],
 )
 def test_what_counts_as_one_source(address: str, source: str) -> None:
-    assert serve._source_of(HostPort(address, 1)) == source
+    assert serve.source_of(HostPort(address, 1)) == source
 
 
 def test_the_limit_of_open_files_is_raised_and_kept_clear_of() -> None:
