@@ -12,6 +12,7 @@ import getpass
 import logging
 import os
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import ConfigError
@@ -29,13 +30,16 @@ from myproxy.repository.sql import (
     open_postgres_repository,
     open_sqlite_repository,
 )
+from myproxy.repository.sweep import Sweeper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from myproxy.config import ServerConfig
     from myproxy.repository.importing import ImportReport
     from myproxy.repository.serverkeys import ServerKeys
 
-__all__ = ["has_repository", "import_record", "make_sealer", "open_repository", "prepare_repository"]
+__all__ = ["has_repository", "import_record", "make_sealer", "make_sweeper", "open_repository", "prepare_repository"]
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _SHOWN_FAULTS: Final = 20
@@ -157,6 +161,16 @@ def make_sealer(config: ServerConfig, repository: SQLRepository, *, serves: bool
         locks_in_use=[form.lock_cost for form in forms if form.lock_cost is not None],
         server_keys=server_keys,
         keeps_copies=config.keep_c_export,
+    )
+
+
+def make_sweeper(config: Callable[[], ServerConfig], repository: SQLRepository, audit: AuditLog) -> Sweeper:
+    """Return what removes credentials that expired long ago, as the configuration of the moment says."""
+    return Sweeper(
+        repository.database,
+        audit,
+        grace=lambda: timedelta(hours=config().expired_credential_grace),
+        clock=clock.now,
     )
 
 
