@@ -459,8 +459,8 @@ class RetrievalCommands(Commands):
             told: GridError = AuthenticationError(INVALID_PASSPHRASE)
         elif _is_absent(refusal):
             told = DeniedError(f"unknown username: {request.username}")
-        else:
-            return refusal
+        else:  # the server's own trouble; as a TransportError it would be taken for the client's connection
+            told = StorageError(f"the name of {request.username!r} cannot be found out: {refusal.message}")
         told.__cause__ = refusal
         return told
 

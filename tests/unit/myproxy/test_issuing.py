@@ -325,7 +325,7 @@ def test_trouble_with_names_is_told_to_nobody_but_the_log(
     configure(world, built_in(world, people), PORTAL, Methods(passwords=((Judge(), Use.SUFFICIENT),)))
     with pytest.raises(AuthenticationError, match=f"^{INVALID_PASSPHRASE}$"):
         begin(world, None, GET)
-    with pytest.raises(TransportError):  # which a client hears as an internal error
+    with pytest.raises(StorageError):  # which a client hears as an internal error
         begin(world, portal)
     assert caplog.text.count("the directory is gone") == 2
 
