@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 __all__ = [
-    "MAX_NAME_BYTES",
+    "MAX_ADDRESS_BYTES",
     "MAX_OWNER_BYTES",
     "MAX_TEXT_BYTES",
     "Repository",
     "Selection",
     "StoredCredential",
+    "check_address",
     "check_text",
 ]
 
 MAX_TEXT_BYTES: Final = 65536
 """The longest description or policy that is kept: far above any real one, so that a row stays small."""
 
-MAX_NAME_BYTES: Final = 1024
-"""The longest user name or credential name: both have to fit into one entry of PostgreSQL's index, 2,700 bytes."""
+MAX_ADDRESS_BYTES: Final = 2600
+"""The longest user name and credential name together: both stand in one entry of PostgreSQL's index, 2,700 bytes."""
 
 MAX_OWNER_BYTES: Final = 2048
 """The longest owner, for the same reason; the C server keeps 1,023 bytes of one."""
@@ -194,6 +195,18 @@ class Repository(Protocol):
         ...
 
 
+def check_address(username: str, name: str | None) -> None:
+    """Refuse names under which nothing can be kept.
+
+    Raises:
+        StorageError: They are empty, too long together, or no text that can be kept.
+    """
+    if not username or name == "":
+        raise StorageError("a credential needs a user name, and a name that is not empty or none at all")
+    check_text(username, "user name", MAX_ADDRESS_BYTES)
+    check_text(name, "credential name", MAX_ADDRESS_BYTES - len(username.encode()))
+
+
 def check_text(value: str | None, what: str, maximum: int | None = None) -> None:
     """Refuse text that not every database can keep unchanged: too long, with NUL, or not Unicode.
 
@@ -211,5 +224,5 @@ def check_text(value: str | None, what: str, maximum: int | None = None) -> None
         size = len(value.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise StorageError(f"the {what} is not valid UTF-8 text") from error
-    if size > (maximum or MAX_TEXT_BYTES) or "\0" in value:
+    if size > (MAX_TEXT_BYTES if maximum is None else maximum) or "\0" in value:
         raise StorageError(f"the {what} is too long or holds a NUL")

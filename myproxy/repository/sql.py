@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from gsi.errors import ConflictError, NotFoundError, StorageError
 from gsi.sql.engine import Database, open_sqlite
 from gsi.sql.migrate import upgrade
-from myproxy.repository.base import MAX_NAME_BYTES, MAX_OWNER_BYTES, Selection, StoredCredential, check_text
+from myproxy.repository.base import MAX_OWNER_BYTES, Selection, StoredCredential, check_address, check_text
 from myproxy.repository.sealforms import describe_form
 from myproxy.repository.tables import CREDENTIALS, from_row, seconds, to_row
 
@@ -254,11 +254,10 @@ def _at(username: str, name: str | None) -> sa.ColumnElement[bool]:
 def _is_address(username: str, name: str | None) -> bool:
     """Say whether anything could be stored under these names (`put` refuses the others)."""
     try:
-        check_text(username, "user name", MAX_NAME_BYTES)
-        check_text(name, "credential name", MAX_NAME_BYTES)
+        check_address(username, name)
     except StorageError:
         return False
-    return name != ""
+    return True
 
 
 def _is_owner(owner: str) -> bool:

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from gsi.errors import StorageError
 from myproxy.repository.base import (
-    MAX_NAME_BYTES,
     MAX_OWNER_BYTES,
     StoredCredential,
+    check_address,
     check_text,
 )
 from myproxy.repository.sealforms import describe_form
@@ -122,7 +122,6 @@ _TEXTS: Final = (
     "trusted_retrievers",
     "lock_message",
 )
-_MAXIMA: Final = {"username": MAX_NAME_BYTES, "owner": MAX_OWNER_BYTES}
 
 
 def to_row(credential: StoredCredential) -> dict[str, object]:
@@ -131,12 +130,10 @@ def to_row(credential: StoredCredential) -> dict[str, object]:
     Raises:
         StorageError: It holds what cannot be kept.
     """
-    if not credential.username or credential.name == "":
-        raise StorageError("a credential needs a user name, and a name that is not empty or none at all")
-    check_text(credential.name, "credential name", MAX_NAME_BYTES)
+    check_address(credential.username, credential.name)
     row: dict[str, object] = {text: getattr(credential, text) for text in _TEXTS}
     for text in _TEXTS:
-        check_text(getattr(credential, text), text.replace("_", " "), _MAXIMA.get(text))
+        check_text(getattr(credential, text), text.replace("_", " "), MAX_OWNER_BYTES if text == "owner" else None)
     return row | {
         "name": credential.name or "",
         "lifetime_seconds": int(credential.lifetime.total_seconds()),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gsi.errors import ConflictError, NotFoundError, StorageError
 from gsi.secret import Passphrase
 from myproxy.repository.base import (
-    MAX_NAME_BYTES,
+    MAX_ADDRESS_BYTES,
     MAX_OWNER_BYTES,
     MAX_TEXT_BYTES,
     Repository,
@@ -87,12 +87,13 @@ def test_what_goes_in_comes_out(repository: Repository) -> None:
 
 
 def test_the_longest_names(repository: Repository) -> None:
-    """Text that no database can pack smaller, so that it would not fit into an index entry if the limits were higher."""
-    noise = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(700))
-    limits = (MAX_NAME_BYTES, MAX_NAME_BYTES, MAX_OWNER_BYTES)
-    username, name, owner = (noise.encode()[: limit // 3 * 3].decode() for limit in limits)
-    repository.put(credential(username=username, name=name, owner=owner))
-    assert repository.list_owned(username, owner) == (repository.get(username, name),)
+    """Text that cannot be packed smaller, so that it would not fit into an index entry if the limits were higher."""
+    noise = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(900))
+    for split in (1, 1300, MAX_ADDRESS_BYTES - 1):
+        limits = (split, MAX_ADDRESS_BYTES - split, MAX_OWNER_BYTES)
+        username, name, owner = (noise.encode()[:limit].decode(errors="ignore") or "x" for limit in limits)
+        repository.put(credential(username=username, name=name, owner=owner))
+        assert repository.list_owned(username, owner) == (repository.get(username, name),)
 
 
 def test_absent(repository: Repository) -> None:
@@ -216,8 +217,8 @@ def test_lock_and_unlock(repository: Repository) -> None:
         {"username": "a\0b"},
         {"description": "\ud800"},
         {"retrievers": "x" * (MAX_TEXT_BYTES + 1)},
-        {"username": "x" * (MAX_NAME_BYTES + 1)},
-        {"name": "x" * (MAX_NAME_BYTES + 1)},
+        {"username": "x" * (MAX_ADDRESS_BYTES + 1)},
+        {"username": "x" * MAX_ADDRESS_BYTES, "name": "x"},
         {"owner": "x" * (MAX_OWNER_BYTES + 1)},
     ],
 )
