@@ -877,11 +877,12 @@ def test_it_does_not_start(site: Site, change: object, message: str) -> None:
     assert "Traceback" not in failed.stderr
 
 
-def test_a_store_of_the_c_server_is_not_served_silently(site: Site) -> None:
+def test_what_cannot_be_imported_at_the_first_start_is_named(site: Site) -> None:
     site.store.mkdir(mode=0o700)
     (site.store / "alice.creds").write_text("kept")
     with site.start() as daemon:
-        assert "which this version does NOT import" in daemon.log()
+        assert "0 imported, 1 not" in daemon.log()
+        assert "import: alice: there is no alice.data" in daemon.log()
     assert (site.store / "alice.creds").read_text() == "kept"
 
 
