@@ -205,15 +205,17 @@ def _serials(config: ServerConfig, report: Callable[[str], None]) -> Callable[[]
         if config.certificate_serial_skip != 1:
             report("certificate_serial_skip does nothing without certificate_serialfile: serial numbers are random")
         return random_serial
-    skip = config.certificate_serial_skip
-    serials = SerialFile(config.certificate_serialfile, start=skip, step=skip)
+    path, skip = config.certificate_serialfile, config.certificate_serial_skip
+    if not os.path.isabs(path) or not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+        raise ConfigError(f"certificate_serialfile: {path} cannot be written, or is not named by its whole path")
+    serials = SerialFile(path, start=skip, step=skip)
     try:
         serials.peek()
-    except GridError as error:
-        raise ConfigError(f"certificate_serialfile: {error.message}", hint=error.hint) from error
-    directory = os.path.dirname(config.certificate_serialfile) or "."
-    if not os.access(directory, os.W_OK):
-        raise ConfigError(f"certificate_serialfile: {directory} cannot be written")
+    except GridError as error:  # also an empty file, which the C server makes at its start, and which a crash makes
+        raise ConfigError(
+            f"certificate_serialfile: {error.message}",
+            hint=error.hint or f"write the next number into it, in hexadecimal: {skip:02X} when none was used yet",
+        ) from error
     return serials
 
 

@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from gsi import oids
 from gsi.certificate import Certificate, load_certificates
@@ -194,8 +196,6 @@ def request_file(site: CASite) -> Path:
     key = pooled_key("rsa2048")
     path = site.directory / "request.pem"
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    from cryptography.hazmat.primitives import hashes
-
     path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     return path
 
@@ -475,3 +475,84 @@ cat <<EOF
             )
             assert refused.returncode == 1
             assert "Unable to delegate credentials." in refused.output
+
+
+# OCSP -----------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def openssl_responder(
+    directory: Path, ca: TestCA, port: int, *, responder: Issued, revoked: list[Issued]
+) -> Iterator[None]:
+    """OpenSSL's own responder, with the index of a CA."""
+    directory.mkdir(exist_ok=True)
+    lines = []
+    for issued in revoked:
+        serial = f"{issued.certificate.serial_number:X}"
+        serial = serial.zfill(len(serial) + len(serial) % 2)
+        lines.append(f"R\t351231235959Z\t260101000000Z,keyCompromise\t{serial}\tunknown\t{issued.subject}\n")
+    write_file(directory / "index.txt", "".join(lines).encode(), 0o644)
+    write_file(directory / "ca.pem", ca.pem, 0o644)
+    responder.write(directory / "responder.pem", directory / "responderkey.pem")
+    words = [c_program("openssl"), "ocsp", "-port", str(port), "-index", f"{directory}/index.txt", "-nmin", "5"]
+    words += ["-CA", f"{directory}/ca.pem", "-rsigner", f"{directory}/responder.pem"]
+    words += ["-rkey", f"{directory}/responderkey.pem", "-ignore_err"]
+    # Not probed by connecting to it: a connection without a question keeps it busy for ever.
+    with subprocess.Popen(words, env=clean_environment(directory), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            line = ""
+            while "waiting for OCSP client connections" not in line:
+                line = process.stderr.readline()
+                assert line, "the responder has ended"
+            yield
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("way", ["aia", "url"])
+def test_a_revoked_user_neither_stores_nor_logs_on(tmp_path: Path, ca: TestCA, way: str) -> None:
+    port = free_port()
+    access = x509.AuthorityInformationAccess(
+        [
+            x509.AccessDescription(
+                AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(f"http://127.0.0.1:{port}/")
+            )
+        ]
+    )
+    extensions = [(access, False)] if way == "aia" else []
+    alice = ca.issue("/O=Grid/OU=Test/CN=Alice", extensions=extensions)
+    signing = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+    responder = ca.issue("/O=Grid/CN=Responder", extensions=[(signing, False)])
+    site = CASite(tmp_path / "site", ca)
+    line = "ocsp_policy aia" if way == "aia" else f"ocsp_responder_url http://127.0.0.1:{port}/"
+    base = f'accepted_credentials "*"\nauthorized_retrievers "*"\n{line}\n'
+    words = ("-S", "-l", "alice")
+
+    def put(owner: Person) -> Done:
+        files = ("-C", owner.environment.cert_path, "-y", owner.environment.key_path)
+        return owner.environment.theirs("myproxy-init", *words, *files, stdin="correct horse\n")
+
+    def logon(owner: Person) -> Done:
+        return owner.environment.theirs("myproxy-logon", *words, "-o", owner.received, stdin="correct horse\n")
+
+    with site.ours(base) as server:
+        owner = site.person(server, "alice", alice)
+        owner.environment.install_user(alice)
+        with openssl_responder(tmp_path / "ocsp", ca, port, responder=responder, revoked=[]):
+            put(owner).check()
+            logon(owner).check()
+        assert "OCSP" not in [line["action"] for line in site.audit()]
+        with openssl_responder(tmp_path / "ocsp", ca, port, responder=responder, revoked=[alice]):
+            for refused in (logon(owner), put(owner)):
+                assert refused.returncode == 1
+                assert "revoked" in refused.output
+        logon(owner).check()  # the responder is gone
+        notes = [line for line in site.audit() if line["action"] == "OCSP"]
+        assert notes[-1]["outcome"] == "passed over"
+        assert "refused" in str(notes[-1]["reason"])
+    with site.ours(base + "ocsp_required true\n") as server:
+        again = site.person(server, "again", alice)
+        refused = logon(again)
+        assert refused.returncode == 1
+        assert "cannot be found out" in refused.output
