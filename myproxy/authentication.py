@@ -36,13 +36,14 @@ from myproxy.protocol.messages import METHOD_NAMES, AuthorizationMethod
 from myproxy.repository.seal import INVALID_PASSPHRASE, Sealer, is_sealed
 
 if TYPE_CHECKING:
+    from gsi.trust.peer import VerifiedPeer
     from myproxy.auth.totp import OneTimeCodes
     from myproxy.grants import Caller
     from myproxy.policy import AccessPolicy, Permission
     from myproxy.protocol.messages import AuthorizationOffer, AuthorizationReply, Request
     from myproxy.repository.base import StoredCredential
 
-__all__ = ["Authenticated", "Authentication", "Methods", "Offers", "Question", "refuse_absent"]
+__all__ = ["Authenticated", "Authentication", "HiddenError", "Methods", "Offers", "Question", "refuse_absent"]
 
 NO_PROOF: Final = "no passphrase\nauthentication failed"
 """What the C server says to a client that gives no pass phrase and can prove itself in no other way."""
@@ -98,6 +99,8 @@ class Question:
         retrieval: The permission to retrieve, or why not.
         renewal: The permission to renew, or None.
         trusted: The permission to retrieve without proof, or None.
+        absent: Whether nothing is there, nor can be issued: a stranger is then led through what one would have to do
+            for a credential without a pass phrase, and refused in the end.
     """
 
     caller: Caller
@@ -109,6 +112,7 @@ class Question:
     retrieval: Permission | DeniedError
     renewal: Permission | None
     trusted: Permission | None
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,10 @@ class Offers:
 
 
 Step: TypeAlias = Authenticated | Offers
+
+
+class HiddenError(AuthenticationError):
+    """A credential that this stranger cannot have, whatever it proves: to be treated as if it were not there."""
 
 
 def refuse_absent(attempt: Attempt, methods: Methods, sealer: Sealer) -> AuthenticationError:
@@ -176,6 +184,7 @@ class Authentication:
         self._attempt = attempt
         self._proof: Proof | None = None  # what is proved so far
         self._exchanges: dict[str, RoundExchange] = {}
+        self._is_decoy = False  # nothing that is proved counts
 
     @property
     def attempt(self) -> Attempt:
@@ -187,6 +196,7 @@ class Authentication:
 
         Raises:
             AuthenticationError: It is not enough, and there is no other way.
+            HiddenError: The same, before anybody was asked.
             DeniedError: It is, but policy forbids.
             StorageError: The stored key is damaged.
         """
@@ -194,6 +204,10 @@ class Authentication:
         sealed = question.stored is not None and is_sealed(question.stored.sealed_key)
         required = methods.judges(Use.REQUIRED)
         rounds = [method for method, use in methods.rounds if use is Use.REQUIRED]
+        if question.absent:
+            return self._begin_absent(rounds)
+        if sealed and self._is_empty_handed():
+            raise HiddenError(INVALID_PASSPHRASE)
         if sealed or required or methods.codes_use is Use.REQUIRED:
             self._proof = self._judge_all(required, sealed=sealed)
         if rounds:
@@ -205,9 +219,7 @@ class Authentication:
         sufficient = methods.judges(Use.SUFFICIENT)
         if sufficient and self._attempt.passphrase:
             return self._finish(self._judge_any(sufficient))
-        rounds = [method for method, use in methods.rounds if use is Use.SUFFICIENT]
-        if question.renewal is not None:
-            rounds += methods.renewals
+        rounds = self._sufficient_rounds()
         if not rounds:
             raise self._no_proof()
         return self._offer(rounds)
@@ -231,9 +243,33 @@ class Authentication:
         if proof is None:
             self._exchanges = {name: exchange}
             return Offers((exchange.offer(),))
+        if self._is_decoy:
+            raise AuthenticationError(INVALID_PASSPHRASE) if proof.renewer is None else _stranger(proof.renewer)
         if self._proof is not None:
             proof = Proof(self._proof.method, self._proof.key, (*self._proof.also, proof.method, *proof.also))
         return self._finish(proof)
+
+    def _sufficient_rounds(self) -> list[RoundMethod]:
+        rounds = [method for method, use in self._methods.rounds if use is Use.SUFFICIENT]
+        return rounds + list(self._methods.renewals) if self._question.renewal is not None else rounds
+
+    def _is_empty_handed(self) -> bool:
+        """Say whether this is a stranger without a pass phrase, and nobody has to be asked about the empty one."""
+        if not self._question.caller.client.is_anonymous or self._attempt.passphrase:
+            return False
+        return not self._methods.judges(Use.REQUIRED) and self._methods.codes_use is not Use.REQUIRED
+
+    def _begin_absent(self, required: list[RoundMethod]) -> Offers:
+        """Offer a stranger what would be offered for a key that is not sealed, so that the offer does not tell.
+
+        Raises:
+            AuthenticationError: Nothing would be.
+        """
+        rounds = required or self._sufficient_rounds() if self._is_empty_handed() else []
+        if not rounds:
+            raise refuse_absent(self._attempt, self._methods, self._sealer)
+        self._is_decoy = True
+        return self._offer(rounds)
 
     def _judge_all(self, methods: list[PasswordMethod], *, sealed: bool) -> Proof:
         """Ask everyone that has to agree, whoever disagrees first, so that the duration does not tell who it was."""
@@ -335,9 +371,14 @@ class Authentication:
         # An independent proxy's name is whatever its maker liked, so it must not pass for an end entity's.
         same_kind = proof.renewer.independent == question.independent
         if not same_kind or not same_oneline(proof.renewer.identity, question.subject):
-            raise AuthenticationError(
-                f'authentication failed\nthe challenge was signed by "{proof.renewer.identity}", '
-                "which is not the identity of the credential"
-            )
+            raise _stranger(proof.renewer)
         question.access.check_not_self(question.caller.client, question.subject, "renewer")
         return question.renewal
+
+
+def _stranger(renewer: VerifiedPeer) -> AuthenticationError:
+    """Return the refusal of somebody who has signed the challenge, but is not who is to be renewed."""
+    return AuthenticationError(
+        f'authentication failed\nthe challenge was signed by "{renewer.identity}", '
+        "which is not the identity of the credential"
+    )

@@ -46,7 +46,7 @@ from gsi.proxy.issue import ProxyOptions
 from gsi.proxy.kinds import ProxyKind
 from myproxy.auth.base import Method
 from myproxy.auth.passphrase import place_of
-from myproxy.authentication import Authenticated, Authentication, Offers, Question, refuse_absent
+from myproxy.authentication import Authenticated, Authentication, HiddenError, Offers, Question, refuse_absent
 from myproxy.commands import Commands
 from myproxy.grants import Caller, IssuanceGrant, RetrievalGrant
 from myproxy.protocol.messages import Command
@@ -313,12 +313,20 @@ class RetrievalCommands(Commands):
             if not candidates and self._authority is not None and request.command is Command.GET:
                 return self._try_issuing(self._authority, caller, request, attempt)
             refusal: GridError | None = None
+            hidden: BaseException | None = None
             for stored in candidates:
                 try:
                     return self._try(caller, request, stored, attempt)
+                except HiddenError as error:
+                    hidden = error.__cause__
                 except (AuthenticationError, DeniedError) as error:
                     refusal = refusal or error
-            raise refusal or self._absent(caller, request, attempt)
+            if refusal is not None:
+                raise refusal
+            try:
+                return self._absent(caller, request, attempt)
+            except AuthenticationError as error:
+                raise error from (hidden or error.__cause__)  # the audit is to know what the client is not
 
     def _candidates(self, caller: Caller, request: Request) -> tuple[StoredCredential, ...]:
         """Return the credentials that may be meant: the one that is named, or where that is switched on, any."""
@@ -331,18 +339,28 @@ class RetrievalCommands(Commands):
         found = self._find(request)
         return () if found is None else (found,)
 
-    def _absent(self, caller: Caller, request: Request, attempt: Attempt) -> GridError:
-        """Return the refusal for a credential that is not there; to a stranger it is that of a wrong pass phrase."""
+    def _absent(self, caller: Caller, request: Request, attempt: Attempt) -> RetrievalStep:
+        """Refuse a credential that is not there; to a stranger it seems that something is.
+
+        Raises:
+            AuthenticationError: To a stranger, and to whoever tries a pass phrase.
+            DeniedError: To everybody else.
+        """
         if caller.client.is_anonymous or request.passphrase:
-            return refuse_absent(attempt, self._methods, self._sealer)
+            try:
+                question = dataclasses.replace(self._ask_policy(caller, request, _Policies()), absent=True)
+            except HiddenError as error:
+                raise refuse_absent(attempt, self._methods, self._sealer) from error.__cause__
+            authentication = Authentication(question, self._methods, self._sealer, attempt)
+            return self._after(authentication.begin(), caller, request, Recipient(), authentication)
         name = "" if request.credential_name is None else f' and credential name "{request.credential_name}"'
         verb = "exist with" if name else "exist for"
-        return DeniedError(f'No credentials {verb} username "{request.username}"{name}.')
+        raise DeniedError(f'No credentials {verb} username "{request.username}"{name}.')
 
     def _try(self, caller: Caller, request: Request, stored: StoredCredential, attempt: Attempt) -> RetrievalStep:
         chain = _split(stored)
         own = _Policies(stored.retrievers, stored.renewers, stored.key_retrievers, stored.trusted_retrievers)
-        question = self._ask_policy(caller, request, own, attempt)
+        question = self._ask_policy(caller, request, own)
         trusted = self._unless_self(question, chain.identity_text)
         question = dataclasses.replace(
             question, stored=stored, subject=chain.identity_text, independent=chain.is_independent, trusted=trusted
@@ -352,7 +370,10 @@ class RetrievalCommands(Commands):
 
     def _try_issuing(self, authority: Authority, caller: Caller, request: Request, attempt: Attempt) -> RetrievalStep:
         """Do the same for a certificate that is yet to be issued."""
-        question = self._ask_policy(caller, request, _Policies(), attempt)
+        try:
+            question = self._ask_policy(caller, request, _Policies())
+        except HiddenError as error:
+            raise refuse_absent(attempt, self._methods, self._sealer) from error.__cause__
         recipient = Recipient()
         if question.trusted is not None or question.renewal is not None:
             recipient = _find_recipient(authority, request.username)
@@ -371,12 +392,12 @@ class RetrievalCommands(Commands):
             return None
         return question.trusted
 
-    def _ask_policy(self, caller: Caller, request: Request, own: _Policies, attempt: Attempt) -> Question:
+    def _ask_policy(self, caller: Caller, request: Request, own: _Policies) -> Question:
         """Ask for every permission that some proof could go with; whose identity it is about is yet to be filled in.
 
         Raises:
             DeniedError: There is none, or the key may not leave.
-            AuthenticationError: The same, to a stranger.
+            HiddenError: The same, to a stranger.
         """
         access, client = self._settings.access, caller.client
         try:
@@ -390,7 +411,7 @@ class RetrievalCommands(Commands):
             if not client.is_anonymous:
                 raise
             # A stranger must not learn that the credential exists, nor try pass phrases on what it cannot have.
-            raise refuse_absent(attempt, self._methods, self._sealer) from error
+            raise HiddenError(INVALID_PASSPHRASE) from error
         trusted = _or_refusal(access.permit_trusted_retrieval, client, own.trusted_retrievers)
         return Question(
             caller=caller,

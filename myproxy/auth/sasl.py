@@ -27,6 +27,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -125,11 +126,15 @@ class _Helper:
                     raise ValueError("it ended")
         return line
 
-    def close(self) -> None:
-        """End the process, whatever it is doing."""
+    def kill(self) -> None:
+        """End the process, whatever it is doing; takes no lock and waits for nothing."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._process.poll() is None:
+            if self._process.returncode is None:  # not waited for yet, so that its number cannot be another's by now
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the process and give its streams back."""
+        self.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
@@ -143,6 +148,16 @@ class _Open:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._helpers: list[_Helper] = []
+        self._abandoned: deque[_Helper] = deque()
+
+    def abandon(self, helper: _Helper) -> None:
+        """End the process of an exchange that nobody holds any more.
+
+        Called by the garbage collector, which may run while this very thread holds the lock: so the rest is left to
+        the next `start`.
+        """
+        helper.kill()
+        self._abandoned.append(helper)
 
     def start(self, network: str) -> _Helper:
         """Return a new process, for which another one may have to go.
@@ -150,6 +165,9 @@ class _Open:
         Raises:
             AuthenticationError: There is no room.
         """
+        with contextlib.suppress(IndexError):
+            while True:
+                self.end(self._abandoned.popleft())
         victim: _Helper | None = None
         with self._lock:
             own = [helper for helper in self._helpers if helper.network == network]
@@ -238,7 +256,7 @@ class _Exchange:
             if self._helper is None:
                 helper = self._helper = self._opened.start(self._network)
                 # Whatever becomes of the client: when nobody holds this exchange any more, its process ends.
-                weakref.finalize(self, self._opened.end, helper)
+                weakref.finalize(self, self._opened.abandon, helper)
                 mechanisms = self._ask({"fqdn": self._settings.fqdn, "realm": self._settings.realm})["mechanisms"]
                 self._next = _encode((self._settings.mechanism or str(mechanisms)).encode())
                 return None
