@@ -20,6 +20,10 @@ SEEDS: Final = _HERE / "seeds"
 NAMES: Final = tuple(sorted(path.stem for path in (_HERE / "harnesses").glob("*.py")))
 
 
+TRAPS: Final = ("trap",)
+"""No decoders: they break the rule, so that the tests can see that it is held."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoder:
     """One harness.
@@ -36,10 +40,12 @@ class Decoder:
 
     def seeds(self) -> list[bytes]:
         """The committed seeds, in the order of their names."""
+        if self.name in TRAPS:
+            return [b"a harmless seed"]
         return [path.read_bytes() for path in sorted((SEEDS / self.name).iterdir())]
 
 
 def load(name: str) -> Decoder:
     """Import a harness, and with it the decoder."""
-    module = importlib.import_module(f"tests.fuzz.harnesses.{name}")
+    module = importlib.import_module(f"tests.fuzz.{'' if name in TRAPS else 'harnesses.'}{name}")
     return Decoder(name, module.TARGET, module.SHAPE)

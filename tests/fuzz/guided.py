@@ -15,6 +15,7 @@ import atheris
 with atheris.instrument_imports(include=["gsi", "myproxy"], enable_loader_override=False):
     from tests.fuzz.decoders import load
     from tests.fuzz.mutate import MUTATORS
+    from tests.fuzz.rule import watched
 
     DECODER = load(sys.argv[1])
 
@@ -36,7 +37,7 @@ def _mutate(data: bytes, max_size: int, seed: int) -> bytes:
 
 def main() -> None:
     """Run until the number of executions is reached or something is found."""
-    atheris.Setup([sys.argv[0], *sys.argv[2:]], DECODER.target, custom_mutator=_mutate)
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], watched(DECODER.target), custom_mutator=_mutate)
     atheris.Fuzz()
 
 

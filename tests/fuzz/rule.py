@@ -8,17 +8,48 @@ Any other exception leaves the harness and is a finding, as are a second of time
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from gsi.errors import GridError
 
-__all__ = ["Target", "each", "lowered", "text_of"]
+__all__ = ["MAX_MEGABYTES", "Target", "TooMuchMemoryError", "each", "lowered", "text_of", "watched"]
+
+MAX_MEGABYTES: Final = 50
+"""What one input may take beyond what the process has."""
 
 _T = TypeVar("_T")
 Target: TypeAlias = Callable[[bytes], None]
 """What a harness offers as `TARGET`."""
+
+
+class TooMuchMemoryError(Exception):
+    """One input took more memory than it may; no GridError, so that no decoder can be thought to have raised it."""
+
+
+def watched(target: Target) -> Target:
+    """Return a harness that fails on the very input that takes too much memory.
+
+    libFuzzer looks at the memory once a second and misses what comes and goes between. The kernel's high-water mark
+    misses nothing: whenever an input has raised it, the distance to what is left in use is what that input needed.
+    """
+
+    def run(data: bytes) -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        target(data)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if peak > before and (needed := peak - _resident_kilobytes()) > MAX_MEGABYTES << 10:
+            raise TooMuchMemoryError(f"one input of {len(data)} bytes took {needed >> 10} MB")
+
+    return run
+
+
+def _resident_kilobytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        pages = int(statm.read().split()[1])
+    return pages * (resource.getpagesize() >> 10)
 
 
 def each(*readers: Callable[[_T], object]) -> Callable[[_T], None]:

@@ -8,7 +8,8 @@ A decoder runs in rounds, each a process of its own (`tests.fuzz.guided`). In th
 `<decoder>/inputs` holds what reached new code, `<decoder>/findings` what broke the rule, `<decoder>/executions` the
 count so far. A finding ends the decoder's run; exit status 1 says that there is one.
 
-The limits: a second per input, 50 MB beyond what the process needs for its seeds. On a busy machine a second by the
+The limits: a second per input, and 50 MB, by the kernel's high-water mark (`rule.watched`); libFuzzer's own limit
+stands behind that for what stays in use. On a busy machine a second by the
 clock proves nothing, so an input that seems slow is run again alone, by processor time and without instrumentation.
 """
 
@@ -23,7 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz.decoders import NAMES, SEEDS, load
+from tests.fuzz.decoders import NAMES, SEEDS, TRAPS, load
+from tests.fuzz.rule import MAX_MEGABYTES, watched
 
 __all__ = ["Run", "main"]
 
@@ -34,7 +36,6 @@ ROUND: Final = 500_000
 MIN_LENGTH: Final = 512
 """Inputs grow to this, or to twice the longest seed: more only repeats what is in them, and takes its time."""
 MAX_SECONDS: Final = 1
-MAX_MEGABYTES: Final = 50
 _TIMEOUT_STATUS: Final = 70  # libFuzzer's exit status for an input that took too long
 _DONE: Final = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.MULTILINE)
 _PEAK: Final = re.compile(r"^stat::peak_rss_mb:\s*(\d+)", re.MULTILINE)
@@ -102,7 +103,8 @@ class Run:
         return done.returncode, done.stderr
 
     def _start(self, *options: str, seeds_only: bool = False) -> subprocess.CompletedProcess[str]:
-        folders = [str(SEEDS / self.name)] if seeds_only else [str(self._inputs), str(SEEDS / self.name)]
+        committed = [str(SEEDS / self.name)] if self.name not in TRAPS else []
+        folders = committed if seeds_only else [str(self._inputs), *committed]
         command = [sys.executable, "-m", "tests.fuzz.guided", self.name, *options, f"-max_len={self._max_length}"]
         command += ["-print_final_stats=1", f"-artifact_prefix={self._findings}/", *folders]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
@@ -124,7 +126,7 @@ def _replay_apart(name: str, path: Path) -> float:
 
 
 def _replay(name: str, path: Path) -> None:
-    target = load(name).target
+    target = watched(load(name).target)
     target(path.read_bytes())  # once before, so that imports on first use do not count
     begin = time.process_time()
     target(path.read_bytes())
@@ -140,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one input outside the fuzzer")
     given = parser.parse_args(arguments)
     names = given.decoders or list(NAMES)
-    unknown = sorted(set(names) - set(NAMES))
+    unknown = sorted(set(names) - set(NAMES) - set(TRAPS))
     if unknown:
         parser.error(f"no such decoder: {', '.join(unknown)}")
     if given.replay is not None:

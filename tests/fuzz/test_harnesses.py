@@ -15,11 +15,15 @@ import pytest
 
 from tests.fuzz.decoders import NAMES, SEEDS, load
 from tests.fuzz.mutate import MUTATORS, mutate_bytes
+from tests.fuzz.rule import MAX_MEGABYTES
 
 ROOT: Final = Path(__file__).parents[2]
 CHANGED: Final = 600
 """Changed copies per decoder: a second or less for nearly all."""
-MAX_MEMORY: Final = 50 << 20
+MAX_MEMORY: Final = MAX_MEGABYTES << 20
+needs_atheris: Final = pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this Python"
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,7 +61,39 @@ def test_every_harness_has_seeds_and_every_seed_a_harness() -> None:
     assert all(load(name).seeds() for name in NAMES)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this Python")
+def test_the_rule_lets_only_our_errors_through() -> None:
+    target = load("trap").target
+    target(b"G")
+    with pytest.raises(KeyError):
+        target(b"F")
+
+
+def test_the_rule_sees_memory_that_comes_and_goes() -> None:
+    program = (
+        "from tests.fuzz.decoders import load\n"
+        "from tests.fuzz.rule import TooMuchMemoryError, watched\n"
+        "target = watched(load('trap').target)\n"
+        "for data in (b'', b'G', b'x' * 100_000): target(data)\n"
+        "try: target(b'M')\n"
+        "except TooMuchMemoryError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("one input of 1 bytes took "), done
+
+
+@needs_atheris
+@pytest.mark.parametrize(("first", "kind"), [(b"M", "crash-"), (b"F", "crash-"), (b"S", "timeout-")])
+def test_a_run_finds_what_breaks_the_rule(first: bytes, kind: str, tmp_path: Path) -> None:
+    inputs = tmp_path / "trap" / "inputs"
+    inputs.mkdir(parents=True)
+    (inputs / "bad").write_bytes(first + b"bad")
+    command = [sys.executable, "-m", "tests.fuzz.run", "trap", "--runs", "50", "--corpus", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done
+    assert [path.name.startswith(kind) for path in (tmp_path / "trap" / "findings").iterdir()] == [True], done
+
+
+@needs_atheris
 @pytest.mark.parametrize("name", NAMES)
 def test_guided_by_coverage(name: str, tmp_path: Path) -> None:
     """A real run of some thousand executions, in a corpus of its own."""
