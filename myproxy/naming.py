@@ -79,6 +79,14 @@ class MapfileNames:
         """
         self._file = GridmapFile(path, report=report)
 
+    def check(self) -> None:
+        """See whether the file can be used, before somebody's name depends on it.
+
+        Raises:
+            ConfigError: It is missing, others can write it, or it cannot be read.
+        """
+        self._file.gridmap()
+
     def get_name(self, username: str) -> str:
         """See `NameSource`."""
         found = self._file.gridmap().find_dn(username)

@@ -255,11 +255,15 @@ def _names(config: ServerConfig, report: Callable[[str], None]) -> NameSource:
     if config.certificate_mapapp is not None:
         return ProgramNames(executable("certificate_mapapp", config.certificate_mapapp))
     if config.certificate_mapfile is not None:
-        return MapfileNames(readable("certificate_mapfile", config.certificate_mapfile), report=report)
-    path = _default_mapfile()
-    if not os.path.exists(path):
-        report(f"{path} does not exist: until it does, no user name has a name, and no certificates are issued")
-    return MapfileNames(path, report=report)
+        path = readable("certificate_mapfile", config.certificate_mapfile)
+    else:
+        path = _default_mapfile()
+        if not os.path.exists(path):
+            report(f"{path} does not exist: until it does, no user name has a name, and no certificates are issued")
+            return MapfileNames(path, report=report)
+    found = MapfileNames(path, report=report)
+    found.check()
+    return found
 
 
 def _default_mapfile() -> str:

@@ -11,6 +11,7 @@ import base64
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from tests.harness.ca import TestCA, write_file
 from tests.harness.daemons import free_port, running
@@ -64,12 +65,14 @@ class Directory:
     Attributes:
         ldap_uri: Without TLS, or with StartTLS.
         ldaps_uri: With TLS from the first byte.
+        ldapi_uri: Over a socket of this machine.
         ca_path: The CA that vouches for it, PEM.
         pid: The process.
     """
 
     ldap_uri: str
     ldaps_uri: str
+    ldapi_uri: str
     ca_path: Path
     pid: int
 
@@ -120,6 +123,7 @@ def slapd(
     run([c_program("slapadd"), "-f", directory / "slapd.conf", "-l", directory / "entries.ldif"], env=env).check()
     plain, tls = free_port(), free_port()
     argv: list[str | Path] = [program, "-f", directory / "slapd.conf", "-d", "0"]
-    argv += ["-h", f"ldap://127.0.0.1:{plain}/ ldaps://127.0.0.1:{tls}/"]
+    ldapi = f"ldapi://{quote(str(directory / 'socket'), safe='')}"
+    argv += ["-h", f"ldap://127.0.0.1:{plain}/ ldaps://127.0.0.1:{tls}/ {ldapi}"]
     with running(argv, env=env, port=tls, directory=directory) as daemon:
-        yield Directory(f"ldap://localhost:{plain}", f"ldaps://localhost:{tls}", ca_path, daemon.pid)
+        yield Directory(f"ldap://localhost:{plain}", f"ldaps://localhost:{tls}", ldapi, ca_path, daemon.pid)

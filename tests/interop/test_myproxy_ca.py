@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -109,15 +110,20 @@ class CASite:
 class Person:
     """Somebody with both families of clients."""
 
-    def __init__(self, site: CASite, server: Daemon, name: str, issued: Issued) -> None:
+    def __init__(self, site: CASite, server: Daemon, name: str, issued: Issued | None) -> None:
         self.environment = UserEnvironment(site.directory / name, trust_dir=site.trust_dir)
-        self.environment.install_proxy(issued)
+        if issued is not None:
+            self.environment.install_proxy(issued)
         self.environment.variables |= {"MYPROXY_SERVER": "localhost", "MYPROXY_SERVER_PORT": str(server.port)}
         self.received = self.environment.home / "received.pem"
 
     def logon(self, *arguments: str | Path, family: str = "theirs", user: str = "alice") -> Done:
         run_it = self.environment.theirs if family == "theirs" else self.environment.ours
         return run_it("myproxy-logon", "-l", user, "-n", "-o", self.received, *arguments)
+
+    def password(self, secret: str, *, family: str, user: str = "alice") -> Done:
+        run_it = self.environment.theirs if family == "theirs" else self.environment.ours
+        return run_it("myproxy-logon", "-l", user, "-S", "-o", self.received, stdin=secret)
 
     def certificates(self) -> tuple[Certificate, ...]:
         return load_certificates(self.received.read_bytes(), what="received")
@@ -406,6 +412,45 @@ def test_renewal_by_the_c_client(site: CASite) -> None:
             assert oneline(certificate.subject_der) == "/O=Grid/OU=Test/CN=Alice"
         bob.proxy().write_bundle(old)
         assert portal.logon("-a", old).returncode == 1
+
+
+def test_strangers_with_a_password(site: CASite) -> None:
+    judge = site.script("judge", '[ "$1" = alice ] || [ "$1" = bob ] || exit 1; [ "$(cat)" = "correct horse" ]')
+    config = site.config("auth_program sufficient", f"auth_program_path {judge}")
+    with site.ours(config) as server:
+        for family in ("theirs", "ours"):
+            stranger = Person(site, server, f"stranger-{family}", None)
+            done = stranger.password("correct horse\n", family=family).check()
+            assert "A credential has been received for user alice" in done.stdout
+            stranger.proxy_init("ours").check()
+            # a wrong password, a user whom the map does not know, one whom nobody knows
+            for user, secret in (("alice", "wrong horse"), ("bob", "correct horse"), ("mallory", "correct horse")):
+                refused = stranger.password(f"{secret}\n", family=family, user=user)
+                assert refused.returncode == 1
+                assert "invalid credential passphrase" in refused.output
+                assert "unknown" not in refused.output
+    reasons = [str(line["reason"]) for line in site.audit() if line["verdict"] == "deny"]
+    assert sum("no name for 'bob'" in reason for reason in reasons) == 2
+
+
+def test_workers_share_a_token_and_a_counter(site: CASite, tmp_path: Path) -> None:
+    token = make_token(tmp_path / "hsm")
+    token.add_key("ca-key", site.ca.key, key_id="01")
+    site.variables["SOFTHSM2_CONF"] = token.environment["SOFTHSM2_CONF"]
+    lines = (
+        f"certificate_serialfile {site.directory}/serial",
+        "worker_processes 2",
+        f"certificate_out_dir {site.store}/..",
+    )
+    with site.ours(site.config(*lines, key=token.uri("ca-key"))) as server:
+        people = [site.person(server, f"p{number}") for number in range(6)]
+        with ThreadPoolExecutor(6) as pool:
+            for done in pool.map(lambda one: one.logon(), people):
+                done.check()
+        serials = [one.certificates()[0].serial for one in people]
+        assert sorted(serials) == [1, 2, 3, 4, 5, 6]
+        for serial in range(1, 7):
+            assert (site.directory / f"{serial:02X}.pem").exists()
 
 
 def test_a_subordinate_authority_is_sent_along(tmp_path: Path, ca: TestCA) -> None:

@@ -174,7 +174,7 @@ def test_extensions_that_would_make_faulty_certificates(desk: Desk, tmp_path: Pa
 
 
 def test_files_that_others_can_write(desk: Desk, tmp_path: Path) -> None:
-    for name in ("ca.pem", "ext.cnf"):
+    for name in ("ca.pem", "ext.cnf", "mapfile"):
         write_file(tmp_path / "ext.cnf", b"nsComment=x\n", 0o644)
         os.chmod(tmp_path / name, 0o666)
         with pytest.raises(ConfigError, match="others can change"):
