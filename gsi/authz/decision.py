@@ -471,4 +471,7 @@ class AttributeSource(Protocol):
         """What the policy file calls it."""
 
     def collect(self, request: AuthorizationRequest) -> AuthorizationRequest:
-        """Return the request with attributes added; what was there stays, identity and chain above all."""
+        """Return the request with attributes added; what was there stays, identity and chain above all.
+
+        `not_after` of the subject may become earlier, where what was added ends before the rest.
+        """

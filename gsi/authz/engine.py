@@ -173,9 +173,14 @@ class Engine:
             if isinstance(found, Decision):
                 return found
             request = found
+            ends = request.subject.not_after
+            if ends is not None and now >= ends:
+                return Decision(Effect.DENY, f"what {source.source.name} found has ended", (), "engine")
         decision = self._ask_chain(policy.root, request, ask, 0)
         if decision.effect is not Effect.PERMIT:
             return decision
+        if policy.sources:  # what they have added may end earlier
+            decision = replace(decision, not_after=_earliest(decision.not_after, ends))
         return _check_permit(decision, request, allow_root=policy.allow_root)
 
     def _collect(self, member: Source, request: AuthorizationRequest, ask: _Ask) -> AuthorizationRequest | Decision:
@@ -333,6 +338,8 @@ def _widens(before: AuthorizationRequest, after: object) -> str | None:
         return "changed what is asked"
     if _proof(after.subject) != _proof(before.subject):
         return "changed who asks"
+    if _earliest(before.subject.not_after, after.subject.not_after) != after.subject.not_after:
+        return "changed when the proof ends"
     old, new = before.environment, after.environment
     if (new.now, new.desired_account, new.service) != (old.now, old.desired_account, old.service):
         return "changed the circumstances"
@@ -360,7 +367,6 @@ def _proof(subject: Subject) -> tuple[object, ...]:
         subject.limited,
         subject.independent,
         subject.chain,
-        subject.not_after,
         subject.issuer,
         subject.authenticated_by,
     )

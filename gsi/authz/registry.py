@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AUTHORIZER_GROUP",
     "BUILT_IN",
+    "BUILT_IN_SOURCES",
     "SOURCE_GROUP",
     "Place",
     "Plugin",
@@ -55,9 +56,17 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "gridmap": "gsi.authz.mapping:GRIDMAP_PLUGIN",
     "rsl": "gsi.authz.rsl.rules:PLUGIN",
     "rules": "gsi.authz.rules:PLUGIN",
+    "token-scopes": "gsi.authz.scopes:PLUGIN",
     "voms-map": "gsi.authz.mapping:VOMS_MAP_PLUGIN",
 }
 """The kinds that come with the package, as `module:attribute`."""
+
+BUILT_IN_SOURCES: Final[Mapping[str, str]] = {
+    "saml": "gsi.authz.sources:SAML_PLUGIN",
+    "tokens": "gsi.authz.sources:TOKENS_PLUGIN",
+    "voms": "gsi.authz.sources:VOMS_PLUGIN",
+}
+"""The kinds of attribute sources that come with the package."""
 
 S = TypeVar("S")
 
@@ -171,7 +180,7 @@ def find_source_type(kind: str) -> SourcePlugin[object]:
     Raises:
         ConfigError: There is none of this name, or it cannot be loaded.
     """
-    found = _find(kind, SOURCE_GROUP, {}, "type of attribute source")
+    found = _find(kind, SOURCE_GROUP, BUILT_IN_SOURCES, "type of attribute source")
     if not isinstance(found, SourcePlugin):
         raise ConfigError(f"the entry point {kind!r} of {SOURCE_GROUP} is no SourcePlugin")
     return found

@@ -233,7 +233,7 @@ class AssertionVerifier:
             return None
         if confirmation.method in _HOLDER_OF_KEY:
             own = peer.chain[: peer.chain.index(peer.eec) + 1]
-            if peer.independent or peer.restrictions:
+            if peer.identity_der != peer.eec.subject_der:
                 own = own[:1]
             return True if any(one in own for one in confirmation.certificates) else None
         return False if confirmation.method in _BY_NAME else None

@@ -287,7 +287,7 @@ def _thumbprints(peer: VerifiedPeer) -> set[str]:
     A full or limited proxy acts for whoever stands above it; one with an identity of its own for itself alone.
     """
     own = peer.chain[: peer.chain.index(peer.eec) + 1]
-    if peer.independent or peer.restrictions:
+    if peer.identity_der != peer.eec.subject_der:
         own = own[:1]
     return {certificate_thumbprint(certificate.der) for certificate in own}
 

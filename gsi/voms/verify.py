@@ -112,6 +112,8 @@ class VerifiedAttributes(NamedTuple):
     not_before: datetime
     not_after: datetime
     """When the first of these ends: the attribute certificate, the signer's path, the holder's chain."""
+    usable_until: datetime
+    """The same, but for the grace that the attribute certificate is given."""
     certificate: AttributeCertificate
     signer: VerifiedPeer
 
@@ -263,6 +265,7 @@ class AttributeVerifier:
             info.not_before,
             # 12. No longer than what it stands on.
             min(info.not_after, signer.not_after, peer.not_after),
+            min(info.not_after + self._options.grace, signer.not_after, peer.not_after),
             certificate,
             signer,
         )

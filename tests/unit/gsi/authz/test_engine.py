@@ -339,7 +339,6 @@ def test_sources_add_attributes_before_anybody_is_asked() -> None:
         lambda request: request.subject,
         _with_subject(identity="/O=Grid/CN=Root"),
         _with_subject(limited=True),
-        _with_subject(not_after=NOW),
         _with_subject(authenticated_by="magic"),
         _with_subject(issuer="x"),
         lambda request: replace(request, action=replace(request.action, name="write")),
@@ -355,6 +354,18 @@ def test_a_source_that_fails_or_meddles_is_indeterminate(change: Callable[[Autho
         decision = _sourced(add, change, may_block=may_block)
         assert decision.effect is I
         assert decision.authorizer == "source"
+
+
+def test_what_a_source_adds_may_end_earlier_and_never_later() -> None:
+    soon, later = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)
+    add = _with_subject(groups=frozenset({"staff"}))
+    assert _sourced(add, _with_subject(not_after=soon)).not_after == soon
+    assert _sourced(add, _with_subject(not_after=later), _with_subject(not_after=soon)).not_after == soon
+    assert _sourced(add, _with_subject(not_after=NOW)).effect is D
+    for change in (later, None):
+        decision = _sourced(add, _with_subject(not_after=soon), _with_subject(not_after=change))
+        assert decision.effect is I
+        assert "when the proof ends" in decision.reason
 
 
 def test_a_source_cannot_take_attributes_away() -> None:

@@ -1,0 +1,331 @@
+"""Attribute sources for VOMS, tokens and assertions, through the engine and through policy files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from gsi.authz.decision import AuthorizationRequest, Decision, Effect, Subject
+from gsi.authz.engine import Engine
+from gsi.authz.policyfile import load_policy
+from gsi.authz.registry import Place
+from gsi.authz.sources import PresentedAssertion, PresentedToken, token_subject
+from gsi.errors import CapabilityError, ConfigError
+from gsi.saml.verify import VerifiedAssertion
+from gsi.tokens.keys import StaticKeys, parse_key_set
+from gsi.tokens.rules import IssuerRules, TokenRules
+from gsi.tokens.verify import TokenVerifier, VerifiedToken
+from gsi.trust.verify import verify_chain
+from gsi.voms.verify import VerifiedAttributes
+from tests.harness.authz import request_of
+from tests.harness.ca import INDEPENDENT_INFO, Issued, TestCA, write_file, write_trust_dir
+from tests.harness.saml import SAMLIssuer, assertion_extension
+from tests.harness.tokens import AUDIENCE, TokenIssuer, b64
+from tests.harness.trust import make_anchors
+from tests.harness.voms import VO, VOMSServer, ac_extension
+
+ALLOW: Final = '[authorizer.rules]\ntype = "rules"\nfile = "rules"\n'
+
+
+class Site:
+    """A trust directory, a VOMS server, a token issuer, a CAS, and a policy in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.now = datetime.now(UTC).replace(microsecond=0)
+        self.ca = TestCA()
+        self.server = VOMSServer(self.ca)
+        self.tokens = TokenIssuer()
+        self.cas = SAMLIssuer(self.ca.issue("/O=Grid/CN=cas"))
+        self.alice = self.ca.issue("/O=Grid/CN=Alice")
+        self.anchors = make_anchors(self.ca)
+        write_trust_dir(directory / "certificates", self.ca)
+        self.server.write_lsc(directory / "vomsdir")
+        write_file(directory / "keys.json", self.tokens.key_set(), 0o644)
+
+    def engine(self, sources: str, rules: str = "permit authenticated to read on **\n") -> Engine:
+        """An engine with these sources and rules."""
+        names = [line.split(".")[1].rstrip("]") for line in sources.splitlines() if line.startswith("[source.")]
+        used = list(dict.fromkeys(names))
+        text = f'order = ["rules"]\nsources = {json.dumps(used)}\n{ALLOW}{sources}'
+        write_file(self.directory / "policy.toml", text.encode(), 0o644)
+        write_file(self.directory / "rules", rules.encode(), 0o644)
+        return Engine(load_policy(Place(str(self.directory / "policy.toml"))).policy)
+
+    @property
+    def voms(self) -> str:
+        places = f'vomsdir = "{self.directory}/vomsdir"\ntrust_dir = "{self.directory}/certificates"\n'
+        return f'[source.voms]\ntype = "voms"\n{places}'
+
+    def token_source(self, more: str = "") -> str:
+        return (
+            f'[source.tokens]\ntype = "tokens"\naudiences = ["{AUDIENCE}"]\n{more}'
+            f'[source.tokens.issuers.vo]\nurl = "{self.tokens.url}"\njwks_file = "keys.json"\nbase_path = "/vo"\n'
+        )
+
+    def saml_source(self, more: str = "") -> str:
+        return (
+            f'[source.saml]\ntype = "saml"\ntrust_dir = "{self.directory}/certificates"\n{more}'
+            '[source.saml.issuers.cas]\nsubject = "/O=Grid/CN=cas"\n'
+        )
+
+    def subject(self, issued: Issued | None = None, *shown: object) -> Subject:
+        """The subject of a chain, with what was shown."""
+        peer = verify_chain((issued or self.alice.proxy()).chain_der, self.anchors, now=self.now)
+        return Subject.from_peer(peer, assertions=shown)
+
+    def request(self, subject: Subject, **more: object) -> AuthorizationRequest:
+        return request_of(subject, "read", "/data/f", now=self.now, **more)  # type: ignore[arg-type]  # fields by name
+
+    def ac(self, **changes: object) -> bytes:
+        return self.server.attribute_certificate(self.alice, **changes)  # type: ignore[arg-type]  # fields by name
+
+    def bound(self, issued: Issued, **changes: object) -> str:
+        """A token that is bound to a certificate."""
+        return self.tokens.token(cnf={"x5t#S256": b64(hashlib.sha256(issued.der).digest())}, **changes)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def _collect(engine: Engine, request: AuthorizationRequest) -> AuthorizationRequest:
+    """What the sources of an engine make of a request."""
+    for member in engine.policy.sources:
+        request = member.source.collect(request)
+    return request
+
+
+def _decide(engine: Engine, request: AuthorizationRequest) -> Decision:
+    return engine.authorize(request)
+
+
+# --- VOMS -------------------------------------------------------------------------------------------------------------
+
+
+def test_voms(site: Site) -> None:
+    engine = site.engine(site.voms, f"permit fqan /{VO}/Role=prod to read on /data/**\n")
+    role = f"/{VO}/Role=prod/Capability=NULL"
+    end = site.now + timedelta(minutes=20)
+    proxy = site.alice.proxy(extensions=[ac_extension(site.ac(fqans=[role], not_after=end), site.ac())])
+    decision = _decide(engine, site.request(site.subject(proxy.proxy())))
+    assert decision.effect is Effect.PERMIT
+    assert decision.not_after == end + timedelta(minutes=5)  # with the grace that verifiers of VOMS give
+    found = _collect(engine, site.request(site.subject(proxy))).subject
+    assert found.fqans == (role, f"/{VO}/Role=NULL/Capability=NULL")
+    assert [type(one) for one in found.assertions] == [VerifiedAttributes] * 2
+    plain = site.request(site.subject())
+    assert _collect(engine, plain) is plain
+    assert _decide(engine, plain).effect is Effect.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda s: s.alice.proxy(extensions=[ac_extension(s.ac(spoil=True))]),
+        lambda s: s.alice.proxy(extensions=[ac_extension(s.ac(fqans=["/other"]))]),
+        lambda s: s.alice.proxy(extensions=[ac_extension(s.ac(), s.ac(holder_serial=5))]),
+        lambda s: s.alice.proxy(extensions=[ac_extension(b"0\x00")]),
+        lambda s: s.ca.issue("/O=Grid/CN=Bob").proxy(extensions=[ac_extension(s.ac())]),
+    ],
+)
+def test_voms_that_cannot_be_verified(make: Callable[[Site], Issued], site: Site) -> None:
+    request = site.request(site.subject(make(site)))
+    strict = _decide(site.engine(site.voms), request)
+    assert strict.effect is Effect.INDETERMINATE
+    assert "voms: attribute certificate" in strict.reason
+    lenient = site.engine(site.voms + 'on_failure = "ignore"\n')
+    assert _decide(lenient, request).effect is Effect.PERMIT
+    found = _collect(lenient, request)
+    assert len(found.environment.attributes["voms.ignored"]) == 1
+    assert all(fqan.startswith(f"/{VO}") for fqan in found.subject.fqans)
+
+
+def test_an_independent_proxy_has_no_attributes_of_its_issuer(site: Site) -> None:
+    """They are found, and rules do not let them permit anything (`gsi.authz.principals.rights_fqans`)."""
+    engine = site.engine(site.voms, f"permit fqan /{VO} to read on /data/**\n")
+    upper = site.alice.proxy(extensions=[ac_extension(site.ac(fqans=[f"/{VO}"]))])
+    assert _decide(engine, site.request(site.subject(upper))).effect is Effect.PERMIT
+    lower = site.subject(upper.proxy(info=INDEPENDENT_INFO))
+    assert _decide(engine, site.request(lower)).effect is Effect.NOT_APPLICABLE
+
+
+def test_a_ban_on_an_fqan_is_not_hidden_by_a_bad_certificate(site: Site) -> None:
+    """Left out would mean not banned: that is why refusing is the default."""
+    write_file(site.directory / "bans", f"fqan /{VO}/Role=pilot\n".encode(), 0o644)
+    engine = site.engine(site.voms)
+    pilot = site.alice.proxy(extensions=[ac_extension(site.ac(fqans=[f"/{VO}/Role=pilot"], spoil=True))])
+    assert _decide(engine, site.request(site.subject(pilot))).effect is Effect.INDETERMINATE
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def test_tokens(site: Site) -> None:
+    engine = site.engine(site.token_source(), "permit group /vo/g to read on /data/**\n")
+    proxy = site.alice.proxy()
+    text = site.bound(site.alice, scope="openid", wlcg_groups=["/vo", "/vo/g"], exp=int(site.now.timestamp()) + 600)
+    subject = site.subject(proxy, PresentedToken(text))
+    decision = _decide(engine, site.request(subject))
+    assert decision.effect is Effect.PERMIT
+    assert decision.not_after == site.now + timedelta(seconds=600)
+    found = _collect(engine, site.request(subject)).subject
+    assert found.groups == {"/vo", "/vo/g"}
+    assert found.claims["sub"] == "alice"
+    (token,) = found.assertions
+    assert isinstance(token, VerifiedToken)
+    assert token.base_path == ("vo",)
+    assert text not in repr(subject)
+    assert _collect(engine, site.request(site.subject(proxy))).subject.claims == {}
+    control = site.subject(proxy, text, "other text")  # SITE AUTHZ_ASSERT
+    assert [type(one) for one in _collect(engine, site.request(control)).subject.assertions] == [str, VerifiedToken]
+
+
+def test_tokens_that_cannot_be_verified(site: Site) -> None:
+    engine = site.engine(site.token_source())
+    bob = site.ca.issue("/O=Grid/CN=Bob")
+    for subject in (
+        site.subject(None, PresentedToken(site.tokens.token())),  # not bound
+        site.subject(bob.proxy(), PresentedToken(site.bound(site.alice))),
+        site.subject(None, PresentedToken(site.bound(site.alice, aud="x"))),
+        site.subject(None, PresentedToken("x")),
+        Subject(assertions=(PresentedToken(site.tokens.token()),)),
+        site.subject(None, *(PresentedToken(f"{n}") for n in range(9))),
+    ):
+        assert _decide(engine, site.request(subject)).effect is Effect.INDETERMINATE
+    free = site.engine(site.token_source('binding = "if-present"\non_failure = "ignore"\n'))
+    good, bad = PresentedToken(site.tokens.token()), PresentedToken(site.tokens.token(aud="x"))
+    found = _collect(free, site.request(site.subject(None, good, bad)))
+    assert len(found.subject.assertions) == 1
+    assert "meant for 'x'" in found.environment.attributes["tokens.ignored"][0]
+
+
+def test_the_subject_of_a_token(site: Site) -> None:
+    rules = TokenRules(issuers=(IssuerRules(issuer=site.tokens.url),), audiences=frozenset({AUDIENCE}))
+    verifier = TokenVerifier(rules, StaticKeys({site.tokens.url: parse_key_set(site.tokens.key_set())}))
+    token = verifier.verify(site.tokens.token(scope="openid", wlcg_groups=["/vo"]), now=site.now)
+    subject = token_subject(token)
+    assert subject.identity == f"{site.tokens.url}#alice"
+    assert subject.groups == {"/vo"}
+    assert (subject.authenticated_by, subject.not_after) == ("token", token.not_after)
+    engine = site.engine(site.token_source() + site.voms, "permit group /vo to read on /data/**\n")
+    assert _decide(engine, site.request(subject)).effect is Effect.PERMIT
+    late = replace(site.request(subject), environment=replace(site.request(subject).environment, now=token.not_after))
+    assert _decide(engine, late).effect is Effect.DENY
+    nobody = verifier.verify(site.tokens.scitoken(sub=None), now=site.now)
+    with pytest.raises(CapabilityError):
+        token_subject(nobody)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.replace('"keys.json"', '"absent.json"'), "absent.json"),
+        (lambda t: t.replace("https://vo", "http://vo"), "https"),
+        (lambda t: t.replace('base_path = "/vo"', 'base_path = "vo"'), "base_path"),
+        (lambda t: t.replace('base_path = "/vo"', 'base_path = "/a/../b"'), "base_path"),
+        (lambda t: t.replace('"keys.json"', '"policy.toml"'), "JWK set"),
+        (lambda t: t.replace(f'["{AUDIENCE}"]', "[]"), "audience"),
+        (lambda t: t + '[source.tokens.issuers.b]\nurl = "https://b/"\n', "jwks_file"),
+        (lambda t: t.replace('type = "tokens"\n', 'type = "tokens"\nkey_life = "1m"\n'), "key_life"),
+        (lambda t: t.replace('type = "tokens"\n', 'type = "tokens"\nbinding = "maybe"\n'), "binding"),
+    ],
+)
+def test_policies_about_tokens_that_are_none(change: Callable[[str], str], words: str, site: Site) -> None:
+    with pytest.raises(ConfigError, match=words):
+        site.engine(change(site.token_source()))
+
+
+def test_only_what_is_fetched_may_block(site: Site) -> None:
+    (static,) = site.engine(site.token_source()).policy.sources
+    (fetched,) = site.engine(site.token_source().replace('jwks_file = "keys.json"\n', "")).policy.sources
+    (voms,) = site.engine(site.voms).policy.sources
+    assert [one.may_block for one in (static, fetched, voms)] == [False, True, False]
+
+
+# --- SAML -------------------------------------------------------------------------------------------------------------
+
+
+def test_assertions_from_the_proxy(site: Site) -> None:
+    engine = site.engine(site.saml_source())
+    xml = site.cas.sign(site.cas.cas_assertion(site.alice))
+    proxy = site.alice.proxy(extensions=[assertion_extension(xml)]).proxy()
+    (found,) = _collect(engine, site.request(site.subject(proxy))).subject.assertions
+    assert isinstance(found, VerifiedAssertion)
+    assert found.permits
+    assert _decide(engine, site.request(site.subject(proxy))).not_after == found.not_after
+    assert _collect(engine, site.request(site.subject())).subject.assertions == ()
+
+
+def test_what_is_shown_replaces_what_the_proxy_carries(site: Site) -> None:
+    engine = site.engine(site.saml_source())
+    carried = site.cas.sign(site.cas.cas_assertion(site.alice, identifier="_carried"))
+    shown = site.cas.sign(site.cas.cas_assertion(site.alice, identifier="_shown"))
+    proxy = site.alice.proxy(extensions=[assertion_extension(carried)])
+    for one in (PresentedAssertion(shown), shown.decode()):
+        (found,) = _collect(engine, site.request(site.subject(proxy, one))).subject.assertions
+        assert isinstance(found, VerifiedAssertion)
+        assert found.identifier == "_shown"
+    assert "_shown" not in repr(PresentedAssertion(shown))
+
+
+def test_assertions_that_cannot_be_verified(site: Site) -> None:
+    engine = site.engine(site.saml_source())
+    xml = site.cas.sign(site.cas.cas_assertion(site.alice))
+    bob = site.ca.issue("/O=Grid/CN=Bob")
+    bad = xml.replace(b"read", b"rate")
+    for subject in (
+        site.subject(bob.proxy(extensions=[assertion_extension(xml)])),
+        site.subject(site.alice.proxy(extensions=[assertion_extension(bad)])),
+        site.subject(site.alice.proxy(extensions=[assertion_extension(xml, raw=True)])),
+        site.subject(bob.proxy(), PresentedAssertion(xml)),
+        site.subject(None, "<\udcff/>"),
+        site.subject(None, *(f"<x{n}/>" for n in range(9))),
+        Subject(assertions=(PresentedAssertion(xml),)),
+    ):
+        assert _decide(engine, site.request(subject)).effect is Effect.INDETERMINATE
+    lenient = site.engine(site.saml_source('on_failure = "ignore"\n'))
+    request = site.request(site.subject(site.alice.proxy(extensions=[assertion_extension(bad)])))
+    assert _collect(lenient, request).environment.attributes["saml.ignored"]
+    assert _decide(lenient, request).effect is Effect.PERMIT
+
+
+def test_where_old_cas_put_them_is_looked_at_when_asked(site: Site) -> None:
+    xml = site.cas.sign(site.cas.cas_assertion(site.alice))
+    old = assertion_extension(xml, oid="1.3.6.1.4.1.3536.1.1.1.9", raw=True)
+    subject = site.subject(site.alice.proxy(extensions=[old]))
+    assert _collect(site.engine(site.saml_source()), site.request(subject)).subject.assertions == ()
+    asked = site.engine(site.saml_source("accept_gt3 = true\n"))
+    assert len(_collect(asked, site.request(subject)).subject.assertions) == 1
+
+
+def test_pinned_certificates(site: Site) -> None:
+    foreign = SAMLIssuer(TestCA("/O=X/CN=CA").issue("/O=X/CN=idp"), "https://idp.example.org")
+    write_file(site.directory / "idp.pem", foreign.credential.pem, 0o644)
+    text = site.saml_source().replace(
+        'subject = "/O=Grid/CN=cas"', 'name = "https://idp.example.org"\ncertificates = "idp.pem"'
+    )
+    subject = site.subject(None, PresentedAssertion(foreign.sign(foreign.assertion_2(site.alice))))
+    assert len(_collect(site.engine(text), site.request(subject)).subject.assertions) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.partition("[source.saml.issuers")[0], "issuer"),
+        (lambda t: t.replace("/O=Grid/CN=cas", "cas"), "name"),
+        (lambda t: t + 'certificates = "policy.toml"\n', "no certificate"),
+        (lambda t: t.replace('subject = "/O=Grid/CN=cas"', 'name = "x"\ncertificates = "absent"'), "absent"),
+    ],
+)
+def test_policies_about_assertions_that_are_none(change: Callable[[str], str], words: str, site: Site) -> None:
+    with pytest.raises(ConfigError, match=words):
+        site.engine(change(site.saml_source()))
