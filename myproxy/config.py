@@ -205,12 +205,15 @@ class ServerConfig:
     ca_ldap_start_tls: bool = _bool(State.ACTED_UPON)
     ca_ldap_ca_file: str | None = _text(State.ACTED_UPON)  # ours
     # The server itself. Those from audit_log on are ours, like allow_sha1_renewal and min_proxy_keylen above.
-    syslog_ident: str | None = _text()
-    syslog_facility: str | None = _text()
+    syslog_ident: str | None = _text(State.ACTED_UPON)
+    syslog_facility: str | None = _text(State.ACTED_UPON)
     slave_servers: str | None = _text()
     request_timeout: int = _number(120)
     request_size_limit: int = _number(DEFAULT_REQUEST_BYTES)
     audit_log: str | None = _text(State.ACTED_UPON)
+    node_name: str | None = _text(State.ACTED_UPON)
+    monitor_listen: str | None = _text(State.ACTED_UPON)
+    log_format: str | None = _text(State.ACTED_UPON)
     worker_processes: int = _number(1)
     max_connections: int = _number(2048)
     max_connections_per_source: int = _number(256)
@@ -218,6 +221,7 @@ class ServerConfig:
     argon2_iterations: int = _number(5)
     database: str | None = _text(State.ACTED_UPON)
     database_connections: int = _number(8)
+    database_patience: int = _number(30)
     server_key: tuple[str, ...] | None = _texts()
     keep_c_export: bool = _bool(State.ACTED_UPON, default=True)
     expired_credential_grace: int = _number(0)
@@ -252,6 +256,7 @@ _RANGES: Final = {
     "argon2_memory_kib": (7168, 1024 * 1024),
     "argon2_iterations": (1, 64),
     "database_connections": (1, 100),
+    "database_patience": (0, 600),
     "expired_credential_grace": (0, 24 * 3660),
     "otp_digits": (6, 8),
     "otp_window": (0, 10),

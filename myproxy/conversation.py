@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gsi.errors import AuthenticationError, DeniedError, GridError, RemoteProtocolError, TransportError
@@ -59,12 +60,31 @@ class Conversation:
     """The exchange after the handshake, until one side closes."""
 
     def __init__(
-        self, connection: Connection, session: ServerSession, service: MyProxyService, executor: Executor
+        self,
+        connection: Connection,
+        session: ServerSession,
+        service: MyProxyService,
+        executor: Executor,
+        *,
+        observe: Callable[[str, float], None] = lambda _command, _seconds: None,
+        may_log: Callable[[str], bool] = lambda _slug: True,
     ) -> None:
+        """Prepare it.
+
+        Args:
+            connection: To the client; the handshake is done.
+            session: The protocol's state, fresh.
+            service: Decides and acts.
+            executor: Where its methods run.
+            observe: Told how many seconds a command took.
+            may_log: Asked before a refusal is logged.
+        """
         self._connection = connection
         self._session = session
         self._service = service
         self._executor = executor
+        self._observe = observe
+        self._may_log = may_log
         self._request: Request | None = None
 
     async def run(self, caller: Caller) -> None:
@@ -73,10 +93,11 @@ class Conversation:
         Raises:
             TransportError: The connection failed before the exchange was over.
         """
+        begun = 0.0
         try:
             event = await self._next_event()
             if isinstance(event, RequestReceived):
-                self._request = event.request
+                begun, self._request = time.monotonic(), event.request
                 _log.debug("%s: %s for %r", caller.request_id, event.request.command.name, event.request.username)
                 await self._answer(caller, event.request)
         except TransportError:
@@ -88,6 +109,9 @@ class Conversation:
         except Exception as error:  # noqa: BLE001  # a defect of ours: the client still gets an answer, the log all of it
             _log.exception("%s: internal error", caller.request_id)
             await self.refuse(GridError(f"internal error: {error!r}"), caller.request_id)
+        finally:
+            if self._request is not None:
+                self._observe(self._request.command.name, time.monotonic() - begun)
 
     async def _refuse_message(self, error: RemoteProtocolError, caller: Caller) -> None:
         """Refuse what could not be read, once that is recorded."""
@@ -100,9 +124,9 @@ class Conversation:
 
     async def refuse(self, error: GridError, request_id: str) -> None:
         """Tell the client no, as far as it may know why, and the log everything."""
-        _log.log(
-            logging.INFO if _may_tell(error) else logging.ERROR, "%s: refused: %s: %s", request_id, error.slug, error
-        )
+        level = logging.INFO if _may_tell(error) else logging.ERROR
+        if self._may_log(error.slug):
+            _log.log(level, "%s: refused: %s: %s", request_id, error.slug, error)
         if isinstance(error, DelayedRefusalError):
             await asyncio.sleep(error.seconds)
         if self._session.state is not ServerState.DONE:

@@ -1,18 +1,25 @@
 """Where the server's log goes, and its form: one line per event, with nothing in it that drives a terminal.
 
+    log_to_stderr(verbose=False, form=parse_form("json"))
+
 Operational messages only; decisions are in the audit (`gsi.system.audit`), tied to them by the request's id.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import os
+import re
+from datetime import UTC, datetime
+from enum import Enum
 from typing import Final
 
 from gsi.cli.run import printable
+from gsi.errors import ConfigError
 
-__all__ = ["log_to_stderr", "log_to_syslog"]
+__all__ = ["LogForm", "log_to_stderr", "log_to_syslog", "parse_facility", "parse_form"]
 
 SYSLOG_SOCKET: Final = "/dev/log"
 
@@ -24,25 +31,87 @@ class _LineFormatter(logging.Formatter):
         return printable(super().format(record)).replace("\n", " | ")
 
 
-def log_to_stderr(*, verbose: bool) -> None:
+class _JSONFormatter(logging.Formatter):
+    """Makes every event one JSON object in one line of ASCII; the request's id, where there is one, is a field."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        fields: dict[str, str | int] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "pid": os.getpid(),
+        }
+        if found := _REQUEST.match(message):
+            fields["request"], message = found[1], message[found.end() :]
+        fields["message"] = message
+        if record.exc_info:
+            fields["trace"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=True, separators=(",", ":"))
+
+
+_REQUEST: Final = re.compile(r"([0-9a-f]{16}): ")
+
+
+class LogForm(Enum):
+    """How an event is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def parse_form(text: str | None) -> LogForm:
+    """Return the form of that name; text where none is given.
+
+    Raises:
+        ConfigError: There is no such form.
+    """
+    try:
+        return LogForm(text or "text")
+    except ValueError as error:
+        raise ConfigError(f"log_format: {text!r} is not one of text, json") from error
+
+
+def parse_facility(text: str | None) -> int:
+    """Return syslog's facility of that name, as `daemon` or, as for the C server, `LOG_DAEMON`.
+
+    Raises:
+        ConfigError: There is no such facility.
+    """
+    names = logging.handlers.SysLogHandler.facility_names
+    name = (text or "daemon").lower().removeprefix("log_")
+    if name not in names:
+        raise ConfigError(f"syslog_facility: {text!r} is not one of {', '.join(sorted(names))}")
+    return names[name]
+
+
+def log_to_stderr(*, verbose: bool, form: LogForm = LogForm.TEXT) -> None:
     """Log to standard error; with `verbose` every request."""
-    _install(logging.StreamHandler(), "%(asctime)s %(levelname)s %(message)s", verbose=verbose)
+    _install(logging.StreamHandler(), "%(asctime)s %(levelname)s %(message)s", form, verbose=verbose)
 
 
-def log_to_syslog(ident: str, *, verbose: bool) -> bool:
+def log_to_syslog(
+    ident: str,
+    *,
+    verbose: bool,
+    form: LogForm = LogForm.TEXT,
+    facility: int = logging.handlers.SysLogHandler.LOG_DAEMON,
+) -> bool:
     """Log to the local syslog; False, and no log at all, where there is none."""
     handler: logging.Handler = logging.NullHandler()
     found = os.path.exists(SYSLOG_SOCKET)
     if found:
         try:
-            handler = logging.handlers.SysLogHandler(SYSLOG_SOCKET, logging.handlers.SysLogHandler.LOG_DAEMON)
+            syslog = logging.handlers.SysLogHandler(SYSLOG_SOCKET, facility)
+            syslog.ident = f"{ident}[{os.getpid()}]: "
+            handler = syslog
         except OSError:
             found = False
-    _install(handler, f"{ident}[{os.getpid()}]: %(levelname)s %(message)s", verbose=verbose)
+    _install(handler, "%(levelname)s %(message)s", form, verbose=verbose)
     return found
 
 
-def _install(handler: logging.Handler, layout: str, *, verbose: bool) -> None:
-    handler.setFormatter(_LineFormatter(layout))
+def _install(handler: logging.Handler, layout: str, form: LogForm, *, verbose: bool) -> None:
+    handler.setFormatter(_JSONFormatter() if form is LogForm.JSON else _LineFormatter(layout))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("myproxy").setLevel(logging.DEBUG if verbose else logging.INFO)

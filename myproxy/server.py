@@ -13,8 +13,10 @@ use, and the log says so. The trust directory follows its files by itself.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
+import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,14 +29,20 @@ from gsi.system.credential_files import load_proxy, load_user_credential
 from gsi.system.environ import get_variable, read_locations
 from gsi.system.files import read_public
 from gsi.system.gsi_conf import find_setting, load_gsi_conf
+from gsi.system.notify import Manager
 from gsi.system.trustdir import TrustDirectory
-from gsi.transport.serve import Limits
+from gsi.transport.documents_server import listen_loopback, offer
+from gsi.transport.refusals import LineThinner
+from gsi.transport.serve import Limits, Watcher, source_of
 from gsi.transport.tls import ServerTLS, TLSVersion, parse_tls_version
 from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
 from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig, parse_config
 from myproxy.conversation import Conversation
+from myproxy.metrics import MeteredSink, Metrics
+from myproxy.monitor import SILENT_SECONDS, Monitor, Sources
 from myproxy.protocol.server import ServerSession
+from myproxy.repository.census import take_census
 from myproxy.service import MyProxyService
 from myproxy.wiring.authority import make_authority
 from myproxy.wiring.extensions import make_proxy_extensions
@@ -44,6 +52,7 @@ from myproxy.wiring.revocation import make_verifier
 from myproxy.wiring.rules import make_settings, make_site_rules, make_trust_roots
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
     from datetime import datetime
 
@@ -57,10 +66,13 @@ if TYPE_CHECKING:
     from myproxy.repository.seal import Sealer
 
 __all__ = [
+    "ManagedWatcher",
     "MyProxyServer",
     "ServerFactory",
     "ServerOptions",
     "ServerSetup",
+    "audit_path",
+    "audit_paths",
     "load_config",
     "load_server_credential",
     "load_setup",
@@ -72,6 +84,9 @@ AUDIT_NAME: Final = "audit.log"
 THREADS: Final = 128
 """Requests that wait for the store, a derivation or an outside judge at once, per worker, made when needed; the sealer
 lets few of them compute, and `myproxy.wiring.methods.OUTSIDE_SLOTS` fewer than all ask outside."""
+
+BEAT_SECONDS: Final = 1.0
+"""Between two signs of life of a worker."""
 
 TRUST_RECHECK_SECONDS: Final = 1.0
 """How old the view of the trust directory may be."""
@@ -149,28 +164,45 @@ def load_server_credential() -> Credential:
 class MyProxyServer:
     """One worker: what `gsi.transport.serve` calls for each connection."""
 
-    def __init__(self, options: ServerOptions, setup: ServerSetup) -> None:
+    def __init__(
+        self,
+        options: ServerOptions,
+        setup: ServerSetup,
+        *,
+        metrics: Metrics | None = None,
+        monitors: Sequence[socket.socket] = (),
+        worker: int = 0,
+    ) -> None:
         """Open everything that the worker needs.
 
         Args:
             options: What the command line decides.
             setup: What was read from files; `reload` reads it anew.
+            metrics: Where all workers count.
+            monitors: The sockets on which monitors are answered.
+            worker: Which of the workers this is.
 
         Raises:
             GridError: Some of it cannot be used.
         """
         self._options = options
+        self._metrics = metrics or Metrics()
+        self._monitors = monitors
+        self._worker = worker
+        self._thinner = LineThinner(lambda text: _log.warning("%s", text))
         self._trust = TrustDirectory(read_locations().trust_dir, recheck_seconds=TRUST_RECHECK_SECONDS)
         self._cache = VerificationCache()
         self._validation = ValidationOptions()
         self._config = setup.config
+        self._credential = setup.credential
         self._tls = self._make_tls(setup.credential)
         self._repository = open_repository(setup.config, options.storage, patient=True)
-        self._audit = AuditLog(_audit_path(self._config, options.storage))
+        self._audit = AuditLog(self._audit_path(self._config), node=self._config.node_name)
         self._sealer = make_sealer(self._config, self._repository)
         self._service = self._make_service(self._config, self._sealer)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="myproxy")
         self._sweeper = make_sweeper(lambda: self._config, self._repository, self._audit)
+        self._monitor = Monitor(self._metrics, self._sources())
         self._report_notes()
 
     @property
@@ -185,20 +217,36 @@ class MyProxyServer:
 
     def tls_session(self) -> TLSSession:
         """See `gsi.transport.serve.Service`."""
+        self._metrics.connect()
         return self._tls.session()
 
     async def handle(self, connection: Connection) -> None:
         """Verify the client, then serve its request."""
+        self._metrics.open(1)
+        try:
+            await self._converse(connection)
+        finally:
+            self._metrics.open(-1)
+
+    async def _converse(self, connection: Connection) -> None:
         request_id = secrets.token_hex(8)
         limit = self._config.request_size_limit
         session = ServerSession(max_request_bytes=limit if limit > 0 else DEFAULT_REQUEST_BYTES)
-        conversation = Conversation(connection, session, self._service, self._executor)
+        conversation = Conversation(
+            connection,
+            session,
+            self._service,
+            self._executor,
+            observe=self._metrics.observe,
+            may_log=functools.partial(self._thinner.admit, source_of(connection.peer)),
+        )
         try:
             caller = await asyncio.get_running_loop().run_in_executor(
                 self._executor, self._admit, connection, request_id
             )
         except VerificationError as error:
-            _log.info("%s: %s: client refused: %s: %s", request_id, connection.peer, error.reason.value, error)
+            if self._thinner.admit(source_of(connection.peer), error.slug):
+                _log.info("%s: %s: client refused: %s: %s", request_id, connection.peer, error.reason.value, error)
             if not await connection.refuse_peer(error):
                 denied = DeniedError(f"authentication failed\n{error.message}")
                 await conversation.refuse_after_request(denied, request_id)
@@ -211,20 +259,24 @@ class MyProxyServer:
 
     def report(self, peer: HostPort | None, error: GridError) -> None:
         """Log what went wrong outside a conversation; a certificate refused in the handshake is a decision, too."""
-        level = logging.ERROR if peer is None or type(error) is GridError else logging.INFO
-        _log.log(
-            level,
-            "%s: %s: %s",
-            peer or "server",
-            error.slug,
-            error,
-            exc_info=error.__cause__ if level == logging.ERROR else None,
-        )
+        ours = peer is None or type(error) is GridError
+        if peer is not None:
+            self._metrics.trouble(error)
+        if ours:
+            _log.error("%s: %s: %s", peer or "server", error.slug, error, exc_info=error.__cause__)
+        elif peer is not None and self._thinner.admit(source_of(peer), error.slug):
+            _log.info("%s: %s: %s", peer, error.slug, error)
         if peer is not None and isinstance(error, VerificationError):
             self._executor.submit(self._record_failed_handshake, peer, error)
 
     async def started(self) -> None:
-        """See `gsi.transport.serve.Service`."""
+        """Show signs of life, and answer monitors."""
+        self._beat()
+        await offer(self._monitors, self._monitor.answer, on_defect=lambda error: _log.error("monitor: %r", error))
+
+    def _beat(self) -> None:
+        self._metrics.beat()
+        asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
 
     def reload(self) -> None:
         """Read configuration and host credential again, and reopen the audit file.
@@ -234,14 +286,17 @@ class MyProxyServer:
         """
         try:
             setup = load_setup(self._options)
-            _check_same_database(self._config, setup.config)
+            _check_same_places(self._config, setup.config)
             tls = self._make_tls(setup.credential)
             sealer = make_sealer(setup.config, self._repository)
             service = self._make_service(setup.config, sealer)
             # The last that can fail, and the first that counts.
-            self._audit.reopen(_audit_path(setup.config, self._options.storage))
+            self._audit.reopen(self._audit_path(setup.config))
         except GridError as error:
+            self._metrics.reload(works=False)
             raise _kept(error) from error
+        self._metrics.reload(works=True)
+        self._credential = setup.credential
         self._config, self._tls, self._sealer, self._service = setup.config, tls, sealer, service
         _log.info("configuration read again from %s", self._options.config_path)
         self._report_notes()
@@ -252,6 +307,8 @@ class MyProxyServer:
 
     def close(self) -> None:
         """Give back threads, store and audit file."""
+        self._thinner.close()
+        self._monitor.close()
         self._sweeper.stop()
         self._executor.shutdown()
         self._repository.close()
@@ -273,7 +330,7 @@ class MyProxyServer:
             make_settings(config),
             repository=self._repository,
             sealer=sealer,
-            audit=self._audit,
+            audit=MeteredSink(self._audit, self._metrics),
             verify=verify,
             clock=clock.now,
             methods=make_methods(config, verify, self._repository.database),
@@ -281,6 +338,17 @@ class MyProxyServer:
             site_rules=make_site_rules(config),
             proxy_extensions=make_proxy_extensions(config),
             authority=make_authority(config, self._verify_stored, self._trust.anchors, _warn),
+        )
+
+    def _audit_path(self, config: ServerConfig) -> str:
+        return audit_path(config, self._options.storage, self._worker)
+
+    def _sources(self) -> Sources:
+        return Sources(
+            census=lambda: take_census(self._repository.database, now=clock.now()),
+            anchors=self._trust.anchors,
+            host_expiry=lambda: min(one.not_after for one in (self._credential.certificate, *self._credential.chain)),
+            clock=clock.now,
         )
 
     def _admit(self, connection: Connection, request_id: str) -> Caller:
@@ -311,27 +379,72 @@ class MyProxyServer:
             _log.warning("trust directory: %s %s", problem.path, problem.message)
 
 
+class ManagedWatcher(Watcher):
+    """Tells the service manager, if there is one, what becomes of the server.
+
+    It hears that all is well as long as this process turns and some worker does: one that hangs is told to monitors.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._manager = Manager.from_environment()
+        self.seconds = self._manager.watchdog_seconds
+
+    def ready(self) -> None:
+        """Tell that connections are accepted."""
+        self._manager.tell("READY=1", f"MAINPID={os.getpid()}", "STATUS=serving")
+
+    def reloading(self) -> None:
+        """Tell that the configuration is being read."""
+        self._manager.tell_reloading()
+
+    def reloaded(self) -> None:
+        """Tell that it was."""
+        self._manager.tell("READY=1", "STATUS=serving")
+
+    def stopping(self) -> None:
+        """Tell that running requests are waited for."""
+        self._manager.tell("STOPPING=1", "STATUS=waiting for running requests")
+
+    def alive(self) -> None:
+        """Tell that all is well, if it is."""
+        if min(self._metrics.silences()) < SILENT_SECONDS:
+            self._manager.tell("WATCHDOG=1")
+
+
 class ServerFactory:
     """Makes the server of each worker from the last configuration and credential that were good.
 
     It lives in the process that starts the workers. What is on disk counts at the start and at SIGHUP only.
     """
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, *, monitored: bool = True) -> None:
         """Read the files, make or upgrade the store, and try whether a server can be made from them.
+
+        Args:
+            options: What the command line decides.
+            monitored: Whether to answer monitors.
 
         Raises:
             GridError: It cannot.
         """
         self._options = options
         setup = load_setup(options)
-        prepare_repository(setup.config, options.storage, _audit_path(setup.config, options.storage))
+        prepare_repository(setup.config, options.storage, audit_path(setup.config, options.storage))
         self._setup = self._try(setup)
+        self._worker = 0
+        self.metrics = Metrics(workers=setup.config.worker_processes)
+        where = setup.config.monitor_listen
+        self._monitors = listen_loopback(where) if where and monitored else []
 
     @property
     def config(self) -> ServerConfig:
         """The configuration in use."""
         return self._setup.config
+
+    def set_worker(self, number: int) -> None:
+        """Say in a worker, before `make`, which one it is."""
+        self._worker = number
 
     def make(self) -> MyProxyServer:
         """Make a server; called in each worker.
@@ -339,7 +452,14 @@ class ServerFactory:
         Raises:
             GridError: Something other than configuration and credential cannot be used.
         """
-        server = MyProxyServer(self._options, self._setup)
+        self.metrics.use(self._worker)
+        try:
+            server = MyProxyServer(
+                self._options, self._setup, metrics=self.metrics, monitors=self._monitors, worker=self._worker
+            )
+        except GridError as error:
+            _log.error("worker %d cannot start: %s: %s", self._worker + 1, error.slug, error)
+            raise
         server.begin_upkeep()
         return server
 
@@ -347,7 +467,7 @@ class ServerFactory:
         """Read the files again; False, and all stays as it was, when they are not good."""
         try:
             setup = load_setup(self._options)
-            _check_same_database(self._setup.config, setup.config)
+            _check_same_places(self._setup.config, setup.config)
             self._setup = self._try(setup)
         except GridError as error:
             _log.error("%s", _kept(error))
@@ -359,14 +479,41 @@ class ServerFactory:
         return setup
 
 
-def _check_same_database(old: ServerConfig, new: ServerConfig) -> None:
-    """Insist on a restart for another database: the store is open in every worker."""
-    if old.database != new.database:
-        raise ConfigError("database cannot be changed while the server runs", hint="restart it")
+def _check_same_places(old: ServerConfig, new: ServerConfig) -> None:
+    """Insist on a restart for what is open in every worker."""
+    for name in ("database", "monitor_listen"):
+        if getattr(old, name) != getattr(new, name):
+            raise ConfigError(f"{name} cannot be changed while the server runs", hint="restart it")
 
 
-def _audit_path(config: ServerConfig, storage: str) -> str:
-    return config.audit_log or os.path.join(storage, AUDIT_NAME)
+def audit_path(config: ServerConfig, storage: str, worker: int = 0) -> str:
+    """Return the audit file of a worker: each but the first has one of its own, with a number before the ending."""
+    path = config.audit_log or os.path.join(storage, AUDIT_NAME)
+    if not worker:
+        return path
+    stem, ending = os.path.splitext(path)
+    return f"{stem}-{worker + 1}{ending}"
+
+
+def audit_paths(config: ServerConfig, storage: str) -> list[list[str]]:
+    """Return the audit files that are there, each with those that rotation has moved away (`.1`, `.2`), oldest first.
+
+    Raises:
+        ConfigError: Their directory cannot be read.
+    """
+    found: list[list[str]] = []
+    stem, ending = os.path.splitext(audit_path(config, storage))
+    directory, name = os.path.split(stem)
+    pattern = re.compile(re.escape(name) + r"(?:-(\d{1,4}))?" + re.escape(ending) + r"(?:\.(\d{1,6}))?")
+    try:
+        names = [match for match in map(pattern.fullmatch, os.listdir(directory or ".")) if match]
+    except OSError as error:
+        raise ConfigError(f"cannot read {directory}: {error.strerror}") from error
+    for worker in sorted({int(match[1] or 1) for match in names}):
+        mine = [match for match in names if int(match[1] or 1) == worker]
+        mine.sort(key=lambda match: -int(match[2] or 0))
+        found.append([os.path.join(directory, match[0]) for match in mine])
+    return found
 
 
 def _warn(text: str) -> None:

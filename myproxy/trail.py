@@ -18,6 +18,7 @@ from gsi.certificate import Certificate
 from gsi.errors import AuthenticationError, DeniedError, GridError, ParseError, VerificationError
 from gsi.names import oneline
 from gsi.system.audit import AuditRecord, Verdict
+from myproxy.auth.base import ThrottledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
     from myproxy.policy import Permission
     from myproxy.protocol.messages import Request
 
-__all__ = ["CONNECT", "UNREADABLE", "UNVERIFIED", "AuditSink", "DecisionTrail"]
+__all__ = ["CONNECT", "THROTTLED", "UNREADABLE", "UNVERIFIED", "AuditSink", "DecisionTrail"]
 
 CONNECT: Final = "CONNECT"
 """The action of a client that was refused before it could ask for anything."""
 
 UNREADABLE: Final = "REQUEST"
 """The action of a request that could not be read."""
+
+THROTTLED: Final = "throttled"
+"""The detail of a record, 1 where a try was not judged because there were too many before."""
 
 UNVERIFIED: Final = "<unverified>"
 """In place of the name of a client that showed certificates which were not believed."""
@@ -105,7 +109,9 @@ class DecisionTrail:
             reasons = [_reason(error)]
             if isinstance(error.__cause__, GridError):
                 reasons.append(error.__cause__.message)
-            self._record(caller, request, action, verdict, " <- ".join(reasons))
+            slowed = isinstance(error, ThrottledError) or isinstance(error.__cause__, ThrottledError)
+            details = {THROTTLED: 1} if slowed else {}
+            self._record(caller, request, action, verdict, " <- ".join(reasons), **details)
             raise
 
     def permit(

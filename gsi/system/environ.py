@@ -25,6 +25,7 @@ __all__ = [
     "all_variables",
     "authz_policy_dir",
     "authz_policy_path",
+    "drop_variable",
     "get_variable",
     "ignores_credential_permissions",
     "read_locations",
@@ -155,6 +156,11 @@ def _find_pair(whose: str, pairs: tuple[tuple[str, str], ...], variables: str) -
 def get_variable(name: str, environ: Mapping[str, str] | None = None) -> str | None:
     """Return a variable of the environment, or None when it is not set or empty."""
     return (os.environ if environ is None else environ).get(name) or None
+
+
+def drop_variable(name: str) -> str | None:
+    """Take a variable out of the environment and return its value; None where it is not set or set to nothing."""
+    return os.environ.pop(name, None) or None
 
 
 def all_variables() -> dict[str, str]:

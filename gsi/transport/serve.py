@@ -36,7 +36,18 @@ if TYPE_CHECKING:
     from gsi.transport.stream import HostPort
     from gsi.transport.tls import TLSSession
 
-__all__ = ["Connection", "Limits", "Service", "Watcher", "adopt", "bound_port", "listen", "serve", "source_of"]
+__all__ = [
+    "Connection",
+    "Limits",
+    "Service",
+    "Watcher",
+    "adopt",
+    "bound_port",
+    "listen",
+    "serve",
+    "serve_one",
+    "source_of",
+]
 
 BACKLOG: Final = 512
 """Connections that the kernel holds for us: a burst of that many logons waits instead of being refused."""
@@ -152,6 +163,15 @@ class _Worker:
             loop.remove_reader(parent)
         for server in servers:
             server.close()
+        await self._drain()
+        self._service.close()
+
+    async def run_one(self, connection: socket.socket) -> None:
+        """Serve one connection, then end."""
+        connection.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: RawConnection(self._accept, self._forget), connection)
+        await self._stop.wait()
         await self._drain()
         self._service.close()
 
@@ -313,6 +333,19 @@ def listen(host: str | None, port: int) -> list[socket.socket]:
             made.close()
         raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
     return sockets
+
+
+def serve_one(connection: socket.socket, make_service: Callable[[], Service]) -> None:
+    """Serve one connection that somebody else has accepted, as inetd does, to its end.
+
+    Raises:
+        GridError: `make_service` failed.
+    """
+
+    async def body() -> None:
+        await _Worker(make_service(), once=True).run_one(connection)
+
+    asyncio.run(body())
 
 
 def adopt(descriptors: Sequence[int]) -> list[socket.socket]:

@@ -187,15 +187,17 @@ class Supervisor:
         """Act on signals, replace workers that end unasked; return when all have ended because they were asked to."""
         seconds = self._watcher.seconds
         next_tick = None if seconds is None else time.monotonic()
-        while self._running or (self._due and not self._stopping):
-            due = [*self._due.values(), *([] if next_tick is None else [next_tick])]
-            self._sleep(max(0.0, min(due) - time.monotonic()) if due else None)
+        while True:
             self._act_on_signals()
-            self._reap()
+            self._reap()  # before each sleep: the byte that told of an end may have been read already
             self._start_due()
             if seconds is not None and next_tick is not None and time.monotonic() >= next_tick:
                 self._watcher.alive()
                 next_tick = time.monotonic() + seconds
+            if not self._running and (self._stopping or not self._due):
+                return
+            due = [*self._due.values(), *([] if next_tick is None else [next_tick])]
+            self._sleep(max(0.0, min(due) - time.monotonic()) if due else None)
 
     def _sleep(self, seconds: float | None, *others: int) -> None:
         """Wait for a signal, a descriptor or the time."""

@@ -2,7 +2,8 @@
 
 Agrees with gct:myproxy/source/myproxy_server.c in options, files and exit status: it detaches once it listens, and the
 parent's exit status says whether that worked; `-d` stays, answers one request and exits. New is `-foreground`, which
-stays and serves until SIGTERM. Not here yet: being started by inetd.
+stays and serves until SIGTERM. With a socket as standard input it serves that one connection, as for inetd. A service
+manager is told about its state, and may pass the listening sockets (sd_notify(3), sd_listen_fds(3)).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gsi.cli.arguments import Namespace
+    from myproxy.config import ServerConfig
     from myproxy.server import ServerFactory
 
 __all__ = ["build_parser", "main"]
@@ -92,20 +94,70 @@ def _execute(arguments: Namespace) -> int:
 
 def _start(arguments: Namespace) -> int:
     """Check everything that can be checked while the caller still watches, then serve."""
-    from gsi.transport.serve import listen
-    from myproxy.logs import log_to_stderr
+    from gsi.system.notify import take_listeners
+    from gsi.transport.serve import adopt, listen
+    from myproxy.logs import log_to_stderr, parse_facility, parse_form
     from myproxy.server import ServerFactory, ServerOptions
 
     once = arguments.one_request or arguments.debug
-    log_to_stderr(verbose=arguments.verbose or once)
+    verbose = arguments.verbose or once
+    descriptors = take_listeners()
+    inetd = not descriptors and _is_connection(0)
     os.umask(0o077)
+    if inetd:
+        return _serve_stdin(arguments, verbose=verbose)
+    log_to_stderr(verbose=verbose)
     options = ServerOptions(config_path=find_config(arguments.config), storage=find_storage(arguments.storage))
     factory = ServerFactory(options)
-    sockets = listen(arguments.listen, _choose_port(arguments.port))
-    if once or arguments.foreground:
+    parse_facility(factory.config.syslog_facility)
+    form = parse_form(factory.config.log_format)
+    sockets = adopt(descriptors) if descriptors else listen(arguments.listen, _choose_port(arguments.port))
+    if once or arguments.foreground or descriptors:
+        log_to_stderr(verbose=verbose, form=form)
         _write_pid(arguments.pidfile)
         return _serve(arguments, factory, sockets, once=once)
     return _detach(arguments, factory, sockets)
+
+
+def _is_connection(descriptor: int) -> bool:
+    """Say whether a descriptor is a connected TCP socket, as inetd hands over."""
+    import socket
+    import stat
+
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+        with socket.socket(fileno=os.dup(descriptor)) as found:
+            found.getpeername()
+            return found.family in {socket.AF_INET, socket.AF_INET6} and found.type == socket.SOCK_STREAM
+    except OSError:
+        return False
+
+
+def _serve_stdin(arguments: Namespace, *, verbose: bool) -> int:
+    """Serve the one connection that is standard input; what goes wrong is only in the log, as nobody else listens."""
+    import logging
+    import socket
+
+    from gsi.errors import GridError
+    from gsi.transport.serve import serve_one
+    from myproxy.server import ServerFactory, ServerOptions
+
+    with socket.socket(fileno=os.dup(0)) as found:
+        family = found.family
+    # The protocol is named, because asyncio sets TCP_NODELAY only on sockets that say they are TCP.
+    connection = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, os.dup(0))
+    _drop_standard_files()  # standard output and standard error are the connection, too
+    _log_to_syslog(None, verbose=verbose)
+    try:
+        options = ServerOptions(config_path=find_config(arguments.config), storage=find_storage(arguments.storage))
+        factory = ServerFactory(options, monitored=False)
+        _log_to_syslog(factory.config, verbose=verbose)
+        serve_one(connection, factory.make)
+    except GridError as error:
+        logging.getLogger("myproxy.server").critical("the server ends: %s", error)
+        return EXIT_ERROR
+    return EXIT_OK
 
 
 def _serve(
@@ -117,6 +169,7 @@ def _serve(
     ready_pipe: int | None = None,
 ) -> int:
     from gsi.transport.serve import bound_port, serve
+    from myproxy.server import ManagedWatcher
 
     port = bound_port(sockets)
 
@@ -130,7 +183,16 @@ def _serve(
             sys.stderr.write(f"{PROG}: listening on port {port}\n")
 
     workers = 1 if once else factory.config.worker_processes
-    return serve(sockets, factory.make, workers=workers, once=once, on_ready=announce, on_reload=factory.reload)
+    return serve(
+        sockets,
+        factory.make,
+        workers=workers,
+        once=once,
+        on_ready=announce,
+        on_reload=factory.reload,
+        on_worker=factory.set_worker,
+        watcher=ManagedWatcher(factory.metrics),
+    )
 
 
 def _detach(arguments: Namespace, factory: ServerFactory, sockets: Sequence[socket.socket]) -> int:
@@ -152,7 +214,7 @@ def _detach(arguments: Namespace, factory: ServerFactory, sockets: Sequence[sock
                 setattr(arguments, name, os.path.abspath(path))
         os.chdir("/")
         _write_pid(arguments.pidfile, default=DEFAULT_PIDFILE if os.geteuid() == 0 else None)
-        _leave_terminal(verbose=arguments.verbose)
+        _leave_terminal(factory.config, verbose=arguments.verbose)
         status = _serve(arguments, factory, sockets, ready_pipe=writer)
     except Exception as error:  # noqa: BLE001  the last door of this process
         from gsi.errors import GridError
@@ -164,16 +226,31 @@ def _detach(arguments: Namespace, factory: ServerFactory, sockets: Sequence[sock
         os._exit(status)
 
 
-def _leave_terminal(*, verbose: bool) -> None:
+def _leave_terminal(config: ServerConfig | None, *, verbose: bool) -> None:
     """Send the log to syslog where there is one, and let go of the caller's terminal and pipes."""
-    from myproxy.logs import log_to_syslog
-
-    if not log_to_syslog(PROG, verbose=verbose):
+    if not _log_to_syslog(config, verbose=verbose):
         warn(PROG, "no log: there is no syslog here", hint="use -foreground, or look at the audit file")
+    _drop_standard_files()
+
+
+def _drop_standard_files() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
+
+
+def _log_to_syslog(config: ServerConfig | None, *, verbose: bool) -> bool:
+    from myproxy.logs import log_to_syslog, parse_facility, parse_form
+
+    if config is None:
+        return log_to_syslog(PROG, verbose=verbose)
+    return log_to_syslog(
+        config.syslog_ident or PROG,
+        verbose=verbose,
+        form=parse_form(config.log_format),
+        facility=parse_facility(config.syslog_facility),
+    )
 
 
 def _choose_port(given: int | None) -> int:
