@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from gsi.authz.engine import Engine
     from gsi.authz.reload import open_engine
+    from gsi.authz.service import ServiceAuthorizer, open_authorizer
     from gsi.certificate import Certificate, Extension, load_certificates
     from gsi.context.acceptor import Acceptor
     from gsi.context.initiator import Initiator
@@ -111,6 +112,7 @@ __all__ = [
     "RefusedError",
     "RemoteProtocolError",
     "Resource",
+    "ServiceAuthorizer",
     "StorageError",
     "Subject",
     "TimeoutExpiredError",
@@ -128,6 +130,7 @@ __all__ = [
     "load_user_credential",
     "make_proxy",
     "now",
+    "open_authorizer",
     "open_engine",
     "parse_credential",
     "parse_delegation_request",
@@ -154,6 +157,7 @@ _ROOMS: Final = {
     ),
     "gsi.authz.engine": ("Engine",),
     "gsi.authz.reload": ("open_engine",),
+    "gsi.authz.service": ("ServiceAuthorizer", "open_authorizer"),
     "gsi.certificate": ("Certificate", "Extension", "load_certificates"),
     "gsi.context.acceptor": ("Acceptor",),
     "gsi.context.initiator": ("Initiator",),
