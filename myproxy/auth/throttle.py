@@ -46,6 +46,8 @@ SKEW_MS: Final = 2_000
 _IPV4_PREFIX: Final = 24
 _IPV6_PREFIX: Final = 64
 _MAX_DOUBLINGS: Final = 40
+_NORMAL_ROUNDS: Final = 4  # what is taken out may leave characters side by side that make one
+_UNSEEN: Final = frozenset({"Cf", "Cc", "Mn"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +269,14 @@ class Throttle:
 
 def normalise(username: str) -> str:
     """Return what all spellings of a name have in common: no case, no blanks, no invisible characters, one form."""
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
-    return "".join(char for char in text if not char.isspace() and unicodedata.category(char) not in ("Cf", "Cc", "Mn"))
+    text = username
+    for _ in range(_NORMAL_ROUNDS):
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        bare = "".join(char for char in folded if not char.isspace() and unicodedata.category(char) not in _UNSEEN)
+        if bare == text:
+            break
+        text = bare
+    return text
 
 
 def network_of(address: str) -> str:

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 
 from gsi.errors import ConflictError, NotFoundError, StorageError
 from myproxy.auth.totp import StoredSecret
-from myproxy.repository.base import check_text
+from myproxy.repository.base import MAX_ADDRESS_BYTES, check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
+
+    from sqlalchemy.engine import Connection
 
     from gsi.sql.engine import Database
 
@@ -46,52 +47,52 @@ class SQLCodeStore:
         """See `CodeStore.find`."""
         if not _is_name(username):
             return None
-        with self._database.read() as connection:
-            row = connection.execute(sa.select(_C.sealed, _C.last_step).where(_C.username == username)).first()
+        query = sa.select(_C.sealed, _C.last_step).where(_C.username == username)
+        row = self._database.reading(lambda connection: connection.execute(query).first())
         return None if row is None else StoredSecret(bytes(row.sealed), row.last_step)
 
     def put(self, username: str, sealed: bytes, *, now: datetime) -> None:
         """See `CodeStore.put`."""
         if not username:
             raise StorageError("a one-time secret needs a user name")
-        check_text(username, "user name")
+        check_text(username, "user name", MAX_ADDRESS_BYTES)
         values = {"username": username, "sealed": sealed, "last_step": 0, "created": int(now.timestamp())}
+        changes = {key: value for key, value in values.items() if key not in {"username", "last_step"}}
+
+        def work(connection: Connection, _again: bool) -> None:
+            if not connection.execute(sa.update(_TABLE).where(_C.username == username).values(**changes)).rowcount:
+                connection.execute(sa.insert(_TABLE).values(**values))
+
         try:
-            self._put_once(values)
+            self._database.writing(work)
         except ConflictError:
             # Another writer inserted the name between our UPDATE and INSERT; now the UPDATE counts.
-            self._put_once(values)
-
-    def _put_once(self, values: Mapping[str, object]) -> None:
-        changes = {key: value for key, value in values.items() if key not in {"username", "last_step"}}
-        with self._database.write() as connection:
-            change = sa.update(_TABLE).where(_C.username == values["username"]).values(**changes)
-            if not connection.execute(change).rowcount:
-                connection.execute(sa.insert(_TABLE).values(**values))
+            self._database.writing(work)
 
     def remove(self, username: str) -> None:
         """See `CodeStore.remove`."""
-        with self._database.write() as connection:
-            gone = _is_name(username) and connection.execute(sa.delete(_TABLE).where(_C.username == username)).rowcount
-            if not gone:
-                raise NotFoundError(f"{username!r} has no one-time secret")
+
+        def work(connection: Connection, again: bool) -> bool:
+            return bool(connection.execute(sa.delete(_TABLE).where(_C.username == username)).rowcount) or again
+
+        if not _is_name(username) or not self._database.writing(work):
+            raise NotFoundError(f"{username!r} has no one-time secret")
 
     def advance(self, username: str, step: int) -> bool:
-        """See `CodeStore.advance`."""
+        """See `CodeStore.advance`; where a lost server may have done it already, it counts as somebody else's."""
         change = sa.update(_TABLE).where(_C.username == username, _C.last_step < step).values(last_step=step)
-        with self._database.write() as connection:
-            return connection.execute(change).rowcount == 1
+        return self._database.writing(lambda connection, _again: connection.execute(change).rowcount == 1)
 
     def usernames(self) -> tuple[str, ...]:
         """See `CodeStore.usernames`."""
-        with self._database.read() as connection:
-            return tuple(connection.scalars(sa.select(_C.username).order_by(_C.username)))
+        query = sa.select(_C.username).order_by(_C.username)
+        return self._database.reading(lambda connection: tuple(connection.scalars(query)))
 
 
 def _is_name(username: str) -> bool:
     """Say whether a secret could be stored under this name (`put` refuses the others)."""
     try:
-        check_text(username, "user name")
+        check_text(username, "user name", MAX_ADDRESS_BYTES)
     except StorageError:
         return False
     return True

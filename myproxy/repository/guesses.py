@@ -2,7 +2,7 @@
 
     store = SQLGuessStore(database)
     store.read(keys)                                # {key: Guesses}, without keys that have none
-    store.change(keys, change, now=..., ...)        # one transaction; concurrent ones queue for the rows
+    store.change(keys, change)                      # one transaction; concurrent ones queue for the rows
 
 Keys are hashes: neither the names that strangers tried (often pass phrases in the wrong field) nor their networks are
 kept. Rows are forgotten after a while.
@@ -18,7 +18,7 @@ from gsi.errors import ConflictError
 from myproxy.auth.throttle import Guesses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -35,8 +35,8 @@ _TABLE: Final = sa.Table(
     sa.Column("expires_ms", sa.BigInteger(), nullable=False),
 )
 _C: Final = _TABLE.c
-_RETRIES: Final = 3
-"""Two writers that insert the same key collide once; a third time means something else."""
+_TRIES: Final = 5
+"""A writer collides with another one's new row at most once for each of its two keys; more means something else."""
 
 
 class SQLGuessStore:
@@ -47,51 +47,46 @@ class SQLGuessStore:
 
     def read(self, keys: Sequence[str]) -> dict[str, Guesses]:
         """See `GuessStore.read`."""
-        with self._database.read() as connection:
-            return _select(connection, keys)
+        return self._database.reading(lambda connection: _select(connection, keys))
 
     def change(self, keys: Sequence[str], change: Callable[[str, Guesses | None], Guesses]) -> dict[str, Guesses]:
-        """See `GuessStore.change`."""
-        for attempt in range(_RETRIES):
+        """See `GuessStore.change`; where a server is lost while it commits, the change may be made twice."""
+        for attempt in range(_TRIES):
             try:
-                return self._change_once(sorted(keys), change)
+                return self._database.writing(lambda connection, _again: _change(connection, sorted(keys), change))
             except ConflictError:  # another writer inserted one of the keys meanwhile
-                if attempt == _RETRIES - 1:
+                if attempt == _TRIES - 1:
                     raise
         raise AssertionError
 
-    def _change_once(self, keys: Sequence[str], change: Callable[[str, Guesses | None], Guesses]) -> dict[str, Guesses]:
-        changed: dict[str, Guesses] = {}
-        with self._database.write() as connection:
-            # Writing first takes the rows' locks, in one order: what is read next stays true until the commit.
-            for key in keys:
-                connection.execute(sa.update(_TABLE).where(_C.key == key).values(failures=_C.failures))
-            found = _select(connection, keys)
-            for key in keys:
-                changed[key] = change(key, found.get(key))
-                values = _values(changed[key])
-                if key in found:
-                    connection.execute(sa.update(_TABLE).where(_C.key == key).values(**values))
-                else:
-                    connection.execute(sa.insert(_TABLE).values(key=key, **values))
-        return changed
-
     def forget(self, keys: Iterable[str]) -> None:
         """See `GuessStore.forget`."""
-        with self._database.write() as connection:
-            connection.execute(sa.delete(_TABLE).where(_C.key.in_(list(keys))))
+        gone = sa.delete(_TABLE).where(_C.key.in_(list(keys)))
+        self._database.writing(lambda connection, _again: connection.execute(gone))
 
     def prune(self, *, before_ms: int, after_ms: int) -> int:
         """See `GuessStore.prune`."""
-        with self._database.write() as connection:
-            gone = sa.or_(_C.expires_ms < before_ms, _C.expires_ms > after_ms)
-            return connection.execute(sa.delete(_TABLE).where(gone)).rowcount
+        gone = sa.delete(_TABLE).where(sa.or_(_C.expires_ms < before_ms, _C.expires_ms > after_ms))
+        return self._database.writing(lambda connection, _again: connection.execute(gone).rowcount)
+
+
+def _change(
+    connection: Connection, keys: Sequence[str], change: Callable[[str, Guesses | None], Guesses]
+) -> dict[str, Guesses]:
+    # Writing first takes the rows' locks, in one order: what is read next stays true until the commit.
+    for key in keys:
+        connection.execute(sa.update(_TABLE).where(_C.key == key).values(failures=_C.failures))
+    found = _select(connection, keys)
+    changed = {key: change(key, found.get(key)) for key in keys}
+    for key, guesses in changed.items():
+        values = {"failures": guesses.failures, "until_ms": guesses.until_ms, "expires_ms": guesses.expires_ms}
+        if key in found:
+            connection.execute(sa.update(_TABLE).where(_C.key == key).values(**values))
+        else:
+            connection.execute(sa.insert(_TABLE).values(key=key, **values))
+    return changed
 
 
 def _select(connection: Connection, keys: Sequence[str]) -> dict[str, Guesses]:
     query = sa.select(_C.key, _C.failures, _C.until_ms, _C.expires_ms).where(_C.key.in_(list(keys)))
     return {row.key: Guesses(row.failures, row.until_ms, row.expires_ms) for row in connection.execute(query)}
-
-
-def _values(guesses: Guesses) -> Mapping[str, int]:
-    return {"failures": guesses.failures, "until_ms": guesses.until_ms, "expires_ms": guesses.expires_ms}
