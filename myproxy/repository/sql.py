@@ -33,9 +33,6 @@ __all__ = ["DATABASE_NAME", "SQLRepository", "insert_or_replace", "open_postgres
 DATABASE_NAME: Final = "myproxy.db"
 """File name of the SQLite store inside the storage directory."""
 
-FAILOVER_SECONDS: Final = 30.0
-"""How long a request looks for a PostgreSQL server that takes writes: failovers take seconds, clients wait longer."""
-
 _MIGRATIONS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "migrations")
 _TABLE: Final = CREDENTIALS
 _C: Final = CREDENTIALS.c

@@ -25,7 +25,6 @@ from myproxy.repository.seal import Sealer
 from myproxy.repository.sealforms import SealParameters, parse_form
 from myproxy.repository.sql import (
     DATABASE_NAME,
-    FAILOVER_SECONDS,
     SQLRepository,
     open_postgres_repository,
     open_sqlite_repository,
@@ -72,7 +71,7 @@ def open_repository(config: ServerConfig, storage: str, *, patient: bool = False
     return open_postgres_repository(
         config.database,
         connections=config.database_connections,
-        patience_seconds=FAILOVER_SECONDS if patient else 0.0,
+        patience_seconds=config.database_patience if patient else 0.0,
     )
 
 
