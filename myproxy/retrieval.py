@@ -25,51 +25,44 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from gsi import keys
-from gsi.ca.request import parse_request
 from gsi.certificate import Certificate
 from gsi.delegation import grant_delegation, parse_delegation_request
 from gsi.errors import (
     AuthenticationError,
     CredentialError,
-    CredentialProblem,
     DeniedError,
     GridError,
-    NotFoundError,
     ParseError,
     RemoteProtocolError,
     StorageError,
     VerificationError,
 )
-from gsi.names import oneline, same_oneline
+from gsi.names import oneline
 from gsi.proxy.chain import ProxyChain
 from gsi.proxy.issue import ProxyOptions
 from gsi.proxy.kinds import ProxyKind
-from myproxy.auth.base import Method
 from myproxy.auth.passphrase import place_of
 from myproxy.authentication import Authenticated, Authentication, HiddenError, Offers, Question, refuse_absent
-from myproxy.commands import Commands
 from myproxy.grants import Caller, IssuanceGrant, RetrievalGrant
+from myproxy.issuance import IssuanceCommands, Recipient, find_recipient
 from myproxy.protocol.messages import Command
 from myproxy.repository.seal import INVALID_PASSPHRASE, is_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gsi.ca.records import IssuanceRecord
     from gsi.certificate import Extension
     from myproxy.auth.attempt import Attempt
     from myproxy.authentication import Step
     from myproxy.issuing import Authority
-    from myproxy.policy import AccessPolicy, Client, Permission
+    from myproxy.policy import Client, Permission
     from myproxy.protocol.messages import AuthorizationOffer, AuthorizationReply, Request, TrustRootFile
     from myproxy.repository.base import StoredCredential
-    from myproxy.trail import DecisionTrail
 
 __all__ = [
     "MAX_CANDIDATES",
     "AuthorizationRound",
     "Pause",
-    "Recipient",
     "RetrievalCommands",
     "RetrievalStep",
     "proxy_lifetime",
@@ -94,26 +87,7 @@ def proxy_lifetime(asked: timedelta, stored: timedelta, maximum: timedelta) -> t
     return max(min(limits), SHORTEST_PROXY) // timedelta(minutes=1) * timedelta(minutes=1)
 
 
-NOT_ISSUED: Final = "Certificate generation failure."
-"""What the C server says whatever kept it from issuing."""
 _log: Final = logging.getLogger("myproxy.server")
-_LIMITED: Final = "MyProxy CA will not accept limited proxy for authentication."
-
-
-class Recipient(NamedTuple):
-    """Whom a certificate is for."""
-
-    subject_der: bytes | None = None
-    """The mapped name, None when there is none or nobody has asked yet."""
-    is_known: bool = False
-    """Whether it was asked for."""
-    refusal: GridError | None = None
-    """Why there is none."""
-
-    @property
-    def name(self) -> str:
-        """The mapped name in one-line form; empty where there is none."""
-        return "" if self.subject_der is None else oneline(self.subject_der)
 
 
 class _Policies(NamedTuple):
@@ -160,7 +134,7 @@ class Pause:
 RetrievalStep: TypeAlias = RetrievalGrant | IssuanceGrant | AuthorizationRound | Pause
 
 
-class RetrievalCommands(Commands):
+class RetrievalCommands(IssuanceCommands):
     """The commands by which credentials leave."""
 
     def begin_get(self, caller: Caller, request: Request) -> RetrievalStep:
@@ -207,7 +181,7 @@ class RetrievalCommands(Commands):
                 made.
         """
         if isinstance(grant, IssuanceGrant):
-            return self._issue(grant, request_der)
+            return self.finish_issuance(grant, request_der)
         return self._delegate(grant, request_der)
 
     def _delegate(self, grant: RetrievalGrant, request_der: bytes) -> tuple[Certificate, ...]:
@@ -239,23 +213,6 @@ class RetrievalCommands(Commands):
         except GridError as error:
             _log.warning("%s: no extensions for the proxy: %s", grant.caller.request_id, error)
             raise DeniedError("Unable to delegate credentials.") from error
-
-    def _issue(self, grant: IssuanceGrant, request_der: bytes) -> tuple[Certificate, ...]:
-        """Have the authority issue. The client hears what is wrong with its own request, and nothing else."""
-        assert self._authority is not None  # who else made the grant
-        access = self._settings.access
-        with self._trail.deciding(grant.caller, grant.request, "ISSUE"):
-            recorder = _IssuanceRecorder(self._trail, grant, access)
-            try:
-                wanted = parse_request(request_der)
-            except (ParseError, CredentialError, VerificationError) as error:
-                raise DeniedError(f"{NOT_ISSUED}\n{error.message}") from error
-            try:
-                return self._authority.issue(grant, wanted, now=self._clock(), recorder=recorder)
-            except GridError as error:
-                _log.warning("%s: no certificate for %r: %s", grant.caller.request_id, grant.request.username, error)
-                is_weak = isinstance(error, CredentialError) and error.problem is CredentialProblem.WEAK_KEY
-                raise DeniedError(f"{NOT_ISSUED}\n{error.message}" if is_weak else NOT_ISSUED) from error
 
     def finish_retrieve(self, grant: RetrievalGrant | IssuanceGrant) -> bytes:
         """Return the credential as PEM text: certificate, key, further certificates.
@@ -376,7 +333,7 @@ class RetrievalCommands(Commands):
             raise refuse_absent(attempt, self._methods, self._sealer) from error.__cause__
         recipient = Recipient()
         if question.trusted is not None or question.renewal is not None:
-            recipient = _find_recipient(authority, request.username)
+            recipient = find_recipient(authority, request.username)
             trusted = self._unless_self(question, recipient.name)
             if recipient.subject_der is None and authority.names_users and not question.access.allow_self_authorization:
                 trusted = None  # nobody knows whether it would be the client's own
@@ -438,52 +395,8 @@ class RetrievalCommands(Commands):
                 caller=caller, request=request, offers=step.offers, wanted=wanted, authentication=authentication
             )
         if isinstance(wanted, Recipient):
-            return self._grant_issuance(step, caller, request, wanted)
+            return self.grant_issuance(step, caller, request, wanted)
         return self._grant(step, caller, request, wanted)
-
-    def _grant_issuance(
-        self, authenticated: Authenticated, caller: Caller, request: Request, recipient: Recipient
-    ) -> IssuanceGrant:
-        authority, proof = self._authority, authenticated.proof
-        assert authority is not None  # it was there when the request came
-        if not recipient.is_known:
-            recipient = _find_recipient(authority, request.username)
-        if recipient.refusal is not None and not (authority.names_users and _is_absent(recipient.refusal)):
-            raise self._nameless(caller, request, recipient.refusal)
-        renewer = proof.renewer
-        if self._settings.limited_stays_limited and (caller.is_limited or (renewer is not None and renewer.limited)):
-            raise DeniedError(_LIMITED)
-        self._trail.permit(
-            caller,
-            request,
-            request.command.name,
-            authenticated.permission,
-            method=proof.words,
-            certificate_for=recipient.name or None,
-            **({} if renewer is None else {"renewer": renewer.identity}),
-        )
-        return IssuanceGrant(
-            caller=caller,
-            request=request,
-            permission=authenticated.permission,
-            subject_der=recipient.subject_der,
-            renews=None if renewer is None else renewer.identity,
-            is_trusted=proof.method is Method.TRUSTED,
-        )
-
-    def _nameless(self, caller: Caller, request: Request, refusal: GridError) -> GridError:
-        """Return the refusal for a user who has no name; to a stranger it is that of a wrong pass phrase."""
-        if not _is_absent(refusal):
-            _log.warning("%s: no name for %r: %s", caller.request_id, request.username, refusal)
-        if caller.client.is_anonymous:
-            self._sealer.pretend(request.passphrase)
-            told: GridError = AuthenticationError(INVALID_PASSPHRASE)
-        elif _is_absent(refusal):
-            told = DeniedError(f"unknown username: {request.username}")
-        else:  # the server's own trouble; as a TransportError it would be taken for the client's connection
-            told = StorageError(f"the name of {request.username!r} cannot be found out: {refusal.message}")
-        told.__cause__ = refusal
-        return told
 
     def _grant(
         self, authenticated: Authenticated, caller: Caller, request: Request, stored: StoredCredential
@@ -540,51 +453,6 @@ def _or_refusal(
         return ask(client, stored)
     except DeniedError as error:
         return error
-
-
-def _find_recipient(authority: Authority, username: str) -> Recipient:
-    """Ask for the name of a user; why there is none is for later."""
-    try:
-        return Recipient(authority.get_subject(username), is_known=True)
-    except GridError as error:
-        return Recipient(is_known=True, refusal=error)
-
-
-def _is_absent(error: GridError) -> bool:
-    return isinstance(error, NotFoundError)
-
-
-class _IssuanceRecorder:
-    """Puts a certificate into the audit trail before it leaves, if it is the one that was granted."""
-
-    def __init__(self, trail: DecisionTrail, grant: IssuanceGrant, access: AccessPolicy) -> None:
-        self._trail = trail
-        self._grant = grant
-        self._access = access
-
-    def record(self, record: IssuanceRecord) -> None:
-        """See `gsi.ca.records.Recorder`.
-
-        Raises:
-            DeniedError: It has another name than was proved, or one that the client may not have.
-            StorageError: It cannot be recorded.
-        """
-        grant, certificate = self._grant, record.certificate
-        if grant.renews is not None and not same_oneline(grant.renews, record.subject):
-            raise DeniedError(f"the certificate would be {record.subject}, but {grant.renews} was proved")
-        if grant.is_trusted:
-            self._access.check_not_self(grant.caller.client, record.subject, "trusted retriever")
-        self._trail.permit(
-            grant.caller,
-            grant.request,
-            "ISSUE",
-            grant.permission,
-            subject=record.subject,
-            issuer=oneline(certificate.issuer_der),
-            serial=record.serial_hex,
-            not_after=certificate.not_after.isoformat(),
-            sha256=certificate.fingerprint,
-        )
 
 
 def _split(stored: StoredCredential) -> ProxyChain:
