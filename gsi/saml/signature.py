@@ -174,6 +174,7 @@ def check_signature(
         ConfigError: The extra `saml` is not installed.
     """
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm
         from lxml.etree import LxmlError
         from signxml.algorithms import DigestAlgorithm, SignatureMethod
         from signxml.exceptions import SignXMLException
@@ -197,7 +198,15 @@ def check_signature(
             id_attribute=signature.id_attribute,
             expect_config=configuration,
         )
-    except (SignXMLException, LxmlError, ValueError, TypeError, KeyError, AttributeError, LookupError) as error:
+    except (
+        SignXMLException,
+        LxmlError,
+        UnsupportedAlgorithm,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+    ) as error:
         raise CapabilityError(
             f"assertion: the signature is wrong: {str(error)[:100]}", problem=CapabilityProblem.BAD_SIGNATURE
         ) from error

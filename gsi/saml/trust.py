@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from gsi import names
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError, ParseError, VerificationError
 from gsi.trust.options import Purpose, ValidationOptions
+from gsi.trust.signatures import load_key
 from gsi.trust.verify import verify_chain
 
 if TYPE_CHECKING:
@@ -166,6 +167,10 @@ class Signers:
         found = found or pinned[0]
         if not found.not_before <= now <= found.not_after:
             raise _refuse("its signer's certificate is not valid now")
+        try:
+            load_key(found, None)
+        except VerificationError as error:
+            raise _refuse(f"its signer's key: {error.message}", error.hint) from error
         return Signer(found, found.not_after)
 
     def _on_path(self, presented: tuple[Certificate, ...], now: datetime) -> Signer:

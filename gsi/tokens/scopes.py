@@ -137,8 +137,8 @@ def parse_path(text: str) -> tuple[str, ...]:
     if re.search(r"%(?![0-9A-Fa-f]{2})", text):
         raise _refuse(f"the path {text[:80]!r} has a broken escape")
     try:
-        decoded = unquote_to_bytes(text).decode("utf-8")
-    except UnicodeDecodeError as error:
+        decoded = unquote_to_bytes(text.encode("utf-8")).decode("utf-8")
+    except UnicodeError as error:
         raise _refuse(f"the path {text[:80]!r} is not UTF-8") from error
     parts = tuple([part for part in decoded.split("/") if part not in {"", "."}])
     if ".." in parts:

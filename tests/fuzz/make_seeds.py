@@ -9,6 +9,8 @@ them are made for this and used nowhere.
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 import subprocess
 import sys
@@ -351,6 +353,73 @@ def _callout(alice: Issued) -> Iterator[bytes]:
     yield b"".join(frames[1:]) + answer
 
 
+_LSC: Final = (
+    b"/O=Grid/CN=host/voms.example.org\n/O=Grid/CN=CA\n------ NEXT CHAIN ------\n/O=a/E=a@b\n/O=b\n/O=b\n/O=c\n",
+    b'# VOs\n"vo" "voms.example.org" "15000" "/O=Grid/CN=voms" "vo"\n"b" "h" "1" "/O=x" "b" "24"\n',
+)
+_SCOPES: Final = (
+    "openid storage.read:/data/a%20b storage.create:/ compute.create wlcg.groups:/vo",
+    "read:/x write:/y//z/./ queue execute offline_access",
+    "/data/%C3%BC/%252e%252e/x",
+)
+
+
+def _voms(ca: TestCA, alice: Issued) -> tuple[list[bytes], list[bytes]]:
+    """Attribute certificates and what is in them, and a server's answers."""
+    from tests.harness.voms import VOMSServer, ac_extension, extension, target_list
+
+    server = VOMSServer(ca, ca.issue("/O=Grid/CN=voms.example.org", "p256"))
+    text = tlv(0x04, b"name") + tlv(0x04, b"value") + tlv(0x04, b"/testvo")
+    tags = tlv(0x30, tlv(0x30, tlv(0x30, tlv(0x30, tlv(0x86, b"testvo://h:1")) + tlv(0x30, tlv(0x30, text)))))
+    more = [extension("2.5.29.55", target_list("a.example.org"), critical=True)]
+    more.append(extension("1.3.6.1.4.1.8005.100.100.11", tags))
+    plain = server.attribute_certificate(alice)
+    full = server.attribute_certificate(alice, fqans=["/testvo", "/testvo/g/Role=r"], extensions=more)
+    carried, _ = ac_extension(plain, full)
+    identifier = tlv(
+        0x30, tlv(0x80, bytes(20)) + tlv(0xA1, tlv(0xA4, ca.certificate.subject.public_bytes())) + tlv(0x82, b"\5")
+    )
+    body = b"<?xml version='1.0'?><voms><ac>" + base64.encodebytes(plain) + b"</ac><warning>w</warning></voms>"
+    item = b"<item><number>1001</number><message>no</message></item>"
+    answers = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n",
+        b"<vomsans><version>3</version><error>" + item + b"</error></vomsans>",
+        b"<voms><error><code>NoSuchUser</code><message>no</message></error></voms>",
+        base64.b64encode(plain),
+    ]
+    return [plain, full, carried.public_bytes(), target_list("a", "b"), tags, identifier], answers
+
+
+def _tokens() -> tuple[list[bytes], list[bytes]]:
+    from tests.harness.tokens import TokenIssuer, jwk_of
+
+    issuer = TokenIssuer()
+    when = {"iat": 1780272000, "nbf": 1780272000, "exp": 1780275600}
+    claims = [
+        issuer.claims(**when, wlcg_groups=["/vo", "/vo/g"]),
+        issuer.claims(**when, wlcg_ver=None, ver="scitoken:2.0", aud=["ANY"], scope="read:/a%20b queue"),
+        issuer.claims(**when, cnf={"x5t#S256": "abc"}, act={"sub": "x"}),
+    ]
+    keys = [
+        issuer.key_set(jwk_of(TestCA(key="ed25519").key, "ed", alg="EdDSA"), jwk_of(TestCA().key, "rsa", use="sig"))
+    ]
+    return [issuer.sign(claims[0]).encode(), *(json.dumps(one).encode() for one in claims)], keys
+
+
+def _saml(ca: TestCA, alice: Issued) -> list[bytes]:
+    from tests.harness.saml import SAMLIssuer
+
+    issuer = SAMLIssuer(ca.issue("/O=Grid/CN=cas", "p256"))
+    return [
+        issuer.sign(issuer.cas_assertion(alice)),
+        issuer.sign(
+            issuer.assertion_2(alice, conditions="<AudienceRestriction><Audience>a</Audience></AudienceRestriction>")
+        ),
+        issuer.cas_assertion(alice, conditions="<DoNotCacheCondition/>").encode(),
+    ]
+
+
 def _lines(*texts: str | bytes) -> list[bytes]:
     return [text.encode() if isinstance(text, str) else text for text in texts]
 
@@ -360,6 +429,8 @@ def _all() -> dict[str, list[bytes]]:
     alice = ca.issue("/O=Grid/CN=Alice", "p256")
     certificates = list(_certificates(ca, alice))
     locked = list(_locked_keys(alice))
+    attribute_certificates, answers = _voms(ca, alice)
+    tokens, token_keys = _tokens()
     return {
         "authz_callout": list(_callout(alice)),
         "authz_gram": list(_GRAM),
@@ -412,9 +483,16 @@ def _all() -> dict[str, list[bytes]]:
         ],
         "proxy_legacy": list(_legacy(alice)),
         "request_config": list(_REQUEST_CONF),
+        "saml": _saml(ca, alice),
         "signing_policy": [_POLICY],
+        "token": tokens,
+        "token_keys": token_keys,
+        "token_scopes": _lines(*_SCOPES),
         "toml_config": [_TOML],
         "trust_files": [ca.pem, ca.crl([alice]), _POLICY, _NAMESPACES],
+        "voms_ac": attribute_certificates,
+        "voms_answer": answers,
+        "voms_files": list(_LSC),
     }
 
 

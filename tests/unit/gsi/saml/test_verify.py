@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gsi.certificate import Certificate
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError
@@ -467,6 +468,15 @@ def test_pinned(world: World) -> None:
             late.sign(late.assertion_2(world.alice)),
             issuers=(AssertionIssuer(name=idp.name, certificates=(Certificate.parse(old.der),)),),
         )
+    assert caught.value.problem is P.SIGNER
+
+
+def test_a_pinned_certificate_with_a_weak_key(world: World) -> None:
+    weak = TestCA("/O=X/CN=CA").issue("/O=X/CN=idp", rsa.generate_private_key(public_exponent=65537, key_size=1024))
+    idp = SAMLIssuer(weak, "https://idp.example.org")
+    issuers = (AssertionIssuer(name=idp.name, certificates=(Certificate.parse(weak.der),)),)
+    with pytest.raises(CapabilityError, match="key") as caught:
+        world.judge(idp.sign(idp.assertion_2(world.alice)), issuers=issuers)
     assert caught.value.problem is P.SIGNER
 
 
