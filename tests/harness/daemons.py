@@ -110,6 +110,12 @@ def _accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def _accepts_unix(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(str(path)) == 0
+
+
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process that leads its own session, and what it forked."""
     with contextlib.suppress(ProcessLookupError):
@@ -148,6 +154,7 @@ def running(
     directory: Path,
     account: str | None = None,
     announced: str | None = None,
+    unix: Path | None = None,
 ) -> Iterator[Daemon]:
     """Start a server that stays in the foreground; ready when it accepts a connection.
 
@@ -158,6 +165,7 @@ def running(
         directory: Its private directory; output goes to `output.log` there.
         account: The account to run as.
         announced: A regular expression whose first group is the port, searched in the output.
+        unix: Its Unix socket, in place of a port; the port is then 0.
 
     Raises:
         AssertionError: It ended or did not accept within `START_SECONDS`; its output is in the message.
@@ -182,6 +190,9 @@ def running(
             text = log_path.read_text(errors="replace")
             if port is None and announced is not None and (found := re.search(announced, text)):
                 port = int(found[1])
+            if unix is not None and _accepts_unix(unix):
+                port = 0
+                break
             if port is not None and _accepts(port):
                 break
             try:

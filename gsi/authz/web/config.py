@@ -19,8 +19,9 @@ Every key may be left out; one that is not known is refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  # the binder looks at it
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gsi.authz.decision import Account, PoolLease
 from gsi.authz.web.gate import Gate, open_gate
@@ -32,9 +33,6 @@ from gsi.secret import Passphrase
 from gsi.system.audit import AuditLog
 from gsi.system.config import option, read_config
 from gsi.system.files import read_private
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["DEFAULT_CONFIG", "DEFAULT_LISTEN", "EndpointConfig", "load_config", "make_application", "split_listen"]
 

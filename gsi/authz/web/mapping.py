@@ -3,7 +3,7 @@
     mapping = RequestMapping()
     mapping.action("PUT")                        # Action("write", "http")
     mapping.resource("/data/f")                  # Resource("/data/f")
-    split_target("/data/%66?x=1")                # "/data/%66": for front ends, which pass the raw target on
+    split_target("/data/%66?x=1")                # "/data/f": for front ends, which pass the raw target on
 
 A path is judged as the application sees it, and in every other way in which something behind could read it: decoded
 once more (the engine does that itself), with compatibility characters and backslashes resolved, and without `;`
@@ -15,11 +15,12 @@ action by default, nor has any other that is not in the table: such a request is
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from gsi.authz.decision import Action, Resource
 from gsi.authz.resources import MAX_NAME_CHARS, readings
@@ -53,6 +54,9 @@ _MAX_METHOD_CHARS: Final = 32
 
 _MAX_DECODINGS: Final = 5
 """One more than the engine allows before it refuses the name."""
+
+_ENCODED: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+", re.ASCII)
+_DISPUTED: Final = frozenset("/\\%;?#")
 
 _WHAT: Final = "HTTP request"
 
@@ -169,11 +173,22 @@ def path_of_scope(scope: Mapping[str, object]) -> str:
 
 
 def split_target(target: str) -> str:
-    """Return the path of a raw request target, still percent-encoded: without query and fragment.
+    """Return the path of a raw request target, without query and fragment.
+
+    What is encoded without need is decoded (RFC 3986 section 6.2.2.2). What servers disagree about stays encoded, so
+    that the engine reads it both ways: slashes, backslashes, `%`, `;`, `?`, `#`, controls, and what is no UTF-8.
 
     Raises:
         ParseError: It is no path (`*`, an absolute URL, an authority), or no ASCII.
     """
     if not target.startswith("/") or not target.isascii() or not target.isprintable() or " " in target:
         raise ParseError("the request target is no path", what=_WHAT)
-    return target.partition("?")[0].partition("#")[0]
+    return _ENCODED.sub(_decode_harmless, target.partition("?")[0].partition("#")[0])
+
+
+def _decode_harmless(found: re.Match[str]) -> str:
+    try:
+        text = unquote_to_bytes(found[0]).decode("utf-8")
+    except UnicodeDecodeError:
+        return found[0]
+    return "".join(quote(one, safe="") if one in _DISPUTED or not one.isprintable() else one for one in text)
