@@ -6,7 +6,10 @@
 
 A list replaces the file that holds the older list of the same key; else it takes the first number that is free, or
 whose file is of no use. Two CAs may share a hash, and a CA may have two keys, so the numbers are not the jobs'. Where
-the directory knows the CA under the old hash, too, the list is to be found under that as well.
+the directory knows the CA under the old hash, too, the list is to be found under that as well. Lists of other
+keys in the file that is replaced stay in it.
+
+Other programs may change the directory at any time: `refresh` shortly before `install` takes their changes up.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import names
 from gsi.errors import CredentialError, GridError, StorageError
+from gsi.pem import encode_pem
 from gsi.system.files import read_public, write_public
 from gsi.trust.crl import CRL, MAX_CRL_BYTES, parse_crl_file
-from gsi.trust.crl_update import find_signer
+from gsi.trust.crl_update import find_signer, salvage_crls
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,13 +44,17 @@ class Installed(NamedTuple):
     path: str
     """Its name within the directory."""
     crls: tuple[CRL, ...]
-    """None when the file is of no use."""
+    """Those that are whole; empty when the file is of no use."""
     modified: float
     """When it was last written or confirmed, in seconds since 1970."""
+    is_damaged: bool
+    """Whether something in it cannot be read, so that no program can go by it."""
+    state: tuple[int, ...]
+    """What changes when the file does; empty when there is none."""
 
 
 class CRLStore:
-    """The files of one directory. Read once; then it knows what it has written.
+    """The files of one directory, as they were when it was made or last refreshed.
 
     Args:
         directory: Where the lists are.
@@ -56,10 +64,24 @@ class CRLStore:
         self.directory = directory
         self._names: set[str] = set()
         self._files: dict[str, Installed] = {}
+        self._list()
+
+    def _list(self) -> None:
         try:
-            self._names = set(os.listdir(directory))
+            self._names = set(os.listdir(self.directory))
         except OSError as error:
-            raise StorageError(f"{directory}: {error.strerror}") from error
+            raise StorageError(f"{self.directory}: {error.strerror}") from error
+
+    def refresh(self, job: Job) -> None:
+        """Take up what other programs have changed under a CA's hash; files that they left alone are not read again.
+
+        Raises:
+            StorageError: The directory cannot be read.
+        """
+        self._list()
+        for name in [name for name in self._files if name.startswith(job.hash)]:
+            if self._files[name].state != _state(os.path.join(self.directory, name)):
+                del self._files[name]
 
     def installed(self, job: Job) -> tuple[Installed, ...]:
         """Return the files under a CA's hash, in the order of their numbers."""
@@ -80,10 +102,15 @@ class CRLStore:
         times = [
             file.modified
             for file in self.installed(job)
+            if not file.is_damaged
             for crl in file.crls
             if crl.next_update >= now and names.same_name(crl.issuer_der, job.authorities[0].certificate.subject_der)
         ]
         return max(times, default=None)
+
+    def holds(self, job: Job, update: CRLUpdate) -> bool:
+        """Tell whether the list that an update would replace is in a file that programs can go by."""
+        return any(crl is update.replaces for file in self.installed(job) if not file.is_damaged for crl in file.crls)
 
     def install(self, job: Job, update: CRLUpdate) -> str:
         """Put a list in its place and return the file's name; one that is there already is only marked as confirmed.
@@ -96,17 +123,38 @@ class CRLStore:
             if update.is_unchanged:
                 with contextlib.suppress(PermissionError):
                     os.utime(os.path.join(self.directory, name))
+                self._files.pop(name, None)
             else:
-                write_public(os.path.join(self.directory, name), update.pem(), _MODE)
-            self._names.add(name)
-            self._files[name] = Installed(name, (update.crl,), 0.0)
+                crls = (update.crl, *self._others(job, name, update))
+                self._write(name, crls)
             if job.old_hash != job.hash and any(entry.startswith(job.old_hash) for entry in self._names):
-                self._keep_old_name(job.old_hash + name[len(job.hash) :], name, update)
+                self._keep_old_name(job.old_hash + name[len(job.hash) :], name, is_unchanged=update.is_unchanged)
         except CredentialError as error:
             raise StorageError(error.message, hint=error.hint) from error
         except OSError as error:
             raise StorageError(f"{name}: {error.strerror}") from error
         return name
+
+    def _write(self, name: str, crls: tuple[CRL, ...]) -> None:
+        path = os.path.join(self.directory, name)
+        write_public(path, b"".join(encode_pem("X509 CRL", crl.der) for crl in crls), _MODE)
+        self._names.add(name)
+        self._files[name] = Installed(name, crls, 0.0, is_damaged=False, state=_state(path))
+
+    def _others(self, job: Job, name: str, update: CRLUpdate) -> tuple[CRL, ...]:
+        """Return the lists in a file that are to stay beside the new one: other CAs', and of other keys of this CA."""
+        if name not in self._names:
+            return ()
+        others = [one for one in job.authorities if one is not update.signer]
+        found: list[CRL] = []
+        for crl in self._load(name).crls:
+            if names.same_name(crl.issuer_der, update.crl.issuer_der):
+                try:
+                    find_signer(crl, others, accept_weak=True)
+                except GridError:
+                    continue
+            found.append(crl)
+        return tuple(found)
 
     def _find_place(self, job: Job, update: CRLUpdate) -> str:
         files = {_number(file.path): file for file in self.installed(job)}
@@ -128,12 +176,12 @@ class CRLStore:
                 return False
         return True
 
-    def _keep_old_name(self, old_name: str, name: str, update: CRLUpdate) -> None:
+    def _keep_old_name(self, old_name: str, name: str, *, is_unchanged: bool) -> None:
         """Have the list under the old hash, too: a link, or a copy where there is one."""
         path = os.path.join(self.directory, old_name)
         if os.path.isfile(path) and not os.path.islink(path):
-            if not update.is_unchanged:
-                write_public(path, update.pem(), _MODE)
+            if not is_unchanged:
+                self._write(old_name, self._load(name).crls)
             return
         if os.path.islink(path) and os.readlink(path) == name:
             return
@@ -149,15 +197,19 @@ class CRLStore:
         found = self._files.get(name)
         if found is None:
             path = os.path.join(self.directory, name)
+            state = _state(path)  # before reading: what changes meanwhile is read again
+            is_damaged = False
+            data = b""
             try:
-                crls = parse_crl_file(read_public(path, max_bytes=MAX_CRL_BYTES))
+                data = read_public(path, max_bytes=MAX_CRL_BYTES)
+                crls = parse_crl_file(data)
             except GridError:
-                crls = ()
+                crls, is_damaged = salvage_crls(data), True
             try:
                 modified = os.stat(path).st_mtime
             except OSError:
                 modified = 0.0
-            found = self._files[name] = Installed(name, crls, modified)
+            found = self._files[name] = Installed(name, crls, modified, is_damaged=is_damaged, state=state)
         return found
 
 
@@ -165,3 +217,11 @@ def _number(name: str) -> int:
     found = _NAME.fullmatch(name)
     assert found is not None  # only such names are asked about
     return int(found["number"])
+
+
+def _state(path: str) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -5,7 +5,7 @@
 Each CA has its time, in which its sources are tried one after the other, and again; the time of one that hangs is the
 only thing lost. What comes is judged (`gsi.trust.crl_update`) and then put in place in one step (`crl_store`); whatever
 fails leaves the CA's list as it was, and all other CAs alone. Two runs in one directory do not mix: the second is
-refused.
+refused. Other programs know nothing of that, so what is installed is looked at again right before it is replaced.
 
 The fetching is done by threads that die with the process, so that a name server that does not answer cannot hold it.
 """
@@ -29,7 +29,7 @@ from gsi.system.dirlock import DirectoryLock
 from gsi.system.files import read_public
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.http import Proxies, fetch, make_context
-from gsi.trust.crl_update import MAX_DOWNLOAD_BYTES, CRLUpdate, judge_update
+from gsi.trust.crl_update import MAX_DOWNLOAD_BYTES, CRLUpdate, judge_again, judge_update
 
 if TYPE_CHECKING:
     import ssl
@@ -302,6 +302,7 @@ class _Runner:
         file: str | None = None
         if update is not None:
             try:
+                update = self._judge_again(job, update)
                 file = None if self._settings.dry_run else self._store.install(job, update)
             except GridError as failure:
                 error = failure
@@ -311,6 +312,14 @@ class _Runner:
         message = "" if error is None else error.message
         status = FetchStatus.KEPT if self._is_tolerable(job) else FetchStatus.FAILED
         return FetchResult(job, status, message, None, outcome.url, None, outcome.seconds)
+
+    def _judge_again(self, job: Job, update: CRLUpdate) -> CRLUpdate:
+        """Measure a list against what is installed now: a newer one may have come there meanwhile."""
+        self._store.refresh(job)
+        update = judge_again(update, installed=self._store.crls(job), now=clock.now())
+        if update.is_unchanged and not self._store.holds(job, update):
+            return update._replace(is_unchanged=False)  # it is there, in a file that is damaged
+        return update
 
     def _is_tolerable(self, job: Job) -> bool:
         now = clock.now()

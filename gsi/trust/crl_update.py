@@ -5,8 +5,9 @@
 
 A list goes in only if `gsi.trust.revocation` would take it: complete, of this CA, signed by its key, in force now. And
 never an older list in place of a newer one, lest whoever can replay old bytes un-revoke a certificate. Older is a lower
-CRL number or an earlier thisUpdate. Numbers that begin anew are accepted once the installed list has run out, and an
-installed list that is dated in the future may be replaced by any.
+CRL number or an earlier thisUpdate, and with both equal, nobody can tell, so that the installed one stays. Numbers that
+begin anew are accepted once the installed list has run out, and an installed list that is dated in the future may be
+replaced by any. What was judged some time ago is measured against what is installed by now with `judge_again`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from gsi import names
 from gsi.errors import ConflictError, ParseError, Reason, VerificationError
-from gsi.pem import MAX_PEM_BYTES, encode_pem
-from gsi.trust.crl import MAX_CRL_BYTES, parse_crl_file
+from gsi.pem import MAX_PEM_BYTES, encode_pem, split_pem
+from gsi.trust.crl import MAX_CRL_BYTES, parse_crl, parse_crl_file
 from gsi.trust.profile import CRL_SIGN
 from gsi.trust.signatures import check_signature
 
@@ -30,9 +31,21 @@ if TYPE_CHECKING:
     from gsi.trust.anchors import Authority
     from gsi.trust.crl import CRL
 
-__all__ = ["MAX_DOWNLOAD_BYTES", "CRLUpdate", "crl_number", "find_signer", "judge_update"]
+__all__ = [
+    "MAX_DOWNLOAD_BYTES",
+    "CRLUpdate",
+    "crl_number",
+    "find_signer",
+    "judge_again",
+    "judge_update",
+    "salvage_crls",
+]
 
 MAX_DOWNLOAD_BYTES: Final = MAX_CRL_BYTES  # what the trust directory reads
+_MAX_SALVAGED: Final = 64  # more lists than any file of a trust directory has
+_LABEL: Final = "X509 CRL"
+_BEGIN: Final = b"-----BEGIN X509 CRL-----"
+_END: Final = b"-----END X509 CRL-----"
 
 
 class CRLUpdate(NamedTuple):
@@ -45,11 +58,11 @@ class CRLUpdate(NamedTuple):
     replaces: CRL | None
     """The installed list of the same key, or None."""
     is_unchanged: bool
-    """Whether that is the very same list."""
+    """Whether that is the very same list, be it signed anew."""
 
     def pem(self) -> bytes:
         """Return the list as the trust directory holds it."""
-        return encode_pem("X509 CRL", self.crl.der)
+        return encode_pem(_LABEL, self.crl.der)
 
 
 def crl_number(crl: CRL) -> int | None:
@@ -108,11 +121,48 @@ def judge_update(
         )
     if now > crl.next_update:
         raise VerificationError(f"the list expired at {crl.next_update:%Y-%m-%d %H:%M:%S}Z", reason=Reason.CRL_EXPIRED)
-    number = crl_number(crl)
-    old = _find_same_signer(installed, signer)
-    if old is not None and old.der != crl.der:
-        _check_newer(crl, number, old, now)
-    return CRLUpdate(crl, number, signer, old, old is not None and old.der == crl.der)
+    update = CRLUpdate(crl, crl_number(crl), signer, None, is_unchanged=False)
+    return judge_again(update, installed=installed, now=now)
+
+
+def judge_again(update: CRLUpdate, *, installed: Sequence[CRL], now: datetime) -> CRLUpdate:
+    """Return the update measured against the lists that are there by now; it was found good in itself before.
+
+    Args:
+        update: What `judge_update` returned.
+        installed: The CA's lists that are there now, of whatever key.
+        now: The time.
+
+    Raises:
+        ConflictError: It is not newer than the installed list.
+    """
+    old = _find_same_signer(installed, update.signer)
+    is_unchanged = old is not None and old.tbs_der == update.crl.tbs_der
+    if old is not None and not is_unchanged:
+        _check_newer(update.crl, update.number, old, now)
+    return update._replace(replaces=old, is_unchanged=is_unchanged)
+
+
+def salvage_crls(data: bytes) -> tuple[CRL, ...]:
+    """Return the lists in a damaged PEM file that are whole.
+
+    No judge of certificates may go by such a file. But a list that is whole and signed was published, and so an older
+    one must not take its place, whatever lies around it.
+    """
+    found: list[CRL] = []
+    position = 0
+    while len(found) < _MAX_SALVAGED and (begin := data.find(_BEGIN, position)) >= 0:
+        position = begin + len(_BEGIN)
+        end = data.find(_END, position)
+        if end < 0:
+            break
+        if 0 <= data.find(_BEGIN, position) < end:
+            continue  # its own end is lost
+        try:
+            found += [parse_crl(block.data) for block in split_pem(data[begin : end + len(_END)], what="CRL")]
+        except ParseError:
+            continue
+    return tuple(found)
 
 
 def find_signer(crl: CRL, authorities: Sequence[Authority], *, accept_weak: bool = False) -> Authority:
@@ -161,14 +211,21 @@ def _check_newer(crl: CRL, number: int | None, old: CRL, now: datetime) -> None:
             f"the list of {crl.this_update:%Y-%m-%d %H:%M:%S}Z is older than the installed one "
             f"of {old.this_update:%Y-%m-%d %H:%M:%S}Z"
         )
+    if old.next_update < now:
+        return
     try:
         old_number = crl_number(old)
     except ParseError:
-        return
-    if old.next_update < now or old_number is None:
-        return
-    if number is None or number < old_number:
+        old_number = None
+    if old_number is not None and (number is None or number < old_number):
         raise ConflictError(
             f"the list has number {'none' if number is None else number}, the installed one number {old_number}",
             hint="if the CA counts anew, remove the installed list by hand, or wait until it has run out",
+        )
+    if crl.this_update == old.this_update and (old_number is None or number == old_number):
+        numbered = "no number that can be compared" if old_number is None else f"number {old_number}"
+        raise ConflictError(
+            "the list differs from the installed one and is not newer: "
+            f"both are of {old.this_update:%Y-%m-%d %H:%M:%S}Z and have {numbered}",
+            hint="ask the CA which one holds; if it is the new one, remove the installed one by hand",
         )

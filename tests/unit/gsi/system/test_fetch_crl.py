@@ -193,6 +193,88 @@ def test_an_older_list_does_not_replace_a_newer_one(trust: Path) -> None:
         assert (trust / f"{digest(ca)}.r0").read_bytes() == newer
 
 
+def test_a_newer_list_that_came_meanwhile_stays(trust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program installs the newest list while an older one is on its way: it is not overwritten."""
+    ca = new_ca()
+    older = ca.crl(number=5, this_update=datetime.now(UTC) - timedelta(hours=2))
+    newer = ca.crl([77], number=9)
+    load = fetch_crl._load
+
+    def overtaken(url: str, *rest: object) -> bytes:
+        data = load(url, *rest)  # type: ignore[arg-type]  # passed on as they came
+        write_file(trust / "x", newer, 0o644)
+        (trust / "x").rename(trust / f"{digest(ca)}.r0")
+        return data
+
+    monkeypatch.setattr(fetch_crl, "_load", overtaken)
+    with serve(trust, {ca: Answer(older)}):
+        for before in (None, ca.crl(number=1, this_update=datetime.now(UTC) - timedelta(hours=9))):
+            if before is not None:
+                write_file(trust / f"{digest(ca)}.r0", before, 0o644)
+            (result,) = fetch(trust).results
+            assert result.status is FAILED
+            assert "older than the installed one" in result.message
+            assert (trust / f"{digest(ca)}.r0").read_bytes() == newer
+            assert sorted(name for name in os.listdir(trust) if ".r" in name) == [f"{digest(ca)}.r0"]
+            (trust / f"{digest(ca)}.r0").unlink()
+
+
+def test_of_two_lists_of_one_key_the_newer_stays(trust: Path) -> None:
+    ca = new_ca()
+    older = ca.crl(number=5, this_update=datetime.now(UTC) - timedelta(hours=2))
+    newer = ca.crl([77], number=9)
+    write_trust_dir(trust, ca)
+    with WebServer({"/0": Answer(newer), "/1": Answer(older)}) as web:
+        (trust / f"{digest(ca)}.info").write_text(f"crl_url.0 = {web.url('/0')}\ncrl_url.1 = {web.url('/1')}\n")
+        for order in (("/0", "/1"), ("/1", "/0")):
+            (trust / f"{digest(ca)}.info").write_text(
+                "".join(f"crl_url.{n} = {web.url(o)}\n" for n, o in enumerate(order))
+            )
+            fetch(trust, parallel=1)
+            assert (trust / f"{digest(ca)}.r0").read_bytes() == newer
+            (trust / f"{digest(ca)}.r0").unlink()
+
+
+DAMAGED = b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
+
+
+def test_a_whole_list_counts_in_a_damaged_file(trust: Path) -> None:
+    ca = new_ca()
+    newer = ca.crl([77], number=9)
+    path = trust / f"{digest(ca)}.r0"
+    with serve(trust, {ca: Answer(ca.crl(number=5, this_update=datetime.now(UTC) - timedelta(hours=2)))}) as web:
+        write_file(path, newer + DAMAGED, 0o644)
+        report = fetch(trust, tolerance_hours=24)
+        assert statuses(report) == {"/O=Grid/CN=CA": FAILED}  # nobody can go by that file, so it is not kept
+        assert path.read_bytes() == newer + DAMAGED
+        web.routes[f"/{digest(ca)}"] = Answer(newer)
+        assert statuses(fetch(trust)) == {"/O=Grid/CN=CA": UPDATED}
+        assert path.read_bytes() == newer
+        assert statuses(fetch(trust)) == {"/O=Grid/CN=CA": UNCHANGED}
+
+
+def test_lists_of_other_keys_in_the_file_stay(trust: Path) -> None:
+    ca, rolled, other = new_ca(), new_ca(), new_ca("/O=Grid/CN=Other")
+    ago = datetime.now(UTC) - timedelta(hours=9)
+    path = trust / f"{digest(ca)}.r0"
+    kept = rolled.crl([5]) + other.crl()
+    with serve(trust, {ca: Answer(ca.crl(number=2))}):
+        write_trust_dir(trust, ca, rolled)
+        write_file(path, ca.crl(this_update=ago) + kept + ca.crl(key=other.key), 0o644)
+        assert statuses(fetch(trust)) == {"/O=Grid/CN=CA": UPDATED}
+    assert path.read_bytes() == ca_list(path, ca) + kept
+
+
+def ca_list(path: Path, ca: TestCA) -> bytes:
+    """The first list of a file, which must be the CA's second."""
+    (first, *_) = path.read_bytes().split(b"-----BEGIN X509 CRL-----\n")[1:]
+    pem = b"-----BEGIN X509 CRL-----\n" + first
+    parsed = x509.load_pem_x509_crl(pem)
+    assert parsed.is_signature_valid(ca.key.public_key())
+    assert parsed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 2
+    return pem
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"])
 def test_a_damaged_list_is_replaced(trust: Path, content: bytes) -> None:
     ca = new_ca()
@@ -337,6 +419,8 @@ def test_a_base_on_disk(trust: Path, tmp_path: Path) -> None:
     write_file(mirror / f"{digest(ca)}.r0", ca.crl(), 0o644)
     report = fetch(trust, base=f"file://{str(mirror).replace(' ', '%20')}")
     assert statuses(report) == {"/O=Grid/CN=CA": UPDATED, "/O=Grid/CN=Missing": FAILED}
+    elsewhere = fetch(trust, base=f"file://elsewhere{mirror}".replace(" ", "%20"))
+    assert {result.message.rpartition("is ")[2] for result in elsewhere.results} == {"on another machine"}
     for base in ("file://elsewhere/srv", "ftp://127.0.0.1/", "file://[", "gopher:/x"):
         assert set(statuses(fetch(trust, base=base)).values()) == {FAILED}
 

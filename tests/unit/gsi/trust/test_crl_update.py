@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gsi.certificate import Certificate
 from gsi.errors import ConflictError, ParseError, Reason, VerificationError
 from gsi.trust.anchors import Authority, build_anchors
 from gsi.trust.crl import CRL, parse_crl_file
-from gsi.trust.crl_update import CRLUpdate, crl_number, judge_update
+from gsi.trust.crl_update import CRLUpdate, crl_number, judge_again, judge_update, salvage_crls
 from tests.harness.ca import TestCA, new_key, subject_hash
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -156,6 +157,82 @@ def test_each_key_of_a_ca_has_its_own_list() -> None:
 def test_a_damaged_or_foreign_installed_list_binds_nobody() -> None:
     foreign = CA.crl(number=900, key=new_key("p256"))
     assert judge(crl(1), foreign).replaces is None
+
+
+@pytest.mark.parametrize("number", [5, None])
+def test_a_list_that_is_not_newer_stays_out(number: int | None) -> None:
+    """Of two lists with the same date and number nobody knows which came first, and one may revoke less."""
+    installed = CA.crl([77], number=number, this_update=NOW - HOUR, next_update=NOW + HOUR)
+    with pytest.raises(ConflictError, match="differs from the installed one and is not newer"):
+        judge(crl(number), installed)
+    with pytest.raises(ConflictError, match="not newer"):
+        judge(crl(5), CA.crl([77], number=None, this_update=NOW - HOUR, next_update=NOW + HOUR))
+    assert judge(crl(6), CA.crl([77], number=5, this_update=NOW - HOUR, next_update=NOW + HOUR)).number == 6
+    stale = CA.crl([77], number=number, this_update=NOW - HOUR, next_update=NOW - HOUR / 2)
+    assert judge(crl(number), stale).replaces is not None
+
+
+def test_the_same_list_signed_anew_is_no_other_list() -> None:
+    first, second = crl(), crl()
+    assert first != second  # ECDSA
+    assert judge(second, first).is_unchanged
+
+
+def test_the_newest_of_several_installed_lists_counts() -> None:
+    installed = [crl(3, age=5 * HOUR), crl(9, age=HOUR), crl(4, age=4 * HOUR)]
+    with pytest.raises(ConflictError, match="older than the installed one"):
+        judge(crl(6, age=3 * HOUR), *installed)
+    replaced = judge(crl(10, age=HOUR / 2), *installed).replaces
+    assert replaced is not None
+    assert replaced.der == parsed(installed[1]).der
+
+
+def test_what_was_judged_is_judged_again() -> None:
+    update = judge(crl(6), crl(5, age=2 * HOUR))
+    newer = parsed(crl(7, age=HOUR / 2))
+    with pytest.raises(ConflictError, match="older than the installed one"):
+        judge_again(update, installed=[newer], now=NOW)
+    assert judge_again(update, installed=[update.crl], now=NOW).is_unchanged
+    assert judge_again(update, installed=[], now=NOW).replaces is None
+
+
+def test_an_entry_that_cannot_be_read() -> None:
+    """Refused when it comes, and not only when certificates are judged."""
+    entry = x509.RevokedCertificateBuilder().serial_number(1).revocation_date(NOW)
+    entry = entry.add_extension(
+        x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), critical=True
+    )
+    builder = x509.CertificateRevocationListBuilder().issuer_name(CA.certificate.subject).last_update(NOW - HOUR)
+    builder = builder.next_update(NOW + HOUR).add_revoked_certificate(entry.build())
+    with pytest.raises(ParseError, match="unknown critical extension"):
+        judge(builder.sign(CA.key, hashes.SHA256()).public_bytes(Encoding.PEM))
+
+
+GARBAGE = b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
+CUT = b"-----BEGIN X509 CRL-----\nMIIB\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        (b"", GARBAGE),
+        (GARBAGE, b""),
+        (b"", CUT),
+        (CUT, b""),
+        (b"", b"---BEGIN x"),
+        (b"", b""),
+        (GARBAGE * 3, CUT + GARBAGE),
+    ],
+)
+def test_whole_lists_are_found_in_damaged_files(before: bytes, behind: bytes) -> None:
+    one, two = crl(), crl(6)
+    found = [crl.der for crl in salvage_crls(before + one + behind + b"\n" + two)]
+    assert found == [parsed(one).der, parsed(two).der]
+    assert salvage_crls(before + behind) == ()
+
+
+def test_salvage_has_an_end() -> None:
+    assert len(salvage_crls(crl() * 100)) == 64
 
 
 def test_numbers() -> None:
