@@ -112,5 +112,16 @@ def parse_answer(data: bytes) -> WebAnswer:
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in lines)
-    status = int(first.split(" ")[1]) if first.startswith("HTTP/") else 0
-    return WebAnswer(status, {name.lower(): value.strip() for name, _, value in pairs}, body.decode("latin-1"))
+    headers = {name.lower(): value.strip() for name, _, value in pairs}
+    if headers.get("transfer-encoding") == "chunked":
+        body = _dechunk(body)
+    return WebAnswer(int(first.split(" ")[1]) if first.startswith("HTTP/") else 0, headers, body.decode("latin-1"))
+
+
+def _dechunk(data: bytes) -> bytes:
+    found = b""
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        found += rest[: int(size, 16)]
+        data = rest[int(size, 16) + 2 :]
+    return found

@@ -8,8 +8,8 @@
     ssl_context = grid_ssl_context
 
 Clients are asked for a certificate and may stay anonymous. The handshake looks at chains only as OpenSSL does; the
-middleware judges them. Nothing is resumed, so that each connection has its chain. The trust directory is that of
-`X509_CERT_DIR`, or the system's, and is followed as it changes.
+middleware judges them. No tickets are given out, so that each connection brings its chain. The trust directory is that
+of `X509_CERT_DIR`, or the system's, and is followed as it changes.
 """
 
 from __future__ import annotations

@@ -324,7 +324,9 @@ def _socket_chain(connected: object) -> tuple[bytes, ...]:
         leaf = None if chain else connected.getpeercert(True)  # type: ignore[attr-defined]
     except (AttributeError, OSError, ValueError) as error:
         raise ParseError("the TLS connection does not tell the client's certificates", what=_WHAT) from error
-    return chain or ((leaf,) if leaf else ())
+    if not chain:
+        return (leaf,) if leaf else ()
+    return _ordered(chain[0], list(chain[1:]))
 
 
 def _extension_chain(scope: Mapping[str, object]) -> tuple[bytes, ...]:
