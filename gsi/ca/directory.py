@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING, Final
 from gsi.ca.crl import RevocationReason, RevokedEntry, make_crl
 from gsi.ca.index import MAX_INDEX_BYTES, Index, IndexEntry, encode_index, parse_index
 from gsi.ca.issuer import Issuer
+from gsi.ca.pkcs11_token import parse_pkcs11_uri
 from gsi.ca.serials import SerialFile, encode_serial, random_serial
-from gsi.ca.signer import load_signer
+from gsi.ca.signer import load_signer, scheme_of
 from gsi.certificate import Certificate
 from gsi.errors import (
+    ConfigError,
     CredentialError,
     CredentialProblem,
     NotFoundError,
@@ -101,11 +103,27 @@ class CADirectory:
 
     @property
     def key_place(self) -> str:
-        """Where the key is: `private/cakey.pem`, or what `private/keyfile` says, which names a token or program."""
+        """Where the key is: `private/cakey.pem`, or the file or token that `private/keyfile` names.
+
+        A directory may come from elsewhere, so what it names must not run anything: no program, and as a token's module
+        only what belongs to root.
+
+        Raises:
+            ConfigError: It names something else.
+        """
         named = self.file("private", "keyfile")
         if not os.path.lexists(named):
             return self.file("private", "cakey.pem")
-        return read_private(named, max_bytes=_MAX_FILE_BYTES).decode("utf-8", "replace").strip()
+        place = read_private(named, max_bytes=_MAX_FILE_BYTES).decode("utf-8", "replace").strip()
+        kind = scheme_of(place)
+        if kind == "pkcs11":
+            _check_module(named, parse_pkcs11_uri(place).module)
+        elif kind not in {"", "file"}:
+            raise ConfigError(
+                f"{named}: names a {kind}, which a CA's directory may not",
+                hint="if you trust it, give it with -keyfile",
+            )
+        return place
 
     def load_signer(
         self, place: str | None = None, *, passphrase: PassphraseSource = None, digest: Digest | None = None
@@ -350,4 +368,21 @@ def _check_directory(path: str, *, follow: bool = False) -> None:
             problem=CredentialProblem.UNSAFE_FILE,
             path=path,
             hint="the CA's files lie in one directory; nothing is written outside it",
+        )
+
+
+def _check_module(named: str, module: str) -> None:
+    """Insist that a token's module, which runs as part of this program, is the system's.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    try:
+        facts = os.stat(module)
+    except OSError as error:
+        raise ConfigError(f"{named}: the module {module}: {error.strerror}") from error
+    if facts.st_uid != 0 or facts.st_mode & 0o022:
+        raise ConfigError(
+            f"{named}: the module {module} does not belong to root alone, and would run as part of this program",
+            hint="if you trust it, give the key with -keyfile",
         )

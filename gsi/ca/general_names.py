@@ -16,6 +16,7 @@ from gsi import der
 from gsi.errors import ParseError
 
 __all__ = [
+    "check_general_name",
     "dns_name",
     "email_address",
     "encode_general_names",
@@ -133,6 +134,20 @@ def split_general_names(value: bytes) -> tuple[bytes, ...]:
     if not found:
         raise ParseError(f"{_WHAT}: an empty list", what=_WHAT)
     return tuple(found)
+
+
+def check_general_name(name: bytes) -> None:
+    """Insist on what the makers of this room would have made; other kinds of names are let pass.
+
+    Raises:
+        ParseError: A host, address, e-mail address or URI that is none.
+    """
+    tag, content, _ = der.Reader(name, what=_WHAT).take_any()
+    maker = {_DNS: dns_name, _EMAIL: email_address, _URI_TAG: uri}.get(tag)
+    if maker is not None and maker(content.decode("ascii", "backslashreplace")) != name:
+        raise _refuse(content.decode("latin-1"), "is not in its usual form")
+    if tag == _IP and len(content) not in {4, 16}:
+        raise _refuse(content.hex(), "is an address of neither 4 nor 16 octets")
 
 
 _KINDS: Final = {"DNS": dns_name, "IP": ip_address, "EMAIL": email_address, "URI": uri}

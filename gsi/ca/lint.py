@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from gsi import der, names, oids
-from gsi.ca.general_names import split_general_names
+from gsi.ca.general_names import check_general_name, split_general_names
 from gsi.ca.serials import MAX_SERIAL
 from gsi.errors import CredentialError, ParseError
 from gsi.extensions import CRL_SIGN, KEY_CERT_SIGN, parse_basic_constraints, parse_key_usage
@@ -55,6 +55,7 @@ _LONGEST: Final = {
 }
 _IA5_ONLY: Final = frozenset({oids.EMAIL_ADDRESS, oids.DOMAIN_COMPONENT})
 _PRINTABLE_ONLY: Final = frozenset({oids.COUNTRY, oids.SERIAL_NUMBER, oids.DN_QUALIFIER})
+_PROXY_NAMES: Final = frozenset({"proxy", "limited proxy"})
 _NAME_TAGS: Final = frozenset({0xA0, 0x81, 0x82, 0xA4, 0x86, 0x87, 0x88})
 
 
@@ -117,12 +118,17 @@ def _subject(certificate: Certificate) -> Iterator[str]:
     for group in parts:
         for attribute in group:
             yield from _attribute(attribute)
+    last = names.last_common_name(certificate.subject_der)
+    if last is not None and last.strip().lower() in _PROXY_NAMES:
+        yield "its last common name makes it a proxy to grid programs"
 
 
 def _attribute(attribute: Attribute) -> Iterator[str]:
     oid, text = attribute.oid, attribute.text()
     if not text:
         yield f"an empty {oid} in the subject"
+    if not text.isprintable():
+        yield f"{oid} in the subject holds a control character"
     if len(text) > _LONGEST.get(oid, len(text)):
         yield f"{oid} in the subject has {len(text)} characters, {_LONGEST[oid]} are the most (appendix A.1)"
     if oid == oids.COUNTRY and len(text) != 2:
@@ -190,18 +196,21 @@ def _alternative_names(certificate: Certificate) -> Iterator[str]:
     if len(set(found)) != len(found):
         yield "subjectAltName says something twice"
     for name in found:
-        tag, content, _ = der.Reader(name, what="SubjectAltName").take_any()
+        tag, _, _ = der.Reader(name, what="SubjectAltName").take_any()
         if tag not in _NAME_TAGS:
             yield f"subjectAltName holds a name of tag {tag:#04x}"
-        elif tag in {0x81, 0x82, 0x86} and not (content and content.isascii() and b" " not in content):
-            yield "subjectAltName holds an empty name, one with a blank or one not in ASCII"
-        elif tag == 0x87 and len(content) not in {4, 16}:
-            yield "subjectAltName holds an address of neither 4 nor 16 octets"
+        else:
+            try:
+                check_general_name(name)
+            except ParseError as error:
+                yield error.message
 
 
 def _beside_issuer(certificate: Certificate, issuer: Certificate, *, is_root: bool) -> Iterator[str]:
     if certificate.issuer_der != issuer.subject_der:
         yield "the issuer's name is not, byte by byte, the CA's subject (section 7.1)"
+    if not is_root and names.same_name(certificate.subject_der, issuer.subject_der):
+        yield "its subject is the CA's own name"
     if certificate.not_before < issuer.not_before or certificate.not_after > issuer.not_after:
         yield "its validity reaches beyond the CA's"
     extension = certificate.find_extension(oids.AUTHORITY_KEY_IDENTIFIER)

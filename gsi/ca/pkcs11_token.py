@@ -74,7 +74,7 @@ def parse_pkcs11_uri(text: str) -> PKCS11Place:
     """
     path, _, query = text.removeprefix(_SCHEME).partition("?")
     if not text.startswith(_SCHEME):
-        raise ConfigError(f"{text!r} is no pkcs11: URI")
+        raise ConfigError("not a pkcs11: URI")  # not repeated: there may be a PIN in it
     raw = [pair.partition("=")[::2] for pair in path.split(";") if pair]
     found = dict(raw)
     options = dict(pairs := parse_qsl(query, keep_blank_values=True))
@@ -128,14 +128,26 @@ def read_pin(source: str) -> Passphrase:
     if kind == "env":
         value = get_variable(where)
         if value is None:
-            raise ConfigError(f"the variable {where} with the token's PIN is not set")
+            raise ConfigError("pkcs11: URI: the variable that pin-source names is not set")
         return Passphrase(value)
     if kind == "fd" and where.isascii() and where.isdigit() and len(where) < 7:
         try:
-            return Passphrase(os.read(int(where), MAX_PIN_BYTES).rstrip(b"\r\n"))
+            return Passphrase(_read_line(int(where)))
         except OSError as error:
             raise ConfigError(f"the token's PIN cannot be read from descriptor {where}: {error.strerror}") from error
-    raise ConfigError(f"{kind!r} is no source of a PIN", hint="file:/path, fd:3 or env:NAME")
+    # Whatever stands there may be the PIN itself, so it is not repeated.
+    raise ConfigError("pkcs11: URI: pin-source is no source of a PIN", hint="file:/path, fd:3 or env:NAME")
+
+
+def _read_line(descriptor: int) -> bytes:
+    """Return the bytes up to a line end or the end, however many reads they take."""
+    line = b""
+    while len(line) < MAX_PIN_BYTES and not line.endswith(b"\n"):
+        byte = os.read(descriptor, 1)
+        if not byte:
+            break
+        line += byte
+    return line.rstrip(b"\r\n")
 
 
 class Session(Protocol):

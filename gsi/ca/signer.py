@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Digest", "KeySigner", "Signer", "load_key_signer", "load_signer", "signature_scheme"]
 
+_SCHEMES: Final = frozenset({"file", "pkcs11", "program"})
+
 
 class Digest(StrEnum):
     """The digests that a CA may sign with."""
@@ -178,6 +180,13 @@ def load_key_signer(path: str, *, passphrase: PassphraseSource = None, digest: D
     raise CredentialError(f"{path}: no private key in it", problem=CredentialProblem.KEY_MISSING, path=path)
 
 
+def scheme_of(place: str) -> str:
+    """Return `pkcs11`, `program` or `file`, whatever the case and the blanks before it; empty for a plain path."""
+    kind, colon, _ = place.strip().partition(":")
+    kind = kind.lower()
+    return kind if colon and kind in _SCHEMES else ""
+
+
 def load_signer(
     place: str,
     *,
@@ -200,12 +209,12 @@ def load_signer(
         CredentialError: The key is missing, locked, weak or another's than the certificate's (KEY_MISMATCH).
         IssuanceError: SIGN: the token or program does not answer.
     """
-    kind, _, rest = place.partition(":")
+    kind, rest = scheme_of(place), place.partition(":")[2]
     signer: Signer
     if kind == "pkcs11":
         from gsi.ca.pkcs11_signer import load_pkcs11_signer
 
-        signer = load_pkcs11_signer(place, pin=passphrase, digest=digest)
+        signer = load_pkcs11_signer(f"pkcs11:{rest}", pin=passphrase, digest=digest)
     elif kind == "program":
         from gsi.ca.program_signer import ProgramSigner
 

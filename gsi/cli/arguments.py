@@ -193,6 +193,7 @@ class CommandParser(argparse.ArgumentParser):
         *,
         usage: Sequence[str] = ("[options]",),
         help_names: Sequence[str] = ("-help", "-usage"),
+        versions: bool = False,
     ) -> None:
         # argparse makes a formatter per option; one that knows its width does not go and ask for the terminal's.
         super().__init__(
@@ -210,6 +211,9 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument(*_spellings(("-version",)), action=_ShowVersion, nargs=0)
         general.specs.append(OptionSpec(tuple(help_names), None, "print this help and exit"))
         general.specs.append(OptionSpec(("-version",), None, "print the version to standard error and exit"))
+        if versions:  # which the C scripts have, and the C programs have not
+            self.add_argument(*_spellings(("-versions",)), action=_ShowVersions, nargs=0)
+            general.specs.append(OptionSpec(("-versions",), None, "print the package's version and exit"))
         general.flag("-debug", text="explain errors with their causes and the place in the program")
         self._general = general
 
@@ -308,6 +312,19 @@ class _ShowVersion(argparse.Action):
     ) -> NoReturn:
         del namespace, values, option_string
         sys.stderr.write(f"{parser.prog} (gsi-toolkit) {__version__}\n")
+        sys.exit(0)
+
+
+class _ShowVersions(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        del parser, namespace, values, option_string
+        sys.stdout.write(f"gsi-toolkit: {__version__}\n")
         sys.exit(0)
 
 

@@ -75,9 +75,10 @@ def check_out(path: str) -> None:
         CredentialError: UNWRITABLE.
     """
     directory = os.path.dirname(path) or "."
-    if os.path.isdir(path) or not os.access(directory, os.W_OK | os.X_OK):
+    is_other = os.path.lexists(path) and not os.path.isfile(path)
+    if is_other or os.path.islink(path) or not os.access(directory, os.W_OK | os.X_OK):
         raise CredentialError(
-            f"{path}: cannot be written: it is a directory, or its directory is missing or not yours to write",
+            f"{path}: cannot be written: it is no regular file, or its directory is missing or not yours to write",
             problem=CredentialProblem.UNWRITABLE,
             path=path,
         )

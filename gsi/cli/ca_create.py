@@ -41,8 +41,13 @@ KEY_TYPES = ("rsa", "p256", "p384", "ed25519")
 def build_parser() -> CommandParser:
     """Return the command's parser."""
     parser = _CAParser(
-        PROG, "make a certification authority", usage=("[options]",), help_names=("-help", "-usage", "-h", "-?")
+        PROG,
+        "make a certification authority",
+        usage=("[options]",),
+        help_names=("-help", "-usage", "-h", "-?"),
+        versions=True,
     )
+    parser.section("What openssl has").flag("-openssl-help", text="say why no option of openssl req is taken")
     what = parser.section("The authority")
     what.value(
         "-dir",
@@ -108,7 +113,7 @@ class _CAParser(CommandParser):
             UsageError: Always.
         """
         words = message.removeprefix("unrecognized arguments: ").split()
-        if words and words[0].lstrip("-") in {"openssl-help", "newkey", "config", "extensions", "set_serial", "x509"}:
+        if words and words[0].lstrip("-") in {"newkey", "config", "extensions", "set_serial", "x509"}:
             raise UsageError(
                 f"{words[0]}: no option of openssl is taken, because no openssl is run",
                 hint=f"'{self.prog} -help' lists the options",
@@ -130,6 +135,11 @@ class _Wanted(NamedTuple):
 
 
 def _execute(arguments: Namespace) -> int:
+    if arguments.openssl_help:
+        sys.stdout.write(
+            f"No option of openssl is taken, because no openssl is run. '{PROG} -help' lists the options.\n"
+        )
+        return EXIT_OK
     from datetime import timedelta
 
     from gsi.ca.directory import CADirectory

@@ -34,6 +34,7 @@ def build_parser() -> CommandParser:
         "pack a CA's trust files for other machines",
         usage=("[-ca HASH | -cadir DIR] [-d] [-r] [-out DIR]",),
         help_names=("-help", "-usage", "-h", "-?"),
+        versions=True,
     )
     which = parser.section("Which CA")
     which.value("-ca", metavar="HASH", text="the CA of this hash in the trust directory (default: ask)")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gsi.ca.directory import CADirectory
     from gsi.ca.grant import Grant
-    from gsi.ca.index import IndexEntry
+    from gsi.ca.index import Index, IndexEntry
     from gsi.ca.issuer import Issued
     from gsi.ca.request import CertificateRequest
     from gsi.certificate import Certificate
@@ -53,7 +53,6 @@ _PASSED_ON = {
     "noemailDN": "give the name with -subj",
     "msie_hack": "no browser needs it any more",
     "valid": "certificates are put on record when they are issued",
-    "openssl-help": "no openssl is run",
 }
 """Options of `openssl ca` that are not taken, and what to do instead."""
 
@@ -70,6 +69,10 @@ def build_parser() -> CommandParser:
             "-status SERIAL | -updatedb",
         ),
         help_names=("-help", "-usage", "-h", "-?"),
+        versions=True,
+    )
+    parser.section("What openssl has").flag(
+        "-openssl-help", text="list the options of openssl ca that are not taken, with what to do instead"
     )
     which = parser.section("The authority")
     which.value(
@@ -168,6 +171,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
+    if arguments.openssl_help:
+        for name, instead in _PASSED_ON.items():
+            sys.stdout.write(f"-{name:<12} {instead}\n")
+        return EXIT_OK
     chosen = [name for name in ("revoke", "gencrl", "status", "updatedb") if getattr(arguments, name)]
     if len(chosen) > 1:
         raise UsageError(f"-{chosen[0]} and -{chosen[1]} are mutually exclusive")
@@ -204,7 +211,9 @@ def _sign(arguments: Namespace) -> dict[str, object]:
     grant = _grant(arguments, request, moment)
     subject = oneline(grant.subject_der)
     with ca.lock():
-        holding = ca.read_index().find_holding(subject, moment)
+        index = ca.read_index()
+        holding = index.find_holding(subject, moment)
+        _refuse_proxys_name(index, grant.subject_der, moment)
         if holding and not arguments.force:
             _refuse_second(ca, subject, holding[0])
         signer = load_signer(arguments, ca)
@@ -222,6 +231,7 @@ def _sign(arguments: Namespace) -> dict[str, object]:
         warn(PROG, f"the certificate ends with the CA's, on {certificate.not_after:%Y-%m-%d}")
     for entry in holding:
         say(arguments, f"Revoked the previous certificate {serial_hex(entry.serial)}.")
+    say(arguments, f"Certified: {printable(subject)}")
     say(arguments, f"The new signed certificate is at: {printable(kept)}")
     return _facts(issued, kept, arguments.out) | {"superseded": [serial_hex(entry.serial) for entry in holding]}
 
@@ -317,6 +327,25 @@ def _parse_time(text: str, option: str) -> datetime:
         except ValueError:
             pass
     raise UsageError(f"{option}: {text!r} is no time such as 20261121140000Z")
+
+
+def _refuse_proxys_name(index: Index, subject_der: bytes, now: datetime) -> None:
+    """Refuse the name that a proxy of somebody else's would have: the holder's, and one common name more.
+
+    Raises:
+        ConflictError: It is such a name.
+    """
+    from gsi.names import last_common_name, name_from_rdns, oneline, rdns
+
+    parts = rdns(subject_der)
+    if len(parts) < 2 or last_common_name(subject_der) is None:
+        return
+    above = oneline(name_from_rdns(parts[:-1]))
+    if index.find_holding(above, now):
+        raise ConflictError(
+            f"the subject is the name of a proxy of {above}, who holds a valid certificate of this CA",
+            hint="-subj certifies another name",
+        )
 
 
 def _refuse_second(ca: CADirectory, subject: str, entry: IndexEntry) -> NoReturn:

@@ -34,6 +34,7 @@ def build_parser() -> CommandParser:
         "show or choose the CA that certificate requests go to",
         usage=("[-list | -ca HASH]",),
         help_names=("-help", "-usage", "-h", "-?"),
+        versions=True,
     )
     what = parser.section("What to do (default: ask which CA to choose)")
     what.flag("-list", text="list the CAs of this machine and the present default")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
 
 from tests.harness.ca import TestCA, subject_hash, write_file
 from tests.harness.environment import UserEnvironment
@@ -161,6 +162,63 @@ def test_a_program_may_sign(shell: Shell) -> None:
     assert shell.type(*words).returncode == 1
     shell.type(*words, "-keyfile", place).check()
     shell.type(*words, "-force", "-keyfile", "elsewhere.pem").check()
+
+
+def test_a_directory_from_elsewhere_runs_nothing(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    named = shell.home / "ca" / "private" / "keyfile"
+    proof = shell.home / "ran"
+    module = shell.home / "module.so"
+    module.write_bytes(b"\x7fELF")
+    module.chmod(0o777)
+    uri = f"pkcs11:token=x;object=y?module-path={module}&pin-source=env:HOME"
+    for place in (f"program:/bin/touch {proof}", f" PROGRAM:/bin/touch {proof}", uri):
+        named.write_text(f"{place}\n")
+        named.chmod(0o600)
+        for words in (("-gencrl",), ("-in", shell.request(), "-out", "cert.pem")):
+            done = shell.type("grid-ca-sign", "-dir", "ca", *words)
+            assert done.returncode == 1
+            assert "give it with -keyfile" in done.stderr or "give the key with -keyfile" in done.stderr, done
+    assert not proof.exists()
+
+
+def test_a_place_that_is_no_file_is_refused_before_anything_is_done(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    words = ("grid-ca-sign", "-dir", "ca", "-in", shell.request())
+    shell.type(*words, "-out", "cert.pem").check()
+    os.mkfifo(shell.home / "fifo")
+    (shell.home / "link").symlink_to(shell.home / "elsewhere")
+    before = (shell.home / "ca" / "index.txt").read_text()
+    number = (shell.home / "ca" / "crlnumber").read_text()
+    for place in ("fifo", "link", ".", "missing/cert.pem"):
+        done = shell.type(*words, "-out", place, "-force")
+        assert done.returncode == 1
+        assert "cannot be written" in done.stderr
+        assert shell.type("grid-ca-sign", "-dir", "ca", "-gencrl", "-out", place).returncode == 1
+    assert (shell.home / "ca" / "index.txt").read_text() == before
+    assert (shell.home / "ca" / "crlnumber").read_text() == number
+
+
+def test_names_that_only_a_proxy_may_have(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    words = ("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem")
+    subject = json.loads(shell.type(*words, "-json").check().stdout)["subject"]
+    authority = shell.type("grid-cert-info", "-file", "ca/cacert.pem", "-subject").check().stdout.strip()
+    for name in (f"{subject}/CN=2032090529", f"{subject}/CN=Proxy", authority):
+        done = shell.type(*words, "-subj", name)
+        assert done.returncode == 1, name
+        assert "name of a proxy of" in done.stderr or "CA's own name" in done.stderr, done
+
+
+@pytest.mark.parametrize("name", ["a..b", "*", "bank.example.org\0.evil"])
+def test_wishes_for_names_that_are_none(shell: Shell, name: str) -> None:
+    wish = x509.SubjectAlternativeName([x509.DNSName(name)])
+    write_file(shell.home / "wish.der", make_csr(extensions=[wish]), 0o644)
+    shell.type(*CREATE, "-dir", "ca").check()
+    words = ("-in", "wish.der", "-out", "cert.pem", "-subj", "/O=Grid/CN=Alice", "-copy-names")
+    done = shell.type("grid-ca-sign", "-dir", "ca", *words)
+    assert done.returncode == 1, done
+    assert "is no host name" in done.stderr, done
 
 
 def test_times_and_subjects(shell: Shell) -> None:

@@ -1,5 +1,6 @@
 # Completion for grid-ca-create. Made by gsi.cli.manual from the command's parser; do not edit.
 complete -c grid-ca-create -f
+complete -c grid-ca-create -o openssl-help -l openssl-help -d 'say why no option of openssl req is taken'
 complete -c grid-ca-create -o dir -l dir -x -a '(__fish_complete_directories)' -d 'the directory to make it in (default: ~/.globus/simpleCA)'
 complete -c grid-ca-create -o subject -l subject -x -d 'its name, as cn=Grid CA,ou=Test,o=Grid or /O=Grid/OU=Test/CN=Grid CA (default: one of this host)'
 complete -c grid-ca-create -o email -l email -x -d 'where certificate requests are sent (default: this user at this host)'
@@ -17,4 +18,5 @@ complete -c grid-ca-create -s q -d 'print only warnings and errors'
 complete -c grid-ca-create -o json -l json -d 'print what was made as one JSON object'
 complete -c grid-ca-create -o help -l help -o usage -l usage -s h -s ? -d 'print this help and exit'
 complete -c grid-ca-create -o version -l version -d 'print the version to standard error and exit'
+complete -c grid-ca-create -o versions -l versions -d 'print the package\'s version and exit'
 complete -c grid-ca-create -o debug -l debug -d 'explain errors with their causes and the place in the program'

@@ -1,5 +1,6 @@
 # Completion for grid-ca-sign. Made by gsi.cli.manual from the command's parser; do not edit.
 complete -c grid-ca-sign -f
+complete -c grid-ca-sign -o openssl-help -l openssl-help -d 'list the options of openssl ca that are not taken, with what to do instead'
 complete -c grid-ca-sign -o dir -l dir -x -a '(__fish_complete_directories)' -d 'the CA\'s directory (default: ~/.globus/simpleCA, or /var/lib/globus/simple_ca)'
 complete -c grid-ca-sign -o keyfile -l keyfile -x -d 'its key: a file, a pkcs11: URI, or program: and a command line'
 complete -c grid-ca-sign -o passin -l passin -x -d 'where the key\'s pass phrase comes from: file:PATH, fd:NUMBER or stdin; the terminal if not given'
@@ -30,4 +31,5 @@ complete -c grid-ca-sign -s q -d 'print only warnings and errors'
 complete -c grid-ca-sign -o json -l json -d 'print what was done as one JSON object'
 complete -c grid-ca-sign -o help -l help -o usage -l usage -s h -s ? -d 'print this help and exit'
 complete -c grid-ca-sign -o version -l version -d 'print the version to standard error and exit'
+complete -c grid-ca-sign -o versions -l versions -d 'print the package\'s version and exit'
 complete -c grid-ca-sign -o debug -l debug -d 'explain errors with their causes and the place in the program'

@@ -74,6 +74,10 @@ def test_a_right_one_has_none() -> None:
 SAN = oids.SUBJECT_ALT_NAME
 
 
+def san(tag: int, content: bytes) -> Extension:
+    return Extension(SAN, False, der.encode_sequence(der.encode_tlv(tag, content)))
+
+
 @pytest.mark.parametrize(
     ("certificate", "fault"),
     [
@@ -89,6 +93,14 @@ SAN = oids.SUBJECT_ALT_NAME
         (make(subject="/"), "empty subject"),
         (make(subject="/O=Grid/C=DEU"), "country"),
         (make(subject=f"/CN={'x' * 65}"), "65 characters"),
+        (make(subject="/O=Grid/CN=Al\\x00ice"), "control character"),
+        (make(subject="/o=GRID/CN=ca"), "the CA's own name"),
+        (make(subject="/O=Grid/CN=Alice/CN=Proxy"), "makes it a proxy"),
+        (make(subject="/O=Grid/CN=Alice/CN=limited proxy"), "makes it a proxy"),
+        (
+            make(extensions=replaced(oids.KEY_USAGE, Extension(oids.KEY_USAGE, True, bytes.fromhex("03020182")))),
+            "may sign certificates or CRLs",
+        ),
         (make(extensions=replaced(oids.BASIC_CONSTRAINTS)), "must be there"),
         (
             make(extensions=replaced(oids.BASIC_CONSTRAINTS, Extension(oids.BASIC_CONSTRAINTS, False, b"\x30\x00"))),
@@ -163,10 +175,16 @@ SAN = oids.SUBJECT_ALT_NAME
             "any purpose",
         ),
         (make(extensions=(*RIGHT, Extension(SAN, False, b"\x30\x00"))), "empty"),
-        (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("30028200")))), "empty name"),
-        (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("300482026120")))), "blank"),
-        (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("30038201e9")))), "ASCII"),
+        (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("30028200")))), "is no host name"),
+        (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("300482026120")))), "is no host name"),
+        (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("30038201e9")))), "is no host name"),
         (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("3003870100")))), "octets"),
+        (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("300a8708" + "01" * 8)))), "octets"),
+        (make(extensions=(*RIGHT, san(0x82, b"bank.example.org\0.evil"))), "is no host name"),
+        (make(extensions=(*RIGHT, san(0x82, b"*"))), "is no host name"),
+        (make(extensions=(*RIGHT, san(0x82, b"a..b"))), "is no host name"),
+        (make(extensions=(*RIGHT, san(0x81, b"not-a-mail"))), "is no e-mail address"),
+        (make(extensions=(*RIGHT, san(0x86, b"notauri"))), "is no absolute URI"),
         (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("3006820161820161")))), "twice"),
         (make(extensions=(*RIGHT, Extension(SAN, False, bytes.fromhex("3003040100")))), "tag"),
         (make(subject=b"\x30\x00", extensions=(*RIGHT, Extension(SAN, False, b"\x30\x03\x82\x01a"))), "empty subject"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
 import pytest
 
 from gsi.ca import load_signer
-from gsi.ca.pkcs11_token import PKCS11Place, parse_pkcs11_uri
-from gsi.errors import ConfigError
+from gsi.ca.pkcs11_token import PKCS11Place, parse_pkcs11_uri, read_pin
+from gsi.errors import ConfigError, GridError
 
 QUERY = "?module-path=/lib/p.so"
 
@@ -54,3 +56,27 @@ def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ConfigError) as caught:
         load_signer(f"pkcs11:token=a;object=b{QUERY}")
     assert caught.value.hint == "pip install 'gsi-toolkit[hsm]'"
+
+
+@pytest.mark.parametrize("spelling", ["PKCS11:", " pkcs11:", "Pkcs11:"])
+def test_a_pin_is_never_repeated(spelling: str) -> None:
+    for text in ("pin-value=9876543", "pin-source=9876543", "pin-source=env:9876543"):
+        place = f"{spelling}token=a;object=b{QUERY}&{text}"
+        with pytest.raises(GridError) as caught:
+            load_signer(place)
+        assert "9876543" not in f"{caught.value} {caught.value.hint} {caught.value.__cause__}"
+
+
+def test_a_pin_that_comes_in_pieces() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"765")
+
+    def go_on() -> None:
+        os.write(writing, b"4321\nmore")
+        os.close(writing)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    assert read_pin(f"fd:{reading}").reveal() == b"7654321"
+    thread.join()
+    os.close(reading)
