@@ -11,6 +11,7 @@ Must agree with voms: src/api/ccapi/voms_api.cc (check_from_file), but for an od
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from gsi import names
@@ -23,6 +24,7 @@ __all__ = ["MAX_LSC_BYTES", "Chain", "NamePair", "TrustedServer", "encode_lsc", 
 
 MAX_LSC_BYTES: Final = 64 << 10  # a file has two lines; some have ten
 _MAX_LINES: Final = 512
+_MAX_NAMES: Final = 1024  # names whose keys are remembered, some kilobytes each at most
 _WHAT: Final = "LSC file"
 _DIVIDER: Final = "------ NEXT CHAIN ------"
 
@@ -39,9 +41,15 @@ class NamePair(NamedTuple):
         Raises:
             ParseError: A name of the certificate is not well-formed.
         """
-        return names.same_name(self.subject_der, certificate.subject_der) and names.same_name(
-            self.issuer_der, certificate.issuer_der
+        return _key(self.subject_der) == _key(certificate.subject_der) and _key(self.issuer_der) == _key(
+            certificate.issuer_der
         )
+
+
+@lru_cache(maxsize=_MAX_NAMES)
+def _key(name_der: bytes) -> bytes:
+    """Return the key under which equal names are equal; the few of a site's servers are asked about again and again."""
+    return names.canonical(name_der)
 
 
 Chain: TypeAlias = tuple[NamePair, ...]
