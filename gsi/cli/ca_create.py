@@ -137,7 +137,7 @@ class _Wanted(NamedTuple):
 def _execute(arguments: Namespace) -> int:
     if arguments.openssl_help:
         sys.stdout.write(
-            f"No option of openssl is taken, because no openssl is run. '{PROG} -help' lists the options.\n"
+            f"No option of openssl is taken, since none is run. '{PROG} -help' lists the options.\n"
         )
         return EXIT_OK
     from datetime import timedelta
