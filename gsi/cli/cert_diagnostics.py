@@ -66,7 +66,7 @@ def build_parser() -> CommandParser:
     )
     what.flag("-n", dest="clock", text="this machine's clock, by asking a time server")
     how = parser.section("How to judge")
-    how.value("-H", metavar="HOST", dest="host", text="the name that certificates of -c (and -s, -g) must be for")
+    how.value("-H", metavar="HOST", dest="host", text="the server that certificates of -c (and -s, -g) must be for")
     how.value(
         "-m",
         metavar="MODE",
@@ -204,6 +204,9 @@ def _credential_findings(
 
     from gsi.system.diagnose import CredentialPlace, Whose, diagnose_credential, diagnose_proxy
     from gsi.trust.diagnose import Finding, Severity
+    from gsi.trust.options import CRLPolicy
+
+    crl = CRLPolicy(arguments.crl)
 
     is_any = False
     for whose, places in ((Whose.USER, locations.user_credentials), (Whose.HOST, locations.host_credentials)):
@@ -212,12 +215,12 @@ def _credential_findings(
             continue
         is_any = True
         ask = _asker(arguments) if whose is Whose.USER else None
-        yield from diagnose_credential(CredentialPlace(whose, *there), anchors, now=now, passphrase=ask)
+        yield from diagnose_credential(CredentialPlace(whose, *there), anchors, now=now, passphrase=ask, crl=crl)
         if whose is Whose.USER and os.path.exists(locations.gridmap):
             yield from _mapping_findings(there[0], locations.gridmap)
     if os.path.exists(locations.proxy):
         is_any = True
-        yield from diagnose_proxy(locations.proxy, anchors, now=now)
+        yield from diagnose_proxy(locations.proxy, anchors, now=now, crl=crl)
     else:
         yield Finding(Severity.NOTE, "missing", locations.proxy, "there is no proxy", "grid-proxy-init makes one")
     if not is_any:
@@ -301,7 +304,8 @@ def _file_findings(
     if anchors is None:
         yield Finding(Severity.ERROR, "untrusted", where, "cannot be judged without a trust directory")
         return
-    options = ValidationOptions(purpose=Purpose.ANY, crl=CRLPolicy(arguments.crl))
+    purpose = Purpose.ANY if arguments.host is None else Purpose.SERVER
+    options = ValidationOptions(purpose=purpose, crl=CRLPolicy(arguments.crl))
     found, peer = diagnose_chain(certificates, anchors, now=now, options=options, where=where)
     yield from found
     if peer is not None and arguments.host is not None:

@@ -164,12 +164,29 @@ def _mode_fault(path: str, what: str, *, owners: frozenset[int] | None = None) -
     except OSError as error:
         return Finding(Severity.ERROR, "unreadable", path, f"{what}: {error.strerror}")
     others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if others and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+    if others:  # of a directory, be it sticky: whoever may add a file there adds a CA
         message = f"{what} with mode {stat.S_IMODE(found.st_mode):03o}: others can change it, and so whom is trusted"
         return Finding(Severity.ERROR, "unsafe-mode", path, message, f"chmod go-w {path}")
     if found.st_uid not in (owners or frozenset({0, os.geteuid()})):
         message = f"{what} of uid {found.st_uid}, neither root nor the current user"
         return Finding(Severity.WARNING, "foreign-owner", path, message, f"see why; as root: chown root {path}")
+    return None
+
+
+def _parent_fault(path: str) -> Finding | None:
+    """Return a finding when others can put a directory of theirs in place of this one or of one above it."""
+    at = os.path.realpath(path)
+    while (parent := os.path.dirname(at)) != at:
+        at = parent
+        try:
+            found = os.stat(at)
+        except OSError as error:
+            return Finding(Severity.ERROR, "unreadable", at, str(error.strerror))
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+            severity = Severity.ERROR if found.st_mode & stat.S_IWOTH else Severity.WARNING  # a group may be meant
+            mode = f"{stat.S_IMODE(found.st_mode):03o}"
+            message = f"directory above {path} with mode {mode}: others can put a directory of theirs in its place"
+            return Finding(severity, "unsafe-mode", at, message, f"chmod go-w {at}")
     return None
 
 
@@ -194,6 +211,7 @@ def diagnose_trust_directory(
     except OSError as error:
         return [Finding(Severity.ERROR, "trust-directory", path, str(error.strerror))], None
     found = [_mode_fault(path, "trust directory") or Finding(Severity.OK, "trust-directory", path, _count(anchors))]
+    found += [fault for fault in (_parent_fault(path),) if fault is not None]
     names = [name for name in listed[:MAX_LISTED_FILES] if is_trust_file(name)]
     found += [fault for name in names if (fault := _mode_fault(os.path.join(path, name), "file")) is not None]
     found += [
@@ -233,7 +251,12 @@ def _name_findings(names: list[str], anchors: TrustAnchors) -> Iterator[Finding]
 
 
 def diagnose_credential(
-    place: CredentialPlace, anchors: TrustAnchors | None, *, now: datetime, passphrase: PassphraseSource = None
+    place: CredentialPlace,
+    anchors: TrustAnchors | None,
+    *,
+    now: datetime,
+    passphrase: PassphraseSource = None,
+    crl: CRLPolicy = CRLPolicy.IF_PRESENT,
 ) -> list[Finding]:
     """Look at the files of a long-lived credential: modes, form, strength, whether they fit, and the chain.
 
@@ -242,9 +265,10 @@ def diagnose_credential(
         anchors: The contents of the trust directory; None leaves the chain unjudged.
         now: The time (aware UTC).
         passphrase: Opens a locked key; None leaves it closed, and so unproven to fit.
+        crl: Whether each CA of the chain must have a CRL.
     """
     if is_pkcs12_path(place.certificate):
-        return _diagnose_pkcs12(place, anchors, now, passphrase)
+        return _diagnose_pkcs12(place, anchors, now, passphrase, crl)
     try:
         pem = read_public(place.certificate, max_bytes=MAX_CREDENTIAL_BYTES, check_writers=True)
         certificates = load_certificates(pem, what=place.certificate)
@@ -255,7 +279,7 @@ def diagnose_credential(
         found, certificates = [finding_of(error, place.certificate)], ()
     found += _key_findings(place, certificates, passphrase)
     if certificates and anchors is not None:
-        found += _judge(certificates, anchors, now, place)
+        found += _judge(certificates, anchors, now, place, crl)
     return found
 
 
@@ -268,10 +292,14 @@ def _certificate_finding(certificate: Certificate, place: CredentialPlace) -> Fi
 
 
 def _judge(
-    certificates: tuple[Certificate, ...], anchors: TrustAnchors, now: datetime, place: CredentialPlace
+    certificates: tuple[Certificate, ...],
+    anchors: TrustAnchors,
+    now: datetime,
+    place: CredentialPlace,
+    crl: CRLPolicy,
 ) -> list[Finding]:
     purpose = Purpose.CLIENT if place.whose is Whose.USER else Purpose.SERVER
-    options = ValidationOptions(purpose=purpose)
+    options = ValidationOptions(purpose=purpose, crl=crl)
     return diagnose_chain(certificates, anchors, now=now, options=options, where=place.certificate)[0]
 
 
@@ -317,7 +345,11 @@ def _belongs_to_another(path: str) -> bool:
 
 
 def _diagnose_pkcs12(
-    place: CredentialPlace, anchors: TrustAnchors | None, now: datetime, passphrase: PassphraseSource
+    place: CredentialPlace,
+    anchors: TrustAnchors | None,
+    now: datetime,
+    passphrase: PassphraseSource,
+    crl: CRLPolicy,
 ) -> list[Finding]:
     path = place.certificate
     if passphrase is None:
@@ -335,16 +367,19 @@ def _diagnose_pkcs12(
         _certificate_finding(credential.certificate, place),
         Finding(Severity.OK, "key", path, f"{place.whose} key, belongs to the certificate"),
     ]
-    return found if anchors is None else found + _judge(credential.certificates, anchors, now, place)
+    return found if anchors is None else found + _judge(credential.certificates, anchors, now, place, crl)
 
 
-def diagnose_proxy(path: str, anchors: TrustAnchors | None, *, now: datetime) -> list[Finding]:
+def diagnose_proxy(
+    path: str, anchors: TrustAnchors | None, *, now: datetime, crl: CRLPolicy = CRLPolicy.IF_PRESENT
+) -> list[Finding]:
     """Look at a proxy file: mode, form, whether key and certificate fit, and the chain.
 
     Args:
         path: The file.
         anchors: The contents of the trust directory; None leaves the chain unjudged.
         now: The time (aware UTC).
+        crl: Whether each CA of the chain must have a CRL.
     """
     try:
         credential = load_proxy(path)
@@ -352,7 +387,7 @@ def diagnose_proxy(path: str, anchors: TrustAnchors | None, *, now: datetime) ->
         return [finding_of(error, path)]
     found = [Finding(Severity.OK, "proxy", path, _describe_proxy(credential))]
     if anchors is not None:
-        options = ValidationOptions(purpose=Purpose.CLIENT)
+        options = ValidationOptions(purpose=Purpose.CLIENT, crl=crl)
         found += diagnose_chain(credential.certificates, anchors, now=now, options=options, where=path)[0]
     return found
 

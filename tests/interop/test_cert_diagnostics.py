@@ -367,6 +367,71 @@ def test_faults_of_a_trust_directory(name: str, ca: TestCA, mine: UserEnvironmen
     assert mine.theirs("grid-cert-diagnostics").returncode == 0  # the C program never says so
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [(0o755, []), (0o777, ["error"]), (0o1777, ["error"]), (0o1775, ["error"]), (0o775, ["error"])],
+)
+def test_a_trust_directory_that_others_can_add_to(mode: int, expected: list[str], mine: UserEnvironment) -> None:
+    """Sticky or not: whoever can put a file there puts a CA of his own there."""
+    mine.trust_dir.chmod(mode)
+    found, _ = diagnose(mine)
+    assert [one["severity"] for one in found["findings"] if one["check"] == "unsafe-mode"] == expected
+    assert errors(found) == [("unsafe-mode", mine.trust_dir.name) for _ in expected]
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize(
+    ("mode", "expected"), [(0o777, ["error"]), (0o1777, []), (0o775, ["warning"]), (0o1775, []), (0o755, [])]
+)
+def test_a_trust_directory_that_others_can_replace(
+    levels: int, mode: int, expected: list[str], tmp_path: Path, ca: TestCA, mine: UserEnvironment
+) -> None:
+    above = tmp_path / "above"
+    inner = write_trust_dir(above / "/".join(["x"] * (levels - 1)) / "trust", ca, crl=True)
+    above.chmod(mode)
+    (tmp_path / "link").symlink_to(inner)
+    for path in (inner, tmp_path / "link"):
+        found, _ = diagnose(mine, "-certdir", path)
+        told = [one for one in found["findings"] if one["check"] == "unsafe-mode"]
+        assert [one["severity"] for one in told] == expected
+        assert {one["where"] for one in told} <= {str(above)}
+
+
+def test_lists_are_required_wherever_chains_are_judged(ca: TestCA, host: Issued, mine: UserEnvironment) -> None:
+    alice = ca.issue("/O=Grid/CN=Alice")
+    mine.install_user(alice)
+    mine.install_proxy(alice.proxy())
+    write_file(mine.home / "cert.p12", alice.pkcs12(b"secret"), 0o600)
+    write_file(mine.home / "alice.pem", alice.pem, 0o644)
+    (mine.trust_dir / f"{subject_hash(ca.certificate)}.r0").unlink()
+    places = {"usercert.pem", "proxy.pem", "alice.pem"}
+    for policy, expected in (("require", places), ("if-present", set()), ("off", set())):
+        found, _ = diagnose(mine, "-crl", policy, "-p", "-c", mine.home / "alice.pem")
+        assert {where for check, where in errors(found) if check == "crl-missing"} - {ca_file(ca)} == expected
+    mine.variables |= {"X509_USER_CERT": str(mine.home / "cert.p12"), "X509_USER_KEY": str(mine.home / "cert.p12")}
+    found, _ = diagnose(mine, "-crl", "require", "-p", "-passin", "stdin", stdin="secret\n")
+    assert ("crl-missing", "cert.p12") in errors(found)
+    with tls_server(host, mine.home) as port:
+        found, _ = diagnose(mine, "-crl", "require", "-s", f"localhost:{port}")
+    assert ("crl-missing", f"localhost:{port}") in errors(found)
+
+
+def ca_file(ca: TestCA) -> str:
+    return f"{subject_hash(ca.certificate)}.0"
+
+
+def test_a_certificate_that_is_for_no_server(ca: TestCA, mine: UserEnvironment) -> None:
+    """With -H it is a server's, so one that only clients may show is of no use."""
+    from tests.harness.ca import CLIENT_AUTH, SERVER_AUTH
+
+    for eku, expected in (([CLIENT_AUTH], ["extended-key-usage"]), ([CLIENT_AUTH, SERVER_AUTH], [])):
+        issued = ca.issue("/O=Grid/CN=www.example.org", "p256", eku=eku, san=["DNS:www.example.org"])
+        words = ("-c", "-", "-m", "STRICT_RFC2818")
+        assert not errors(diagnose(mine, *words, stdin=issued.pem.decode())[0])
+        found, _ = diagnose(mine, *words, "-H", "www.example.org", stdin=issued.pem.decode())
+        assert [check for check, _ in errors(found)] == expected
+
+
 def test_faults_that_are_warnings(ca: TestCA, mine: UserEnvironment) -> None:
     stem = subject_hash(ca.certificate)
     (mine.trust_dir / f"{stem}.r0").rename(mine.trust_dir / f"{stem}.r1")

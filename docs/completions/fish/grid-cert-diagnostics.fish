@@ -5,7 +5,7 @@ complete -c grid-cert-diagnostics -s c -r -F -d 'the certificate in FILE with it
 complete -c grid-cert-diagnostics -s s -x -d 'the certificates of the TLS service there (default port 443)'
 complete -c grid-cert-diagnostics -s g -x -d 'the certificates of the GridFTP service there (default port 2811)'
 complete -c grid-cert-diagnostics -s n -d 'this machine\'s clock, by asking a time server'
-complete -c grid-cert-diagnostics -s H -x -d 'the name that certificates of -c (and -s, -g) must be for'
+complete -c grid-cert-diagnostics -s H -x -d 'the server that certificates of -c (and -s, -g) must be for'
 complete -c grid-cert-diagnostics -s m -x -a 'STRICT_GT2 HYBRID STRICT_RFC2818' -d 'how names of servers are compared: STRICT_GT2, HYBRID (default) or STRICT_RFC2818'
 complete -c grid-cert-diagnostics -o certdir -l certdir -x -a '(__fish_complete_directories)' -d 'the trust directory'
 complete -c grid-cert-diagnostics -o crl -l crl -x -a 'require if-present off' -d 'a CA without revocation list is an error (require), a warning (if-present, default) or fine (off)'

@@ -24,10 +24,12 @@ PAGE: Final = ManualPage(
 `grid-cert-diagnostics` looks for whatever keeps grid credentials from working, and says it in one line each: how bad it
 is, where, what is so, and what to do about it. Always looked at are the environment and the trust directory: for each
 CA its name, signature, dates, key and signing policy, its revocation list with signature and dates, and who could
-change the files. Options add credentials (`-p`), certificate files (`-c`), servers (`-s`, `-g`) and the clock (`-n`).
+change the files, add some, or put another directory in place of this one. Options add credentials (`-p`), certificate
+files (`-c`), servers (`-s`, `-g`) and the clock (`-n`).
 
 A finding is `ok`, a `note`, a `warning` (works, but not everywhere or not for long) or an `error`. What was asked for
-and could not be looked at is an error.
+and could not be looked at is an error. Certificates of `-c` are taken for whatever they may be, with `-H` for a
+server's.
 
 Servers are shown no certificate, and their chain is judged before anything but a TLS hello is sent. A GridFTP server is
 asked to authenticate, as far as its certificates; no session comes of it, and its log will say so.
