@@ -69,6 +69,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
     "gsi-authz": Command("gsi.cli.authz:build_parser", "gsi.cli.pages.authz:PAGE", section=8),
     "gsi-authz-server": Command("gsi.cli.authz_server:build_parser", "gsi.cli.pages.authz_server:PAGE", section=8),
+    "gsi-authz-http": Command("gsi.cli.authz_http:build_parser", "gsi.cli.pages.authz_http:PAGE", section=8),
     "gsi-authz-build-callout": Command(
         "gsi.cli.authz_build_callout:build_parser", "gsi.cli.pages.authz_build_callout:PAGE", section=8
     ),
@@ -90,6 +91,21 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "myproxy-admin-query": Command(
         "myproxy.cli.admin_query:build_parser", "myproxy.cli.pages.admin_query:PAGE", section=8
+    ),
+    "myproxy-admin-adduser": Command(
+        "myproxy.cli.admin_adduser:build_parser", "myproxy.cli.pages.admin_adduser:PAGE", section=8
+    ),
+    "myproxy-admin-addservice": Command(
+        "myproxy.cli.admin_adduser:build_service_parser", "myproxy.cli.pages.admin_adduser:SERVICE_PAGE", section=8
+    ),
+    "myproxy-admin-change-pass": Command(
+        "myproxy.cli.admin_change_pass:build_parser", "myproxy.cli.pages.admin_change_pass:PAGE", section=8
+    ),
+    "myproxy-admin-load-credential": Command(
+        "myproxy.cli.admin_load_credential:build_parser", "myproxy.cli.pages.admin_load_credential:PAGE", section=8
+    ),
+    "myproxy-admin-stats": Command(
+        "myproxy.cli.admin_stats:build_parser", "myproxy.cli.pages.admin_stats:PAGE", section=8
     ),
     "myproxy-admin-fsck": Command(
         "myproxy.cli.admin_fsck:build_parser", "myproxy.cli.pages.admin_fsck:PAGE", section=8

@@ -39,6 +39,7 @@ __all__ = [
     "Finding",
     "chain_line",
     "find_state",
+    "read_lines",
     "verify_file",
     "verify_files",
 ]
@@ -231,6 +232,20 @@ def verify_files(paths: list[str]) -> list[ChainReport]:
         else:
             new.tell(0, f"does not go on where {old.path} ends (line {old.state.sequence} of the chain)")
     return reports
+
+
+def read_lines(path: str) -> Iterator[bytes]:
+    """Yield the lines of an audit file, without their line feeds; an overlong line in pieces.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    try:
+        with open(path, "rb", opener=_open_regular) as file:
+            for _, line, _ in _lines(file):
+                yield line
+    except OSError as error:
+        raise StorageError(f"cannot read the audit file {path}: {error.strerror or error}") from error
 
 
 def verify_file(path: str) -> ChainReport:

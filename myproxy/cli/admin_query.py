@@ -1,8 +1,8 @@
 """The command `myproxy-admin-query`: look at, lock, unlock and remove what is stored, on the server's machine.
 
 Agrees with gct:myproxy/source/myproxy_admin_query.c in options, output lines and exit status (0, also when nothing is
-found; 1 for any error). Works beside running servers. Unlike the C command it asks a person at a terminal before it
-removes, locks or unlocks every credential of everybody.
+found; 1 for any error; ours: 2 when the audit was changed). Works beside running servers. Unlike the C command it asks
+a person at a terminal before it removes, locks or unlocks every credential of everybody.
 """
 
 from __future__ import annotations
@@ -52,6 +52,12 @@ def build_parser() -> LongOptionParser:
     what.value("-L", "--lock", dest="lock", metavar="MESSAGE", text="let nobody have them; who asks is told this")
     what.flag("-U", "--unlock", dest="unlock", text="undo --lock")
     what.flag("--json", dest="json", text="print one JSON array")
+    other = parser.section("In place of credentials")
+    other.flag(
+        "--verify-audit",
+        dest="verify_audit",
+        text="look whether lines of the audit files were altered, removed or put in; exit status 2 when so",
+    )
     return parser
 
 
@@ -68,6 +74,13 @@ def _execute(arguments: Namespace) -> int:
     is_query = arguments.invalid or any(getattr(arguments, name) is not None for name in queries)
     if changes and not is_query and not arguments.all:
         _confirm(changes[0])
+
+    if arguments.verify_audit:
+        if changes or is_query or arguments.all:
+            raise UsageError("--verify-audit goes with none of the others")
+        from myproxy.cli.verify_audit import verify_audit
+
+        return verify_audit(arguments)
 
     from myproxy.cli.desk import open_desk
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gsi.cli.arguments import Namespace
     from gsi.secret import Passphrase
 
-__all__ = ["build_parser", "main"]
+__all__ = ["NEW_PROMPT", "OLD_PROMPT", "build_parser", "main", "read_new"]
 
 PROG = "myproxy-change-pass-phrase"
 OLD_PROMPT = "Enter (current) MyProxy pass phrase:"
@@ -67,7 +67,7 @@ def _execute(arguments: Namespace) -> int:
         Command.CHANGE_PASSPHRASE,
         username,
         passphrase=old,
-        new_passphrase=_read_new(arguments),
+        new_passphrase=read_new(arguments),
         credential_name=arguments.credname,
     )
     client.change_passphrase(request)
@@ -75,7 +75,12 @@ def _execute(arguments: Namespace) -> int:
     return EXIT_OK
 
 
-def _read_new(arguments: Namespace) -> Passphrase:
+def read_new(arguments: Namespace) -> Passphrase:
+    """Ask for the new pass phrase, or take the second line of where the old one came from.
+
+    Raises:
+        CredentialError: There is none, it is too short, or the two entries differ.
+    """
     from gsi.secret import Passphrase
     from myproxy.cli.common import passphrase_source, read_passphrase_from
 

@@ -2,6 +2,7 @@
 
     with open_desk(arguments) as desk: ...
     with open_upkeep(arguments) as desk: ...
+    with open_deposit(arguments) as desk: ...
 
 As root, everything is done as the owner of the storage directory, so that no file of the store comes to belong to root
 and the server can still write it.
@@ -13,7 +14,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from gsi.cli.arguments import Completion
+from gsi.cli.arguments import Completion, UsageError
 from gsi.errors import StorageError
 from myproxy.cli.places import DEFAULT_CONFIG, STORAGE_PLACES, find_storage
 
@@ -27,13 +28,33 @@ if TYPE_CHECKING:
     from gsi.trust.peer import VerifiedPeer
     from myproxy.admin import AdminDesk, UpkeepDesk
     from myproxy.config import ServerConfig
+    from myproxy.deposit import DepositDesk
     from myproxy.repository.sql import SQLRepository
 
-__all__ = ["add_place_options", "open_desk", "open_upkeep"]
+__all__ = ["add_place_options", "find_username", "open_deposit", "open_desk", "open_upkeep", "read_config"]
 
 
-def add_place_options(section: Section) -> None:
-    """Add the options that say which repository is meant."""
+def find_username(arguments: Namespace) -> str:
+    """Return the account name: --username, else $LOGNAME.
+
+    Raises:
+        UsageError: There is none.
+    """
+    from gsi.system.environ import get_variable
+
+    username = arguments.username or get_variable("LOGNAME")
+    if not username:
+        raise UsageError("Please specify a username.", hint="name it with --username, or set LOGNAME")
+    return str(username)
+
+
+def add_place_options(section: Section, *, config_letter: str | None = "-c") -> None:
+    """Add the options that say which repository is meant.
+
+    Args:
+        section: Where they are listed.
+        config_letter: The letter for the configuration; None where it means something else.
+    """
     section.value(
         "-s",
         "--storage",
@@ -43,7 +64,7 @@ def add_place_options(section: Section) -> None:
         text=f"the storage directory ({STORAGE_PLACES[0]})",
     )
     section.value(
-        "-c",
+        *([] if config_letter is None else [config_letter]),
         "--config",
         dest="config",
         metavar="FILE",
@@ -97,15 +118,51 @@ def open_upkeep(arguments: Namespace, *, creates: bool = False) -> Iterator[Upke
 
 
 @contextlib.contextmanager
+def open_deposit(arguments: Namespace) -> Iterator[DepositDesk]:
+    """Open the store for putting credentials in, and the audit file that the options name.
+
+    Raises:
+        ConfigError: The configuration, the trust directory or a server key cannot be read.
+        StorageError: The store cannot be opened.
+    """
+    from gsi.system import clock
+    from gsi.system.environ import read_locations
+    from gsi.system.trustdir import TrustDirectory
+    from gsi.trust.verify import verify_chain
+    from myproxy.deposit import DepositDesk
+    from myproxy.wiring.repository import make_sealer
+
+    trust = TrustDirectory(read_locations().trust_dir)
+
+    def verify(chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
+        return verify_chain(chain, trust.anchors(), now=now)
+
+    with _open_store(arguments, creates=False) as (config, repository, audit):
+        sealer = make_sealer(config, repository, serves=False)
+        yield DepositDesk(repository, sealer, audit, verify=verify, clock=clock.now)
+
+
+def read_config(arguments: Namespace) -> ServerConfig:
+    """Return the server's configuration, that of the option or of the usual place; the defaults where there is none.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    from myproxy.config import ServerConfig
+    from myproxy.server import load_config
+
+    path = arguments.config or (DEFAULT_CONFIG if os.path.exists(DEFAULT_CONFIG) else None)
+    return ServerConfig() if path is None else load_config(os.path.abspath(path))
+
+
+@contextlib.contextmanager
 def _open_store(arguments: Namespace, *, creates: bool) -> Iterator[tuple[ServerConfig, SQLRepository, AuditLog]]:
     from gsi.system.audit import AuditLog
-    from myproxy.config import ServerConfig
-    from myproxy.server import AUDIT_NAME, load_config
+    from myproxy.server import audit_path
     from myproxy.wiring.repository import has_repository, open_repository
 
     storage = find_storage(arguments.storage)
-    config_path = arguments.config or (DEFAULT_CONFIG if os.path.exists(DEFAULT_CONFIG) else None)
-    config = ServerConfig() if config_path is None else load_config(os.path.abspath(config_path))
+    config = read_config(arguments)
     if not creates and not has_repository(config, storage):
         raise StorageError(
             f"{storage}: there is no repository here", hint="name the server's storage directory with -s"
@@ -114,7 +171,7 @@ def _open_store(arguments: Namespace, *, creates: bool) -> Iterator[tuple[Server
         _become_owner(storage)
     with contextlib.ExitStack() as stack:
         repository = stack.enter_context(contextlib.closing(open_repository(config, storage)))
-        audit = AuditLog(config.audit_log or os.path.join(storage, AUDIT_NAME))
+        audit = AuditLog(audit_path(config, storage), node=config.node_name)
         yield config, repository, stack.enter_context(contextlib.closing(audit))
 
 
@@ -126,6 +183,11 @@ def _become_owner(storage: str) -> None:
     """
     if os.geteuid() != 0:
         return
+    # What is loaded late elsewhere: afterwards an interpreter below /root may be out of reach.
+    import sqlite3  # noqa: F401
+
+    import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
+
     try:
         facts = os.stat(storage)
         if facts.st_uid != 0:

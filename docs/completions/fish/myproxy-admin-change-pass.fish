@@ -1,0 +1,15 @@
+# Completion for myproxy-admin-change-pass. Made by gsi.cli.manual from the command's parser; do not edit.
+complete -c myproxy-admin-change-pass -f
+complete -c myproxy-admin-change-pass -s s -l storage -x -a '(__fish_complete_directories)' -d 'the storage directory (/var/lib/myproxy)'
+complete -c myproxy-admin-change-pass -s c -l config -r -F -d 'the server\'s configuration (/etc/myproxy-server.config, if it is there)'
+complete -c myproxy-admin-change-pass -s l -l username -x -d 'the account name (default: $LOGNAME)'
+complete -c myproxy-admin-change-pass -s k -l credname -x -d 'its name (default: the unnamed one)'
+complete -c myproxy-admin-change-pass -s S -l stdin_pass -d 'read the old and the new pass phrase from standard input, one per line'
+complete -c myproxy-admin-change-pass -l passin -x -d 'read the MyProxy pass phrase from file:PATH, fd:NUMBER or stdin'
+complete -c myproxy-admin-change-pass -l passout -x -d 'read the new pass phrase from file:PATH, fd:NUMBER or stdin'
+complete -c myproxy-admin-change-pass -s n -l no_passphrase -d 'let the new one be empty: the key then lies there unsealed'
+complete -c myproxy-admin-change-pass -l json -d 'print a JSON object'
+complete -c myproxy-admin-change-pass -s v -l verbose -d 'say what happens, and explain errors'
+complete -c myproxy-admin-change-pass -s h -l help -d 'print this help and exit'
+complete -c myproxy-admin-change-pass -s u -l usage -d 'the same'
+complete -c myproxy-admin-change-pass -s V -l version -d 'print the version and exit'
