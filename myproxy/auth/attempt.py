@@ -196,6 +196,7 @@ def closed(method: Method, call: Callable[[], _T]) -> _T:
 
 def _behind(error: AuthenticationError) -> GridError | None:
     """Return what the audit is to know of a refusal beside the words that a stranger hears."""
+    said = [] if error.message == INVALID_PASSPHRASE else [error.message]
     if isinstance(error.__cause__, GridError):
-        return error.__cause__
-    return None if error.message == INVALID_PASSPHRASE else error
+        said.append(error.__cause__.message)
+    return AuthenticationError(" <- ".join(said)) if said else None
