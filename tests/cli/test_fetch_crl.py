@@ -18,6 +18,11 @@ CA = TestCA("/O=Grid/CN=CA", key="p256")
 STEM = subject_hash(CA.certificate)
 
 
+def heed_interrupts() -> None:
+    """Children of what runs under nohup ignore them from the start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(user: UserEnvironment, *arguments: str) -> pexpect.spawn[str]:
     return pexpect.spawn(
         our_program("grid-fetch-crl"),
@@ -25,6 +30,7 @@ def start(user: UserEnvironment, *arguments: str) -> pexpect.spawn[str]:
         env=dict(user.variables) | {"TERM": "xterm"},
         encoding="utf-8",
         timeout=30,
+        preexec_fn=heed_interrupts,
     )
 
 

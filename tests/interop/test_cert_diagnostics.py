@@ -224,7 +224,15 @@ def test_a_server_that_wants_certificates_is_still_seen(
 
 @pytest.mark.parametrize(
     ("off", "severity"),
-    [(timedelta(), "ok"), (timedelta(seconds=30), "warning"), (-timedelta(hours=1), "error"), (None, "note")],
+    [
+        (timedelta(), "ok"),
+        (timedelta(seconds=30), "warning"),
+        (timedelta(minutes=4), "warning"),
+        (timedelta(minutes=6), "error"),
+        (-timedelta(minutes=6), "error"),
+        (-timedelta(hours=1), "error"),
+        (None, "note"),
+    ],
 )
 def test_the_clock_of_a_server_by_http(
     off: timedelta | None, severity: str, host: Issued, mine: UserEnvironment
@@ -297,6 +305,8 @@ def ntp(seconds_off: float, *, stratum: int = 2, first: int = 0x24) -> Callable[
         (ntp(0.5), "ok"),
         (ntp(30), "warning"),
         (ntp(-30), "warning"),
+        (ntp(240), "warning"),
+        (ntp(-360), "error"),
         (ntp(3600), "error"),
         (ntp(-3600), "error"),
         (ntp(0, stratum=0), "error"),

@@ -100,6 +100,17 @@ def test_the_same_alternative_names_as_c(words: tuple[str, ...], user: UserEnvir
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost", "localhost.localdomain", "www.localdomain", "a.LOCALDOMAIN.example.org"]
+)
+def test_names_that_every_machine_has(host: str, user: UserEnvironment) -> None:
+    write_request_config(user.home / "security")
+    done = user.ours("grid-cert-request", "-host", host, "-dir", user.home)
+    assert done.returncode != 0
+    assert "is the name of every machine for itself" in done.stderr
+    assert not (user.home / "hostcert_request.pem").exists()
+
+
 def test_another_ca_by_its_hash(user: UserEnvironment) -> None:
     ca = TestCA("/O=Other/CN=CA", "p256")
     user.trust(ca)

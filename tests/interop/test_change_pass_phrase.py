@@ -133,6 +133,10 @@ def test_the_file_is_untouched_when_anything_is_wrong(name: str, user: UserEnvir
     typed = ["wrong\nsecond one\n", "first one\n\n", "first one\nabc\n", "first one\n", ""]
     for text in typed:
         assert user.ours("grid-change-pass-phrase", "-file", path, *OURS, stdin=text).returncode == 1
+    if name == "two.pem":  # the right answers do not help: which key is meant is not known
+        done = user.ours("grid-change-pass-phrase", "-file", path, *OURS, stdin="first one\nsecond one\n")
+        assert done.returncode == 1
+        assert "2 private keys in it" in done.stderr
     assert user.ours("grid-change-pass-phrase", "-file", path).returncode == 1  # no terminal
     assert (path.read_bytes(), path.stat()[:7], path.stat().st_mtime_ns) == (
         before[0],
@@ -166,6 +170,30 @@ def test_a_link_stays_a_link_and_a_backup_is_made_on_request(user: UserEnvironme
     old = user.key_path.with_name("userkey.pem.old")
     assert old.read_bytes() == before
     assert stat.S_IMODE(old.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("longer", [b"", b"# more\n"])
+def test_a_file_that_somebody_else_changes_meanwhile_is_left(
+    longer: bytes, user: UserEnvironment, alice: Issued
+) -> None:
+    child = pexpect.spawn(
+        our_program("grid-change-pass-phrase"),
+        ["-file", str(user.key_path)],
+        env={"TERM": "dumb", **user.variables},
+        timeout=30,
+    )
+    child.expect("old pass phrase for")
+    child.sendline("first one")
+    child.expect("new pass phrase for")
+    theirs = alice.key_pem(b"third one") + longer
+    write_file(user.key_path, theirs, 0o600)
+    child.sendline("second one")
+    child.expect("(?i)verif|again|new pass phrase")
+    child.sendline("second one")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 1
+    assert user.key_path.read_bytes() == theirs
 
 
 def test_at_the_terminal_the_new_one_is_asked_twice(user: UserEnvironment) -> None:

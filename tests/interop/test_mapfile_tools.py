@@ -120,10 +120,11 @@ def test_c_script_loses_comments_when_deleting(user: UserEnvironment, mapfile: P
         (None, 1, 1),
         (START + '"/CN=x" nosuchuser\n', 4, 4),
         (START + f'"{A}" sys\n', 0, 5),
+        (START + f'"{A}" sys\n"/CN=x" nosuchuser\n', 4, 4),  # of two the one that C tells
         (START + '"/CN=x sys\n', 0, 5),
         (START + f'"{A.lower()}" sys\n', 0, 5),
     ],
-    ids=["good", "empty", "missing", "unknown-user", "duplicate", "quote", "letter-case"],
+    ids=["good", "empty", "missing", "unknown-user", "duplicate", "both", "quote", "letter-case"],
 )
 def test_checking(user: UserEnvironment, mapfile: Path, content: str | None, theirs: int, ours: int) -> None:
     mapfile.unlink()

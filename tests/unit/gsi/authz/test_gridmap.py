@@ -10,6 +10,7 @@ import pytest
 from gsi.authz.gridmap import MAX_PROBLEMS, ProblemKind, parse_gridmap
 from gsi.authz.gridmap_lines import MAX_LINE_BYTES, is_account, parse_line
 from gsi.errors import ParseError
+from gsi.nametext import MAX_NAME_BYTES
 
 ALICE = "/O=Grid/CN=Alice"
 
@@ -35,6 +36,7 @@ def test_a_pools_accounts_are_not_known_here() -> None:
     assert gridmap.find_account("/O=Grid/CN=A") == ".pool"
     assert gridmap.find_account("/O=Grid/CN=C") == "."
     assert not gridmap.permits("/O=Grid/CN=A", ".pool")
+    assert not parse_gridmap(b'"/O=Grid/CN=A" .pool,root\n').permits("/O=Grid/CN=A", "root")  # a pool's, as a whole
     assert gridmap.permits("/O=Grid/CN=B", "b")
     assert not gridmap.permits("/O=Grid/CN=B", ".pool")
 
@@ -55,6 +57,16 @@ def test_usual_and_unusual_lines_share_an_index() -> None:
     assert gridmap.find_account("/O=Grid/CN=B") == "b"
     broken = [problem for problem in gridmap.problems if problem.kind is ProblemKind.MALFORMED]
     assert [mixed[problem.line - 1] for problem in broken] == [b'"broken'] * 10
+
+
+def test_names_are_bounded() -> None:
+    """A line may hold the bytes that are shown to the look-up with four characters each."""
+    letters = MAX_NAME_BYTES // 4
+    gridmap = parse_gridmap(f'"/O={"é" * letters}" a\n'.encode())
+    shown = "/O=" + r"\xC3\xA9" * letters
+    assert MAX_NAME_BYTES < len(shown) < 4 * MAX_NAME_BYTES
+    assert gridmap.accounts(shown) == ("a",)
+    assert gridmap.accounts(shown * 3) == ()
 
 
 def test_the_first_line_counts_however_far_apart() -> None:

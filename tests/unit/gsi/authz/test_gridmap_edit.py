@@ -67,6 +67,13 @@ def test_removing_an_account_of_a_name() -> None:
     assert edit.changed == ('"/O=Grid/CN=Bob"\tbob',)
 
 
+def test_removing_a_name_without_accounts_removes_something() -> None:
+    """The caller says that nothing was found when nothing is counted."""
+    edit = remove_accounts(b'"/O=Grid/CN=A"\n"/O=Grid/CN=B" b,c\n', dn="/O=Grid/CN=A")
+    assert (edit.data, edit.removed) == (b'"/O=Grid/CN=B" b,c\n', 1)
+    assert remove_accounts(edit.data, dn="/O=Grid/CN=B").removed == 2
+
+
 def test_removing_a_name() -> None:
     edit = remove_accounts(FILE, dn="/O=Grid/CN=Alice")
     assert edit.data == FILE.replace(b'"/O=Grid/CN=Alice" alice\n', b"")
