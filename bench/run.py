@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import authz, callout, capabilities, commands, fetch_crl, gridmap, validate
+from bench import authz, callout, capabilities, commands, fetch_crl, gridmap, myproxy, validate
 from bench.pairs import show
 
 
@@ -23,6 +23,7 @@ def main() -> int:
                 *callout.figures(),
                 *gridmap.figures(),
                 *fetch_crl.figures(),
+                *myproxy.figures(),
                 *capabilities.figures(),
             ]
         )
