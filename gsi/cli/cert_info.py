@@ -29,7 +29,11 @@ PROG = "grid-cert-info"
 def build_parser() -> CommandParser:
     """Return the command's parser."""
     parser = CommandParser(
-        PROG, "show a certificate", usage=("[-file FILE] [what to print]",), help_names=("-help", "-usage", "-h")
+        PROG,
+        "show a certificate",
+        usage=("[-file FILE] [what to print]",),
+        help_names=("-help", "-usage", "-h"),
+        versions=True,
     )
     files = parser.section("Which certificate")
     files.value(

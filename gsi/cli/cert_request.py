@@ -55,6 +55,7 @@ def build_parser() -> CommandParser:
         "make a private key and a certificate request",
         usage=("[-cn NAME] [options]", "[-service SERVICE] -host FQDN [options]"),
         help_names=("-help", "-usage", "-h", "-?"),
+        versions=True,
     )
     whose = parser.section("Whose certificate")
     whose.value("-cn", "-commonname", metavar="NAME", text="the common name; asked for if not given")

@@ -32,7 +32,11 @@ MIN_PASSPHRASE_BYTES = 4
 def build_parser() -> CommandParser:
     """Return the command's parser."""
     parser = CommandParser(
-        PROG, "change the pass phrase of a private key", usage=("[-file FILE]",), help_names=("-help", "-usage", "-h")
+        PROG,
+        "change the pass phrase of a private key",
+        usage=("[-file FILE]",),
+        help_names=("-help", "-usage", "-h"),
+        versions=True,
     )
     files = parser.section("Which key")
     files.value(

@@ -28,7 +28,10 @@ _LIKE_A_PROXY = r"/CN=(?:[0-9]{6,}|(?:limited )?proxy)$"
 def build_parser() -> CommandParser:
     """Return the command's parser."""
     parser = CommandParser(
-        PROG, "add an entry to a grid-mapfile", usage=("-dn DN -ln ACCOUNT... [-mapfile FILE] [-dryrun] [-force]",)
+        PROG,
+        "add an entry to a grid-mapfile",
+        usage=("-dn DN -ln ACCOUNT... [-mapfile FILE] [-dryrun] [-force]",),
+        versions=True,
     )
     entry = parser.section("The entry")
     entry.value("-dn", metavar="DN", text="the name, in the form /O=Grid/CN=Alice, in quotes if it holds blanks")

@@ -30,6 +30,7 @@ def build_parser() -> CommandParser:
         PROG,
         "delete entries from a grid-mapfile",
         usage=("-dn DN [-ln ACCOUNT...] [-mapfile FILE] [-dryrun]", "-ln ACCOUNT... [-mapfile FILE] [-dryrun]"),
+        versions=True,
     )
     entry = parser.section("What to delete")
     entry.value("-dn", metavar="DN", text="the entries of this name, or of them the accounts given with -ln")

@@ -221,3 +221,25 @@ def test_every_option_of_the_c_program_is_ours(command: str, user: UserEnvironme
 @pytest.mark.parametrize("command", ["grid-proxy-init", "grid-proxy-info", "grid-proxy-destroy"])
 def test_version_goes_to_standard_error(command: str, user: UserEnvironment) -> None:
     compare(user.ours(command, "-version"), user.theirs(command, "-version"), user)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "grid-cert-info",
+        "grid-cert-request",
+        "grid-change-pass-phrase",
+        "grid-default-ca",
+        "grid-mapfile-add-entry",
+        "grid-mapfile-delete-entry",
+    ],
+)
+def test_the_packages_version(name: str, user: UserEnvironment) -> None:
+    """Alone and beside other options: nothing else is done. Only the package is another one."""
+    for words in (("-versions",), ("-dryrun", "-versions") if "mapfile" in name else ("-versions", "-help")):
+        ours, theirs = user.ours(name, *words), user.theirs(name, *words)
+        assert ours.returncode == theirs.returncode == 0
+        assert re.fullmatch(r"[a-z_-]+: [0-9.]+[^\n]*\n", ours.stdout), ours
+        assert re.fullmatch(r"[a-z_-]+: [0-9.]+[^\n]*\n", theirs.stdout), theirs
+        assert not ours.stderr
+    assert user.ours(name, "--versions").stdout == ours.stdout
