@@ -48,6 +48,21 @@ class AccountRule(Protocol):
         ...
 
 
+class AuthorizationRule(Protocol):
+    """The site's policy, which may forbid what the directives allow, and never the reverse."""
+
+    def __call__(self, caller: Caller, action: str, username: str, credential: str | None) -> str | None:
+        """Return the user whom a permit names, or None; raise DeniedError, its cause for the audit, for anything else.
+
+        Args:
+            caller: Who asks.
+            action: PUT, GET, RETRIEVE, STORE, DESTROY, INFO, CHANGE, GET_TRUSTROOTS or ISSUE.
+            username: Whose credential it is; empty where it is nobody's.
+            credential: Its name, or None for the one without.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRules:
     """The rules that the configuration names; one that is None says nothing.
@@ -55,10 +70,12 @@ class SiteRules:
     Attributes:
         passphrase: On new pass phrases.
         account: On who may store under which user name.
+        authorization: On everything that the directives allow.
     """
 
     passphrase: PassphraseRule | None = None
     account: AccountRule | None = None
+    authorization: AuthorizationRule | None = None
 
     def check_passphrase(self, passphrase: Passphrase, request: Request, caller: Caller) -> None:
         """Ask about a new pass phrase; an absent one is nobody's business.

@@ -11,9 +11,10 @@ from gsi import keys, pem
 from gsi.certificate import Certificate
 from gsi.credential import Credential
 from gsi.errors import DeniedError, GridError, NotFoundError, StorageError, VerificationError
-from myproxy.authentication import Methods
+from myproxy.authentication import HiddenError, Methods
 from myproxy.callouts import SiteRules
 from myproxy.protocol.messages import CredentialInfo
+from myproxy.repository.seal import INVALID_PASSPHRASE
 from myproxy.trail import AuditSink, DecisionTrail
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from gsi.trust.verify import VerifiedPeer
     from myproxy.extensions import ProxyExtensionSource
-    from myproxy.grants import Settings
+    from myproxy.grants import Caller, Settings
     from myproxy.issuing import Authority
     from myproxy.protocol.messages import Request, TrustRootFile
     from myproxy.repository.base import Repository, StoredCredential
@@ -99,6 +100,32 @@ class Commands:
         self._site_rules = site_rules
         self._authority = authority
         self._proxy_extensions = proxy_extensions
+
+    def _ask_site(
+        self, caller: Caller, request: Request, action: str, *, name: str | None = None, hides: bool = False
+    ) -> str | None:
+        """Ask the site's policy, once the directives have agreed; return the user whom the permit names, or None.
+
+        Args:
+            caller: Who asks.
+            request: For what.
+            action: The action's word.
+            name: The name of the credential in question, where it is not the request's.
+            hides: Whether strangers must not learn that it refuses.
+
+        Raises:
+            DeniedError: It refuses, or cannot be asked.
+            HiddenError: The same, to a stranger.
+        """
+        rule = self._site_rules.authorization
+        if rule is None:
+            return None
+        try:
+            return rule(caller, action, request.username, request.credential_name if name is None else name)
+        except DeniedError as error:
+            if hides and caller.client.is_anonymous:
+                raise HiddenError(INVALID_PASSPHRASE) from error
+            raise
 
     def _find(self, request: Request) -> StoredCredential | None:
         try:

@@ -9,6 +9,7 @@ What the client had to prove is `myproxy.retrieval`'s to ask, who makes certific
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -51,6 +52,8 @@ _log: Final = logging.getLogger("myproxy.server")
 class Recipient(NamedTuple):
     """Whom a certificate is for."""
 
+    username: str = ""
+    """The user: the one who was asked for, unless the site's policy has named another."""
     subject_der: bytes | None = None
     """The mapped name, None when there is none or nobody has asked yet."""
     is_known: bool = False
@@ -80,7 +83,7 @@ class IssuanceCommands(Commands):
         authority, proof = self._authority, authenticated.proof
         assert authority is not None  # it was there when the request came
         if not recipient.is_known:
-            recipient = find_recipient(authority, request.username)
+            recipient = find_recipient(authority, recipient.username)
         if recipient.refusal is not None and not (authority.names_users and _is_absent(recipient.refusal)):
             raise self._nameless(caller, request, recipient.refusal)
         renewer = proof.renewer
@@ -94,10 +97,11 @@ class IssuanceCommands(Commands):
             method=proof.words,
             certificate_for=recipient.name or None,
             **({} if renewer is None else {"renewer": renewer.identity}),
+            **({} if recipient.username == request.username else {"mapped_to": recipient.username}),
         )
         return IssuanceGrant(
             caller=caller,
-            request=request,
+            request=dataclasses.replace(request, username=recipient.username),
             permission=authenticated.permission,
             subject_der=recipient.subject_der,
             renews=None if renewer is None else renewer.identity,
@@ -144,9 +148,9 @@ class IssuanceCommands(Commands):
 def find_recipient(authority: Authority, username: str) -> Recipient:
     """Ask for the name of a user; why there is none is for later."""
     try:
-        return Recipient(authority.get_subject(username), is_known=True)
+        return Recipient(username, authority.get_subject(username), is_known=True)
     except GridError as error:
-        return Recipient(is_known=True, refusal=error)
+        return Recipient(username, is_known=True, refusal=error)
 
 
 def _is_absent(error: GridError) -> bool:

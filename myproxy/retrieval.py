@@ -252,6 +252,7 @@ class RetrievalCommands(IssuanceCommands):
         """
         with self._trail.deciding(caller, request, "GET_TRUSTROOTS"):
             permission = self._settings.access.permit_server_retrieval(caller.client)
+            self._ask_site(caller, request, "GET_TRUSTROOTS")
             files = self._trust_roots()
             self._trail.permit(caller, request, "GET_TRUSTROOTS", permission, count=len(files))
         return files
@@ -306,6 +307,7 @@ class RetrievalCommands(IssuanceCommands):
         if caller.client.is_anonymous or request.passphrase:
             try:
                 question = dataclasses.replace(self._ask_policy(caller, request, _Policies()), absent=True)
+                self._ask_site(caller, request, request.command.name, hides=True)
             except HiddenError as error:
                 raise refuse_absent(attempt, self._methods, self._sealer) from error.__cause__
             authentication = Authentication(question, self._methods, self._sealer, attempt)
@@ -318,6 +320,7 @@ class RetrievalCommands(IssuanceCommands):
         chain = _split(stored)
         own = _Policies(stored.retrievers, stored.renewers, stored.key_retrievers, stored.trusted_retrievers)
         question = self._ask_policy(caller, request, own)
+        self._ask_site(caller, request, request.command.name, name=stored.name, hides=True)
         trusted = self._unless_self(question, chain.identity_text)
         question = dataclasses.replace(
             question, stored=stored, subject=chain.identity_text, independent=chain.is_independent, trusted=trusted
@@ -329,11 +332,12 @@ class RetrievalCommands(IssuanceCommands):
         """Do the same for a certificate that is yet to be issued."""
         try:
             question = self._ask_policy(caller, request, _Policies())
+            username = self._ask_site(caller, request, "ISSUE", hides=True) or request.username
         except HiddenError as error:
             raise refuse_absent(attempt, self._methods, self._sealer) from error.__cause__
-        recipient = Recipient()
+        recipient = Recipient(username)
         if question.trusted is not None or question.renewal is not None:
-            recipient = find_recipient(authority, request.username)
+            recipient = find_recipient(authority, username)
             trusted = self._unless_self(question, recipient.name)
             if recipient.subject_der is None and authority.names_users and not question.access.allow_self_authorization:
                 trusted = None  # nobody knows whether it would be the client's own

@@ -72,6 +72,7 @@ class StorageCommands(Commands):
         """
         with self._trail.deciding(caller, request, "PUT"):
             permission = self._settings.access.permit_storage(caller.client, owner=None)
+            self._ask_site(caller, request, "PUT")
             self._site_rules.check_account(caller, request)
             _check_storable(request)
             check_new_passphrase(request.passphrase)
@@ -122,6 +123,7 @@ class StorageCommands(Commands):
         """
         with self._trail.deciding(caller, request, "STORE"):
             permission = self._settings.access.permit_storage(caller.client, owner=None)
+            self._ask_site(caller, request, "STORE")
             self._site_rules.check_account(caller, request)
             _check_storable(request)
             existing = self._find(request)
@@ -177,6 +179,7 @@ class StorageCommands(Commands):
             if not found:
                 raise DeniedError(f'no credentials found for user {request.username}, owner "{owner}"')
             permission = self._settings.access.permit_owner(caller.client, owner=found[0].owner)
+            self._ask_site(caller, request, "INFO")
             self._trail.permit(caller, request, "INFO", permission, count=len(found))
         return tuple(map(describe, found))
 
@@ -193,6 +196,7 @@ class StorageCommands(Commands):
             if existing is None:
                 raise DeniedError("Credentials do not exist.")
             permission = self._settings.access.permit_storage(caller.client, owner=existing.owner)
+            self._ask_site(caller, request, "DESTROY")
             self._trail.permit(caller, request, "DESTROY", permission)
             try:
                 self._repository.delete(request.username, request.credential_name, owner=existing.owner)
@@ -211,6 +215,7 @@ class StorageCommands(Commands):
             owner = None if stored is None else stored.owner
             permission = self._settings.access.permit_owner(caller.client, owner=owner)
             assert stored is not None  # permit_owner has refused
+            self._ask_site(caller, request, "CHANGE")
             check_new_passphrase(request.new_passphrase)
             key = open_key(stored, request.passphrase, self._sealer)
             self._site_rules.check_passphrase(request.new_passphrase, request, caller)

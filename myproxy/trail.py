@@ -39,6 +39,9 @@ UNREADABLE: Final = "REQUEST"
 THROTTLED: Final = "throttled"
 """The detail of a record, 1 where a try was not judged because there were too many before."""
 
+MAX_CAUSES: Final = 3
+"""How far behind an error the audit looks: a refusal, what it stands for, and why that was."""
+
 UNVERIFIED: Final = "<unverified>"
 """In place of the name of a client that showed certificates which were not believed."""
 
@@ -106,9 +109,7 @@ class DecisionTrail:
             yield
         except GridError as error:
             verdict = Verdict.DENY if isinstance(error, DeniedError | AuthenticationError) else Verdict.FAIL
-            reasons = [_reason(error)]
-            if isinstance(error.__cause__, GridError):
-                reasons.append(error.__cause__.message)
+            reasons = [_reason(error), *_causes(error)]
             slowed = isinstance(error, ThrottledError) or isinstance(error.__cause__, ThrottledError)
             details = {THROTTLED: 1} if slowed else {}
             self._record(caller, request, action, verdict, " <- ".join(reasons), **details)
@@ -174,6 +175,16 @@ class DecisionTrail:
 
 def _reason(error: GridError) -> str:
     return f"{error.slug}: {error.message}"
+
+
+def _causes(error: GridError) -> list[str]:
+    """Return what lies behind an error, the nearest first: what the client is told says less and less of it."""
+    found: list[str] = []
+    cause = error.__cause__
+    while isinstance(cause, GridError) and len(found) < MAX_CAUSES:
+        found.append(cause.message)
+        cause = cause.__cause__
+    return found
 
 
 def _subject(presented: Sequence[bytes]) -> str | None:

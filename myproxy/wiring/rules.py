@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from myproxy.callouts import MapfileAccountRule, ProgramAccountRule, ProgramPassphraseRule, SiteRules
 from myproxy.grants import Settings
 from myproxy.trustroots import TrustRootDirectory
+from myproxy.wiring.authz import make_authorization
 from myproxy.wiring.paths import executable, readable
 
 if TYPE_CHECKING:
@@ -60,4 +61,5 @@ def make_site_rules(config: ServerConfig) -> SiteRules:
     return SiteRules(
         passphrase=None if program is None else ProgramPassphraseRule(executable("passphrase_policy_program", program)),
         account=account,
+        authorization=make_authorization(),
     )
