@@ -275,7 +275,7 @@ def _parse_entry(stem: str, credential: bytes, data: bytes, lock: bytes | None, 
 def _parse_data(data: bytes) -> dict[str, str]:
     """Return the attributes; the last of a name counts, and what the C server would not read is an error."""
     values: dict[str, str] = {}
-    lines = _text(data, "attributes").split("\n")
+    lines = _text(data, "attributes").removesuffix("\n").split("\n") if data else []
     for number, line in enumerate(lines, start=1):
         if line == _END:
             return values
