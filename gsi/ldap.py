@@ -268,24 +268,51 @@ class LDAPDirectory:
             TransportError: The connection failed.
             ParseError: The entry is larger than anything of use.
         """
+        found = self._search(base, search_filter, attributes, 2)
+        if found is None or len(found) > 1:
+            raise _several(self.uri, search_filter)
+        return found[0] if found else None
+
+    def find_entries(
+        self, base: str, search_filter: str, attributes: Sequence[str] = (), *, limit: int
+    ) -> tuple[LDAPEntry, ...]:
+        """Return all entries below (or at) `base` that the filter finds.
+
+        Args:
+            base: Where to search, with everything below it.
+            search_filter: As for `find_entry`.
+            attributes: Which attributes to bring; none by default.
+            limit: The most that may be found.
+
+        Raises:
+            ConflictError: There are more, or the server has a limit of its own and there may be.
+            RefusedError: The directory does not answer the question.
+            TransportError: The connection failed.
+            ParseError: An entry is larger than anything of use.
+        """
+        found = self._search(base, search_filter, attributes, limit + 1)
+        if found is None or len(found) > limit:
+            raise ConflictError(f"{self.uri}: more than {limit} entries answer to {search_filter}")
+        return tuple(found)
+
+    def _search(
+        self, base: str, search_filter: str, attributes: Sequence[str], size_limit: int
+    ) -> list[LDAPEntry] | None:
+        """Return what the filter finds, or None where the server found more than it may say."""
         library = self._library
         wanted = list(attributes) or [_NO_ATTRIBUTES]
-        found: list[LDAPEntry] = []
         try:
             number = self._open.search_ext(
-                base, library.SCOPE_SUBTREE, search_filter, wanted, timeout=self._seconds, sizelimit=2
+                base, library.SCOPE_SUBTREE, search_filter, wanted, timeout=self._seconds, sizelimit=size_limit
             )
             _, answers = self._open.result(number, timeout=self._seconds)
-            found = [LDAPEntry(dn, _read_attributes(dn, raw)) for dn, raw in _entries(answers)]
-        except library.SIZELIMIT_EXCEEDED as error:
-            raise _several(self.uri, search_filter) from error
+            return [LDAPEntry(dn, _read_attributes(dn, raw)) for dn, raw in _entries(answers)]
+        except library.SIZELIMIT_EXCEEDED:
+            return None
         except library.NO_SUCH_OBJECT as error:
             raise RefusedError(f"{self.uri}: {base!r} does not exist or may not be searched") from error
         except library.LDAPError as error:
             _translate(library, self.uri, error)
-        if len(found) > 1:
-            raise _several(self.uri, search_filter)
-        return found[0] if found else None
 
 
 def _several(uri: str, search_filter: str) -> ConflictError:

@@ -228,3 +228,14 @@ def test_no_thread_stays_behind(server: Directory) -> None:
         (relay,) = [thread for thread in threading.enumerate() if thread.name == "ldap-tls"]
     relay.join(10)
     assert not relay.is_alive()
+
+
+def test_several_entries_to_a_limit(server: Directory) -> None:
+    with connect(plain(server)) as directory:
+        twins = directory.find_entries(BASE, equals("uid", "twin"), ("uid",), limit=2)
+        assert [entry.values("uid") for entry in twins] == [("twin",), ("twin",)]
+        assert directory.find_entries(BASE, equals("uid", "nobody"), limit=2) == ()
+        with pytest.raises(ConflictError, match="more than 1"):
+            directory.find_entries(BASE, equals("uid", "twin"), limit=1)
+        with pytest.raises(RefusedError, match="may not be searched"):
+            directory.find_entries("ou=nowhere," + BASE, equals("uid", "twin"), limit=1)
