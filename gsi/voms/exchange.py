@@ -16,7 +16,6 @@ import re
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
-from xml.sax.saxutils import escape
 
 from gsi._version import __version__
 from gsi.errors import LocalProtocolError, ParseError, RefusedError, RemoteProtocolError
@@ -105,9 +104,9 @@ def encode_legacy(request: FetchRequest) -> bytes:
         LocalProtocolError: The request cannot be written, or is too long.
     """
     _check(request)
-    commands = "".join(f"<command>{escape(_command(fqan))}</command>" for fqan in request.fqans or (f"/{request.vo}",))
-    order = "".join(f"<order>{escape(_order(fqan))}</order>" for fqan in request.order)
-    targets = f"<targets>{escape(','.join(request.targets))}</targets>" if request.targets else ""
+    commands = "".join(f"<command>{_escape(_command(fqan))}</command>" for fqan in request.fqans or (f"/{request.vo}",))
+    order = "".join(f"<order>{_escape(_order(fqan))}</order>" for fqan in request.order)
+    targets = f"<targets>{_escape(','.join(request.targets))}</targets>" if request.targets else ""
     text = (
         f'0<?xml version="1.0" encoding="US-ASCII"?><voms>{commands}{order}{targets}<base64>1</base64>'
         f"<version>4</version><lifetime>{int(request.lifetime.total_seconds())}</lifetime></voms>"
@@ -120,6 +119,10 @@ def _command(fqan: str) -> str:
     group, _, role = fqan.partition("/Role=")
     role = role.partition("/Capability=")[0]
     return f"B{group}:{role}" if role and role != "NULL" else f"G{group.partition('/Capability=')[0]}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _order(fqan: str) -> str:

@@ -50,6 +50,11 @@ def test_requests() -> None:
     )
 
 
+def test_marks_of_xml_are_escaped() -> None:
+    odd = encode_legacy(FetchRequest(VO, ("/testvo/a<b>&c",)))
+    assert b"<command>G/testvo/a&lt;b&gt;&amp;c</command>" in odd
+
+
 @pytest.mark.parametrize(
     "request_",
     [
