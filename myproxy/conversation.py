@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from gsi.transport.serve import Connection
     from myproxy.grants import Caller, IssuanceGrant, RetrievalGrant
+    from myproxy.protocol.messages import TrustRootFile
     from myproxy.protocol.server import ServerSession
     from myproxy.retrieval import RetrievalStep
     from myproxy.service import MyProxyService
@@ -181,7 +182,7 @@ class Conversation:
         grant = await self._authorize(await self._call(lambda: service.begin_get(caller, request)))
         if grant is None:
             return
-        files = await self._call(lambda: service.accompanying_trust_roots(request))
+        files = await self._trust_roots(request)
         await self._send_response(Response.ok(trust_roots=files))
         event = await self._next_event()
         if not isinstance(event, CertificateRequestReceived):
@@ -192,13 +193,19 @@ class Conversation:
             self._session.send_certificates(certificates), self._session.send_response(Response.ok())
         )
 
+    async def _trust_roots(self, request: Request) -> tuple[TrustRootFile, ...]:
+        """Return the files that go with an answer; a thread is asked only where some were asked for."""
+        if not request.wants_trust_roots:
+            return ()
+        return await self._call(lambda: self._service.accompanying_trust_roots(request))
+
     async def _retrieve(self, caller: Caller, request: Request) -> None:
         service = self._service
         grant = await self._authorize(await self._call(lambda: service.begin_retrieve(caller, request)))
         if grant is None:
             return
         text = await self._call(lambda: service.finish_retrieve(grant))
-        files = await self._call(lambda: service.accompanying_trust_roots(request))
+        files = await self._trust_roots(request)
         # A response of its own: C clients read the credential in the burst after it.
         await self._send_response(Response.ok(trust_roots=files))
         await self._connection.send(self._session.send_credential(text), self._session.send_response(Response.ok()))

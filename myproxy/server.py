@@ -29,6 +29,7 @@ from gsi.system.credential_files import load_proxy, load_user_credential
 from gsi.system.environ import get_variable, read_locations
 from gsi.system.files import read_public
 from gsi.system.gsi_conf import find_setting, load_gsi_conf
+from gsi.system.memory import limit_arenas
 from gsi.system.notify import Manager
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.documents_server import listen_loopback, offer
@@ -452,6 +453,7 @@ class ServerFactory:
         Raises:
             GridError: Something other than configuration and credential cannot be used.
         """
+        limit_arenas()
         self.metrics.use(self._worker)
         try:
             server = MyProxyServer(

@@ -11,6 +11,7 @@ the end of a pipe when the supervisor is killed.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -106,6 +107,8 @@ class Supervisor:
 
     def run(self, on_ready: Callable[[], None]) -> int:
         """Start the workers, wait until all accept connections, keep them running; return the exit status."""
+        gc.collect()
+        gc.freeze()  # what is there already stays in pages that the workers share: no collection writes to it
         with self._catching_signals():
             if not all(self._start_and_wait(slot) for slot in range(self._wanted)):
                 self._stop()
