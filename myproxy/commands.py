@@ -124,7 +124,7 @@ class Commands:
             return rule(caller, action, request.username, request.credential_name if name is None else name)
         except DeniedError as error:
             if hides and caller.client.is_anonymous:
-                raise HiddenError(INVALID_PASSPHRASE) from error
+                raise HiddenError(INVALID_PASSPHRASE) from (error.__cause__ or error)
             raise
 
     def _find(self, request: Request) -> StoredCredential | None:

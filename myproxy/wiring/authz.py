@@ -65,7 +65,8 @@ class EngineRule:
         )
         decision = authorizer.decide(asked)
         if not decision.is_permit:
-            cause = DeniedError(f"{decision.authorizer or 'policy'}: {decision.reason}", decision=decision)
+            why = f"decision {decision.decision_id} of {decision.authorizer or 'the policy'}: {decision.reason}"
+            cause = DeniedError(why, decision=decision)
             raise DeniedError(_WORDS.format(ident=decision.decision_id), decision=decision) from cause
         return decision.account
 
