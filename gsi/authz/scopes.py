@@ -58,6 +58,8 @@ JOB_SCOPES: Final[Mapping[str, str]] = {
 """For each action on jobs the scope that it needs."""
 
 _FILE_SERVICES: Final = frozenset({"file", "http"})
+_SHOWING: Final = "authz_assert"
+"""The action of GridFTP with which a client shows an assertion or token: for others to permit, and nothing to cover."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,8 @@ class ScopeAuthorizer:
         if not tokens:
             return not_applicable(self.name, "no token with capabilities")
         service = request.action.service
+        if request.action.name == _SHOWING:
+            return not_applicable(self.name, "showing a token is for other rules to permit")
         if service in _FILE_SERVICES:
             return self._files(request, tokens)
         if service == "job":

@@ -265,6 +265,7 @@ def authz_server(
     rules: str,
     *,
     jobs: str | None = None,
+    policy: str | None = None,
     files: str = "",
     server: str = "",
     service_users: str = "",
@@ -278,6 +279,7 @@ def authz_server(
         trust_dir: The authorities it trusts.
         rules: The rules file.
         jobs: The file of job rules, which GRAM's policy asks first; without it, GRAM has the rules file alone.
+        policy: GridFTP's whole policy, in which the rules file is `rules`; without it, it has the rules file alone.
         files: Keys of the `[files]` table.
         server: More keys of the `[server]` table.
         service_users: Who may ask for mappings, as a TOML array; by default the account that the services run as.
@@ -287,10 +289,9 @@ def authz_server(
     with tempfile.TemporaryDirectory(prefix="gsi-authz-") as name:
         directory = Path(name)
         (directory / "rules").write_text(rules)
-        for policy in ("gridftp", "gram"):
-            (directory / f"{policy}.toml").write_text(
-                'order = ["rules"]\n[authorizer.rules]\ntype = "rules"\nfile = "rules"\n'
-            )
+        plain = 'order = ["rules"]\n[authorizer.rules]\ntype = "rules"\nfile = "rules"\n'
+        (directory / "gridftp.toml").write_text(policy or plain)
+        (directory / "gram.toml").write_text(plain)
         if jobs is not None:
             (directory / "jobs").write_text(jobs)
             (directory / "gram.toml").write_text(

@@ -147,4 +147,5 @@ def test_nothing_to_say() -> None:
     authorizer = ScopeAuthorizer("scopes")
     assert decide(authorizer, user("/O=Grid/CN=Alice"), "read", "/f").effect is N
     assert decide(authorizer, holder(token("storage.read:/")), "login", kind="login").effect is N
+    assert decide(authorizer, holder(token("storage.read:/")), "authz_assert").effect is N
     assert decide(authorizer, user("/O=Grid/CN=Alice", assertions=("text",)), "read", "/f").effect is N
