@@ -6,6 +6,7 @@
     upkeep = UpkeepDesk(repository, sealer, audit, clock=clock.now)
     for finding, outcome in upkeep.check(repair=True, quarantine=False): ...
     report = upkeep.import_from("/var/lib/myproxy")
+    enrolment = CodesDesk(codes, store, audit, clock=clock.now).enrol("alice", issuer="Example")
 
 The administrator reads and writes the store directly, while servers run. Each change is recorded before it is made;
 what cannot be recorded is not done.
@@ -27,9 +28,10 @@ from myproxy.repository.importing import import_spool
 from myproxy.repository.upkeep import Mender, rewrap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from myproxy.auth.totp import CodeStore, Enrolment, OneTimeCodes
     from myproxy.commands import ChainVerifier
     from myproxy.repository.base import Repository, Selection, StoredCredential
     from myproxy.repository.exporting import ExportReport
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from myproxy.repository.upkeep import QuarantinedRow
     from myproxy.trail import AuditSink
 
-__all__ = ["AdminDesk", "Outcome", "UpkeepDesk"]
+__all__ = ["AdminDesk", "CodesDesk", "Outcome", "UpkeepDesk"]
 
 SERVICE: Final = "myproxy-admin"
 
@@ -238,6 +240,53 @@ class UpkeepDesk:
 
     def _note(self, action: str, reason: str, details: Mapping[str, str | int | None]) -> None:
         self._audit.record(_record(self._clock(), action, reason, details))
+
+
+class CodesDesk:
+    """Who has an authenticator for one-time codes."""
+
+    def __init__(
+        self, codes: OneTimeCodes, store: CodeStore, audit: AuditSink, *, clock: Callable[[], datetime]
+    ) -> None:
+        """Put it together.
+
+        Args:
+            codes: Makes secrets.
+            store: Where they rest.
+            audit: Where changes are recorded; secrets are not among what is.
+            clock: The time.
+        """
+        self._codes = codes
+        self._store = store
+        self._audit = audit
+        self._clock = clock
+
+    def enrol(self, username: str, *, issuer: str, algorithm: str = "SHA1", secret: bytes | None = None) -> Enrolment:
+        """Give a user a secret in place of any former one; see `OneTimeCodes.enrol`.
+
+        Raises:
+            ConfigError: The secret is too short or too long.
+            StorageError: It could not be recorded or written.
+        """
+        self._record("ENROL_OTP", username)
+        return self._codes.enrol(username, issuer=issuer, algorithm=algorithm, secret=secret)
+
+    def remove(self, username: str) -> None:
+        """Take a user's secret away.
+
+        Raises:
+            NotFoundError: There is none.
+            StorageError: It could not be recorded or written.
+        """
+        self._record("REMOVE_OTP", username)
+        self._store.remove(username)
+
+    def usernames(self) -> Sequence[str]:
+        """Return who has a secret, in order; StorageError when the store cannot be read."""
+        return self._store.usernames()
+
+    def _record(self, action: str, username: str) -> None:
+        self._audit.record(_record(self._clock(), action, "", {"username": username}))
 
 
 def _record(now: datetime, action: str, reason: str, details: Mapping[str, str | int | None]) -> AuditRecord:

@@ -104,6 +104,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "myproxy-admin-load-credential": Command(
         "myproxy.cli.admin_load_credential:build_parser", "myproxy.cli.pages.admin_load_credential:PAGE", section=8
     ),
+    "myproxy-admin-otp": Command("myproxy.cli.admin_otp:build_parser", "myproxy.cli.pages.admin_otp:PAGE", section=8),
     "myproxy-admin-stats": Command(
         "myproxy.cli.admin_stats:build_parser", "myproxy.cli.pages.admin_stats:PAGE", section=8
     ),

@@ -3,6 +3,7 @@
     with open_desk(arguments) as desk: ...
     with open_upkeep(arguments) as desk: ...
     with open_deposit(arguments) as desk: ...
+    with open_codes(arguments) as desk: ...
 
 As root, everything is done as the owner of the storage directory, so that no file of the store comes to belong to root
 and the server can still write it.
@@ -26,12 +27,20 @@ if TYPE_CHECKING:
     from gsi.cli.arguments import Namespace, Section
     from gsi.system.audit import AuditLog
     from gsi.trust.peer import VerifiedPeer
-    from myproxy.admin import AdminDesk, UpkeepDesk
+    from myproxy.admin import AdminDesk, CodesDesk, UpkeepDesk
     from myproxy.config import ServerConfig
     from myproxy.deposit import DepositDesk
     from myproxy.repository.sql import SQLRepository
 
-__all__ = ["add_place_options", "find_username", "open_deposit", "open_desk", "open_upkeep", "read_config"]
+__all__ = [
+    "add_place_options",
+    "find_username",
+    "open_codes",
+    "open_deposit",
+    "open_desk",
+    "open_upkeep",
+    "read_config",
+]
 
 
 def find_username(arguments: Namespace) -> str:
@@ -140,6 +149,24 @@ def open_deposit(arguments: Namespace) -> Iterator[DepositDesk]:
     with _open_store(arguments, creates=False) as (config, repository, audit):
         sealer = make_sealer(config, repository, serves=False)
         yield DepositDesk(repository, sealer, audit, verify=verify, clock=clock.now)
+
+
+@contextlib.contextmanager
+def open_codes(arguments: Namespace) -> Iterator[CodesDesk]:
+    """Open the secrets of one-time codes that the options name, and the audit file.
+
+    Raises:
+        ConfigError: The configuration or the key of the secrets cannot be read.
+        StorageError: The store cannot be opened.
+    """
+    from gsi.system import clock
+    from myproxy.admin import CodesDesk
+    from myproxy.repository.codes import SQLCodeStore
+    from myproxy.wiring.methods import make_codes
+
+    with _open_store(arguments, creates=False) as (config, repository, audit):
+        codes, store = make_codes(config, repository.database), SQLCodeStore(repository.database)
+        yield CodesDesk(codes, store, audit, clock=clock.now)
 
 
 def read_config(arguments: Namespace) -> ServerConfig:

@@ -9,6 +9,8 @@ complete -c myproxy-retrieve -s S -l stdin_pass -d 'read the pass phrase from st
 complete -c myproxy-retrieve -l passin -x -d 'read the MyProxy pass phrase from file:PATH, fd:NUMBER or stdin'
 complete -c myproxy-retrieve -s n -l no_passphrase -d 'send no pass phrase'
 complete -c myproxy-retrieve -s a -l authorization -r -F -d 'prove the right to it by the key of the credential in FILE, without a pass phrase'
+complete -c myproxy-retrieve -l otp -d 'also ask for a one-time code, and send it behind the pass phrase'
+complete -c myproxy-retrieve -l sasl_passin -x -d 'read what SASL asks for from file:PATH, fd:NUMBER or stdin (default: the terminal, with -S stdin)'
 complete -c myproxy-retrieve -s c -l certfile -r -F -d 'where to write the certificates (default: your own, for root the host\'s); must not exist'
 complete -c myproxy-retrieve -s y -l keyfile -r -F -d 'where to write the key; must not exist'
 complete -c myproxy-retrieve -l unlock_key -l unlock-key -d 'write the key in clear'

@@ -20,6 +20,10 @@ machine and never travels.
 
 With a certificate or proxy of yours at hand it is shown to the server, whose policies may ask for it; if it cannot be
 used, the server is asked once more without.
+
+Where the server wants proof by SASL (`sasl` in its configuration), mechanisms and tickets are those of libsasl2 on this
+machine: Kerberos needs a ticket and asks nothing, others ask for a password. With `-n` no pass phrase is asked for
+before.
 """,
     exit_status=CLIENT_EXIT_STATUS,
     environment=CLIENT_ENVIRONMENT,
@@ -28,12 +32,16 @@ used, the server is asked once more without.
         ("A proxy for the day:", "myproxy-logon -s myproxy.example.org -l alice"),
         ("Renew a proxy by its own key, without a pass phrase:", "myproxy-logon -a proxy.pem -o proxy.pem -l alice"),
         ("On a new machine, believing the server that answers:", "myproxy-logon -b -s myproxy.example.org -l alice"),
+        ("With the code of an authenticator behind the pass phrase:", "myproxy-logon --otp -l alice"),
+        ("By a Kerberos ticket, without a pass phrase:", "myproxy-logon -n -l alice"),
         ("The credential on standard output:", "myproxy-logon -S -o - -l alice < passphrase"),
     ),
     differences="""\
 Renewal signs with SHA-256 only. A pass phrase longer than 1024 bytes is refused, not cut.
 
 `-b` shows the fingerprints of the authorities that it comes to trust. A CRL that stands in the way is not deleted.
+
+With `-S` the answers to SASL are read from standard input too, a line each, after the pass phrase.
 
 `-m` (VOMS attributes) is refused in this version instead of being dropped.
 """,

@@ -29,6 +29,20 @@ Directives in use: {IN_USE}. A list without an entry permits nobody.
 
 The C server's other directives are known, restrict nothing, and are named in the log where they are not yet acted upon.
 
+Beside the pass phrase of a sealed key, clients prove themselves by PAM (`pam`, `pam_id`), SASL (`sasl` and its
+directives, `sasl2/myproxy.conf`), and, ours, an LDAP bind (`ldap`: `ldap_server`, with `ldap_start_tls` or ldaps, and
+either `ldap_bind_dn` such as `uid=%u,ou=people,dc=example,dc=org` or `ldap_search_base` and `ldap_search_filter`), a
+Kerberos password (`kerberos`: `kerberos_service`, `kerberos_keytab`, `kerberos_realm`), a program (`auth_program`,
+`auth_program_path`: the account as argument, the pass phrase on standard input, status 0 for a yes) and one-time codes
+(`otp`, `otp_key_file`; see myproxy-admin-otp(8)). Each is `required`, `sufficient` or `disabled`: all that are required
+have to agree, under all conditions; of those that suffice one is enough, where nothing is required.
+
+Guessing is slowed down, on all servers of a repository together: after `throttle_free_tries` wrong pass phrases for an
+account from one network tries from there are refused for `throttle_first_delay` seconds, doubling up to
+`throttle_longest_delay`, and forgotten after `throttle_memory`. Beyond `throttle_user_rate` wrong tries a minute on an
+account from everywhere, tries wait up to `throttle_user_delay` seconds, but are never refused for it. `throttle off`
+ends both.
+
 Where nothing is stored for a user and `certificate_issuer_cert` and `certificate_issuer_key` or
 `certificate_issuer_program` are set, GET is answered with a certificate of that authority. The key may be a file, a
 token (`pkcs11:token=T;object=K?module-path=/lib.so&pin-source=file:/pin`) or a signing program (`program:/path words`).
@@ -65,10 +79,14 @@ directives stop the server with a hint. There is no mode without a store: one th
 What `proxy_extfile` or `proxy_extapp` cannot give refuses the proxy; the program is shown the stored certificates
 without the key. An OCSP responder that does not answer is passed over, unless `ocsp_required` is set.
 
+To a client without a certificate everything that is wrong about an account or a pass phrase is
+`invalid credential passphrase`, after the same time. PAM and SASL run in processes of their own; SASL never admits
+anonymous users. A pass phrase that nobody asked for is wrong.
+
 A challenge for renewal is signed with SHA-256; SHA-1, which older C clients use, has to be allowed by
 `allow_sha1_renewal`.
 
 Independent and restricted proxies are refused as clients, since they carry nothing of their owner's rights.
 """,
-    see_also=("myproxy-init(1)", "myproxy-logon(1)", "grid-sandbox(1)"),
+    see_also=("myproxy-admin-otp(8)", "myproxy-init(1)", "myproxy-logon(1)", "grid-sandbox(1)"),
 )

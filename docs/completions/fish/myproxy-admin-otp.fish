@@ -1,0 +1,15 @@
+# Completion for myproxy-admin-otp. Made by gsi.cli.manual from the command's parser; do not edit.
+complete -c myproxy-admin-otp -f
+complete -c myproxy-admin-otp -s s -l storage -x -a '(__fish_complete_directories)' -d 'the storage directory (/var/lib/myproxy)'
+complete -c myproxy-admin-otp -s c -l config -r -F -d 'the server\'s configuration (/etc/myproxy-server.config, if it is there)'
+complete -c myproxy-admin-otp -s l -l username -x -d 'the account name (default: $LOGNAME)'
+complete -c myproxy-admin-otp -s r -l remove -d 'take the user\'s secret away'
+complete -c myproxy-admin-otp -s L -l list -d 'show who has a secret'
+complete -c myproxy-admin-otp -s i -l issuer -x -d 'what the authenticator shows beside the account (MyProxy)'
+complete -c myproxy-admin-otp -s a -l algorithm -x -a 'SHA1 SHA256 SHA512' -d 'SHA1 (default, which every authenticator has), SHA256 or SHA512'
+complete -c myproxy-admin-otp -l secret -x -d 'the secret of a hardware token, in base32, from file:PATH, fd:NUMBER or stdin'
+complete -c myproxy-admin-otp -s q -l quiet -d 'print the otpauth:// address alone'
+complete -c myproxy-admin-otp -s v -l verbose -d 'say what happens, and explain errors'
+complete -c myproxy-admin-otp -s h -l help -d 'print this help and exit'
+complete -c myproxy-admin-otp -s u -l usage -d 'the same'
+complete -c myproxy-admin-otp -s V -l version -d 'print the version and exit'
