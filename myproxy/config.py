@@ -222,7 +222,6 @@ class ServerConfig:
     database: str | None = _text(State.ACTED_UPON)
     database_connections: int = _number(8)
     database_patience: int = _number(30)
-    database_patience: int = _number(30)
     server_key: tuple[str, ...] | None = _texts()
     keep_c_export: bool = _bool(State.ACTED_UPON, default=True)
     expired_credential_grace: int = _number(0)
@@ -257,7 +256,6 @@ _RANGES: Final = {
     "argon2_memory_kib": (7168, 1024 * 1024),
     "argon2_iterations": (1, 64),
     "database_connections": (1, 100),
-    "database_patience": (0, 600),
     "database_patience": (0, 600),
     "expired_credential_grace": (0, 24 * 3660),
     "otp_digits": (6, 8),

@@ -136,9 +136,7 @@ class _Wanted(NamedTuple):
 
 def _execute(arguments: Namespace) -> int:
     if arguments.openssl_help:
-        sys.stdout.write(
-            f"No option of openssl is taken, since none is run. '{PROG} -help' lists the options.\n"
-        )
+        sys.stdout.write(f"No option of openssl is taken, since none is run. '{PROG} -help' lists the options.\n")
         return EXIT_OK
     from datetime import timedelta
 

@@ -357,7 +357,9 @@ def test_a_front_end_that_passes_headers_on_is_refused(site: Site, tmp_path: Pat
 def test_slow_requests_are_nginxs_and_end(site: Site) -> None:
     """Half a request, and a connection that is gone, leave the endpoint at work for others."""
     for part in (b"GET /data/alice/f HT", b"GET /data/alice/f HTTP/1.1\r\nHost: localhost\r\nX-"):
-        with socket.create_connection(("127.0.0.1", site.port), timeout=10) as plain:
-            with site.context(site.alice).wrap_socket(plain) as stream:
-                stream.sendall(part)
-                assert site.ask(site.alice).status == 200
+        with (
+            socket.create_connection(("127.0.0.1", site.port), timeout=10) as plain,
+            site.context(site.alice).wrap_socket(plain) as stream,
+        ):
+            stream.sendall(part)
+            assert site.ask(site.alice).status == 200

@@ -108,5 +108,5 @@ def test_a_broken_policy_leaves_the_old_one_and_a_server_that_has_none_does_not_
     (site.directory / "other").mkdir(mode=0o700)
     other = Policed(site.directory / "other", site.grid)
     (other.policies / "myproxy.rules").write_text("permit whoever\n")
-    with pytest.raises(AssertionError, match="myproxy.rules"), other.start():
+    with pytest.raises(AssertionError, match=r"myproxy\.rules"), other.start():
         pass
