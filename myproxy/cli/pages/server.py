@@ -25,6 +25,14 @@ Credentials lie in a database in the storage directory, `myproxy.db`. Each key i
 that argon2id derives from the user's pass phrase: the server cannot open it without the user. Every decision is
 written and synced to the audit log before its answer leaves; what cannot be recorded is refused.
 
+With a connection as standard input it serves that one and ends, as for inetd. A service manager is told when the server
+is ready, reloads and stops, and that it is alive, and may pass listening sockets (sd_notify(3), sd_listen_fds(3)).
+With `worker_processes` above 1, a worker that dies is replaced; one that keeps failing is tried less and less. Each
+worker writes an audit file of its own: `audit.log`, `audit-2.log` and so on, beside each other or where `audit_log`
+says. Lines carry `node_name`, or the host's name, and form a chain, which `myproxy-admin-query --verify-audit` verifies.
+`monitor_listen` *address*:*port*, on the loopback interface, offers `/metrics` for Prometheus and `/health`. The log is
+text, or with `log_format json` JSON; `syslog_ident` and `syslog_facility` are for syslog.
+
 Directives in use: {IN_USE}. A list without an entry permits nobody.
 
 The C server's other directives are known, restrict nothing, and are named in the log where they are not yet acted upon.
@@ -70,7 +78,7 @@ The user's name comes from `ca_ldap_server`, `certificate_mapapp` or the grid-ma
     differences="""\
 One or several processes serve all connections, instead of one process for each.
 
-A C store directory is not imported in this version: its `.creds` files are left alone, and the log names them.
+A C store directory is imported at the first start; its files are left alone.
 
 Certificates have random serial numbers unless `certificate_serialfile` names a counter; their names are encoded as
 RFC 5280 asks. A lifetime of 0 asks for all that `max_cert_lifetime` gives. OpenSSL engines are not used: their
@@ -88,5 +96,12 @@ A challenge for renewal is signed with SHA-256; SHA-1, which older C clients use
 
 Independent and restricted proxies are refused as clients, since they carry nothing of their owner's rights.
 """,
-    see_also=("myproxy-admin-otp(8)", "myproxy-init(1)", "myproxy-logon(1)", "grid-sandbox(1)"),
+    see_also=(
+        "myproxy-admin-otp(8)",
+        "myproxy-admin-query(8)",
+        "myproxy-admin-stats(8)",
+        "myproxy-init(1)",
+        "myproxy-logon(1)",
+        "grid-sandbox(1)",
+    ),
 )
