@@ -62,8 +62,8 @@ BUILT_IN: Final[Mapping[str, str]] = {
 """The kinds that come with the package, as `module:attribute`."""
 
 BUILT_IN_SOURCES: Final[Mapping[str, str]] = {
-    "saml": "gsi.authz.sources:SAML_PLUGIN",
-    "tokens": "gsi.authz.sources:TOKENS_PLUGIN",
+    "saml": "gsi.authz.saml_source:PLUGIN",
+    "tokens": "gsi.authz.token_source:PLUGIN",
     "voms": "gsi.authz.sources:VOMS_PLUGIN",
 }
 """The kinds of attribute sources that come with the package."""

@@ -1,21 +1,11 @@
-"""Attribute sources for signed capabilities: VOMS attributes, tokens and assertions, verified before anybody decides.
+"""Attribute sources for signed capabilities, verified before anybody decides: what they share, and that of VOMS.
 
-    sources = ["voms", "tokens"]
+    sources = ["voms"]
 
     [source.voms]
     type = "voms"                                # FQANs from the attribute certificates of the proxies
 
-    [source.tokens]
-    type = "tokens"                              # claims, groups and scopes of tokens that were shown
-    audiences = ["https://se.example.org"]
-    [source.tokens.issuers.vo]
-    url = "https://vo.example.org/"
-    base_path = "/vo"
-
-    [source.cas]
-    type = "saml"                                # assertions in proxies, or shown on the control channel
-    [source.cas.issuers.community]
-    subject = "/O=Grid/CN=cas/cas.example.org"
+`gsi.authz.token_source` and `gsi.authz.saml_source` have the others.
 
 What is there and cannot be verified refuses the request; `on_failure = "ignore"` leaves it out with a note in the log
 and in the environment (`<source>.ignored`). What is found goes into the subject: FQANs, groups, claims, and the
@@ -26,8 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping  # noqa: TC003  the settings' types are read at run time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -36,22 +25,11 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.authz.decision import Subject
 from gsi.authz.registry import SourcePlugin
-from gsi.certificate import load_certificates
-from gsi.errors import CapabilityError, CapabilityProblem, ConfigError, ParseError
+from gsi.errors import CapabilityError, CapabilityProblem
 from gsi.proxy.kinds import Role, classify
-from gsi.saml.carriers import find_assertions
-from gsi.saml.trust import AssertionIssuer
-from gsi.saml.verify import AssertionOptions, AssertionVerifier, VerifiedAssertion
-from gsi.system.config import option
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
 from gsi.system.vomsdir import VOMSDirectory, vomsdir_path
-from gsi.tokens.keycache import DEFAULT_LIFE, MAX_LIFE, MIN_LIFE, KeyCache
-from gsi.tokens.keys import MAX_KEY_SET_BYTES, StaticKeys, parse_key_set
-from gsi.tokens.replay import ReplayMemory
-from gsi.tokens.rules import Binding, IssuerRules, Profile, TokenRules
-from gsi.tokens.scopes import parse_path
-from gsi.tokens.verify import TokenVerifier, VerifiedToken
 from gsi.trust.peer import VerifiedPeer
 from gsi.voms.verify import AttributeVerifier, VOMSOptions
 
@@ -59,25 +37,24 @@ if TYPE_CHECKING:
     from gsi.authz.decision import AuthorizationRequest
     from gsi.authz.registry import Place
     from gsi.certificate import Certificate
-    from gsi.tokens.keys import KeySource
+    from gsi.tokens.verify import VerifiedToken
 
 __all__ = [
-    "SAML_PLUGIN",
-    "TOKENS_PLUGIN",
+    "MAX_PRESENTED",
     "VOMS_PLUGIN",
+    "Collector",
     "OnFailure",
     "PresentedAssertion",
     "PresentedToken",
-    "SAMLSource",
-    "TokenSource",
+    "VOMSSettings",
     "VOMSSource",
+    "peer_of",
     "token_subject",
 ]
 
 MAX_PRESENTED: Final = 8
 """Tokens or assertions of one request: a client has one, a service on its behalf two."""
 
-_MAX_CERTIFICATE_FILE_BYTES: Final = 256 << 10  # a few pinned certificates
 _CACHED_PEERS: Final = 256  # chains taken apart; each keeps its certificates alive
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _LOG: Final = logging.getLogger("gsi.authz")
@@ -134,7 +111,7 @@ def token_subject(token: VerifiedToken) -> Subject:
 # --- what the sources have in common ----------------------------------------------------------------------------------
 
 
-def _peer_of(subject: Subject) -> VerifiedPeer | None:
+def peer_of(subject: Subject) -> VerifiedPeer | None:
     """Return the subject's chain as what it proves, or None without one."""
     if not subject.chain:
         return None
@@ -163,7 +140,7 @@ def _peer(
     )
 
 
-class _Collector:
+class Collector:
     """Gathers what one source finds in one request."""
 
     def __init__(self, name: str, on_failure: OnFailure, request: AuthorizationRequest) -> None:
@@ -253,10 +230,10 @@ class VOMSSource:
 
     def collect(self, request: AuthorizationRequest) -> AuthorizationRequest:
         """Add what the subject's proxies carry."""
-        peer = _peer_of(request.subject)
+        peer = peer_of(request.subject)
         if peer is None:
             return request
-        found = _Collector(self.name, self._on_failure, request)
+        found = Collector(self.name, self._on_failure, request)
         for one in self._verifier.verify_chain(peer, now=request.environment.now):
             if one.error is not None:
                 found.fail(one.error)
@@ -280,304 +257,4 @@ def _build_voms(name: str, settings: VOMSSettings, place: Place) -> VOMSSource: 
 
 VOMS_PLUGIN: Final = SourcePlugin(
     VOMSSettings, _build_voms, "VOMS attributes from the proxies of a chain, verified", may_block=False
-)
-
-
-# --- tokens -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenIssuerSettings:
-    """What a policy says of one issuer of tokens.
-
-    Attributes:
-        url: The exact `iss`.
-        profiles: Which tokens of it; none for all that are known.
-        max_lifetime: The longest time from `iat` to `exp`.
-        base_path: What stands before every path in its scopes.
-        jwks_uri: Where its keys are, instead of asking its discovery document.
-        jwks_file: A file with its keys; nothing is then fetched.
-    """
-
-    url: str
-    profiles: tuple[Profile, ...] = ()
-    max_lifetime: timedelta = timedelta(hours=6)
-    base_path: str = "/"
-    jwks_uri: str = ""
-    jwks_file: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenSettings:
-    """What a policy says of a source of tokens.
-
-    Attributes:
-        audiences: The service's own names.
-        issuers: Whose tokens count.
-        accept_any_audience: Also take tokens that are meant for everybody.
-        binding: Whether tokens must be bound to the subject's certificate. One that is not says nothing about who shows
-            it: then it is its own identity that ban lists would have to name.
-        one_time: Take each token for one decision, as far as this process remembers: for services that ask once.
-        key_life: How long fetched keys are used.
-        trust_dir: CAs for the issuers' servers beside the system's; empty for none.
-        on_failure: What is done about a token that cannot be verified.
-    """
-
-    audiences: tuple[str, ...]
-    issuers: Mapping[str, TokenIssuerSettings]
-    accept_any_audience: bool = True
-    binding: Binding = Binding.REQUIRED
-    one_time: bool = False
-    key_life: timedelta = option(DEFAULT_LIFE, minimum=MIN_LIFE, maximum=MAX_LIFE)
-    trust_dir: str = ""
-    on_failure: OnFailure = OnFailure.REFUSE
-
-
-class TokenSource:
-    """Verifies the tokens that a subject has shown, and adds their groups, claims and scopes."""
-
-    def __init__(
-        self,
-        name: str,
-        verifier: TokenVerifier,
-        on_failure: OnFailure = OnFailure.REFUSE,
-        *,
-        may_block: bool = True,
-    ) -> None:
-        self.name = name
-        self.may_block = may_block
-        self._verifier = verifier
-        self._on_failure = on_failure
-
-    def collect(self, request: AuthorizationRequest) -> AuthorizationRequest:
-        """Add what the tokens among the subject's assertions prove."""
-        shown = {text: None for one in request.subject.assertions if (text := _token_text(one)) is not None}
-        if not shown:
-            return request
-        found = _Collector(self.name, self._on_failure, request)
-        if len(shown) > MAX_PRESENTED:
-            raise CapabilityError("token: too many of them", problem=CapabilityProblem.CONTENT)
-        if request.subject.is_anonymous:
-            raise CapabilityError(
-                "token: shown by nobody",
-                problem=CapabilityProblem.HOLDER,
-                hint="a service whose clients have no certificate makes the subject of the token (token_subject)",
-            )
-        peer = _peer_of(request.subject)
-        for text in shown:
-            try:
-                token = self._verifier.verify(text, now=request.environment.now, peer=peer)
-            except CapabilityError as error:
-                found.fail(error)
-                continue
-            found.groups |= set(token.groups)
-            found.claims = {**token.claims, **found.claims}
-            found.assertions.append(token)
-            found.until(token.not_after)
-        return found.result(without=(PresentedToken,), texts=frozenset(shown))
-
-
-def _token_text(one: object) -> str | None:
-    """Return the text of a token: shown as one, or over a control channel as plain text of its form."""
-    if isinstance(one, PresentedToken):
-        return one.text
-    return one if isinstance(one, str) and one.startswith("ey") and one.count(".") == 2 else None
-
-
-def _build_tokens(name: str, settings: TokenSettings, place: Place) -> TokenSource:
-    rules = TokenRules(
-        issuers=tuple(_issuer_rules(one) for one in settings.issuers.values()),
-        audiences=frozenset(settings.audiences),
-        accept_any_audience=settings.accept_any_audience,
-        binding=settings.binding,
-        one_time=settings.one_time,
-    )
-    keys = _key_source(settings, rules, place)
-    replay = ReplayMemory() if settings.one_time else None
-    return TokenSource(
-        name,
-        TokenVerifier(rules, keys, replay=replay),
-        settings.on_failure,
-        may_block=not isinstance(keys, StaticKeys),
-    )
-
-
-def _issuer_rules(settings: TokenIssuerSettings) -> IssuerRules:
-    try:
-        base_path = parse_path(settings.base_path)
-    except CapabilityError as error:
-        raise ConfigError(f"base_path: {error.message.removeprefix('token: ')}") from error
-    return IssuerRules(
-        issuer=settings.url,
-        profiles=frozenset(settings.profiles or Profile),
-        max_lifetime=settings.max_lifetime,
-        base_path=base_path,
-        jwks_uri=settings.jwks_uri or None,
-    )
-
-
-def _key_source(settings: TokenSettings, rules: TokenRules, place: Place) -> KeySource:
-    """Return where keys come from: files where every issuer has one, the net where none has."""
-    files = {one.url: one.jwks_file for one in settings.issuers.values() if one.jwks_file}
-    if files and len(files) < len(settings.issuers):
-        raise ConfigError("some issuers have a jwks_file and others have none", hint="use two sources")
-    if files:
-        sets = {}
-        for url, file in files.items():
-            path, data = place.read(file, max_bytes=MAX_KEY_SET_BYTES)
-            try:
-                sets[url] = parse_key_set(data)
-            except ParseError as error:
-                raise ConfigError(error.message, path=path) from error
-            place.problems.extend(f"{path}: {problem}" for problem in sets[url].problems)
-        return StaticKeys(sets)
-    from gsi.transport.documents import HTTPSFetcher
-    from gsi.transport.http import make_context, read_proxies
-
-    fetcher = HTTPSFetcher(make_context(settings.trust_dir or None), proxies=read_proxies())
-    return KeyCache(rules, fetcher, life=settings.key_life)
-
-
-TOKENS_PLUGIN: Final = SourcePlugin(
-    TokenSettings, _build_tokens, "tokens (JWT) that were shown with a certificate, verified"
-)
-
-
-# --- SAML -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssertionIssuerSettings:
-    """What a policy says of one issuer of assertions.
-
-    Attributes:
-        subject: The subject of its certificate, which needs a path to a trusted CA.
-        name: What it calls itself; empty for its subject.
-        certificates: Instead of the subject a file of certificates that alone may sign for it.
-    """
-
-    subject: str = ""
-    name: str = ""
-    certificates: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SAMLSettings:
-    """What a policy says of a source of assertions.
-
-    Attributes:
-        issuers: Whose assertions count.
-        audiences: The service's own names.
-        require_audience: Refuse assertions for everybody.
-        require_key: Refuse assertions that are not bound to a key.
-        max_lifetime: The longest life of one.
-        accept_gt3: Also look where CAS of GT 3 and 4.0 put them.
-        accept_sha1: Take signatures of old CAS servers, which are broken.
-        trust_dir: The directory of trusted CAs; empty for X509_CERT_DIR or the system's.
-        on_failure: What is done about one that cannot be verified.
-    """
-
-    issuers: Mapping[str, AssertionIssuerSettings] = field(default_factory=dict)
-    audiences: tuple[str, ...] = ()
-    require_audience: bool = False
-    require_key: bool = False
-    max_lifetime: timedelta = timedelta(days=7)
-    accept_gt3: bool = False
-    accept_sha1: bool = False
-    trust_dir: str = ""
-    on_failure: OnFailure = OnFailure.REFUSE
-
-
-class SAMLSource:
-    """Verifies assertions: those that were shown, and where none were those in the subject's proxies."""
-
-    may_block = False
-
-    def __init__(
-        self,
-        name: str,
-        verifier: AssertionVerifier,
-        on_failure: OnFailure = OnFailure.REFUSE,
-        *,
-        accept_gt3: bool = False,
-    ) -> None:
-        self.name = name
-        self._verifier = verifier
-        self._on_failure = on_failure
-        self._accept_gt3 = accept_gt3
-
-    def collect(self, request: AuthorizationRequest) -> AuthorizationRequest:
-        """Add what the subject's assertions prove."""
-        subject = request.subject
-        peer = _peer_of(subject)
-        shown = tuple(dict.fromkeys(one for one in subject.assertions if _assertion_data(one) is not None))
-        if peer is None and not shown:
-            return request
-        found = _Collector(self.name, self._on_failure, request)
-        if peer is None:
-            raise CapabilityError("assertion: shown by nobody with a certificate", problem=CapabilityProblem.HOLDER)
-        if len(shown) > MAX_PRESENTED:
-            raise CapabilityError("assertion: too many of them", problem=CapabilityProblem.CONTENT)
-        documents = [data for one in shown if (data := _assertion_data(one)) is not None]
-        if not shown:
-            for carried in find_assertions(peer.chain, accept_gt3=self._accept_gt3):
-                if carried.error is not None:
-                    found.fail(carried.error)
-                else:
-                    documents.append(carried.data)
-        for data in documents:
-            self._verify(data, peer, request.environment.now, found)
-        texts = frozenset(one for one in shown if isinstance(one, str))
-        return found.result(without=(PresentedAssertion,), texts=texts)
-
-    def _verify(self, data: bytes, peer: VerifiedPeer, now: datetime, found: _Collector) -> None:
-        try:
-            assertion: VerifiedAssertion = self._verifier.verify(data, peer, now=now)
-        except CapabilityError as error:
-            found.fail(error)
-            return
-        found.assertions.append(assertion)
-        found.until(assertion.not_after)
-
-
-def _assertion_data(one: object) -> bytes | None:
-    """Return the XML of an assertion: shown as one, or over a control channel as plain text of its form."""
-    if isinstance(one, PresentedAssertion):
-        return one.data
-    if isinstance(one, str) and one.lstrip().startswith("<"):
-        return one.encode("utf-8", "surrogateescape")
-    return None
-
-
-def _build_saml(name: str, settings: SAMLSettings, place: Place) -> SAMLSource:
-    if not settings.issuers:
-        raise ConfigError("no issuer of assertions", hint=f"[source.{name}.issuers.NAME] with a subject")
-    issuers = tuple(_assertion_issuer(one, place) for one in settings.issuers.values())
-    trust = TrustDirectory(settings.trust_dir or read_locations().trust_dir)
-    options = AssertionOptions(
-        audiences=frozenset(settings.audiences),
-        require_audience=settings.require_audience,
-        require_key=settings.require_key,
-        max_lifetime=settings.max_lifetime,
-        accept_sha1=settings.accept_sha1,
-    )
-    verifier = AssertionVerifier(issuers, trust.anchors, options, replay=ReplayMemory())
-    return SAMLSource(name, verifier, settings.on_failure, accept_gt3=settings.accept_gt3)
-
-
-def _assertion_issuer(settings: AssertionIssuerSettings, place: Place) -> AssertionIssuer:
-    certificates: tuple[Certificate, ...] = ()
-    if settings.certificates:
-        path, data = place.read(settings.certificates, max_bytes=_MAX_CERTIFICATE_FILE_BYTES)
-        try:
-            certificates = load_certificates(data, what=path)
-        except ParseError as error:
-            raise ConfigError(error.message, path=path) from error
-        if not certificates:
-            raise ConfigError("no certificate in it", path=path)
-    return AssertionIssuer(name=settings.name, subject=settings.subject, certificates=certificates)
-
-
-SAML_PLUGIN: Final = SourcePlugin(
-    SAMLSettings, _build_saml, "SAML assertions in proxies or shown by the client, verified", may_block=False
 )
