@@ -29,7 +29,7 @@ With a connection as standard input it serves that one and ends, as for inetd. A
 is ready, reloads and stops, and that it is alive, and may pass listening sockets (sd_notify(3), sd_listen_fds(3)).
 With `worker_processes` above 1, a worker that dies is replaced; one that keeps failing is tried less and less. Each
 worker writes an audit file of its own: `audit.log`, `audit-2.log` and so on, beside each other or where `audit_log`
-says. Lines carry `node_name`, or the host's name, and form a chain, which `myproxy-admin-query --verify-audit` verifies.
+says. Lines carry `node_name`, or the host's name, and form a chain: see `--verify-audit` of myproxy-admin-query(8).
 `monitor_listen` *address*:*port*, on the loopback interface, offers `/metrics` for Prometheus and `/health`. The log is
 text, or with `log_format json` JSON; `syslog_ident` and `syslog_facility` are for syslog.
 
