@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from gsi.authz.decision import ANONYMOUS, Effect, Subject
 from gsi.authz.mapping import GridmapAuthorizer, VomsMapAuthorizer
 from gsi.authz.principals import parse_dn
+from gsi.authz.rsl.rulefile import RuleKind
+from gsi.authz.rsl.rules import RslAuthorizer
 from gsi.authz.rules import RulesAuthorizer
 from gsi.errors import ParseError
 from gsi.names import oneline
@@ -83,6 +85,10 @@ def _candidates_of(authorizer: Authorizer) -> Iterator[Candidate]:
             for rule in authorizer.rules:
                 if rule.effect is Effect.PERMIT:
                     yield from _of_rule(rule)
+        case RslAuthorizer():
+            for job_rule in authorizer.rules:
+                if job_rule.kind is RuleKind.PERMIT:
+                    yield from _of_rule(job_rule.rule)
         case GridmapAuthorizer():
             for dn in authorizer.subjects():
                 try:

@@ -66,6 +66,8 @@ def build_parser() -> CommandParser:
     what.value("-account", metavar="NAME", text="the account that the client asks for")
     what.value("-address", metavar="IP", text="the client's address")
     what.value("-host", metavar="NAME", text="the service's host")
+    what.value("-rsl", metavar="FILE", completion=Completion.FILE, text="the job's description, for its start or later")
+    what.value("-owner", metavar="DN", text="whose job it is, if not the subject's")
     what.value("-at", metavar="TIME", convert=_time, text="as of this time: ISO 8601, or seconds since 1970")
     what.value(
         "-limit",
@@ -196,7 +198,29 @@ def _request(arguments: Namespace, subject: Subject, action: str, resource: str)
         peer_address=arguments.address or "",
         desired_account=arguments.account,
     )
-    return AuthorizationRequest(subject, Action(name, kind), Resource(resource), environment)
+    attributes = _job_attributes(arguments, subject) if kind == "job" else {}
+    return AuthorizationRequest(subject, Action(name, kind), Resource(resource, attributes), environment)
+
+
+def _job_attributes(arguments: Namespace, subject: Subject) -> dict[str, tuple[str, ...]]:
+    """Return what the gate and the job manager's callout tell of a job."""
+    import pwd
+
+    from gsi.authz.rsl.grammar import MAX_RSL_CHARS
+    from gsi.system.files import read_public
+
+    owner = arguments.owner or subject.identity
+    known = {"GLOBUS_ID": owner} if owner else {}
+    if arguments.account:
+        try:
+            known |= {"HOME": pwd.getpwnam(arguments.account).pw_dir, "LOGNAME": arguments.account}
+        except KeyError as error:
+            raise UsageError(f"there is no account {arguments.account!r} here") from error
+    attributes = {"owner": (owner,), "variables": tuple(f"{name}={value}" for name, value in known.items())}
+    if arguments.rsl:
+        data = read_public(arguments.rsl, max_bytes=4 * MAX_RSL_CHARS)
+        attributes["rsl"] = (data.decode("utf-8", "surrogateescape"),)
+    return attributes
 
 
 def _subject(arguments: Namespace) -> Subject:

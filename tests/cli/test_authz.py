@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,41 @@ def test_check_where_there_is_nothing(
 def test_refusals(argv: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 1
     assert says in capsys.readouterr().err
+
+
+@pytest.fixture
+def jobs(folder: Path) -> Path:
+    (folder / "gram.toml").write_text('order = ["jobs"]\n[authorizer.jobs]\ntype = "rsl"\nfile = "gram.jobs"\n')
+    (folder / "gram.jobs").write_text(
+        'permit dn "/O=Grid/CN=Alice" to start executable $(HOME)/bin/* count NULL, <4\n'
+        "permit group managers to cancel jobtag NFC\n"
+        "permit authenticated to status jobowner self\n"
+    )
+    (folder / "job.rsl").write_text("&(executable=$(HOME)/bin/x)(count=3)\n")
+    return folder
+
+
+def test_explain_a_job(jobs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    account = pwd.getpwuid(os.getuid()).pw_name
+    alice = ["explain", "-service", "gram", "-subject", "/O=Grid/CN=Alice"]
+    start = [*alice, "-action", "start", "-rsl", str(jobs / "job.rsl")]
+    found = told(capsys, *start, "-account", account)
+    assert isinstance(found, dict)
+    assert found["effect"] == "permit"
+    for options in ([*start], [*alice, "-action", "start"], [*alice, "-action", "status", "-owner", "/O=Grid/CN=Bob"]):
+        found = told(capsys, *options)
+        assert isinstance(found, dict)
+        assert found["effect"] == ("not_applicable" if "status" in options else "deny")
+    found = told(capsys, *alice, "-action", "status")
+    assert isinstance(found, dict)
+    assert found["effect"] == "permit"
+    assert main([*start, "-account", "no-such-account"]) == 1
+    assert "no account" in capsys.readouterr().err
+
+
+def test_who_may_manage_a_job(jobs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (jobs / "tagged.rsl").write_text('&("jobtag" = "NFC" )')
+    assert main(["who-can", "cancel", "-service", "gram", "-rsl", str(jobs / "tagged.rsl")]) == 0
+    assert capsys.readouterr().out.startswith("group managers\n")
+    assert main(["who-can", "cancel", "-service", "gram", "-rsl", str(jobs / "job.rsl")]) == 0
+    assert capsys.readouterr().out.startswith("nobody")

@@ -19,8 +19,9 @@ callout library, Python and web services directly.
 to that request. The policy must keep a file of recent decisions (`record`). Without an id it tells what would be
 decided: for a subject that is only named (`-subject`, `-fqan`, `-group`: believed), or for a chain that is verified
 first (`-chain`, `-proxy`). Nothing is leased, recorded or audited by that. Rules that ask for an issuer hold for
-verified chains only. An action without a service type is taken as one of files, jobs (`start`, `status`, `cancel`,
-`signal`, `renew`, `register`, `unregister`) or as `login`.
+verified chains only. For a job, `-rsl` is its description, and `-account` the account that it is to run as, whose home
+directory stands for `$(HOME)` in it. An action without a service type is taken as one of files, jobs (`start`,
+`status`, `cancel`, `signal`, `renew`, `register`, `unregister`) or as `login`.
 
 `check` reads policy files (names that end in `.toml`) and the `gsi-authz.conf` of C services (any other name), and says
 what is wrong, on which line, and what to do. Without names it reads every policy of the directory, and the
@@ -52,6 +53,10 @@ let in by one attribute is kept out by another.
         (
             "Would Alice be allowed to write there?",
             "gsi-authz explain -service gridftp -subject '/O=Grid/CN=Alice' -action write -resource /data/f",
+        ),
+        (
+            "Would this job of hers be started?",
+            "gsi-authz explain -service gram -subject '/O=Grid/CN=Alice' -action start -account alice -rsl job.rsl",
         ),
         ("Is anything open on this GridFTP server?", "gsi-authz check -callouts gridftp"),
         ("Who may start jobs?", "gsi-authz who-can start -service gram"),
