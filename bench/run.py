@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import authz, callout, capabilities, commands, fetch_crl, gridmap, myproxy, validate
+from bench import authz, callout, capabilities, commands, fetch_crl, gridmap, myproxy, repository, validate
 from bench.pairs import show
 
 
@@ -24,6 +24,7 @@ def main() -> int:
                 *gridmap.figures(),
                 *fetch_crl.figures(),
                 *myproxy.figures(),
+                *repository.figures(),
                 *capabilities.figures(),
             ]
         )
