@@ -149,6 +149,27 @@ _SOURCES: Final = (
     b"# list\nhttp://ca.example.org/crl.pem\nhttps://b.example.org/x\n",
     b'alias = X\nurl = http://a/\ncrl_url.0 = http://a/b ; http://c/d\nsubjectdn = "/O=Grid/CN=CA"\nversion = 1.1\n',
 )
+_XACML: Final = (
+    (
+        b'{"Request":{"AccessSubject":{"Attribute":[{"AttributeId":"urn:oasis:names:tc:xacml:1.0:subject:subject-id",'
+        b'"Value":"CN=Alice,O=Grid","DataType":"x500Name"},{"AttributeId":"urn:x-gsi-toolkit:xacml:1.0:subject:fqan",'
+        b'"Value":["/a","/b/Role=c"]},{"AttributeId":"urn:x-gsi-toolkit:xacml:1.0:subject:limited","Value":true}]},'
+        b'"Action":{"Attribute":{"AttributeId":"urn:oasis:names:tc:xacml:1.0:action:action-id","Value":"read"}},'
+        b'"Category":[{"CategoryId":"Resource","Attribute":[{"AttributeId":'
+        b'"urn:x-gsi-toolkit:xacml:1.0:resource-attribute:x","Value":"y"}]}]}}'
+    ),
+    (
+        b'{"Request":{"AccessSubject":{"Attribute":[{"AttributeId":"http://authz-interop.org/xacml/subject/'
+        b'subject-x509-id","Value":"/O=Grid/CN=A"},{"AttributeId":"http://glite.org/xacml/attribute/fqan","Value":"/a"}]},'
+        b'"Action":{"Attribute":[{"AttributeId":"urn:oasis:names:tc:xacml:1.0:action:action-id","Value":"x"}]}}}'
+    ),
+    (
+        b'{"Response":[{"Decision":"Permit","Status":{"StatusCode":{"Value":"urn:oasis:names:tc:xacml:1.0:status:ok"},'
+        b'"StatusMessage":"m"},"Obligations":[{"Id":"http://authz-interop.org/xacml/obligation/uidgid",'
+        b'"AttributeAssignment":[{"AttributeId":"http://authz-interop.org/xacml/attribute/posix-uid","Value":500},'
+        b'{"AttributeId":"http://authz-interop.org/xacml/attribute/posix-gid","Value":"600"}]}]}]}'
+    ),
+)
 _RSL: Final = (
     b'&(executable=/bin/echo)(arguments="a ""b""" $(HOME)/x \'y\' ^@z@)(environment=(A b)(C d))(count=3)',
     b"&(rsl_substitution=(A $(HOME)/a)(B $(A)$(A)))(* c *)(stdout=$(B)#.txt)(file_stage_in=($(A) /tmp/x))",
@@ -440,6 +461,7 @@ def _all() -> dict[str, list[bytes]]:
         ),
         "authz_rsl": list(_RSL),
         "authz_rules": list(_RULES),
+        "authz_xacml": list(_XACML),
         "ca_index": [_INDEX],
         "ca_names": _lines("DNS:www.example.org, IP:192.0.2.1, email:a@b.org, URI:http://x/", "IP:2001:db8::1"),
         "ca_request": list(_requests(alice)),

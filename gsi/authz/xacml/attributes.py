@@ -325,7 +325,10 @@ def _read_name(reader: _Reader) -> tuple[str, bytes]:
     attribute = reader.single(SUBJECT_ID)
     if attribute is None:
         text = reader.text(f"{INTEROP}subject/subject-x509-id")
-        return (text, parse_dn(text)) if text else ("", b"")
+        if not text:
+            return "", b""
+        der = parse_dn(text)
+        return names.oneline(der), der
     text = _as_text(attribute.values[0], SUBJECT_ID)
     if attribute.data_type == _X500:
         der = names.parse_rfc4514(text)
