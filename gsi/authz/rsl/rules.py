@@ -7,9 +7,9 @@
     [authorizer.jobs.variables]                 # what the job manager defines beyond HOME, LOGNAME and GLOBUS_ID
     GLOBUS_LOCATION = "/usr"
 
-It speaks of the service type `job` only. The idea is that of Keahey and Welch ("Fine-Grain Authorization for Resource
-Management in the Grid Environment", 2002): requirements, which must hold for everybody of whom they speak, and
-permissions, one of which must hold; RSL itself says what of the job. In this order:
+It speaks of the service type `job` only. The idea is that of Keahey and Welch (arXiv cs/0311025): requirements, which
+must hold for everybody of whom they speak, and permissions, one of which must hold; RSL itself says what of the job. In
+this order:
 
 1. The description is evaluated as the job manager does it (`job.py`). A start whose description cannot be is denied.
 2. A denial of which all clauses may hold denies, and so does a requirement for this subject and action that is not
