@@ -134,6 +134,19 @@ class DecisionFile:
         except (OSError, ValueError) as error:
             raise StorageError(f"cannot write {self.path}: {getattr(error, 'strerror', None) or error}") from error
 
+    def last(self) -> dict[str, object]:
+        """Return the newest decision as plain values, from the file or the one before it.
+
+        Raises:
+            NotFoundError: There is none.
+            StorageError: The file cannot be read.
+        """
+        for path in (self.path, f"{self.path}.1"):
+            line = self._find_line(path, b'{"id":"')
+            if line is not None:
+                return line
+        raise NotFoundError(f"no decision in {self.path}", hint="nothing has been decided since the file was named")
+
     def find(self, decision_id: str) -> dict[str, object]:
         """Return the newest decision of this id as plain values, from the file or the one before it.
 

@@ -1,4 +1,4 @@
-"""The command `gsi-authz`: explain decisions, check policies and callout configurations, list who may do something.
+"""The command `gsi-authz`: explain decisions, check policies and callouts, list who may do something, ask the daemon.
 
 It has no counterpart among the C tools. `gsi.authz` decides; here are only questions and printing.
 """
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["build_parser", "main"]
 
 PROG: Final = "gsi-authz"
+DEFAULT_SOCKET: Final = "/run/gsi-authz/socket"
 FAMILIES: Final = ("gridftp", "gatekeeper", "jobmanager")
 _JOB_ACTIONS: Final = frozenset({"start", "status", "cancel", "signal", "renew", "register", "unregister"})
 MAX_CHAIN_FILE_BYTES: Final = 4 << 20
@@ -41,10 +42,11 @@ def build_parser() -> CommandParser:
         PROG,
         "explain, check and query authorization policies",
         usage=(
-            "explain DECISION WHICH-POLICY",
+            "explain DECISION|last WHICH-POLICY",
             "explain -action ACTION [WHO-ASKS] [-resource NAME] WHICH-POLICY",
             "check [-strict] [FILE ...]",
             "who-can ACTION [RESOURCE] WHICH-POLICY",
+            "ask -action ACTION [-resource PATH] [-chain FILE] [-socket PATH]",
         ),
     )
     policy = parser.section("Which policy")
@@ -76,6 +78,14 @@ def build_parser() -> CommandParser:
         default=1000,
         text="who-can: end after so many (1000)",
     )
+    whom = parser.section("Who is asked (ask)")
+    whom.value(
+        "-socket",
+        metavar="PATH",
+        default=DEFAULT_SOCKET,
+        completion=Completion.FILE,
+        text=f"the socket of gsi-authz-server ({DEFAULT_SOCKET})",
+    )
     check = parser.section("What is checked (check)")
     check.value(
         "-callouts",
@@ -87,7 +97,7 @@ def build_parser() -> CommandParser:
     check.flag("-strict", text="notes count as problems")
     output = parser.section("Output")
     output.flag("-json", text="print one JSON object")
-    parser.operand("COMMAND", dest="words", many=True, text="explain, check or who-can, and what it is about")
+    parser.operand("COMMAND", dest="words", many=True, text="explain, check, who-can or ask, and what it is about")
     return parser
 
 
@@ -100,7 +110,7 @@ def _execute(arguments: Namespace) -> int:
     words: list[str] = arguments.words
     hint = f"'{PROG} -help' lists them"
     if not words:
-        raise UsageError("a command is missing: explain, check or who-can", hint=hint)
+        raise UsageError("a command is missing: explain, check, who-can or ask", hint=hint)
     command, *rest = words
     if command == "explain":
         return _explain(arguments, rest)
@@ -108,6 +118,10 @@ def _execute(arguments: Namespace) -> int:
         return _check(arguments, rest)
     if command == "who-can":
         return _who_can(arguments, rest)
+    if command == "ask":
+        from gsi.cli.authz_ask import ask
+
+        return ask(arguments, rest)
     raise UsageError(f"there is no command {command!r}", hint=hint)
 
 
@@ -144,7 +158,8 @@ def _explain_decision(arguments: Namespace, decision_id: str) -> int:
                 path=loaded.policy.path,
                 hint='add record = "/var/lib/gsi-authz/decisions.jsonl" at its top, or see the log of the service',
             )
-    told = DecisionFile(path).find(decision_id.lower())
+    record = DecisionFile(path)
+    told = record.last() if decision_id == "last" else record.find(decision_id.lower())
     if arguments.json:
         _print_json(told)
     else:

@@ -24,15 +24,17 @@ class Service:
         name: What it is called in the output and in the log file's name.
         argv: The command in the foreground; it must not detach.
         environment: Variables for it on top of the sandbox's own.
-        port_path: The file into which it writes its TCP port once it listens on 127.0.0.1.
         summary: One line for the user: what it is good for.
+        port_path: The file into which it writes its TCP port once it listens on 127.0.0.1.
+        socket_path: In its place, the Unix socket on which it listens.
     """
 
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    port_path: Path
     summary: str
+    port_path: Path | None = None
+    socket_path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Contribution:
     Attributes:
         order: Place in the story; lower comes first.
         services: The servers to start.
-        make_steps: Called once the services listen, with the port of every service by name; returns the tour steps.
+        make_steps: Called once the services listen, with the ports of those that have one, by name; returns the steps.
         make_exports: Called likewise; returns the variables by which a person's shell finds the services.
     """
 

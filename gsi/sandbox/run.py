@@ -123,5 +123,6 @@ def _contributions(vo: VO) -> list[Contribution]:
 
 
 def _show_services(services: list[Service], ports: dict[str, int], out: TextIO) -> None:
-    lines = (f"{one.name} listens on 127.0.0.1:{ports[one.name]}: {one.summary}\n" for one in services)
-    out.writelines(lines)
+    for one in services:
+        where = f"127.0.0.1:{ports[one.name]}" if one.name in ports else one.socket_path
+        out.write(f"{one.name} listens on {where}: {one.summary}\n")

@@ -32,16 +32,18 @@ _LOG_TAIL_BYTES: Final = 4000
 
 @contextmanager
 def running(services: Iterable[Service], vo: VO) -> Iterator[dict[str, int]]:
-    """Start the services, wait until each one listens, give their ports by name, and end them all on the way out.
+    """Start the services, wait until each one listens, give the ports they have by name, and end them on the way out.
 
     Raises:
         TransportError: A service ended or did not listen within `START_SECONDS`; the end of its log is in the hint.
     """
     with ExitStack() as stack:
         ports: dict[str, int] = {}
-        for service in services:
-            process = stack.enter_context(_process(service, vo))
-            ports[service.name] = _wait_for_port(service, process, vo)
+        started = [(service, stack.enter_context(_process(service, vo))) for service in services]
+        for service, process in started:
+            port = _wait_until_listening(service, process, vo)
+            if port is not None:
+                ports[service.name] = port
         yield ports
 
 
@@ -53,7 +55,8 @@ def _process(service: Service, vo: VO) -> Iterator[subprocess.Popen[bytes]]:
         "X509_CERT_DIR": str(vo.trust_dir),
         **service.environment,
     }
-    service.port_path.unlink(missing_ok=True)
+    if service.port_path is not None:
+        service.port_path.unlink(missing_ok=True)
     log = os.open(_log_path(service, vo), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         # A session of its own: Ctrl-C in the terminal reaches the sandbox alone, which then ends each service by pid.
@@ -86,15 +89,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _wait_for_port(service: Service, process: subprocess.Popen[bytes], vo: VO) -> int:
+def _wait_until_listening(service: Service, process: subprocess.Popen[bytes], vo: VO) -> int | None:
+    """Return the service's port once it can be connected to, None for a Unix socket.
+
+    Raises:
+        TransportError: It ended, or did not listen in time.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         try:
-            port = int(service.port_path.read_text("ascii"))
-            with socket.create_connection(("127.0.0.1", port), timeout=1.0):
-                return port
+            return _connect(service)
         except (OSError, ValueError):
             time.sleep(_POLL_SECONDS)
     log = _log_path(service, vo)
@@ -102,6 +108,22 @@ def _wait_for_port(service: Service, process: subprocess.Popen[bytes], vo: VO) -
         tail = stream.read()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
     fate = "did not listen in time" if process.poll() is None else f"ended with status {process.returncode}"
     raise TransportError(f"{service.name} {fate}", hint=f"its log ends with:\n{tail}")
+
+
+def _connect(service: Service) -> int | None:
+    """Connect once; return the port.
+
+    Raises:
+        OSError: The service does not listen yet.
+        ValueError: It has not written its port yet.
+    """
+    if service.port_path is not None:
+        port = int(service.port_path.read_text("ascii"))
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            return port
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(service.socket_path))
+        return None
 
 
 def _log_path(service: Service, vo: VO) -> str:

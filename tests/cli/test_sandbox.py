@@ -39,6 +39,9 @@ def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
         "bad-signature",
         "expired",
         "revoked",
+        "gsi-authz-server listens on",
+        "denied: no permission to delete /data/public/results",
+        "published data stays as it is",
         "A credential has been received for user alice",
         "every step worked",
     ):

@@ -19,6 +19,7 @@ complete -c gsi-authz -o rsl -l rsl -r -F -d 'the job\'s description, for its st
 complete -c gsi-authz -o owner -l owner -x -d 'whose job it is, if not the subject\'s'
 complete -c gsi-authz -o at -l at -x -d 'as of this time: ISO 8601, or seconds since 1970'
 complete -c gsi-authz -o limit -l limit -x -d 'who-can: end after so many (1000)'
+complete -c gsi-authz -o socket -l socket -r -F -d 'the socket of gsi-authz-server (/run/gsi-authz/socket)'
 complete -c gsi-authz -o callouts -l callouts -x -a 'gridftp gatekeeper jobmanager' -d 'the C services that this site runs; by default all'
 complete -c gsi-authz -o strict -l strict -d 'notes count as problems'
 complete -c gsi-authz -o json -l json -d 'print one JSON object'

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
 
+    from gsi.authz.callout.messages import Request
+
 __all__ = ["GATE_MARK", "GateOptions", "ask_daemon", "run_gate"]
 
 GATE_MARK: Final = "GSI_AUTHZ_GATE"
@@ -188,8 +190,12 @@ def _request(rsl: str, environment: Mapping[str, str]) -> GateRequest:
     )
 
 
-def ask_daemon(options: GateOptions, request: GateRequest) -> Answer:
-    """Send one question to the daemon and wait for its answer.
+def ask_daemon(options: GateOptions, *requests: Request) -> Answer:
+    """Send questions to the daemon on one connection; return the first answer that refuses, or the last.
+
+    Args:
+        options: Which daemon, and how long all of it may take.
+        requests: What is asked, one after the other.
 
     Raises:
         TransportError: The daemon is not there, or is somebody else.
@@ -200,28 +206,31 @@ def ask_daemon(options: GateOptions, request: GateRequest) -> Answer:
     import time
 
     deadline = time.monotonic() + options.seconds
-    frame = encode_request(request)
     reader = FrameReader(MAX_ANSWER_BYTES)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         try:
             stream.settimeout(options.seconds)
             stream.connect(options.socket_path)
             _check_peer(stream, options.server_uid)
-            stream.sendall(frame)
-            while (body := reader.next_body()) is None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError
-                stream.settimeout(left)
-                data = stream.recv(MAX_ANSWER_BYTES)
-                if not data:
-                    raise TransportError("the authorization service gave no answer")
-                reader.feed(data)
+            for request in requests:
+                stream.sendall(encode_request(request))
+                while (body := reader.next_body()) is None:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        raise TimeoutError
+                    stream.settimeout(left)
+                    data = stream.recv(MAX_ANSWER_BYTES)
+                    if not data:
+                        raise TransportError("the authorization service gave no answer")
+                    reader.feed(data)
+                answer = parse_answer(body)
+                if answer.verdict is not Verdict.PERMIT:
+                    break
         except TimeoutError as error:
             raise TimeoutExpiredError(f"no answer from the authorization service in {options.seconds:g} s") from error
         except OSError as error:
             raise TransportError(f"cannot reach {options.socket_path}: {error.strerror}") from error
-    return parse_answer(body)
+    return answer
 
 
 def _check_peer(stream: socket.socket, uid: int) -> None:

@@ -23,6 +23,8 @@ verified chains only. For a job, `-rsl` is its description, and `-account` the a
 directory stands for `$(HOME)` in it. An action without a service type is taken as one of files, jobs (`start`,
 `status`, `cancel`, `signal`, `renew`, `register`, `unregister`) or as `login`.
 
+`explain last` explains the newest decision of the record.
+
 `check` reads policy files (names that end in `.toml`) and the `gsi-authz.conf` of C services (any other name), and says
 what is wrong, on which line, and what to do. Without names it reads every policy of the directory, and the
 `gsi-authz.conf` that C services would read here. A *hole* allows something that the site believes to be decided:
@@ -32,10 +34,14 @@ hardly as meant. Libraries are loaded in a process of its own.
 `who-can` lists everybody that the policy names (in rules, in grid-mapfiles, in VOMS maps) and who may do the action,
 with the entry that lets them. Patterns, groups and FQANs are tried one by one, so it cannot see that somebody who is
 let in by one attribute is kept out by another.
+
+`ask` puts a question to the running `gsi-authz-server`, as a GridFTP server would for the account that runs it: `login`,
+or an operation on a file that is taken to be there, with no link on the way. The client is the present proxy, or the
+chain of `-chain`. Unlike `explain` it is a real question, with an audit.
 """,
     exit_status=(
-        ("0", "It is explained, listed, or checked without a problem."),
-        ("1", "`check` found a hole or something broken (with `-strict`: or a note); or any error."),
+        ("0", "It is explained, listed, or checked without a problem; `ask`: permitted."),
+        ("1", "`ask`: refused; `check` found a hole or something broken (with `-strict`: or a note); or any error."),
     ),
     environment=(
         ("GSI_AUTHZ_POLICY_DIR", "The directory of policies, in place of `/etc/grid-security/gsi-authz.d`."),
@@ -60,6 +66,7 @@ let in by one attribute is kept out by another.
         ),
         ("Is anything open on this GridFTP server?", "gsi-authz check -callouts gridftp"),
         ("Who may start jobs?", "gsi-authz who-can start -service gram"),
+        ("Is the daemon there, and what does it say?", "gsi-authz ask -action read -resource /data/f"),
     ),
     see_also=("gsi-authz-server(8)", "gsi-authz-build-callout(8)", "grid-mapfile-check-consistency(8)"),
 )
