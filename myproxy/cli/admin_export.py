@@ -73,7 +73,8 @@ def _execute(arguments: Namespace) -> int:
             name = "default" if left.name is None else f"name: {printable(left.name)}"
             who = f"user {printable(left.username)} ({name}), owner {printable(left.owner)}"
             print(f"{PROG}: not written: {who}: {printable(left.reason)}", file=sys.stderr)
-        print(f"{report.written} credentials written, {report.known} were there already, {len(report.left)} not.")
+        noun = "credential" if report.written == 1 else "credentials"
+        print(f"{report.written} {noun} written, {report.known} were there already, {len(report.left)} not.")
     return EXIT_INCOMPLETE if report.left else EXIT_OK
 
 

@@ -88,7 +88,8 @@ def _check(desk: UpkeepDesk, arguments: Namespace) -> int:
 
         print(json.dumps(items, indent=2))
     else:
-        print(f"{found} findings, {left} left." if found else "Nothing is wrong.")
+        noun = "finding" if found == 1 else "findings"
+        print(f"{found} {noun}, {left} left." if found else "Nothing is wrong.")
     return EXIT_FINDINGS if left else EXIT_OK
 
 
@@ -135,7 +136,7 @@ def _rewrap(desk: UpkeepDesk, arguments: Namespace) -> int:
 
         print(json.dumps({"rewrapped": done, "left": left}, indent=2))
     else:
-        print(f"{done} keys rewrapped, {len(left)} left.")
+        print(f"{done} {'key' if done == 1 else 'keys'} rewrapped, {len(left)} left.")
     return EXIT_FINDINGS if left else EXIT_OK
 
 

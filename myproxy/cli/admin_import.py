@@ -64,7 +64,8 @@ def _execute(arguments: Namespace) -> int:
         for warning in report.warnings:
             _name(warning, "warning")
         verb = "can be imported" if arguments.dry_run else "imported"
-        print(f"{report.imported} credentials {verb}, {report.known} were here already, {len(report.faults)} not.")
+        noun = "credential" if report.imported == 1 else "credentials"
+        print(f"{report.imported} {noun} {verb}, {report.known} were here already, {len(report.faults)} not.")
     return EXIT_INCOMPLETE if report.faults else EXIT_OK
 
 

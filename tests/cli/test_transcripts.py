@@ -113,6 +113,12 @@ def user(tmp_path: Path, ca: TestCA) -> UserEnvironment:
     made.variables["GSI_AUTHZ_POLICY_DIR"] = str(write_authz_policies(home / "authz.d"))
     write_file(home / "two-lines", b"secret\nnew secret\n", 0o600)
     write_file(home / "blank-line", b"\n\n", 0o600)
+    store = home / "c-store"
+    store.mkdir(mode=0o700)
+    write_file(store / "alice.creds", alice.bundle(), 0o600)
+    write_file(store / "alice.data", b"OWNER=/O=Grid/CN=Alice\nLIFETIME=3600\nUSERNAME=alice\nEND_OPTIONS\n", 0o600)
+    write_file(store / "broken.creds", b"", 0o600)
+    write_file(home / "server.config", b"", 0o600)
     write_file(home / "garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)
     return made
 

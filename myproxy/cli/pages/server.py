@@ -21,9 +21,16 @@ It detaches once it listens; `-foreground` keeps it in the foreground and logs t
 stop accepting and let running requests finish. SIGHUP reads the configuration and the host credential again; what is
 broken leaves the old ones in force, and the log says so.
 
-Credentials lie in a database in the storage directory, `myproxy.db`. Each key is sealed with AES-256-GCM under a key
-that argon2id derives from the user's pass phrase: the server cannot open it without the user. Every decision is
-written and synced to the audit log before its answer leaves; what cannot be recorded is refused.
+Credentials lie in a database in the storage directory, `myproxy.db`, or in PostgreSQL, where several servers share it
+(`database postgresql://...`, without a password; `database_connections`, `database_patience` in seconds). Each key is
+sealed with AES-256-GCM under a key that argon2id derives from the user's pass phrase: the server cannot open it without
+the user. `server_key` names keys of the server (a file, `credential:`*name*, a `pkcs11:` URI) of which the first goes
+around everything that is stored. With `keep_c_export`, as is the default, each sealed key has a copy beside it that the
+C server could open. What expired more than `expired_credential_grace` hours ago is removed; by default nothing is.
+Every decision is written and synced to the audit log before its answer leaves; what cannot be recorded is refused.
+
+At its first start on a directory of the C server it takes over the credentials there; the files stay as they are. What
+cannot be used is named in the log: see myproxy-admin-import(8), and myproxy-admin-export(8) for the way back.
 
 With a connection as standard input it serves that one and ends, as for inetd. A service manager is told when the server
 is ready, reloads and stops, and that it is alive, and may pass listening sockets (sd_notify(3), sd_listen_fds(3)).
