@@ -32,7 +32,7 @@ from myproxy.auth.attempt import Attempt, closed
 from myproxy.auth.base import Limiter, Method, PasswordMethod, Proof, RoundExchange, RoundMethod, Unlimited, Use
 from myproxy.auth.pace import Pace
 from myproxy.auth.passphrase import open_key
-from myproxy.protocol.messages import METHOD_NAMES, AuthorizationMethod
+from myproxy.protocol.messages import METHOD_NAMES, AuthorizationMethod, Command
 from myproxy.repository.seal import INVALID_PASSPHRASE, Sealer, is_sealed
 
 if TYPE_CHECKING:
@@ -74,8 +74,18 @@ class Methods:
     pace: Pace = field(default_factory=Pace)
 
     def attempt(self, caller: Caller, request: Request) -> Attempt:
-        """Return a client's try at a request; it serves for all credentials that the request may mean."""
-        return Attempt(self, request.username, caller.address, request.passphrase, anonymous=caller.client.is_anonymous)
+        """Return a client's try at a request; it serves for all credentials that the request may mean.
+
+        A one-time code is part of what retrieves; an owner who changes a pass phrase gives the former one alone.
+        """
+        return Attempt(
+            self,
+            request.username,
+            caller.address,
+            request.passphrase,
+            anonymous=caller.client.is_anonymous,
+            takes_code=request.command in {Command.GET, Command.RETRIEVE},
+        )
 
     def judges(self, use: Use) -> list[PasswordMethod]:
         """Return the judges of whole pass phrases that take part in this way."""

@@ -217,7 +217,10 @@ class StorageCommands(Commands):
             assert stored is not None  # permit_owner has refused
             self._ask_site(caller, request, "CHANGE")
             check_new_passphrase(request.new_passphrase)
-            key = open_key(stored, request.passphrase, self._sealer)
+            attempt = self._methods.attempt(caller, request)
+            with attempt.judging(patient=False):
+                key = open_key(stored, request.passphrase, self._sealer)
+                attempt.accept()
             self._site_rules.check_passphrase(request.new_passphrase, request, caller)
             place = place_of(stored.username, stored.name, stored.owner, stored.certificates[0])
             sealed = self._sealer.seal(key, request.new_passphrase, place)

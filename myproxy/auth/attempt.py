@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gsi.errors import AuthenticationError, GridError
@@ -58,7 +59,16 @@ class Attempt:
         passphrase: What the client gave, without a one-time code where one is required.
     """
 
-    def __init__(self, judges: Judges, username: str, address: str, passphrase: Passphrase, *, anonymous: bool) -> None:
+    def __init__(
+        self,
+        judges: Judges,
+        username: str,
+        address: str,
+        passphrase: Passphrase,
+        *,
+        anonymous: bool,
+        takes_code: bool = True,
+    ) -> None:
         """Take the pass phrase apart.
 
         Args:
@@ -67,6 +77,7 @@ class Attempt:
             address: Where the client is.
             passphrase: What came with the request.
             anonymous: Whether the client is a stranger, who hears no more than a no.
+            takes_code: Whether a code is asked for where codes are required.
         """
         self._judges = judges
         self._username = username
@@ -79,15 +90,16 @@ class Attempt:
         self._code_use: CodeUse | None = None
         self._code = ""
         self.passphrase = passphrase
-        if judges.codes_use is Use.REQUIRED and judges.codes is not None:
+        if takes_code and judges.codes_use is Use.REQUIRED and judges.codes is not None:
             self.passphrase, self._code = judges.codes.split(passphrase)
 
     @contextlib.contextmanager
-    def judging(self, *, guess: bool | None = None) -> Iterator[float]:
+    def judging(self, *, guess: bool | None = None, patient: bool = True) -> Iterator[float]:
         """Open the judgement: the limiter is asked before and told after it.
 
         Args:
             guess: Whether something that can be guessed is judged; by default, whether a pass phrase was given.
+            patient: Whether the caller can wait and come again; else nobody is slowed down.
 
         Yields:
             Seconds to wait before coming again with the same attempt; when not 0, nothing may be judged now.
@@ -101,28 +113,36 @@ class Attempt:
         counts = self._given if guess is None else guess
         if counts:
             try:
-                seconds = limiter.admit(self._username, self._address, waited=self._waited)
+                waited = self._waited if patient else math.inf
+                seconds = limiter.admit(self._username, self._address, waited=waited)
             except ThrottledError as error:
                 raise self._said(error, pace.rest(started)) from error
+            if seconds > 0 and not patient:
+                raise AuthenticationError("too many logons are being judged; try again in a moment")
             if seconds > 0:
                 self._waited += seconds
                 yield seconds
                 return
-        wrong = False
         try:
             yield 0.0
         except AuthenticationError as error:
-            wrong = True
+            if counts:
+                self._report(right=self._accepted)
             if not self._anonymous or guess is False:
                 raise
             if counts:
-                pace.note(started)
+                pace.note(started)  # with what it took to count the try, since one that is not judged is not counted
             raise self._said(error, pace.rest(started)) from _behind(error)
-        finally:
+        except BaseException:
             if counts:
-                limiter.report(
-                    self._username, self._address, right=True if self._accepted else False if wrong else None
-                )
+                self._report(right=True if self._accepted else None)
+            raise
+        else:
+            if counts:
+                self._report(right=True if self._accepted else None)
+
+    def _report(self, *, right: bool | None) -> None:
+        self._judges.limiter.report(self._username, self._address, right=right)
 
     def accept(self) -> None:
         """Say that the client has proved what it had to, so that its earlier mistakes may be forgotten."""

@@ -448,6 +448,29 @@ def test_somebody_with_a_certificate_hears_how_long(world: World, people: dict[s
         begin(world, people[OTHER], ask(Command.GET))
 
 
+def test_guesses_at_a_change_of_the_pass_phrase_count_too(world: World, people: dict[str, Issued]) -> None:
+    world.put(people[OWNER], ask(Command.PUT))
+    limited(world, codes=codes_of(world), codes_use=Use.REQUIRED)
+    change = ask(Command.CHANGE_PASSPHRASE, new_passphrase=Passphrase("battery staple"))
+    caller = world.caller(people[OWNER])
+    for _ in range(5):
+        with pytest.raises(AuthenticationError, match=rf"^{INVALID}$"):
+            world.service.change_passphrase(caller, dataclasses.replace(change, passphrase=Passphrase("wrong words")))
+    before = world.sealer.count
+    with pytest.raises(AuthenticationError, match="too many wrong pass phrases"):
+        world.service.change_passphrase(caller, change)
+    assert world.sealer.count == before
+    for number in range(60):  # strangers elsewhere do not stop the owner
+        with pytest.raises(DelayedRefusalError):
+            patient(
+                world.service.begin_get,
+                dataclasses.replace(world.caller(None), address=f"198.18.{number}.1"),
+                ask(Command.GET, passphrase=Passphrase("wrong words")),
+            )
+    world.now += timedelta(seconds=3)
+    world.service.change_passphrase(caller, change)
+
+
 def test_nobody_is_limited_without_a_pass_phrase(world: World, people: dict[str, Issued]) -> None:
     world.put(people[OWNER], ask(Command.PUT, passphrase=Passphrase(b""), trusted_retriever="*/CN=Portal"))
     limited(world)
