@@ -56,7 +56,11 @@ MAX_NAME_BYTES: Final = 64
 
 _NEGOTIATION: Final = "SASL authorization negotiation server"
 _REFUSED: Final = "SASL authentication failed\nauthentication failed"
-_MODULE: Final = "myproxy.auth.sasl_helper"
+_ROOT: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Nothing of the environment or of other packages gets between: the helper needs this tree and the standard library.
+_CODE: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from myproxy.auth.sasl_helper import main; sys.exit(main())"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,7 @@ class _Helper:
         self.busy = True
         try:
             self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
-                (sys.executable, "-I", "-m", _MODULE),
+                (sys.executable, "-I", "-S", "-c", _CODE, _ROOT),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

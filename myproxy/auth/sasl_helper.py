@@ -1,7 +1,7 @@
 """The process in which a server's side of one SASL exchange runs: lines of JSON in and out; no decisions.
 
-Run by `myproxy.auth.sasl` as a module. libsasl2 reads the site's configuration once in a process, and its plug-ins wait
-for daemons and networks; here they may, and this process is ended when its time is up.
+Run by `myproxy.auth.sasl`, without site packages. libsasl2 reads the site's configuration once in a process, and its
+plug-ins wait for daemons and networks; here they may, and this process is ended when its time is up.
 
     in   {"fqdn": ..., "realm": ...}                    out  {"mechanisms": "..."}
     in   {"mechanism": "...", "data": base64 or null}   out  {"challenge": base64}, or {"names": [wanted, proved]}
@@ -19,7 +19,7 @@ from typing import Final
 from gsi.errors import GridError
 from myproxy.auth.libsasl import ServerExchange, Step
 
-__all__ = ["MAX_LINE_BYTES", "SERVICE"]
+__all__ = ["MAX_LINE_BYTES", "SERVICE", "main"]
 
 SERVICE: Final = "myproxy"
 """The service's name, and that of its configuration file, as in gct:myproxy/source/myproxy_sasl_server.c."""
@@ -62,7 +62,3 @@ def _read() -> dict[str, str | None]:
 def _write(value: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
