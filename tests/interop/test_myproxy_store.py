@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.harness.daemons import MYPROXY_CONFIG, Daemon, c_myproxy_server
 from tests.harness.environment import UserEnvironment, clean_environment
 from tests.harness.run import Done, c_program, our_program, run
 from tests.interop.conftest import ALICE, Grid
-from tests.interop.test_myproxy_server import Site
+from tests.interop.test_myproxy_server import Site, wait_for
 
 SECRET = "correct horse\n"
 LONG = "a-very-long-name-" * 8
@@ -280,3 +281,44 @@ def test_importing_by_command_in_parts(c_store: Path, copy: Path, tmp_path: Path
     ).check()
     assert "description: something else" in listed.stdout
     assert snapshot(c_store).keys() == snapshot(copy).keys() - {"broken.creds", "broken.data"}
+
+
+def test_changing_the_key_of_the_server(site: Site, grid: Grid, tmp_path: Path) -> None:
+    """Named behind, named before, rewrapped, left out: logons go on; a server without the right key does not start."""
+    old, new = tmp_path / "old.key", tmp_path / "new.key"
+    for path in (old, new):
+        write_file(path, os.urandom(32), 0o600)
+    client = Client(tmp_path / "client", grid, site.port)
+
+    def configure(*keys: Path) -> None:
+        site.configure(MYPROXY_CONFIG + (f"server_key {' '.join(map(str, keys))}\n" if keys else ""))
+
+    def rewrap() -> Done:
+        argv: list[str | Path] = [our_program("myproxy-admin-fsck"), "-s", site.store, "-c", site.config_path, "-w"]
+        return run(argv, env=site.environment).check()
+
+    configure()
+    with site.start():
+        client.logon("alice", None).check()
+    configure(old)
+    assert f"{len(NAMES) + 7} keys rewrapped, 0 left." in rewrap().stdout
+    configure(old, new)
+    with site.start() as daemon:
+        client.logon("alice", None).check()
+        client.put("bob", None)
+        configure(new, old)
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_for(daemon, "configuration read again")
+        client.put("carol", None)
+        client.logon("bob", None).check()
+    assert f"{len(NAMES) + 7} keys rewrapped, 0 left." in rewrap().stdout, "those of carol and bob are there already"
+    configure(old)
+    refused = run([our_program("myproxy-server"), *site.arguments("-foreground")], env=site.environment)
+    assert refused.returncode == 1
+    assert "lie under server keys that are not configured" in refused.stderr
+    configure(new)
+    with site.start():
+        for username in ("alice", "bob", "carol"):
+            client.logon(username, None).check()
+        for username, name in NAMES[1:3]:
+            client.logon(username, name).check()

@@ -135,3 +135,98 @@ def test_the_migrations_make_the_tables_that_the_code_expects(database: Database
         expected = [tables.METADATA, codes._TABLE.metadata, guesses._TABLE.metadata]
         found = compare_metadata(MigrationContext.configure(connection), expected)  # type: ignore[arg-type]  # a list will do
     assert [change for change in found if change[0] not in {"remove_index", "remove_constraint"}] == []
+
+
+@pytest.mark.parametrize(("mode", "is_safe"), [(0o755, True), (0o1777, True), (0o775, False), (0o757, False)])
+def test_directories_above_that_others_can_write_are_refused(tmp_path: Path, mode: int, is_safe: bool) -> None:
+    """Whoever can write a directory above can put another in the place of the store."""
+    above = tmp_path / "above"
+    (above / "between" / "store").mkdir(mode=0o700, parents=True)
+    above.chmod(mode)
+    (tmp_path / "link").symlink_to(above / "between")
+    for path in (above / "between" / "store", tmp_path / "link" / "store"):
+        if is_safe:
+            prepare_private_directory(str(path))
+            continue
+        with pytest.raises(StorageError, match="could be replaced by others") as caught:
+            prepare_private_directory(str(path))
+        assert caught.value.hint == f"chmod go-w {above}"
+
+
+# A server that goes away -------------------------------------------------------------------------------------------
+
+
+class Leaving:
+    """SQLite as a server that is lost as often as is asked for: in the work, or in the commit, done or not."""
+
+    def __init__(self, *, in_work: int = 0, before_commit: int = 0, after_commit: int = 0) -> None:
+        self.in_work, self.before_commit, self.after_commit = in_work, before_commit, after_commit
+
+    def is_lost(self, error: Exception) -> bool:
+        return isinstance(error, sa.exc.OperationalError) and "gone" in str(error)
+
+    def is_alive(self, _connection: sa.Connection) -> bool:
+        return True
+
+    def reading(self, connection: sa.Connection) -> sa.Connection:
+        return connection
+
+    def commit(self, _connection: sa.Connection, transaction: sa.RootTransaction) -> None:
+        if self.before_commit:
+            self.before_commit -= 1
+            raise gone()
+        transaction.commit()
+        if self.after_commit:
+            self.after_commit -= 1
+            raise gone()
+
+    def work(self, connection: sa.Connection, again: bool) -> bool:
+        connection.execute(sa.text("INSERT OR IGNORE INTO t VALUES (1)"))
+        if self.in_work:
+            self.in_work -= 1
+            raise gone()
+        return again
+
+
+def gone() -> sa.exc.OperationalError:
+    return sa.exc.OperationalError("INSERT", {"a": "hunter2"}, Exception("the server is gone"))
+
+
+def leaving(database: Database, backend: Leaving, *, patience: float) -> Database:
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE t (a INTEGER PRIMARY KEY)"))
+    return Database(database.engine, place="somewhere", backend=backend, patience_seconds=patience)
+
+
+@pytest.mark.parametrize(
+    ("lost", "again"),
+    [({}, False), ({"in_work": 2}, False), ({"before_commit": 1}, True), ({"after_commit": 1}, True)],
+)
+def test_work_is_done_again_when_the_server_was_lost(database: Database, lost: dict[str, int], again: bool) -> None:
+    """And is told whether it may have been done already."""
+    backend = Leaving(**lost)
+    assert leaving(database, backend, patience=30).writing(backend.work) is again
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT a FROM t")).all() == [(1,)]
+
+
+def test_patience_ends(database: Database) -> None:
+    backend = Leaving(in_work=10**6)
+    with pytest.raises(StorageError, match="cannot use the database somewhere: the server is gone") as caught:
+        leaving(database, backend, patience=0.2).writing(backend.work)
+    assert "hunter2" not in str(caught.value)
+    assert 10**6 - 10 < backend.in_work < 10**6 - 1
+
+
+def test_errors_of_the_work_are_final(database: Database) -> None:
+    opened = leaving(database, Leaving(), patience=30)
+    tries = 0
+
+    def work(connection: sa.Connection, _again: bool) -> None:
+        nonlocal tries
+        tries += 1
+        connection.execute(sa.text("INSERT INTO t VALUES (1), (1)"))
+
+    with pytest.raises(ConflictError):
+        opened.writing(work)
+    assert tries == 1

@@ -1,0 +1,101 @@
+"""From the configuration to the store and its seals: what is used, and what keeps a server from starting."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gsi.errors import ConfigError
+from gsi.secret import Passphrase
+from gsi.sql.postgres import check_conninfo
+from myproxy.config import ServerConfig, parse_config
+from myproxy.repository.seal import Place, SealParameters
+from myproxy.repository.sealforms import SEALED, SEALED_WITH_COPY, method_of
+from myproxy.wiring.repository import has_repository, make_sealer, open_repository, prepare_repository
+from tests.harness.ca import TestCA, write_file
+from tests.unit.myproxy.repository.support import OWNER, key_of, stored
+from tests.unit.myproxy.repository.support import make_sealer as cheap_sealer
+
+
+def parse(text: str) -> ServerConfig:
+    return parse_config(text, path="/x")
+
+
+def test_directives() -> None:
+    config = parse("")
+    assert (config.database, config.server_key, config.keep_c_export) == (None, None, True)
+    assert (config.database_connections, config.database_patience, config.expired_credential_grace) == (8, 30, 0)
+    config = parse("server_key /a /b\nserver_key none\nkeep_c_export off\ndatabase postgresql://h/d\n")
+    assert (config.server_key, config.keep_c_export) == (("/a", "/b", "none"), False)
+    assert config.database == "postgresql://h/d"
+    assert config.notes == ()
+    for line in ("server_key", "database", "database_connections 0", "expired_credential_grace -1"):
+        with pytest.raises(ConfigError):
+            parse(line)
+
+
+def test_another_database_than_those_that_are_known(tmp_path: Path) -> None:
+    for uri in ("mysql://h/d", "h", "sqlite:///x"):
+        with pytest.raises(ConfigError, match="not the URI of a PostgreSQL database"):
+            open_repository(parse(f"database {uri}"), str(tmp_path / "store"))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://me:hunter2@h/d",
+        "postgresql://me@h/d?password=hunter2",
+        "postgresql://h/d?sslkey=/k&sslpassword=hunter2",
+    ],
+)
+def test_passwords_in_connection_strings_are_refused(uri: str) -> None:
+    with pytest.raises(ConfigError, match="a password in the connection string") as caught:
+        check_conninfo(uri)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_malformed_connection_strings() -> None:
+    for uri in ("postgresql://h/d?nonsense=1", "postgresql://[::1/d", "host="):
+        if uri == "host=":
+            assert check_conninfo(uri) == {"host": ""}
+            continue
+        with pytest.raises(ConfigError, match="connection string is malformed"):
+            check_conninfo(uri)
+    words = check_conninfo("postgresql://me@a,b:5433/d?passfile=/p&target_session_attrs=primary")
+    assert (words["host"], words["passfile"]) == ("a,b", "/p")
+
+
+def test_a_server_that_lost_a_key_does_not_start(tmp_path: Path) -> None:
+    issued = TestCA("/O=Grid/CN=Test CA", "p256").issue(OWNER, "p256")
+    storage = str(tmp_path / "store")
+    prepare_repository(parse(""), storage, str(tmp_path / "audit.log"))
+    assert has_repository(parse(""), storage)
+    repository = open_repository(parse(""), storage)
+    lost = cheap_sealer(1)
+    repository.put(stored(issued, lost))
+    with pytest.raises(ConfigError, match="lie under server keys that are not configured") as caught:
+        make_sealer(parse(""), repository)
+    current = lost.server_keys.current
+    assert current is not None
+    assert current.hex() in str(caught.value)
+    with pytest.raises(ConfigError, match="not configured"):
+        prepare_repository(parse(""), storage, str(tmp_path / "audit.log"))
+    write_file(tmp_path / "old", bytes([1]) * 32, 0o600)
+    write_file(tmp_path / "new", os.urandom(32), 0o600)
+    sealer = make_sealer(parse(f"server_key {tmp_path}/new {tmp_path}/old"), repository)
+    assert SealParameters(memory_kib=8, iterations=1) in sealer.prices
+    assert not sealer.is_current(repository.get("alice", None).sealed_key)
+    make_sealer(parse(""), repository, serves=False)
+    repository.close()
+
+
+def test_copies_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
+    issued = TestCA("/O=Grid/CN=Test CA", "p256").issue(OWNER, "p256")
+    place = Place("alice", None, OWNER, "")
+    repository = open_repository(parse(""), str(tmp_path / "store"))
+    for text, method in (("", SEALED_WITH_COPY), ("keep_c_export off", SEALED)):
+        blob = make_sealer(parse(text), repository).seal(key_of(issued), Passphrase("correct horse"), place)
+        assert method_of(blob) == method
+    repository.close()
