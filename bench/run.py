@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import authz, callout, capabilities, commands, fetch_crl, gridmap, myproxy, repository, validate
+from bench import authz, callout, capabilities, commands, fetch_crl, gridmap, myproxy, repository, rsl, validate
 from bench.pairs import show
 
 
@@ -21,6 +21,7 @@ def main() -> int:
                 *validate.figures(),
                 *authz.figures(),
                 *callout.figures(),
+                *rsl.figures(),
                 *gridmap.figures(),
                 *fetch_crl.figures(),
                 *myproxy.figures(),
