@@ -35,9 +35,9 @@ hardly as meant. Libraries are loaded in a process of its own.
 with the entry that lets them. Patterns, groups and FQANs are tried one by one, so it cannot see that somebody who is
 let in by one attribute is kept out by another.
 
-`ask` puts a question to the running `gsi-authz-server`, as a GridFTP server would for the account that runs it: `login`,
-or an operation on a file that is taken to be there, with no link on the way. The client is the present proxy, or the
-chain of `-chain`. Unlike `explain` it is a real question, with an audit.
+`ask` puts a question to the running `gsi-authz-server`, as a GridFTP server would for the account that runs it:
+`login`, or an operation on a file that is taken to be there, with no link on the way. The client is the present proxy,
+or the chain of `-chain`. Unlike `explain` it is a real question, with an audit.
 """,
     exit_status=(
         ("0", "It is explained, listed, or checked without a problem; `ask`: permitted."),
