@@ -1,4 +1,4 @@
-"""Kerberos: is this the password of that principal; the only importer of gssapi, and no policy.
+"""Kerberos: is this the password of that principal; no policy.
 
     check_password("alice", passphrase, service="myproxy@host.example.org", keytab="/etc/myproxy.keytab")
 
