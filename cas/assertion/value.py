@@ -51,7 +51,7 @@ class Holder:
     """Who alone may use a capability.
 
     Attributes:
-        eec: The end entity certificate, which names the user and the CA; attribute certificates bind to its serial number.
+        eec: The end entity certificate, which names the user and the CA, and has a serial number.
         nickname: What the community calls the user.
         key_thumbprint: SHA-256 of the leaf certificate (RFC 8705 `x5t#S256`) to bind a token to; None for no binding.
     """
