@@ -47,7 +47,7 @@ class SQLGuessStore:
 
     def read(self, keys: Sequence[str]) -> dict[str, Guesses]:
         """See `GuessStore.read`."""
-        return self._database.reading(lambda connection: _select(connection, keys))
+        return self._database.reading(lambda connection: _read(connection, _select(keys)))
 
     def change(self, keys: Sequence[str], change: Callable[[str, Guesses | None], Guesses]) -> dict[str, Guesses]:
         """See `GuessStore.change`; where a server is lost while it commits, the change may be made twice."""
@@ -73,10 +73,8 @@ class SQLGuessStore:
 def _change(
     connection: Connection, keys: Sequence[str], change: Callable[[str, Guesses | None], Guesses]
 ) -> dict[str, Guesses]:
-    # Writing first takes the rows' locks, in one order: what is read next stays true until the commit.
-    for key in keys:
-        connection.execute(sa.update(_TABLE).where(_C.key == key).values(failures=_C.failures))
-    found = _select(connection, keys)
+    # What is read is locked until the commit, in one order; a row that is not there yet only one of several can insert.
+    found = _read(connection, _select(keys).order_by(_C.key).with_for_update())
     changed = {key: change(key, found.get(key)) for key in keys}
     for key, guesses in changed.items():
         values = {"failures": guesses.failures, "until_ms": guesses.until_ms, "expires_ms": guesses.expires_ms}
@@ -87,6 +85,9 @@ def _change(
     return changed
 
 
-def _select(connection: Connection, keys: Sequence[str]) -> dict[str, Guesses]:
-    query = sa.select(_C.key, _C.failures, _C.until_ms, _C.expires_ms).where(_C.key.in_(list(keys)))
+def _select(keys: Sequence[str]) -> sa.Select[str, int, int, int]:
+    return sa.select(_C.key, _C.failures, _C.until_ms, _C.expires_ms).where(_C.key.in_(list(keys)))
+
+
+def _read(connection: Connection, query: sa.Select[str, int, int, int]) -> dict[str, Guesses]:
     return {row.key: Guesses(row.failures, row.until_ms, row.expires_ms) for row in connection.execute(query)}
