@@ -70,6 +70,7 @@ CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 EXTENSION_REQUEST: Final = "1.2.840.113549.1.9.14"  # PKCS#9 (RFC 2985 section 5.4.2)
 
 # VOMS attribute certificates (the VOMS AC profile, OGF GFD.182)
+VOMS_INCLUDED_FILE: Final = "1.3.6.1.4.1.8005.100.100.2"  # proxy extension: a file of the user's, as it is
 VOMS_FQAN: Final = "1.3.6.1.4.1.8005.100.100.4"  # attribute within an attribute certificate
 VOMS_AC_SEQUENCE: Final = "1.3.6.1.4.1.8005.100.100.5"  # proxy extension that holds the attribute certificates
 VOMS_CERTIFICATES: Final = "1.3.6.1.4.1.8005.100.100.10"  # AC extension: the issuer's certificates
@@ -81,3 +82,8 @@ NO_REV_AVAIL: Final = "2.5.29.56"  # RFC 5755 section 4.3.6, id-ce-noRevAvail
 SAML_ASSERTION: Final = "1.3.6.1.4.1.3536.1.1.1.12"  # GT 4: UTF8String that holds the XML
 SAML_ASSERTION_GRIDSHIB: Final = "1.3.6.1.4.1.3536.1.1.1.10"  # GridShib: the XML as it is
 SAML_ASSERTION_GT3: Final = "1.3.6.1.4.1.3536.1.1.1.9"  # GT 3 and 4.0 CAS: the XML as it is; also the limited policy
+
+# Kerberos in certificates
+PKINIT_SAN: Final = "1.3.6.1.5.2.2"  # RFC 4556 section 3.2.2, id-pkinit-san
+PKINIT_CLIENT_AUTH: Final = "1.3.6.1.5.2.3.4"  # RFC 4556 section 3.2.1, id-pkinit-KPClientAuth
+KCA_AUTH_REALM: Final = "1.3.6.1.4.1.250.42.1"  # the KCA of the University of Michigan, kcaAuthRealm

@@ -24,7 +24,19 @@ from gsi.voms.answers import MAX_ANSWER_BYTES, Answer, parse_answer
 if TYPE_CHECKING:
     from gsi.voms.attribute_cert import AttributeCertificate
 
-__all__ = ["DEFAULT_LIFETIME", "FetchRequest", "FetchSession", "Protocol", "accept", "encode_legacy", "encode_rest"]
+__all__ = [
+    "ALL",
+    "DEFAULT_LIFETIME",
+    "FetchRequest",
+    "FetchSession",
+    "Protocol",
+    "accept",
+    "encode_legacy",
+    "encode_rest",
+]
+
+ALL: Final = "all"
+"""In place of an FQAN: every attribute that the user has, roles too; for showing them, as `voms-proxy-list` does."""
 
 DEFAULT_LIFETIME: Final = timedelta(hours=12)
 _MAX_HEAD_BYTES: Final = 16 << 10  # of an HTTP answer
@@ -47,8 +59,9 @@ class FetchRequest(NamedTuple):
 
     vo: str
     fqans: tuple[str, ...] = ()
-    """Groups and roles (`/vo/group`, `/vo/group/Role=r`); none asks for what the VO gives by default."""
+    """Groups and roles (`/vo/group`, `/vo/group/Role=r`), or `ALL`; none asks for what the VO gives by default."""
     lifetime: timedelta = DEFAULT_LIFETIME
+    """Zero asks for as long as the server gives."""
     order: tuple[str, ...] = ()
     """FQANs that are to come first."""
     targets: tuple[str, ...] = ()
@@ -62,9 +75,11 @@ def _check(request: FetchRequest) -> None:
     ):
         raise LocalProtocolError("a VO, FQAN or target with a comma, a blank or a character beyond ASCII")
     for fqan in (*request.fqans, *request.order):
+        if fqan == ALL and fqan in request.fqans:
+            continue
         if fqan != f"/{request.vo}" and not fqan.startswith(f"/{request.vo}/"):
             raise LocalProtocolError(f"the FQAN {fqan[:80]!r} is not of the VO {request.vo!r}")
-    if request.lifetime < timedelta(seconds=1):
+    if request.lifetime and request.lifetime < timedelta(seconds=1):
         raise LocalProtocolError("a lifetime below one second")
 
 
@@ -83,7 +98,7 @@ def encode_rest(request: FetchRequest, *, host: str) -> bytes:
     _check(request)
     fields = {
         "fqans": ",".join(request.fqans or (f"/{request.vo}",)),
-        "lifetime": str(int(request.lifetime.total_seconds())),
+        "lifetime": str(int(request.lifetime.total_seconds())) if request.lifetime else "",
         "order": ",".join(request.order),
         "targets": ",".join(request.targets),
     }
@@ -107,15 +122,18 @@ def encode_legacy(request: FetchRequest) -> bytes:
     commands = "".join(f"<command>{_escape(_command(fqan))}</command>" for fqan in request.fqans or (f"/{request.vo}",))
     order = "".join(f"<order>{_escape(_order(fqan))}</order>" for fqan in request.order)
     targets = f"<targets>{_escape(','.join(request.targets))}</targets>" if request.targets else ""
+    lifetime = f"<lifetime>{int(request.lifetime.total_seconds())}</lifetime>" if request.lifetime else ""
     text = (
         f'0<?xml version="1.0" encoding="US-ASCII"?><voms>{commands}{order}{targets}<base64>1</base64>'
-        f"<version>4</version><lifetime>{int(request.lifetime.total_seconds())}</lifetime></voms>"
+        f"<version>4</version>{lifetime}</voms>"
     )
     return _bounded(text.encode("ascii"))
 
 
 def _command(fqan: str) -> str:
-    """Return the command for an FQAN: `G/vo/group`, or `B/vo/group:role`."""
+    """Return the command for an FQAN: `G/vo/group`, or `B/vo/group:role`; `A` for all."""
+    if fqan == ALL:
+        return "A"
     group, _, role = fqan.partition("/Role=")
     role = role.partition("/Capability=")[0]
     return f"B{group}:{role}" if role and role != "NULL" else f"G{group.partition('/Capability=')[0]}"

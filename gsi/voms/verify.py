@@ -88,6 +88,7 @@ class VOMSOptions(NamedTuple):
         validation: How the signer's path is judged.
         nearest_only: Take attributes from the lowest proxy that carries any and no other, as libvomsapi does unless
             told to go on: who delegates can so leave attributes behind.
+        any_host: Believe what is meant for other hosts, too. For a holder, who carries it there; never for a service.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -95,6 +96,7 @@ class VOMSOptions(NamedTuple):
     max_lifetime: timedelta | None = None
     validation: ValidationOptions = ValidationOptions(purpose=Purpose.ANY)
     nearest_only: bool = False
+    any_host: bool = False
 
 
 class VerifiedAttributes(NamedTuple):
@@ -293,7 +295,8 @@ class AttributeVerifier:
         if no_rev_avail is None or no_rev_avail.value != _NULL:
             raise _refuse("without noRevAvail, and no list of revoked ones is known", CapabilityProblem.CONTENT)
         targets = info.find_extension(oids.TARGETS)
-        if targets is not None and self._hosts.isdisjoint(map(_target_host, parse_targets(targets.value))):
+        meant_for = () if targets is None else parse_targets(targets.value)
+        if targets is not None and not self._options.any_host and self._hosts.isdisjoint(map(_target_host, meant_for)):
             raise _refuse("it is meant for other hosts", CapabilityProblem.AUDIENCE)
 
     # --- the signer ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from gsi.errors import LocalProtocolError, ParseError, RefusedError, RemoteProtocolError
 from gsi.voms.answers import Answer, ServerError, decode_base64, parse_answer
-from gsi.voms.exchange import FetchRequest, FetchSession, Protocol, accept, encode_legacy, encode_rest
+from gsi.voms.exchange import ALL, FetchRequest, FetchSession, Protocol, accept, encode_legacy, encode_rest
 from tests.harness.ca import TestCA
 from tests.harness.voms import VO, VOMSServer
 
@@ -50,6 +50,12 @@ def test_requests() -> None:
     )
 
 
+def test_everything_for_as_long_as_the_server_gives() -> None:
+    request = FetchRequest(VO, (ALL,), timedelta())
+    assert encode_rest(request, host="h:1").startswith(b"GET /generate-ac?fqans=all HTTP/1.1\r\n")
+    assert b"<command>A</command><base64>1</base64><version>4</version></voms>" in encode_legacy(request)
+
+
 def test_marks_of_xml_are_escaped() -> None:
     odd = encode_legacy(FetchRequest(VO, ("/testvo/a<b>&c",)))
     assert b"<command>G/testvo/a&lt;b&gt;&amp;c</command>" in odd
@@ -65,7 +71,9 @@ def test_marks_of_xml_are_escaped() -> None:
         FetchRequest(VO, ("/testvo,/testvo",)),
         FetchRequest(VO, ("/testvo\r\nX: y",)),
         FetchRequest(VO, targets=("ü",)),
-        FetchRequest(VO, lifetime=timedelta()),
+        FetchRequest(VO, lifetime=timedelta(seconds=-1)),
+        FetchRequest(VO, lifetime=timedelta(milliseconds=1)),
+        FetchRequest(VO, order=(ALL,)),
         FetchRequest(VO, tuple(f"/testvo/{'g' * 90}{n}" for n in range(200))),
     ],
 )

@@ -16,7 +16,7 @@ from gsi.voms.lsc import TrustedServer, parse_lsc
 from gsi.voms.verify import SIGNER_MEMORY, AttributeVerifier, VOMSOptions, check_fqan
 from tests.harness.ca import Issued, TestCA
 from tests.harness.trust import make_anchors, utc_now
-from tests.harness.voms import HOST, VO, VOMSServer, ac_extension
+from tests.harness.voms import HOST, VO, VOMSServer, ac_extension, extension, target_list
 
 
 class Servers:
@@ -78,6 +78,16 @@ def test_over_long(world: World) -> None:
         verifier.verify(world.ac(not_after=world.now + timedelta(days=2)), peer, now=world.now)
     assert caught.value.problem is CapabilityProblem.LIFETIME
     assert caught.value.issuer == f"{VO}://{HOST}:15000"
+
+
+def test_whoever_carries_it_is_no_target(world: World) -> None:
+    """A holder may ask about what is meant for other hosts; a service may not."""
+    meant = world.ac(extensions=[extension("2.5.29.55", target_list("ce.example.org"), critical=True)])
+    peer = world.peer(world.alice)
+    assert world.verifier(any_host=True).verify(meant, peer, now=world.now).fqans == meant.info.fqans
+    with pytest.raises(CapabilityError) as caught:
+        world.verifier(hosts=frozenset({"ui.example.org"})).verify(meant, peer, now=world.now)
+    assert caught.value.problem is CapabilityProblem.AUDIENCE
 
 
 def test_every_proxy_or_the_nearest(world: World) -> None:
