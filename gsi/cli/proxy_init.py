@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING
 
 from gsi.cli.arguments import CommandParser, Completion, UsageError, count, duration
 from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, run, warn
-from gsi.errors import ConfigError, CredentialError, CredentialProblem, GridError, VerificationError
+from gsi.errors import ConfigError, CredentialError, CredentialProblem, GridError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    from gsi.certificate import Certificate
     from gsi.cli.arguments import Namespace
     from gsi.credential import Credential
     from gsi.proxy.issue import ProxyOptions
-    from gsi.secret import Passphrase
     from gsi.system.environ import Locations
     from gsi.trust.anchors import TrustAnchors
 
@@ -37,8 +35,6 @@ KEY_TYPES = ("rsa", "p256", "p384", "ed25519")
 BITS = (2048, 3072, 4096)
 REFUSED_BITS = (512, 1024)
 """Taken by the C tool; 512 bits were factored in 1999, and 1024 are below every current recommendation."""
-MAX_POLICY_BYTES = 64 << 10
-"""A policy travels in every handshake; receivers bound a certificate at some hundred kilobytes."""
 
 
 def build_parser() -> CommandParser:
@@ -132,21 +128,31 @@ def _bits(text: str) -> int:
 def _execute(arguments: Namespace) -> int:
     """Carry out the command: everything that can be refused without the pass phrase is refused before asking for it."""
     _check_combinations(arguments)
-    policy = _read_policy(arguments.policy)
 
+    from gsi.cli.user_credential import load_signer, read_policy, verify_made
     from gsi.system import clock
     from gsi.system.credential_files import save_proxy
     from gsi.system.environ import read_locations
 
+    policy = read_policy(arguments.policy)
     locations = read_locations()
     out = arguments.out or locations.proxy
     _check_directories(arguments, out)
     anchors = _load_anchors(arguments, locations) if arguments.verify else None
-    credential = _load_signer(arguments, locations)
+    credential = load_signer(
+        arguments.cert,
+        arguments.key,
+        locations,
+        from_stdin=arguments.pwstdin,
+        silent=_is_silent(arguments),
+        debug=arguments.debug,
+    )
     now = clock.now()
     proxy = _make(arguments, credential, policy, now)
     if anchors is not None:
-        _verify(arguments, proxy, anchors, now)
+        verify_made(proxy, anchors, now)
+        if not _is_silent(arguments):
+            sys.stdout.write("Proxy Verify OK\n")
     save_proxy(out, proxy)
     _show_result(arguments, credential, proxy, out, now)
     return EXIT_OK
@@ -183,22 +189,6 @@ def _check_combinations(arguments: Namespace) -> None:
 
 def _usage(message: str, *, hint: str | None = None) -> UsageError:
     return UsageError(message, hint=hint or f"'{PROG} -help' lists the options")
-
-
-def _read_policy(path: str | None) -> bytes | None:
-    """Return the policy's bytes exactly as they stand in the file.
-
-    Raises:
-        GridError: The file cannot be read, is empty (that would allow everything to some readers), or is too long.
-    """
-    if path is None:
-        return None
-    from gsi.system.files import read_public
-
-    policy = read_public(path, max_bytes=MAX_POLICY_BYTES)
-    if not policy:
-        raise ConfigError("the policy is empty", path=path, hint="leave out -policy for a proxy without restriction")
-    return policy
 
 
 def _lifetime(arguments: Namespace) -> timedelta | None:
@@ -248,102 +238,16 @@ def _check_directories(arguments: Namespace, out: str) -> None:
     """Find a place that cannot work before the user types a pass phrase."""
     import os
 
-    directory = os.path.dirname(os.path.abspath(out))
-    if not os.path.isdir(directory):
-        raise ConfigError(f"cannot write {out}: {directory} is not a directory", hint="make it, or see -out")
+    from gsi.cli.user_credential import check_out
+
+    check_out(out)
     if arguments.certdir is not None and not os.path.isdir(arguments.certdir):
         raise ConfigError(f"{arguments.certdir} is not a directory", hint="-certdir names the trust directory")
-
-
-def _choose_files(arguments: Namespace, locations: Locations) -> tuple[str, str]:
-    """Return (certificate, key): what the options name, the rest from the variables and default places."""
-    from gsi.system.credential_files import is_pkcs12_path
-
-    if arguments.cert is not None and is_pkcs12_path(arguments.cert):
-        return arguments.cert, arguments.cert
-    if arguments.cert is None and arguments.key is None:
-        return locations.find_user_credential()
-    default_certificate, default_key = next(iter(locations.user_credentials), ("", ""))
-    return arguments.cert or default_certificate, arguments.key or default_key
-
-
-def _load_signer(arguments: Namespace, locations: Locations) -> Credential:
-    """Return the credential to sign with, having shown whose it is before asking for its pass phrase."""
-    from gsi.system.credential_files import is_pkcs12_path, load_user_credential
-
-    certificate_path, key_path = _choose_files(arguments, locations)
-    if arguments.debug:
-        sys.stderr.write(f"\nUser Cert File: {printable(certificate_path)}\nUser Key File: {printable(key_path)}\n")
-    if is_pkcs12_path(certificate_path):
-        credential = load_user_credential(certificate_path, None, lambda: _ask(arguments))
-        _introduce(arguments, credential.certificates, certificate_path)
-        return credential
-
-    from gsi.certificate import load_certificates
-    from gsi.credential import MAX_CREDENTIAL_BYTES
-    from gsi.system.files import read_public
-
-    pem = read_public(certificate_path, max_bytes=MAX_CREDENTIAL_BYTES)
-    _introduce(arguments, load_certificates(pem, what=certificate_path), certificate_path)
-    return load_user_credential(certificate_path, key_path, lambda: _ask(arguments))
-
-
-def _ask(arguments: Namespace) -> Passphrase:
-    from gsi.cli.prompt import ask_passphrase
-
-    prompt = "Enter GRID pass phrase:" if _is_silent(arguments) else "Enter GRID pass phrase for this identity:"
-    return ask_passphrase(prompt, from_stdin=arguments.pwstdin)
 
 
 def _is_silent(arguments: Namespace) -> bool:
     """Tell whether standard output is only for warnings and errors, or only for JSON."""
     return bool(arguments.quiet or arguments.json)
-
-
-def _introduce(arguments: Namespace, certificates: Sequence[Certificate], path: str) -> None:
-    """Say for whom the proxy will stand, and refuse a certificate that cannot sign now.
-
-    Raises:
-        CredentialError: MISSING, CANNOT_SIGN, EXPIRED or NOT_YET_VALID, naming the file.
-    """
-    from gsi.lifetime import asctime
-    from gsi.proxy.chain import ProxyChain
-    from gsi.system import clock
-
-    if not certificates:
-        raise CredentialError(
-            f"{path}: there is no certificate in it", problem=CredentialProblem.MISSING, path=path, hint="see -cert"
-        )
-    try:
-        chain = ProxyChain.split(certificates)
-    except VerificationError as error:
-        raise CredentialError(
-            f"{path}: cannot sign a proxy: {error.message}",
-            problem=CredentialProblem.CANNOT_SIGN,
-            path=path,
-            hint=error.hint or "sign with the user's own certificate; -cert and -key name it",
-        ) from error
-    if not _is_silent(arguments):
-        sys.stdout.write(f"Your identity: {chain.identity_text}\n")
-        sys.stdout.flush()
-    now = clock.now()
-    own = (*chain.proxies, chain.eec)
-    not_after = min(certificate.not_after for certificate in own)
-    if not_after <= now:
-        raise CredentialError(
-            f"Your certificate has expired: {asctime(not_after)} ({path})",
-            problem=CredentialProblem.EXPIRED,
-            path=path,
-            hint="ask your CA to renew it, or name another one with -cert and -key",
-        )
-    not_before = max(certificate.not_before for certificate in own)
-    if not_before > now:
-        raise CredentialError(
-            f"Your certificate is not valid before {asctime(not_before)} ({path})",
-            problem=CredentialProblem.NOT_YET_VALID,
-            path=path,
-            hint="check this machine's clock",
-        )
 
 
 # --- Making ----------------------------------------------------------------------------------------------------------
@@ -379,31 +283,6 @@ def _load_anchors(arguments: Namespace, locations: Locations) -> TrustAnchors:
     if arguments.debug:
         sys.stderr.write(f"\nTrusted CA Cert Dir: {printable(path)}\n")
     return TrustDirectory(path).anchors()
-
-
-def _verify(arguments: Namespace, proxy: Credential, anchors: TrustAnchors, now: datetime) -> None:
-    """Check the new proxy up to a trusted CA, for any purpose, as the C tool does.
-
-    The policy of a restricted proxy is the reader's business; here it only must not stop the check.
-
-    Raises:
-        VerificationError: It would be refused.
-    """
-    from gsi.proxy.chain import ProxyChain
-    from gsi.proxy.kinds import ProxyFormat
-    from gsi.trust.options import Purpose, ValidationOptions
-    from gsi.trust.verify import verify_chain
-
-    chain = ProxyChain.split(proxy.certificates)
-    options = ValidationOptions(
-        purpose=Purpose.ANY,
-        accept_gt3=chain.format is ProxyFormat.GT3,
-        accept_gt2=chain.format is ProxyFormat.GT2,
-        handlers={info.language: lambda _policy: frozenset() for info in chain.restrictions},
-    )
-    verify_chain(proxy.certificates, anchors, now=now, options=options)
-    if not _is_silent(arguments):
-        sys.stdout.write("Proxy Verify OK\n")
 
 
 def _show_result(arguments: Namespace, signer: Credential, proxy: Credential, path: str, now: datetime) -> None:
