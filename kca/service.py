@@ -5,8 +5,8 @@
     service.probe(ticket, peer="192.0.2.7")             # as `issue`, but makes nothing
     service.refuse(error, peer="192.0.2.7", transport="udp", request_hash=digest)      # what never became a request
 
-Whoever calls has checked the ticket with the service's key (`ProvenTicket`), the request's HMAC or mutual token, and the
-proof in a PKCS#10. Each answer, yes or no, is in the audit before the method returns.
+Whoever calls has checked the ticket with the service's key (`ProvenTicket`), the request's HMAC or mutual token, and
+the proof in a PKCS#10. Each answer, yes or no, is in the audit before the method returns.
 """
 
 from __future__ import annotations

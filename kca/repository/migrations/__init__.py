@@ -1,0 +1,1 @@
+"""Schema steps of the authority's books, run by `gsi.sql.migrate`; never imported by hand."""

@@ -1,0 +1,309 @@
+"""The books in SQL, one schema for SQLite and PostgreSQL through the same statements; see `base` for the rules.
+
+    books = open_sqlite_books("/var/lib/kca")                 # creates or upgrades kca.db
+    books = open_postgres_books("postgresql://db1,db2/kca?passfile=...")
+
+An entry is one transaction: the rate moves on, the subject gets its owner, the certificate is written. Each statement
+is dialect-neutral, and each piece of work is written so that it may be done twice, because nobody can tell whether a
+server that is lost while it commits has done so (`gsi.sql.engine`).
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from gsi.ca.crl import RevocationReason, RevokedEntry
+from gsi.errors import ConflictError, NotFoundError
+from gsi.sql.engine import Database, open_sqlite
+from gsi.sql.migrate import upgrade
+from kca.repository.base import (
+    Entry,
+    Owner,
+    Rate,
+    RepeatedRequestError,
+    Selection,
+    SubjectTakenError,
+    TooFastError,
+)
+from kca.repository.tables import CRLS, ISSUED, RATES, SUBJECTS, from_row, seconds, serial_text, time_of, to_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlalchemy.engine import Connection, RowMapping
+
+__all__ = ["DATABASE_NAME", "SQLBooks", "open_postgres_books", "open_sqlite_books"]
+
+DATABASE_NAME: Final = "kca.db"
+"""File name of the SQLite store inside the storage directory."""
+
+_MIGRATIONS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "migrations")
+_I: Final = ISSUED.c
+_S: Final = SUBJECTS.c
+_PAGE: Final = 500
+"""Rows read at once: a megabyte of certificates, and no transaction stays open between pages."""
+
+
+class SQLBooks:
+    """`Books` over a database whose schema is current."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        return self._database
+
+    def add(self, entry: Entry, *, rate: Rate | None) -> None:
+        """See `Books.add`."""
+        row = to_row(entry)
+
+        def work(connection: Connection, again: bool) -> None:
+            if again and connection.execute(sa.select(_I.id).where(_is(entry))).first() is not None:
+                return
+            if rate is not None:
+                _count(connection, entry, rate)
+            _own(connection, entry)
+            connection.execute(sa.insert(ISSUED).values(**row))
+
+        try:
+            self._database.writing(work)
+        except (SubjectTakenError, TooFastError):
+            raise
+        except ConflictError:
+            # Somebody else inserted the same rate or subject meanwhile, which a second try finds; or the request came
+            # before, or the serial number is taken, which stays so.
+            self._again(work, entry)
+
+    def _again(self, work: Callable[[Connection, bool], None], entry: Entry) -> None:
+        if entry.request_hash and self.find_request(entry.request_hash) is not None:
+            raise RepeatedRequestError("the request was answered before")
+        self._database.writing(work)
+
+    def find_request(self, request_hash: bytes) -> Entry | None:
+        """See `Books.find_request`."""
+        rows = self._select(sa.select(ISSUED).where(_I.request_hash == request_hash.hex()))
+        return from_row(rows[0]) if rows else None
+
+    def find_owner(self, subject_key: str) -> Owner | None:
+        """See `Books.find_owner`."""
+        rows = self._select(sa.select(SUBJECTS).where(_S.name_key == subject_key))
+        return _owner(rows[0]) if rows else None
+
+    def list_owners(self, *, realm: str | None = None) -> Iterator[Owner]:
+        """See `Books.list_owners`."""
+        after: sa.ColumnElement[bool] = sa.true()
+        while True:
+            query = sa.select(SUBJECTS).where(after).order_by(_S.subject, _S.name_key).limit(_PAGE)
+            rows = self._select(query)
+            for row in rows:
+                owner = _owner(row)
+                if realm is None or owner.principal.endswith(f"@{realm}"):
+                    yield owner
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1]
+            after = sa.tuple_(_S.subject, _S.name_key) > sa.tuple_(
+                sa.literal(last["subject"]), sa.literal(last["name_key"])
+            )
+
+    def search(self, selection: Selection, *, limit: int | None = None) -> Iterator[Entry]:
+        """See `Books.search`."""
+        wanted = list(_conditions(selection))
+        after: sa.ColumnElement[bool] = sa.true()
+        left = limit
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(left, _PAGE)
+            rows = self._select(sa.select(ISSUED).where(after, *wanted).order_by(_I.id.desc()).limit(size))
+            yield from map(from_row, rows)
+            if len(rows) < size:
+                return
+            left = None if left is None else left - len(rows)
+            after = _I.id < rows[-1]["id"]
+
+    def revoke(
+        self, authority: str, serial: int, *, reason: RevocationReason, now: datetime, by: str
+    ) -> tuple[Entry, bool]:
+        """See `Books.revoke`."""
+        which = sa.and_(_I.authority == authority, _I.serial == serial_text(serial))
+        change = (
+            sa.update(ISSUED)
+            .where(which, _I.revoked.is_(None))
+            .values(revoked=seconds(now), reason=int(reason), revoked_by=by)
+        )
+
+        def work(connection: Connection, again: bool) -> tuple[RowMapping | None, bool]:
+            changed = bool(connection.execute(change).rowcount)
+            row = connection.execute(sa.select(ISSUED).where(which)).mappings().first()
+            ours = again and row is not None and row["revoked"] == seconds(now) and row["revoked_by"] == by
+            return row, changed or ours
+
+        row, is_new = self._database.writing(work)
+        if row is None:
+            raise NotFoundError(f"the books have no certificate {serial:X} of this authority")
+        return from_row(row), is_new
+
+    def begin_crl(self, authority: str, *, now: datetime, next_update: datetime) -> tuple[int, Sequence[RevokedEntry]]:
+        """See `Books.begin_crl`."""
+
+        def work(connection: Connection, _again: bool) -> tuple[int, Sequence[RowMapping]]:
+            here = CRLS.c.authority == authority
+            values = {"made": seconds(now), "next_update": seconds(next_update)}
+            moved = connection.execute(sa.update(CRLS).where(here).values(number=CRLS.c.number + 1)).rowcount
+            if not moved:
+                connection.execute(sa.insert(CRLS).values(authority=authority, number=1, **values))
+            last = connection.execute(sa.select(CRLS).where(here)).mappings().one()
+            since = min(seconds(now), int(last["made"])) if moved else 0
+            if moved:
+                connection.execute(sa.update(CRLS).where(here).values(**values))
+            query = (
+                sa.select(_I.serial, _I.revoked, _I.reason)
+                .where(_I.authority == authority, _I.revoked.is_not(None), _I.not_after >= since)
+                .order_by(_I.revoked, _I.id)
+            )
+            return int(last["number"]), connection.execute(query).mappings().all()
+
+        try:
+            number, rows = self._database.writing(work)
+        except ConflictError:  # the first list of two who were there at once
+            number, rows = self._database.writing(work)
+        entries = [
+            RevokedEntry(int(row["serial"], 16), time_of(row["revoked"]), RevocationReason(row["reason"]))
+            for row in rows
+        ]
+        return number, entries
+
+    def prune(self, *, before: datetime) -> int:
+        """See `Books.prune`."""
+
+        def work(connection: Connection, _again: bool) -> int:
+            connection.execute(sa.delete(RATES).where(RATES.c.until_ms < seconds(before) * 1000))
+            return connection.execute(sa.delete(ISSUED).where(_I.not_after < seconds(before))).rowcount
+
+        return self._database.writing(work)
+
+    def close(self) -> None:
+        """See `Books.close`."""
+        self._database.close()
+
+    def _select(self, query: sa.Select[tuple[object, ...]]) -> Sequence[RowMapping]:
+        return self._database.reading(lambda connection: connection.execute(query).mappings().all())
+
+
+def open_sqlite_books(directory: str) -> SQLBooks:
+    """Open the SQLite store in a directory, creating or upgrading it.
+
+    Raises:
+        StorageError: The directory or file is not safe, cannot be written, or comes from a newer version.
+    """
+    return _upgraded(open_sqlite(os.path.join(directory, DATABASE_NAME)))
+
+
+def open_postgres_books(conninfo: str, *, connections: int = 8, patience_seconds: float = 0.0) -> SQLBooks:
+    """Open the books in a PostgreSQL database of their own, making or upgrading its tables.
+
+    Args:
+        conninfo: A libpq connection string or URI, without a password.
+        connections: How many connections are used at most.
+        patience_seconds: How long a failover may take before requests fail.
+
+    Raises:
+        ConfigError: The string is not good, or psycopg is not installed.
+        StorageError: The database cannot be reached or used, or is not ours.
+    """
+    from gsi.sql.postgres import open_postgres
+
+    return _upgraded(
+        open_postgres(conninfo, application="kca", connections=connections, patience_seconds=patience_seconds)
+    )
+
+
+def _upgraded(database: Database) -> SQLBooks:
+    try:
+        upgrade(database, _MIGRATIONS)
+    except BaseException:
+        database.close()
+        raise
+    return SQLBooks(database)
+
+
+def _count(connection: Connection, entry: Entry, rate: Rate) -> None:
+    """Move the principal's rate on by one certificate, or refuse (the generic cell rate algorithm, ITU-T I.371).
+
+    The row is locked from here to the end of the transaction, so that nodes cannot both take the last one.
+    """
+    now = int(entry.issued.timestamp() * 1000)
+    interval = max(1, int(rate.per.total_seconds() * 1000) // rate.certificates)
+    span = interval * rate.certificates
+    until = RATES.c.until_ms
+    # A time further ahead than any this rate makes was written before the clock or the rate was changed.
+    base = sa.case((sa.or_(until < now, until > now + 2 * span), now), else_=until)
+    here = RATES.c.principal == entry.principal
+    moved = connection.execute(
+        sa.update(RATES).where(here, base + interval <= now + span).values(until_ms=base + interval)
+    ).rowcount
+    if moved:
+        return
+    found = connection.execute(sa.select(until).where(here)).scalar()
+    if found is None:
+        connection.execute(sa.insert(RATES).values(principal=entry.principal, until_ms=now + interval))
+        return
+    free = datetime.fromtimestamp((int(found) + interval - span + 999) // 1000, UTC)
+    raise TooFastError(
+        f"{entry.principal} has had {rate.certificates} certificates within {rate.per}",
+        until=free,
+        hint=f"the next one at {free:%H:%M:%S} UTC",
+    )
+
+
+def _own(connection: Connection, entry: Entry) -> None:
+    """Give the subject to the principal, or refuse when it is another's."""
+    owner = connection.execute(sa.select(_S.principal).where(_S.name_key == entry.subject_key)).scalar()
+    if owner is None:
+        connection.execute(
+            sa.insert(SUBJECTS).values(
+                name_key=entry.subject_key,
+                subject=entry.subject,
+                principal=entry.principal,
+                since=seconds(entry.issued),
+            )
+        )
+    elif owner != entry.principal:
+        raise SubjectTakenError(
+            f"the subject {entry.subject} belongs to {owner}",
+            hint="names are never given to a second principal; give one of the two another rule",
+        )
+
+
+def _is(entry: Entry) -> sa.ColumnElement[bool]:
+    same = sa.and_(_I.authority == entry.authority, _I.serial == serial_text(entry.serial))
+    return sa.and_(same, _I.request_id == entry.request_id)
+
+
+def _owner(row: RowMapping | Mapping[str, object]) -> Owner:
+    return Owner(str(row["subject"]), str(row["principal"]), time_of(row["since"]))
+
+
+def _conditions(selection: Selection) -> Iterator[sa.ColumnElement[bool]]:
+    if selection.serial is not None:
+        yield _I.serial == serial_text(selection.serial)
+    if selection.principal is not None:
+        yield _I.principal == selection.principal
+    if selection.realm is not None:
+        yield _I.realm == selection.realm
+    if selection.subject is not None:
+        yield sa.func.lower(_I.subject).contains(selection.subject.lower(), autoescape=True)
+    if selection.valid_at is not None:
+        moment = seconds(selection.valid_at)
+        yield sa.and_(_I.not_before <= moment, _I.not_after >= moment, _I.revoked.is_(None))
+    if selection.revoked is not None:
+        yield _I.revoked.is_not(None) if selection.revoked else _I.revoked.is_(None)
+    if selection.since is not None:
+        yield _I.issued >= seconds(selection.since)
+    if selection.until is not None:
+        yield _I.issued < seconds(selection.until)
