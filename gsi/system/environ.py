@@ -29,6 +29,7 @@ __all__ = [
     "get_variable",
     "ignores_credential_permissions",
     "read_locations",
+    "set_variable",
 ]
 
 GRID_SECURITY_DIR: Final = "/etc/grid-security"
@@ -161,6 +162,11 @@ def get_variable(name: str, environ: Mapping[str, str] | None = None) -> str | N
 def drop_variable(name: str) -> str | None:
     """Take a variable out of the environment and return its value; None where it is not set or set to nothing."""
     return os.environ.pop(name, None) or None
+
+
+def set_variable(name: str, value: str) -> None:
+    """Put a variable into the environment of this process and of what it starts, for libraries that read it there."""
+    os.environ[name] = value
 
 
 def all_variables() -> dict[str, str]:

@@ -1,0 +1,247 @@
+"""Servers: is this AP-REQ real, and whose is it? By libkrb5 and the service's key; decides nothing more.
+
+    acceptor = Acceptor("kca_service", keytab="/etc/krb5.keytab")
+    accepted = acceptor.accept(ap_req)
+    accepted.ticket.client, accepted.session_key
+
+`krb5_rd_req` brings decryption in every encryption type, key versions, the clock skew of krb5.conf, the transited check
+and a replay cache that processes share. An `Acceptor` serves any number of threads, each with a context of its own. A
+keytab in a file is opened anew each time, so keys may be added and removed while the server runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import Final, NamedTuple
+
+from gsi.errors import AuthenticationError, ConfigError, ParseError
+from gsi.kerberos.libkrb5 import (
+    AP_REPEAT,
+    Context,
+    Data,
+    Keyblock,
+    PrincipalData,
+    Ticket,
+    check,
+    make_data,
+    make_principal_data,
+    moment,
+    read_data,
+    read_principal,
+    require_libkrb5,
+)
+from gsi.kerberos.ticket import Principal, ProvenTicket, TicketFlags
+from gsi.kerberos.transited import expand
+from gsi.secret import Passphrase
+from gsi.system.environ import get_variable, set_variable
+
+__all__ = ["MAX_AP_REQ_BYTES", "Accepted", "Acceptor", "ReplayError", "use_replay_cache"]
+
+MAX_AP_REQ_BYTES: Final = 64 << 10
+"""Tickets with group lists of Active Directory come near 64 KiB, which is what Kerberos implementations stop at."""
+MUTUAL_REQUIRED: Final = 0x20000000
+_NT_SRV_HST: Final = 3
+_INDICATORS: Final = b"auth-indicators"
+_MAX_INDICATORS: Final = 32
+_REPLAY_VARIABLE: Final = "KRB5RCACHENAME"
+
+
+class ReplayError(AuthenticationError):
+    """This very AP-REQ was accepted before: sent again by its client, or by somebody who has listened."""
+
+
+class Accepted(NamedTuple):
+    """What a genuine AP-REQ says."""
+
+    ticket: ProvenTicket
+    session_key: Passphrase
+    """The key of the ticket, never the subkey."""
+    wants_mutual: bool
+    """The client asked for an AP-REP (ap-options)."""
+    has_subkey: bool
+    """The authenticator carries a key of the client's."""
+
+
+def use_replay_cache(path: str) -> None:
+    """Keep the replay cache of this process and of those it starts in this file; before the first `Acceptor`.
+
+    One that KRB5RCACHENAME names stays. Without either it is where krb5.conf says, or in a directory for temporary
+    files, where all services of a user share it.
+    """
+    if get_variable(_REPLAY_VARIABLE) is None:
+        set_variable(_REPLAY_VARIABLE, f"file2:{path}")
+
+
+class _Local(threading.local):
+    """What one thread holds of libkrb5."""
+
+    context: Context | None = None
+    keytab: ctypes.c_void_p | None = None
+
+
+class Acceptor:
+    """Verifies AP-REQs for one service. Safe for several threads."""
+
+    def __init__(self, service: str, *, keytab: str | None = None) -> None:
+        """Find out whether the service has a key.
+
+        Args:
+            service: `name`: this service on any host and in any realm whose key is in the keytab; `name/host`: on one
+                host; with `@REALM`: this principal alone. No other key of the keytab is ever used.
+            keytab: A file, or a name with the kind in front (`FILE:...`); None is the one of krb5.conf.
+
+        Raises:
+            ConfigError: No usable libkrb5, or no keytab with anything in it.
+        """
+        require_libkrb5()
+        self._keytab_name = keytab if keytab is None or ":" in keytab else f"FILE:{keytab}"
+        self._server, self._kept = _server_principal(service)
+        self._local = _Local()
+        self._check_keytab()
+
+    def accept(self, ap_req: bytes) -> Accepted:
+        """Return what the AP-REQ says, once it is proved.
+
+        Raises:
+            ReplayError: It was here before.
+            KerberosError: Every other no of libkrb5's: a ticket for another service or by an unknown key, expired, not
+                yet valid, clocks too far apart, ...
+            AuthenticationError: A name that cannot be used.
+            ConfigError: krb5.conf or the keytab cannot be used.
+        """
+        if not 0 < len(ap_req) <= MAX_AP_REQ_BYTES:
+            raise AuthenticationError(f"an AP-REQ of {len(ap_req)} bytes, limit {MAX_AP_REQ_BYTES}")
+        context, keytab = self._open()
+        library = context.library
+        auth, ticket, options = ctypes.c_void_p(), ctypes.POINTER(Ticket)(), ctypes.c_uint32()
+        data, kept = make_data(ap_req)
+        code = library.krb5_rd_req(
+            context.handle,
+            ctypes.byref(auth),
+            ctypes.byref(data),
+            ctypes.byref(self._server),
+            keytab,
+            ctypes.byref(options),
+            ctypes.byref(ticket),
+        )
+        del kept
+        try:
+            if code == AP_REPEAT:
+                raise ReplayError("this Kerberos request was here before (replay)")
+            check(context, code)
+            return Accepted(
+                _read_ticket(ticket, _read_indicators(context, auth)),
+                _session_key(context, auth),
+                bool(options.value & MUTUAL_REQUIRED),
+                _has_subkey(context, auth),
+            )
+        finally:
+            library.krb5_free_ticket(context.handle, ticket)
+            library.krb5_auth_con_free(context.handle, auth)
+
+    def _open(self) -> tuple[Context, ctypes.c_void_p]:
+        """Return this thread's context and keytab."""
+        local = self._local
+        if local.context is None or local.keytab is None:
+            context, keytab = Context(), ctypes.c_void_p()
+            if self._keytab_name is None:
+                code = context.library.krb5_kt_default(context.handle, ctypes.byref(keytab))
+            else:
+                name = self._keytab_name.encode()
+                code = context.library.krb5_kt_resolve(context.handle, name, ctypes.byref(keytab))
+            if code:
+                raise ConfigError(f"keytab {self._keytab_name}: {context.describe(code)}")
+            local.context, local.keytab = context, keytab
+        return local.context, local.keytab
+
+    def _check_keytab(self) -> None:
+        context, keytab = self._open()
+        code = context.library.krb5_kt_have_content(context.handle, keytab)
+        if code:
+            raise ConfigError(
+                f"no key for the service: {context.describe(code)}",
+                path=None if self._keytab_name is None else self._keytab_name.removeprefix("FILE:"),
+                hint="write one with ktadd (kadmin), readable for this server",
+            )
+
+
+def _server_principal(service: str) -> tuple[PrincipalData, object]:
+    name, _, realm = service.partition("@")
+    parts = tuple(name.split("/"))
+    if not all(parts) or len(parts) > 2 or (realm and len(parts) != 2) or (service.endswith("@")):
+        raise ConfigError(f"'{service}' is no service: name, name/host or name/host@REALM")
+    # MIT takes an empty host or realm of a name of this type for any.
+    return make_principal_data(Principal(parts if len(parts) == 2 else (*parts, ""), realm), kind=_NT_SRV_HST)
+
+
+def _read_ticket(pointer: ctypes._Pointer[Ticket], indicators: tuple[str, ...]) -> ProvenTicket:
+    found = pointer.contents
+    inner = found.enc_part2.contents
+    times = inner.times
+    try:
+        transited = expand(read_data(inner.transited.tr_contents))
+    except ParseError as error:
+        raise AuthenticationError(f"Kerberos: {error.message}") from error
+    return ProvenTicket(
+        client=read_principal(inner.client),
+        server=read_principal(found.server),
+        auth_time=moment(times.authtime),
+        start_time=moment(times.starttime or times.authtime),
+        end_time=moment(times.endtime),
+        flags=TicketFlags(inner.flags),
+        indicators=indicators,
+        transited=transited,
+    )
+
+
+def _session_key(context: Context, auth: ctypes.c_void_p) -> Passphrase:
+    block = ctypes.POINTER(Keyblock)()
+    check(context, context.library.krb5_auth_con_getkey(context.handle, auth, ctypes.byref(block)))
+    try:
+        if not bool(block) or not block.contents.length:
+            raise AuthenticationError("Kerberos: a ticket without a session key")
+        return Passphrase(ctypes.string_at(block.contents.contents, block.contents.length))
+    finally:
+        context.library.krb5_free_keyblock(context.handle, block)
+
+
+def _has_subkey(context: Context, auth: ctypes.c_void_p) -> bool:
+    block = ctypes.POINTER(Keyblock)()
+    check(context, context.library.krb5_auth_con_getrecvsubkey(context.handle, auth, ctypes.byref(block)))
+    found = bool(block)
+    context.library.krb5_free_keyblock(context.handle, block)
+    return found
+
+
+def _read_indicators(context: Context, auth: ctypes.c_void_p) -> tuple[str, ...]:
+    """Return the indicators that the KDC has signed for this service (RFC 8129)."""
+    library = context.library
+    authdata = ctypes.c_void_p()
+    check(context, library.krb5_auth_con_get_authdata_context(context.handle, auth, ctypes.byref(authdata)))
+    if authdata.value is None:
+        return ()
+    name, kept = make_data(_INDICATORS)
+    found: list[str] = []
+    more = ctypes.c_int(-1)
+    while more.value and len(found) < _MAX_INDICATORS:
+        authenticated, complete = ctypes.c_uint(), ctypes.c_uint()
+        value, shown = Data(), Data()
+        code = library.krb5_authdata_get_attribute(
+            context.handle,
+            authdata,
+            ctypes.byref(name),
+            ctypes.byref(authenticated),
+            ctypes.byref(complete),
+            ctypes.byref(value),
+            ctypes.byref(shown),
+            ctypes.byref(more),
+        )
+        if code:
+            break  # ENOENT: there are none
+        if authenticated.value:
+            found.append(read_data(value).decode("utf-8", "replace"))
+        for one in (value, shown):
+            library.krb5_free_data_contents(context.handle, ctypes.byref(one))
+    del kept
+    return tuple(found)
