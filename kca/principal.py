@@ -138,7 +138,7 @@ class RealmRules:
     """
 
     base: str
-    rule: tuple[Rule, ...] = field(default=(Rule(),))
+    rule: tuple[Rule, ...] = field(default_factory=lambda: (Rule(),))
     via: tuple[str, ...] = ()
     lifetime: timedelta | None = None
     beyond_ticket: timedelta | None = None
