@@ -1,0 +1,108 @@
+r"""Nicknames and names of groups: what may be one, and which look alike; knows no other name.
+
+    check_nickname("alice", "user")
+    skeleton("\u0430lice") == skeleton("alice")        # the first begins with a Cyrillic letter
+
+A nickname is what an administrator reads before granting something. So it is written in one way (NFKC), in one script,
+without what cannot be seen; and within a kind no two may have one skeleton, in which letters that look alike are equal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+from gsi.errors import ParseError
+
+__all__ = ["MAX_NICKNAME_CHARS", "check_nickname", "skeleton"]
+
+MAX_NICKNAME_CHARS: Final = 255
+"""The longest nickname; the databases of the first servers held as many."""
+
+_FORBIDDEN: Final = frozenset('|,"\\/*?<>')
+"""What separates names in commands and files, or stands for others."""
+
+_TOGETHER: Final = (
+    frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"}),
+    frozenset({"CJK", "HANGUL"}),
+    frozenset({"CJK", "BOPOMOFO"}),
+)
+"""Scripts that are written together."""
+
+_CAPITALS: Final = (
+    "0391A 0392B 0395E 0396Z 0397H 0399I 039AK 039CM 039DN 039FO 03A1P 03A4T 03A5Y 03A7X 0405S 0406I 0408J 0410A "
+    "0412B 0415E 041AK 041CM 041DH 041EO 0420P 0421C 0422T 0423Y 0425X 050CG 051AQ 051CW "
+)
+"""Capitals that look like others whose small letters do not: code point and Latin letter."""
+
+_SMALL: Final = (
+    "0131i 0251a 0261g 0269i 03B1a 03B2b 03B3y 03B5e 03B6z 03B7n 03B9i 03BAk 03BCu 03BDv 03BFo 03C1p 03C4t 03C5u "
+    "03C7x 03C9w 0430a 0432b 0433r 0435e 043Ak 043Cm 043Dh 043Eo 043Fn 0440p 0441c 0442t 0443y 0445x 0451e 0455s "
+    "0456i 0457i 0458j 0491r 04BBh 04CFl 0501d 051Bq 051Dw 0566q 0570h 0578n 057Du 0581g 0585o "
+)
+"""Small letters after the folding of case: Greek, Cyrillic, Armenian and odd Latin ones beside the plain ones."""
+
+
+def _table(text: str) -> dict[int, str]:
+    return {int(word[:4], 16): word[4] for word in text.split()}
+
+
+_PLAIN_CAPITALS: Final = _table(_CAPITALS)
+_PLAIN_SMALL: Final = _table(_SMALL)
+
+
+def check_nickname(name: str, what: str) -> None:
+    """Check what something is to be called.
+
+    Args:
+        name: The nickname.
+        what: What it is for, as in "user".
+
+    Raises:
+        ParseError: It could not be read, typed or told from others; the message says why.
+    """
+    if not name or len(name) > MAX_NICKNAME_CHARS:
+        raise ParseError(f"a {what} is called by 1 to {MAX_NICKNAME_CHARS} characters", what="nickname")
+    if name.isascii():
+        bad = next((char for char in name if char in _FORBIDDEN or not " " <= char <= "~"), None)
+    else:
+        bad = next((char for char in name if char in _FORBIDDEN or not _is_plain(char)), None)
+    if bad is not None:
+        raise _refuse(name, f"it holds U+{ord(bad):04X}")
+    if name[0] in " -" or name[-1] == " " or "  " in name:
+        raise _refuse(name, "it begins with a dash or has blanks at an end or together")
+    if name.isascii():
+        return
+    if unicodedata.normalize("NFKC", name) != name:
+        raise _refuse(name, "its characters have a plainer form", unicodedata.normalize("NFKC", name))
+    found = frozenset(_script(char) for char in name if not char.isascii() or char.isalpha())
+    if len(found) > 1 and not any(found <= together for together in _TOGETHER):
+        raise _refuse(name, f"it mixes scripts ({', '.join(sorted(found)).lower()})")
+
+
+@lru_cache(maxsize=4096)
+def skeleton(name: str) -> str:
+    """Return the form in which nicknames are equal that look alike."""
+    if name.isascii():
+        return name.lower()
+    folded = unicodedata.normalize("NFKC", name).translate(_PLAIN_CAPITALS).casefold()
+    return unicodedata.normalize("NFKC", folded.translate(_PLAIN_SMALL))
+
+
+def _is_plain(char: str) -> bool:
+    """Say whether a character is a letter, a mark within a script, an ASCII character."""
+    if char.isascii():
+        return " " <= char <= "~"
+    kind = unicodedata.category(char)
+    return kind in {"Lu", "Ll", "Lt", "Lo"} or (kind in {"Mn", "Mc"} and _script(char) != "COMBINING")
+
+
+def _script(char: str) -> str:
+    """Return the first word of a character's name, which for letters is the script."""
+    return unicodedata.name(char, "unnamed").split(" ", 1)[0]
+
+
+def _refuse(name: str, why: str, better: str | None = None) -> ParseError:
+    hint = None if better is None else f"write {better!r}"
+    return ParseError(f"nothing can be called {name[:80]!r}: {why}", what="nickname", hint=hint)
