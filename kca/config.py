@@ -164,8 +164,8 @@ class ServerSettings:
         response_mac: How a success is authenticated. Clients of RFC 6717 and of Heimdal 8 do not understand one
             another's; the request tells which is there.
         requests_per_second: How many datagrams of one address are looked at in a second; further ones are dropped.
-        realm_tickets: Whether tickets for `krbtgt/REALM@REALM` are taken, whose key must then be in the keytab. Only for
-            a KDC's own machine.
+        realm_tickets: Whether tickets for `krbtgt/REALM@REALM` are taken, whose key must then be in the keytab. Only
+            for a KDC's own machine.
     """
 
     listen: tuple[str, ...] = (f"*:{KCA_PORT}",)

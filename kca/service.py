@@ -125,7 +125,7 @@ class Directory(Protocol):
 class Authorization(Protocol):
     """The site's policy. Called in threads, by several at once."""
 
-    def __call__(self, ticket: ProvenTicket, entitlement: Entitlement, known: Known, visit: Visit, action: str) -> str:
+    def __call__(self, ticket: ProvenTicket, entitlement: Entitlement, known: Known, visit: Visit) -> str:
         """Return the id of the permit.
 
         Raises:
@@ -228,7 +228,7 @@ class KCAService:
         """See `CertificateService.probe`."""
         visit = Visit(peer=peer, transport=transport, principal=ticket.client)
         try:
-            judged = self._judge(ticket, visit, PROBE, self._clock())
+            judged = self._judge(ticket, visit, self._clock())
         except GridError as error:
             self._trail.refuse(visit, PROBE, error)
             raise
@@ -249,7 +249,7 @@ class KCAService:
 
     # --- the steps ----------------------------------------------------------------------------------------------------
 
-    def _judge(self, ticket: ProvenTicket, visit: Visit, action: str, now: datetime) -> _Judged:
+    def _judge(self, ticket: ProvenTicket, visit: Visit, now: datetime) -> _Judged:
         """Steps 1 to 4."""
         check_ticket(ticket, self._limits, now=now)
         known = self._look_up(ticket.client)
@@ -267,7 +267,7 @@ class KCAService:
             beyond_ticket=entitlement.beyond_ticket,
             now=now,
         )
-        decision = self._authorize(ticket, entitlement, known, visit, action)
+        decision = self._authorize(ticket, entitlement, known, visit)
         return _Judged(entitlement, window, decision)
 
     def _look_up(self, principal: Principal) -> Known:
@@ -279,7 +279,7 @@ class KCAService:
 
     def _issue(self, ticket: ProvenTicket, request: CertificateRequest, visit: Visit) -> Issued:
         now = self._clock()
-        judged = self._judge(ticket, visit, ISSUE, now)
+        judged = self._judge(ticket, visit, now)
         self._check_memory(visit, now)
         grant = self._grant(judged, ticket)
         recorder = _Recorder(self, ticket, judged, visit)

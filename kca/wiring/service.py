@@ -1,0 +1,133 @@
+"""The service with all its parts, as the configuration says; made anew in each worker process.
+
+prepare(config)                                    # once, before workers are forked: directory and database
+with open_service(config) as opened:               # in each worker
+    opened.service.issue(...)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from gsi.sql.engine import prepare_private_directory
+from gsi.system import clock
+from gsi.system.audit import AuditLog
+from kca.repository.sql import open_postgres_books, open_sqlite_books
+from kca.service import KCAService
+from kca.trail import Trail
+from kca.wiring.authority import make_authority
+from kca.wiring.authz import make_authorization
+from kca.wiring.directory import make_directories
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    from kca.config import KCAConfig
+    from kca.repository.sql import SQLBooks
+    from kca.trail import AuditSink
+
+__all__ = ["OpenedService", "open_books", "open_service", "prepare"]
+
+
+class OpenedService:
+    """A service with what has to be closed behind it; a context manager.
+
+    Attributes:
+        service: The service.
+        books: Its books.
+        audit: Its audit file, which `reopen` follows after a log rotation.
+    """
+
+    def __init__(self, service: KCAService, books: SQLBooks, audit: AuditLog) -> None:
+        self.service = service
+        self.books = books
+        self.audit = audit
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close books and audit."""
+        self.books.close()
+        self.audit.close()
+
+
+def prepare(config: KCAConfig) -> None:
+    """Make or upgrade the books, so that mistakes show before a server detaches.
+
+    Raises:
+        ConfigError: The database is not good.
+        StorageError: Directory, books or audit cannot be used, or are not safe.
+    """
+    with contextlib.closing(open_books(config)):
+        AuditLog(config.store.audit_path).close()
+
+
+def open_books(config: KCAConfig, *, patient: bool = False) -> SQLBooks:
+    """Open the books, creating or upgrading their tables.
+
+    Args:
+        config: Where they are.
+        patient: Whether requests wait for a database that is away, as a failover takes its time; a start does not.
+
+    Raises:
+        ConfigError: The database is not good.
+        StorageError: Directory or database cannot be used, or are not safe.
+    """
+    store = config.store
+    if not store.database:
+        return open_sqlite_books(store.directory)
+    prepare_private_directory(store.directory)
+    return open_postgres_books(
+        store.database,
+        connections=store.connections,
+        patience_seconds=store.patience.total_seconds() if patient else 0.0,
+    )
+
+
+def open_service(
+    config: KCAConfig,
+    *,
+    meter: Callable[[AuditSink], AuditSink] = lambda sink: sink,
+    now: Callable[[], datetime] = clock.now,
+) -> OpenedService:
+    """Return the service.
+
+    Args:
+        config: The configuration.
+        meter: Puts what counts decisions around the audit (`kca.metrics.MeteredSink`).
+        now: The time.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+        GridError: The CA's key, the books or the audit cannot be used.
+    """
+    authority = make_authority(config.authority)
+    authorize = make_authorization(config.policy)
+    directories = make_directories(config.realm)
+    books = open_books(config, patient=True)
+    try:
+        audit = AuditLog(config.store.audit_path)
+    except BaseException:
+        books.close()
+        raise
+    service = KCAService(
+        realms=config.realm,
+        limits=config.limits,
+        authority=authority,
+        books=books,
+        trail=Trail(meter(audit), now),
+        authorize=authorize,
+        directories=directories,
+        clock=now,
+    )
+    return OpenedService(service, books, audit)
