@@ -162,24 +162,32 @@ class PKCS11Signer:
         return found[0]
 
     def _read_public_key(self) -> keys.PublicKey:
-        """Return the public half: RSA's is in the private object, that of an EC key in the public object beside it."""
-        attribute, kinds = self._pkcs11.Attribute, self._pkcs11.KeyType
+        """Return the public half; open the session anew once if the token has dropped that of an earlier user."""
         try:
-            private = self._private_key()
-            kind = private[attribute.KEY_TYPE]
-            if kind == kinds.RSA:
-                modulus = int.from_bytes(cast("bytes", private[attribute.MODULUS]), "big")
-                exponent = int.from_bytes(cast("bytes", private[attribute.PUBLIC_EXPONENT]), "big")
-                content = der.encode_sequence(der.encode_integer(modulus), der.encode_integer(exponent))
-                return _parse_public_key(_RSA, b"\x05\x00", content)
-            if kind == kinds.EC:
-                public = self._find(self._pkcs11.ObjectClass.PUBLIC_KEY)
-                point = der.Reader(cast("bytes", public[attribute.EC_POINT]), what="EC point").octet_string()
-                return _parse_public_key(_EC, cast("bytes", public[attribute.EC_PARAMS]), point)
+            try:
+                return self._find_public_key()
+            except self._pkcs11.exceptions.PKCS11Error:
+                self._login.drop()
+                return self._find_public_key()
         except self._pkcs11.exceptions.PKCS11Error as error:
             raise IssuanceError(
                 f"the token does not tell the public key: {type(error).__name__}", step=IssuanceStep.SIGN
             ) from error
+
+    def _find_public_key(self) -> keys.PublicKey:
+        """Read RSA's out of the private object, that of an EC key out of the public object beside it."""
+        attribute, kinds = self._pkcs11.Attribute, self._pkcs11.KeyType
+        private = self._private_key()
+        kind = private[attribute.KEY_TYPE]
+        if kind == kinds.RSA:
+            modulus = int.from_bytes(cast("bytes", private[attribute.MODULUS]), "big")
+            exponent = int.from_bytes(cast("bytes", private[attribute.PUBLIC_EXPONENT]), "big")
+            content = der.encode_sequence(der.encode_integer(modulus), der.encode_integer(exponent))
+            return _parse_public_key(_RSA, b"\x05\x00", content)
+        if kind == kinds.EC:
+            public = self._find(self._pkcs11.ObjectClass.PUBLIC_KEY)
+            point = der.Reader(cast("bytes", public[attribute.EC_POINT]), what="EC point").octet_string()
+            return _parse_public_key(_EC, cast("bytes", public[attribute.EC_PARAMS]), point)
         raise CredentialError("the token's key is neither RSA nor EC", problem=CredentialProblem.UNSUPPORTED_KEY)
 
     def __repr__(self) -> str:

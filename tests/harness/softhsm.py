@@ -3,11 +3,14 @@
 Workflow:
     token = make_token(tmp_path, label="GridCA", pin="1234")
     token.add_key("ca-key", key, key_id="01")
-    signer = load_signer(token.uri("ca-key"))
+    with used_here(token):
+        signer = load_signer(token.uri("ca-key"))
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,9 +21,11 @@ from tests.harness.environment import clean_environment
 from tests.harness.run import c_program, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.harness.ca import PrivateKey
 
-__all__ = ["MODULE", "Token", "make_token"]
+__all__ = ["MODULE", "Token", "make_token", "used_here"]
 
 MODULE: Final = "/usr/lib/softhsm/libsofthsm2.so"
 
@@ -64,7 +69,7 @@ class Token(NamedTuple):
 
 
 def make_token(directory: Path, *, label: str = "GridCA", pin: str = "1234") -> Token:
-    """Make a token; this process finds it, too, from its first use of the module on."""
+    """Make a token, which processes with its environment find."""
     tokens = directory / "tokens"
     tokens.mkdir(parents=True)
     configuration = directory / "softhsm2.conf"
@@ -75,5 +80,27 @@ def make_token(directory: Path, *, label: str = "GridCA", pin: str = "1234") -> 
     environment = clean_environment(directory) | {"SOFTHSM2_CONF": str(configuration)}
     words = ["--init-token", "--free", "--label", label, "--so-pin", "security-officer", "--pin", pin]
     run([c_program("softhsm2-util"), *words], env=environment).check()
-    os.environ["SOFTHSM2_CONF"] = str(configuration)
     return Token(directory, label, pin_path, environment)
+
+
+@contextlib.contextmanager
+def used_here(token: Token) -> Iterator[Token]:
+    """Show this process the token, and no other before or after: suites take turns in one process."""
+    import pkcs11
+
+    from gsi.ca import pkcs11_token
+
+    before = os.environ.get("SOFTHSM2_CONF")
+    os.environ["SOFTHSM2_CONF"] = token.environment["SOFTHSM2_CONF"]
+    library = pkcs11.lib(MODULE)
+    library.reinitialize()
+    try:
+        yield token
+    finally:
+        assert pkcs11_token._logins == {}, "a signer was not closed"
+        gc.collect()  # what is forgotten later would end the searches of the next suite
+        library.finalize()
+        if before is None:
+            del os.environ["SOFTHSM2_CONF"]
+        else:
+            os.environ["SOFTHSM2_CONF"] = before

@@ -32,7 +32,7 @@ from myproxy.repository.sealforms import (
 from myproxy.repository.serverkeys import ServerKey, ServerKeys
 from tests.harness.ca import pooled_key, write_file
 from tests.harness.run import run
-from tests.harness.softhsm import MODULE, make_token
+from tests.harness.softhsm import MODULE, make_token, used_here
 
 PRICE = SealParameters(memory_kib=8, iterations=1)
 PLACE = Place("alice", None, "/O=Grid/CN=Alice", "ab" * 32)
@@ -241,10 +241,11 @@ def test_a_key_in_a_token(tmp_path: Path) -> None:
         mac = CMAC(algorithms.AES(secret))
         mac.update(number + b"myproxy server key" + b"\0" + b"\x01\x00")
         expected += mac.finalize()
-    assert load_server_key(token.uri("myproxy")).id == ServerKey(expected).id
-    assert load_server_key(token.uri("myproxy")).id == ServerKey(expected).id, "a second logon to the token"
-    with pytest.raises(ConfigError, match="0 secret keys with label 'other'"):
-        load_server_key(token.uri("other"))
-    write_file(tmp_path / "wrong", b"9999\n", 0o600)
-    with pytest.raises(ConfigError, match="PIN of token 'MyProxy' is wrong"):
-        load_server_key(token.uri("myproxy", pin_source=f"file:{tmp_path}/wrong"))
+    with used_here(token):
+        assert load_server_key(token.uri("myproxy")).id == ServerKey(expected).id
+        assert load_server_key(token.uri("myproxy")).id == ServerKey(expected).id, "a second logon to the token"
+        with pytest.raises(ConfigError, match="0 secret keys with label 'other'"):
+            load_server_key(token.uri("other"))
+        write_file(tmp_path / "wrong", b"9999\n", 0o600)
+        with pytest.raises(ConfigError, match="PIN of token 'MyProxy' is wrong"):
+            load_server_key(token.uri("myproxy", pin_source=f"file:{tmp_path}/wrong"))
