@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
+    "BITS",
+    "KEY_TYPES",
+    "REFUSED_BITS",
     "SECRET_SOURCES",
     "CommandParser",
     "Completion",
@@ -35,6 +38,7 @@ __all__ = [
     "OptionSpec",
     "Section",
     "UsageError",
+    "bits",
     "choice",
     "count",
     "duration",
@@ -50,6 +54,15 @@ HELP_INDENT = 28
 
 SECRET_SOURCES = "file:PATH, fd:NUMBER or stdin; the terminal if not given"
 """For the description of an option with `convert=secret_source`."""
+
+KEY_TYPES = ("rsa", "p256", "p384", "ed25519")
+"""Kinds of a proxy's key."""
+
+BITS = (2048, 3072, 4096)
+"""Sizes of a proxy's RSA key."""
+
+REFUSED_BITS = (512, 1024)
+"""Taken by the C tools; 512 bits were factored in 1999, and 1024 are below every current recommendation."""
 
 Namespace = argparse.Namespace
 
@@ -351,6 +364,17 @@ def count(text: str, *, minimum: int = 0, maximum: int = 2**31 - 1) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 10 or not minimum <= int(text) <= maximum:
         limits = f"of at least {minimum}" if maximum == 2**31 - 1 else f"from {minimum} to {maximum}"
         raise ValueError(f"needs a whole number {limits}, not '{text}'")
+    return int(text)
+
+
+def bits(text: str) -> int:
+    """Convert the size of an RSA key: one of `BITS`, or of `REFUSED_BITS`, which the command refuses by its name.
+
+    Raises:
+        ValueError: With a message for the user.
+    """
+    if text not in map(str, (*REFUSED_BITS, *BITS)):
+        raise ValueError(f"'{text}' is not one of {', '.join(map(str, BITS))}")
     return int(text)
 
 

@@ -11,7 +11,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from gsi.cli.arguments import CommandParser, Completion, UsageError, count, duration
+from gsi.cli.arguments import (
+    BITS,
+    KEY_TYPES,
+    REFUSED_BITS,
+    CommandParser,
+    Completion,
+    UsageError,
+    bits,
+    count,
+    duration,
+)
 from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, run, warn
 from gsi.errors import ConfigError, CredentialError, CredentialProblem, GridError
 
@@ -30,11 +40,6 @@ __all__ = ["EXIT_EXPIRED", "build_parser", "main"]
 PROG = "grid-proxy-init"
 EXIT_EXPIRED = 2
 """The user's certificate has expired, as in the C tool."""
-
-KEY_TYPES = ("rsa", "p256", "p384", "ed25519")
-BITS = (2048, 3072, 4096)
-REFUSED_BITS = (512, 1024)
-"""Taken by the C tool; 512 bits were factored in 1999, and 1024 are below every current recommendation."""
 
 
 def build_parser() -> CommandParser:
@@ -76,8 +81,8 @@ def build_parser() -> CommandParser:
     life.value(
         "-bits",
         metavar="B",
-        convert=_bits,
-        suggestions=[str(bits) for bits in BITS],
+        convert=bits,
+        suggestions=map(str, BITS),
         text="size of an RSA key: 2048 (default), 3072 or 4096; 512 and 1024 are refused as unsafe",
     )
     life.value(
@@ -117,12 +122,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _exit_code(error: GridError) -> int:
     is_expired = isinstance(error, CredentialError) and error.problem is CredentialProblem.EXPIRED
     return EXIT_EXPIRED if is_expired else EXIT_ERROR
-
-
-def _bits(text: str) -> int:
-    if text not in map(str, (*REFUSED_BITS, *BITS)):
-        raise ValueError(f"'{text}' is not one of {', '.join(map(str, BITS))}")
-    return int(text)
 
 
 def _execute(arguments: Namespace) -> int:

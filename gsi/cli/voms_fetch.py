@@ -1,0 +1,316 @@
+"""Asking VOMS servers on behalf of a command and judging what they gave; the bytes are `gsi.transport.voms`'s.
+
+    questions = plan(wishes, places=None, order=(), targets=(), lifetime=lifetime)     # before any pass phrase
+    asker = Asker(credential, directory, console, timeout=None)
+    certificates = [asker.ask(question) for question in questions]
+
+The servers of a VO are asked in random order until one answers, as by the C tool. What a server gave counts only when
+`Judge` believes it, unless the user said not to look.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gsi.cli.run import printable, warn
+from gsi.errors import (
+    CapabilityError,
+    CapabilityProblem,
+    ConfigError,
+    CredentialError,
+    CredentialProblem,
+    RefusedError,
+    TransportError,
+)
+from gsi.system import clock
+from gsi.system.vomsdir import VOMSDirectory, find_vomses, read_vomses, vomsdir_path, vomses_places
+from gsi.transport.stream import CONNECT_TIMEOUT
+from gsi.transport.voms import fetch_attributes
+from gsi.voms.attribute_cert import AttributeCertificate, split_authority
+from gsi.voms.exchange import ALL, FetchRequest
+from gsi.voms.verify import AttributeVerifier, VerifiedAttributes, VOMSOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from gsi.cli.voms_arguments import Wish
+    from gsi.credential import Credential
+    from gsi.system.trustdir import TrustDirectory
+    from gsi.transport.voms import Fetched
+    from gsi.trust.peer import VerifiedPeer
+    from gsi.voms.vomses import VOMSEntry
+
+__all__ = ["Asker", "Console", "Judge", "Question", "encode_certificates", "plan", "read_certificates"]
+
+_LABEL: Final = "ATTRIBUTE CERTIFICATE"
+_MAX_FILE_BYTES: Final = 8 << 20  # as many as one proxy may carry, in base64
+_NOTHING: Final = "/Role=NULL"
+
+
+class Console:
+    """What a command says while it works: progress on standard output, warnings on standard error.
+
+    Attributes:
+        prog: The command.
+        quiet: Say nothing but warnings and errors.
+        ignore_warnings: Nor those.
+        fail_on_warnings: A warning is an error.
+    """
+
+    __slots__ = ("fail_on_warnings", "ignore_warnings", "prog", "quiet")
+
+    def __init__(self, prog: str, *, quiet: bool, ignore_warnings: bool, fail_on_warnings: bool) -> None:
+        self.prog = prog
+        self.quiet = quiet
+        self.ignore_warnings = (ignore_warnings or quiet) and not fail_on_warnings
+        self.fail_on_warnings = fail_on_warnings
+
+    def say(self, text: str) -> None:
+        """Show how far the command is; the line's end is in the text."""
+        if not self.quiet:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def warn(self, message: str) -> None:
+        """Show a warning.
+
+        Raises:
+            RefusedError: Warnings are errors.
+        """
+        if self.fail_on_warnings:
+            raise RefusedError(message, hint="this is only a warning; without -failonwarn it does not stop the command")
+        if not self.ignore_warnings:
+            warn(self.prog, message)
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+
+class Question(NamedTuple):
+    """What is asked of one VO."""
+
+    name: str
+    """The alias or VO, as the user gave it."""
+    servers: tuple[VOMSEntry, ...]
+    request: FetchRequest
+
+
+def plan(
+    wishes: Sequence[Wish],
+    *,
+    places: Sequence[str],
+    order: Sequence[str],
+    targets: Sequence[str],
+    lifetime: timedelta,
+) -> tuple[Question, ...]:
+    """Bring wishes for the same VO together, in the order of their first, and find the servers.
+
+    Args:
+        wishes: What the user wants.
+        places: Files and directories of contact lines; none for the usual ones.
+        order: FQANs that are to come first; each goes to its VO.
+        targets: The only hosts to accept the certificates.
+        lifetime: For how long; zero for as long as the servers give.
+
+    Raises:
+        ConfigError: A VO of which no server is known, or an order for a VO that is not asked.
+        GridError: A file of contact lines cannot be read.
+    """
+    if not wishes:
+        return ()
+    entries = _read_places(places)
+    servers: dict[str, tuple[VOMSEntry, ...]] = {}
+    wanted: dict[str, list[str]] = {}
+    for wish in wishes:
+        found = find_vomses(entries, wish.name)
+        if not found:
+            looked = ", ".join(places or vomses_places())
+            raise ConfigError(
+                f"VOMS Server for {wish.name} not known!", hint=f"a line for it belongs into one of: {looked}"
+            )
+        vo = found[0].vo
+        servers.setdefault(vo, tuple(entry for entry in found if entry.vo == vo))
+        fqan = wish.fqan or f"/{vo}"
+        if fqan.startswith("/Role="):
+            fqan = f"/{vo}{fqan}"
+        if fqan not in wanted.setdefault(vo, []):
+            wanted[vo].append(fqan)
+    strays = [fqan for fqan in order if fqan.split("/")[1] not in servers]
+    if strays:
+        raise ConfigError(f"-order {strays[0]}: this VO is not among those asked with -voms")
+    return tuple(
+        Question(
+            vo,
+            servers[vo],
+            FetchRequest(
+                vo,
+                (ALL,) if ALL in fqans else tuple(fqans),
+                lifetime,
+                order=tuple(fqan for fqan in order if fqan.split("/")[1] == vo),
+                targets=tuple(targets),
+            ),
+        )
+        for vo, fqans in wanted.items()
+    )
+
+
+def _read_places(places: Sequence[str]) -> tuple[VOMSEntry, ...]:
+    import os
+
+    for place in places:
+        if not os.path.exists(place):
+            raise ConfigError(f"Cannot find file or dir: {place}", hint="-vomses names a vomses file or a directory")
+    return read_vomses(places or None)
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+class Asker:
+    """Asks servers with one credential.
+
+    Args:
+        credential: Who asks.
+        directory: The trust directory.
+        console: Where progress is shown.
+        timeout: Seconds for a connection; None for the usual time.
+    """
+
+    __slots__ = ("_console", "_credential", "_directory", "_timeout")
+
+    def __init__(
+        self, credential: Credential, directory: TrustDirectory, console: Console, *, timeout: float | None
+    ) -> None:
+        self._credential = credential
+        self._directory = directory
+        self._console = console
+        self._timeout = CONNECT_TIMEOUT if timeout is None else timeout
+
+    def ask(self, question: Question) -> AttributeCertificate:
+        """Return the attribute certificate that the first server that answers gives.
+
+        Raises:
+            RefusedError: It said no, or gave a warning, and warnings are errors.
+            TransportError: None answered.
+            CapabilityError: It gave attributes of another VO.
+        """
+        servers = random.sample(question.servers, len(question.servers))
+        for number, server in enumerate(servers, 1):
+            try:
+                fetched = self._contact(server, question.request)
+            except TransportError as error:
+                self._console.say(" Failed\n")
+                if number == len(servers):
+                    raise TransportError(
+                        f"None of the contacted servers for {question.name} were capable of returning a valid AC for "
+                        f"the user: {error.message}",
+                        hint=error.hint,
+                    ) from error
+                sys.stderr.write(f"\nError: {printable(error.message)}\n")
+                self._console.say(f"\nTrying next server for {server.alias}.\n")
+            except Exception:
+                self._console.say(" Failed\n")
+                raise
+            else:
+                self._console.say(" Done\n")
+                return self._accept(fetched, question)
+        raise RefusedError(f"no server is known for the VO {question.name!r}")
+
+    def _contact(self, server: VOMSEntry, request: FetchRequest) -> Fetched:
+        self._console.say(
+            printable(f'Contacting  {server.host}:{server.port} [{server.server_dn}] "{server.vo}"'),
+        )
+        return fetch_attributes(
+            [server],
+            request,
+            self._credential,
+            anchors=self._directory.anchors,
+            now=clock.now,
+            timeout=self._timeout,
+        )
+
+    def _accept(self, fetched: Fetched, question: Question) -> AttributeCertificate:
+        """Look at what came: its VO, the server's warnings, what is missing."""
+        info = fetched.certificate.info
+        vo = split_authority(info.authority).vo
+        if vo != question.request.vo:
+            raise CapabilityError(
+                f"the server of {question.request.vo} gave attributes of the VO {vo}",
+                problem=CapabilityProblem.CONTENT,
+                issuer=info.authority,
+            )
+        for warning in fetched.warnings:
+            self._console.warn(f"the server of {vo}: {warning}")
+        given = {_plain(fqan) for fqan in info.fqans}
+        for fqan in question.request.fqans:
+            if fqan != ALL and _plain(fqan) not in given:
+                self._console.warn(f"the server of {vo} did not give {fqan}")
+        return fetched.certificate
+
+
+def _plain(fqan: str) -> str:
+    """Return an FQAN without the parts that say nothing."""
+    return fqan.partition("/Capability=")[0].removesuffix(_NOTHING)
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+class Judge:
+    """Judges attribute certificates for their holder by what this machine trusts, wherever they are meant for.
+
+    Args:
+        directory: The trust directory.
+        vomsdir: The directory of trusted servers; None for the usual one.
+    """
+
+    __slots__ = ("_path", "_verifier")
+
+    def __init__(self, directory: TrustDirectory, vomsdir: str | None) -> None:
+        self._path = vomsdir or vomsdir_path()
+        self._verifier = AttributeVerifier(VOMSDirectory(self._path), directory.anchors, VOMSOptions(any_host=True))
+
+    def verify(self, certificate: AttributeCertificate, holder: VerifiedPeer) -> VerifiedAttributes:
+        """Return what a certificate proves about its holder.
+
+        Raises:
+            CapabilityError: It must not be believed; with the directory of trusted servers in the hint.
+        """
+        try:
+            return self._verifier.verify(certificate, holder, now=clock.now())
+        except CapabilityError as error:
+            if error.problem is CapabilityProblem.ISSUER and self._path not in (error.hint or ""):
+                error.hint = f"{error.hint}; the vomsdir is {self._path}" if error.hint else f"see {self._path}"
+            raise
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def read_certificates(path: str) -> tuple[AttributeCertificate, ...]:
+    """Return the attribute certificates of a PEM file, as `-separate` writes it.
+
+    Raises:
+        CredentialError: The file cannot be read, or there is none in it.
+        ParseError: One is malformed.
+    """
+    from gsi.pem import split_pem
+    from gsi.system.files import read_public
+
+    blocks = split_pem(read_public(path, max_bytes=_MAX_FILE_BYTES), what=path)
+    found = tuple(AttributeCertificate.parse(block.data) for block in blocks if block.label == _LABEL)
+    if not found:
+        raise CredentialError(
+            f"{path}: there is no attribute certificate in it", problem=CredentialProblem.MISSING, path=path
+        )
+    return found
+
+
+def encode_certificates(certificates: Sequence[AttributeCertificate]) -> bytes:
+    """Return attribute certificates as PEM."""
+    from gsi.pem import encode_pem
+
+    return b"".join(encode_pem(_LABEL, certificate.der) for certificate in certificates)
