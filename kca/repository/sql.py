@@ -3,9 +3,9 @@
     books = open_sqlite_books("/var/lib/kca")                 # creates or upgrades kca.db
     books = open_postgres_books("postgresql://db1,db2/kca?passfile=...")
 
-An entry is one transaction: the rate moves on, the subject gets its owner, the certificate is written. Each statement
-is dialect-neutral, and each piece of work is written so that it may be done twice, because nobody can tell whether a
-server that is lost while it commits has done so (`gsi.sql.engine`).
+An entry is one piece of a transaction (`batch`): the rate moves on, the subject gets its owner, the certificate is
+written. Statements are dialect-neutral, and each piece of work is written so that it may be done twice, because nobody
+can tell whether a server that is lost while it commits has done so (`gsi.sql.engine`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from kca.repository.base import (
     SubjectTakenError,
     TooFastError,
 )
+from kca.repository.batch import Batch
 from kca.repository.tables import CRLS, ISSUED, RATES, SUBJECTS, from_row, seconds, serial_text, time_of, to_row
 
 if TYPE_CHECKING:
@@ -44,6 +45,18 @@ DATABASE_NAME: Final = "kca.db"
 _MIGRATIONS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "migrations")
 _I: Final = ISSUED.c
 _S: Final = SUBJECTS.c
+_INSERT: Final = sa.insert(ISSUED)
+_FIND_OWNER: Final = sa.select(_S.principal).where(_S.name_key == sa.bindparam("key"))
+_UNTIL: Final = RATES.c.until_ms
+# A time further ahead than any this rate makes was written before the clock or the rate was changed.
+_BASE: Final = sa.case(
+    (sa.or_(sa.bindparam("now") > _UNTIL, sa.bindparam("furthest") < _UNTIL), sa.bindparam("now")), else_=_UNTIL
+)
+_MOVE_RATE: Final = (
+    sa.update(RATES)
+    .where(RATES.c.principal == sa.bindparam("who"), sa.bindparam("latest") >= _BASE)
+    .values(until_ms=_BASE + sa.bindparam("step"))
+)
 _PAGE: Final = 500
 """Rows read at once: a megabyte of certificates, and no transaction stays open between pages."""
 
@@ -53,6 +66,7 @@ class SQLBooks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._batch = Batch(database)
 
     @property
     def database(self) -> Database:
@@ -69,11 +83,15 @@ class SQLBooks:
             if rate is not None:
                 _count(connection, entry, rate)
             _own(connection, entry)
-            connection.execute(sa.insert(ISSUED).values(**row))
+            connection.execute(_INSERT, row)
 
         try:
-            self._database.writing(work)
-        except (SubjectTakenError, TooFastError):
+            self._batch.run(work, order=entry.principal)
+        except SubjectTakenError:
+            raise
+        except TooFastError:
+            if entry.request_hash and self.find_request(entry.request_hash) is not None:
+                raise RepeatedRequestError("the request was answered before") from None
             raise
         except ConflictError:
             # Somebody else inserted the same rate or subject meanwhile, which a second try finds; or the request came
@@ -240,16 +258,10 @@ def _count(connection: Connection, entry: Entry, rate: Rate) -> None:
     now = int(entry.issued.timestamp() * 1000)
     interval = max(1, int(rate.per.total_seconds() * 1000) // rate.certificates)
     span = interval * rate.certificates
-    until = RATES.c.until_ms
-    # A time further ahead than any this rate makes was written before the clock or the rate was changed.
-    base = sa.case((sa.or_(until < now, until > now + 2 * span), now), else_=until)
-    here = RATES.c.principal == entry.principal
-    moved = connection.execute(
-        sa.update(RATES).where(here, base + interval <= now + span).values(until_ms=base + interval)
-    ).rowcount
-    if moved:
+    values = {"now": now, "furthest": now + 2 * span, "latest": now + span - interval, "step": interval}
+    if connection.execute(_MOVE_RATE, {**values, "who": entry.principal}).rowcount:
         return
-    found = connection.execute(sa.select(until).where(here)).scalar()
+    found = connection.execute(sa.select(_UNTIL).where(RATES.c.principal == entry.principal)).scalar()
     if found is None:
         connection.execute(sa.insert(RATES).values(principal=entry.principal, until_ms=now + interval))
         return
@@ -263,7 +275,7 @@ def _count(connection: Connection, entry: Entry, rate: Rate) -> None:
 
 def _own(connection: Connection, entry: Entry) -> None:
     """Give the subject to the principal, or refuse when it is another's."""
-    owner = connection.execute(sa.select(_S.principal).where(_S.name_key == entry.subject_key)).scalar()
+    owner = connection.execute(_FIND_OWNER, {"key": entry.subject_key}).scalar()
     if owner is None:
         connection.execute(
             sa.insert(SUBJECTS).values(
