@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gsi.certificate import Certificate
+    from gsi.voms.ac_extensions import Tag
 
 __all__ = ["Capability", "Comparison", "Holder", "Right"]
 
@@ -75,6 +76,7 @@ class Capability:
         issued_at: Now (aware UTC).
         not_before: From when (aware UTC).
         not_after: Until when, exclusive (aware UTC).
+        tags: Generic attributes of the holder's, each for the VO, group or role that it names; for VOMS-aware services.
     """
 
     community: str
@@ -86,3 +88,4 @@ class Capability:
     issued_at: datetime
     not_before: datetime
     not_after: datetime
+    tags: tuple[Tag, ...] = ()

@@ -26,6 +26,7 @@ _MAX_ELEMENTS: Final = 1000
 _MAX_TEXT_CHARS: Final = 2000  # of a message to a person
 _FIRST_ERROR: Final = 1000  # lower numbers are warnings
 _WHAT: Final = "VOMS answer"
+_NO_CERTIFICATE: Final = "QQ=="  # what the C server sends beside errors of the legacy protocol: `A`
 _ROOTS: Final = frozenset({"voms", "vomsans"})
 _STANDARD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _VOMS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789[]"
@@ -110,7 +111,7 @@ def parse_answer(data: bytes) -> Answer:
     code = ""
     for path, text in found:
         match path.removeprefix(f"{root}/"):
-            case "ac" if text:
+            case "ac" if text and text != _NO_CERTIFICATE:
                 if certificate is not None:
                     raise ParseError(f"{_WHAT}: two certificates", what=_WHAT)
                 certificate = AttributeCertificate.parse(decode_base64(text))

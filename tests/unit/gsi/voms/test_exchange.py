@@ -165,6 +165,7 @@ def test_errors_and_warnings() -> None:
     assert answer == Answer(None, ("subset",), (ServerError("1001", "no member"),))
     with pytest.raises(RefusedError, match=r"no member \(1001\)"):
         accept(answer)
+    assert parse_answer(legacy.replace(b"</error>", b"</error><ac>QQ==\n</ac>")) == answer  # as the C server has it
     rest = parse_answer(b"<voms><error><code>BadRequest</code><message>what</message></error></voms>")
     assert rest.errors == (("BadRequest", "what"),)
     # A certificate beside an error is none.
