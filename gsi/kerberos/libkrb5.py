@@ -233,6 +233,8 @@ _FUNCTIONS: Final[dict[str, tuple[object, ...]]] = {
         ctypes.POINTER(Data),
     ),
     "krb5_sname_to_principal": (_TEXT, _TEXT, ctypes.c_int32, ctypes.POINTER(_PrincipalPointer)),
+    "krb5_get_profile": (_OUT,),
+    "krb5_get_default_realm": (_OUT,),
     "krb5_get_host_realm": (_TEXT, ctypes.POINTER(ctypes.POINTER(ctypes.c_char_p))),
     "krb5_free_host_realm": (ctypes.POINTER(ctypes.c_char_p),),
 }
@@ -246,6 +248,7 @@ _RELEASING: Final[dict[str, tuple[object, ...]]] = {
     "krb5_free_cred_contents": (ctypes.POINTER(Credentials),),
     "krb5_free_data_contents": (ctypes.POINTER(Data),),
     "krb5_free_string": (ctypes.c_void_p,),
+    "krb5_free_default_realm": (ctypes.c_void_p,),
     "krb5_free_error_message": (ctypes.c_void_p,),
 }
 
@@ -285,6 +288,13 @@ def _load() -> ctypes.CDLL:
     library.krb5_init_context.restype = ctypes.c_int32
     library.krb5_get_error_message.argtypes = (_HANDLE, ctypes.c_int32)
     library.krb5_get_error_message.restype = ctypes.c_void_p
+    strings = ctypes.POINTER(ctypes.c_char_p)
+    library.profile_get_values.argtypes = (_HANDLE, strings, ctypes.POINTER(strings))
+    library.profile_get_values.restype = ctypes.c_long
+    library.profile_free_list.argtypes = (strings,)
+    library.profile_free_list.restype = None
+    library.profile_release.argtypes = (_HANDLE,)
+    library.profile_release.restype = None
     return library
 
 

@@ -1,8 +1,8 @@
 """Key distribution centres for tests: MIT's as installed, Heimdal 7's as unpacked by `tests/install-peers`.
 
-Not here: what is asked of them. Both run as who runs the tests, on free loopback ports, in a directory of their own, and
-are up in a fraction of a second. Heimdal's libraries are found by its own processes only; everything else, our programs
-included, talks to either KDC with MIT's library.
+Not here: what is asked of them. Both run as who runs the tests, on free loopback ports, in a directory of their own,
+and are up in a fraction of a second. Heimdal's libraries are found by its own processes only; everything else, our
+programs included, talks to either KDC with MIT's library.
 
 Workflow:
     with mit_kdc(tmp_path, users={"alice": "secret"}, services=["kca_service/localhost"]) as realm:
@@ -31,9 +31,20 @@ from tests.harness.run import ALLOW_MISSING_PEERS, Done, c_program, run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tests.harness.ca import TestCA
     from tests.harness.daemons import Daemon
 
-__all__ = ["HEIMDAL", "Realm", "heimdal_environment", "heimdal_kdc", "heimdal_program", "host_name", "mit_kdc"]
+__all__ = [
+    "HEIMDAL",
+    "Realm",
+    "heimdal_environment",
+    "heimdal_kdc",
+    "heimdal_kx509",
+    "heimdal_program",
+    "host_name",
+    "mit_kdc",
+    "wait_for_line",
+]
 
 REALM: Final = "TEST.EXAMPLE"
 HEIMDAL_REALM: Final = "HEI.EXAMPLE"
@@ -247,12 +258,35 @@ kdc = FILE:{place}/kdc.log
     orders += [f"add -p {word} --use-defaults {user}" for user, word in users.items()]
     for service in services:
         orders += [f"add -r --use-defaults {service}", f"ext_keytab -k {keytab} {service}"]
-    kadmin = [heimdal_program("kadmin.heimdal"), "-l", f"--config-file={place}/heimdal.conf"]
+    kadmin: list[str | Path] = [heimdal_program("kadmin.heimdal"), "-l", f"--config-file={place}/heimdal.conf"]
     run(kadmin, env=env, stdin="".join(f"{order}\n" for order in orders)).check()
     variables = {"KRB5_CONFIG": str(place / "krb5.conf"), "KRB5RCACHEDIR": str(place)}
-    argv = [heimdal_program("kdc"), f"--config-file={place}/heimdal.conf"]
+    argv: list[str | Path] = [heimdal_program("kdc"), f"--config-file={place}/heimdal.conf"]
     with running(argv, env=env, port=port, directory=place) as daemon:
         yield Realm(realm, port, place, variables, keytab, "heimdal", daemon)
+
+
+def heimdal_kx509(directory: Path, ca: TestCA, *, initial: bool = False) -> str:
+    """Settings for `heimdal_kdc` that make it issue certificates.
+
+    Args:
+        directory: Where the authority's files are written.
+        ca: The authority.
+        initial: Whether it insists on tickets got with a password, which it does unless told otherwise.
+    """
+    ca_path, template = directory / "kx509-ca.pem", directory / "kx509-template.pem"
+    ca.credential.write_bundle(ca_path)
+    # No part of the name may be anything but UTF8String, or nothing is put in its place, without a word.
+    argv = [c_program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null"]
+    argv += ["-out", str(template), "-subj", "/O=Grid/OU=Kerberos/CN=${principal-name-without-realm}", "-utf8"]
+    argv += ["-addext", "keyUsage=digitalSignature,keyEncipherment", "-addext", "extendedKeyUsage=clientAuth"]
+    run(argv, env=clean_environment(directory)).check()
+    return f"""\
+enable-kx509 = yes
+kx509_ca = FILE:{ca_path}
+kx509_template = FILE:{template}
+require_initial_kca_tickets = {"true" if initial else "false"}
+"""
 
 
 def wait_for_line(path: Path, text: str) -> None:
