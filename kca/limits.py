@@ -49,7 +49,7 @@ class Limits:
             KDC. Renewed tickets keep that moment.
         ticket_age: How long ago that may be when a certificate is asked for.
         initial: Whether only tickets are taken that were got by a proof for this very service (`kinit -S`), none that
-            were got by another ticket. Over HTTP that cannot be seen, so nothing is issued there.
+            were got by another ticket.
         refused_indicators: Authentication indicators of tickets that are refused. `pkinit` is what MIT's KDC is told to
             say of tickets that were got by a certificate (`pkinit_indicator`).
         required_indicators: Authentication indicators of which a ticket must have one, such as `otp`; empty for no such
@@ -116,7 +116,7 @@ def check_ticket(ticket: ProvenTicket, limits: Limits, *, now: datetime) -> None
         )
     if limits.initial:
         if flags is None:
-            raise DeniedError("whether the ticket is an initial one cannot be seen here", hint="use kx509, not HTTP")
+            raise DeniedError("whether the ticket is an initial one cannot be seen")
         if not flags & TicketFlags.INITIAL:
             raise DeniedError(
                 "the ticket was got by another ticket, and only initial ones are taken",

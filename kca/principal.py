@@ -124,7 +124,8 @@ class RealmRules:
     Attributes:
         base: What every subject of the realm begins with, in one-line form.
         rule: The rules; the first that fits counts. Without any, everybody with one component gets `base/CN=name`.
-        via: Realms that a ticket may have come through on its way here; by default it must have come directly.
+        via: Realms that a ticket may have come through on its way here; by default it must have come directly. Over
+            HTTP they cannot be seen; `?` stands for that.
         lifetime: The longest certificate; nothing for that of all realms.
         beyond_ticket: How long a certificate may outlive the ticket; nothing for that of all realms.
         email_domain: The certificate names `first component@domain` as e-mail address; empty for no address.
