@@ -1,0 +1,1 @@
+"""The commands of the Kerberos authority, one file for each."""

@@ -1,0 +1,231 @@
+"""The UDP side of a server: sockets, reading and replying, who may ask how often; not what is answered.
+
+    sockets = listen_udp(None, 9878)
+    shell = DatagramShell(sockets, answer, executor, admit=rate.admit)
+    shell.start(loop)
+    shell.stop()
+
+All workers read the same sockets; each datagram is answered in a thread, which sends the reply itself. On machines with
+several addresses a reply leaves from the address that the request came to (IP_PKTINFO), as clients insist. Datagrams
+that come while all threads are busy wait in the kernel, up to the socket's buffer; then they are lost, and sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, Final
+
+from gsi.errors import ConfigError
+from gsi.transport.serve import source_of
+from gsi.transport.stream import HostPort
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+__all__ = ["MAX_SOURCES", "DatagramShell", "RateCap", "listen_udp"]
+
+MAX_DATAGRAM: Final = 65535
+BUFFER_BYTES: Final = 4 << 20
+"""Wished for the kernel's queue: some thousand requests, a burst at the begin of a class."""
+READS_PER_TURN: Final = 16
+"""Datagrams taken in before connections have their turn."""
+WAITING_PER_THREAD: Final = 4
+"""Requests in hand for each thread; a longer queue in the process would only make its tail too old to be waited for."""
+MAX_SOURCES: Final = 8192
+"""Addresses whose pace is known at a time; when there are more the fullest buckets are forgotten."""
+BURST_SECONDS: Final = 2.0
+_IP_PKTINFO: Final = 8  # <linux/in.h>; Python names it from 3.14 on
+_IN_PKTINFO: Final = struct.Struct("@I4s4s")  # interface, local address, address in the header
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(20)
+_log = logging.getLogger("kca.server")
+
+
+class RateCap:
+    """How many requests one source may make: a token bucket for each. Used in one thread."""
+
+    def __init__(self, per_second: float) -> None:
+        """Let so many requests of a source through in a second; twice as many at once."""
+        self._rate = per_second
+        self._most = max(1.0, per_second * BURST_SECONDS)
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def admit(self, source: str, now: float) -> bool:
+        """Say whether a request may be looked at.
+
+        Args:
+            source: What counts as one source.
+            now: Seconds of a clock that does not go back.
+        """
+        tokens, then = self._buckets.pop(source, (self._most, now))
+        tokens = min(self._most, tokens + (now - then) * self._rate)
+        admitted = tokens >= 1.0
+        if len(self._buckets) >= MAX_SOURCES:
+            self._buckets.pop(next(iter(self._buckets)))  # the one that has been silent for the longest time
+        self._buckets[source] = (tokens - 1.0 if admitted else tokens, now)
+        return admitted
+
+
+def listen_udp(host: str | None, port: int) -> list[socket.socket]:
+    """Open sockets for datagrams, each address family its own.
+
+    Args:
+        host: A name or address, or None for every address of the machine.
+        port: The port.
+
+    Raises:
+        ConfigError: The name or port cannot be listened on.
+    """
+    where = f"{host or '*'}:{port} (UDP)"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"cannot listen on {where}: {error}") from error
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in sorted(found, key=lambda one: one[0] != socket.AF_INET6):
+            try:
+                made = socket.socket(family, kind, protocol)
+            except OSError:
+                if host is not None:
+                    raise
+                continue  # a kernel without this family
+            sockets.append(made)
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            else:
+                made.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+            try:
+                made.bind(address)
+            except OSError:
+                if family != socket.AF_INET6 or host is not None:
+                    raise
+                sockets.remove(made)  # a machine without IPv6 still serves IPv4
+                made.close()
+                continue
+            made.setblocking(False)
+    except OSError as error:
+        for made in sockets:
+            made.close()
+        raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
+    return sockets
+
+
+class DatagramShell:
+    """Reads datagrams in the event loop, has them answered in threads."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        answer: Callable[[bytes, str], bytes | None],
+        executor: Executor,
+        *,
+        threads: int,
+        admit: Callable[[str], bool],
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            sockets: From `listen_udp`; they stay the caller's.
+            answer: Gives the reply to a message of an address, or None for silence; called in threads.
+            executor: The threads.
+            threads: How many there are.
+            admit: Says whether a source may ask now; called in the loop.
+        """
+        self._sockets = sockets
+        self._answer = answer
+        self._executor = executor
+        self._most = threads * WAITING_PER_THREAD
+        self._admit = admit
+        self._lock = threading.Lock()
+        self._in_hand = 0
+        self._paused = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to read."""
+        self._loop = loop
+        for one in self._sockets:
+            loop.add_reader(one.fileno(), self._read, one)
+
+    def stop(self) -> None:
+        """Read no more; what is in hand is still answered."""
+        if self._loop is None:
+            return
+        for one in self._sockets:
+            self._loop.remove_reader(one.fileno())
+        self._loop = None
+
+    def _read(self, source: socket.socket) -> None:
+        for _ in range(READS_PER_TURN):
+            if self._in_hand >= self._most:
+                self._pause()
+                return
+            try:
+                message, ancillary, _, place = source.recvmsg(MAX_DATAGRAM, _ANCILLARY_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:  # an ICMP error for an earlier reply, kept by the kernel
+                _log.debug("datagram: %s", error)
+                continue
+            peer = HostPort(str(place[0]), int(place[1]))
+            if not message or not self._admit(source_of(peer)):
+                continue
+            with self._lock:
+                self._in_hand += 1
+            self._executor.submit(self._serve, source, message, ancillary, place)
+
+    def _pause(self) -> None:
+        if self._loop is not None and not self._paused:
+            self._paused = True
+            for one in self._sockets:
+                self._loop.remove_reader(one.fileno())
+
+    def _resume(self) -> None:
+        if self._loop is not None and self._paused:
+            self._paused = False
+            for one in self._sockets:
+                self._loop.add_reader(one.fileno(), self._read, one)
+
+    def _serve(
+        self, source: socket.socket, message: bytes, ancillary: list[tuple[int, int, bytes]], place: tuple[str, int]
+    ) -> None:
+        """Answer one datagram, in a thread."""
+        try:
+            reply = self._answer(message, str(place[0]).partition("%")[0])
+            if reply is not None:
+                source.sendmsg([reply], _return_path(ancillary), 0, place)
+        except OSError as error:
+            _log.debug("%s: the reply could not be sent: %s", place[0], error)
+        except Exception:  # noqa: BLE001  the last door of a thread
+            _log.exception("%s: internal error", place[0])
+        finally:
+            with self._lock:
+                self._in_hand -= 1
+                resume = self._paused and self._in_hand <= self._most // 2
+            loop = self._loop
+            if resume and loop is not None:
+                loop.call_soon_threadsafe(self._resume)
+
+
+def _return_path(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """Return what has a reply leave from the address that the request came to."""
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO and len(data) >= _IN_PKTINFO.size:
+            _, local, _ = _IN_PKTINFO.unpack(data[: _IN_PKTINFO.size])
+            return [(level, kind, _IN_PKTINFO.pack(0, local, bytes(4)))]
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            return [(level, kind, data)]
+    return []
+
+
+def share(per_second: int, workers: int) -> float:
+    """Return one worker's part of a rate; at least one request in a second."""
+    return max(1.0, math.ceil(per_second / max(1, workers)))

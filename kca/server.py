@@ -1,0 +1,328 @@
+"""The server for datagrams and streams: `gsi.transport.serve` and UDP on one side, the service on the other.
+
+    factory = ServerFactory("/etc/kca/kca.toml")
+    serve(factory.streams, factory.make, workers=factory.config.server.workers, on_reload=factory.reload)
+
+Each worker process makes its own `KCAServer`: books, audit, the CA's key, threads; the sockets, the table of replies
+and Kerberos's replay cache are shared. SIGHUP reads configuration, policy and the CA's key anew and reopens the audit;
+if anything of that fails the old state stays in use, and the log says so. Requests under way end with what they began
+with. The keytab is read at each request. Addresses, the number of workers and the store cannot change without a
+restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from gsi.errors import ConfigError, GridError, ParseError
+from gsi.kerberos.accept import Acceptor, use_replay_cache
+from gsi.kerberos.profile import default_realm
+from gsi.system.memory import limit_arenas
+from gsi.transport.refusals import LineThinner
+from gsi.transport.serve import Limits, bound_port, listen, source_of
+from kca.answering import Answerer
+from kca.config import split_address
+from kca.datagrams import DatagramShell, RateCap, listen_udp, share
+from kca.protocol.codec import FRAME_BYTES, MAX_REQUEST_BYTES, encode_frame, frame_length
+from kca.protocol.messages import MACPolicy
+from kca.replies import ReplyCache
+from kca.wiring.service import open_service, prepare
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from gsi.transport.serve import Connection
+    from gsi.transport.stream import HostPort
+    from gsi.transport.tls import TLSSession
+    from kca.config import KCAConfig
+    from kca.wiring.service import OpenedService
+
+__all__ = ["REPLAY_NAME", "KCAServer", "ServerFactory"]
+
+REPLAY_NAME: Final = "replay.rcache2"
+"""Kerberos's replay cache, in the store's directory: one for all workers, and for nobody else."""
+REQUESTS_PER_CONNECTION: Final = 32
+"""Clients send one; those that keep a connection may send some more."""
+CONNECTION_SECONDS: Final = 30.0
+"""For all that happens on one connection."""
+_log = logging.getLogger("kca.server")
+
+
+class _Generation:
+    """A service with its configuration, closed when it has been replaced and the last request is done with it."""
+
+    def __init__(self, config: KCAConfig, opened: OpenedService, answerer: Answerer) -> None:
+        self.config = config
+        self._opened = opened
+        self._answerer = answerer
+        self._lock = threading.Lock()
+        self._users = 0
+        self._retired = False
+        self._closed = False
+
+    def answer(self, message: bytes, peer: str, transport: str) -> tuple[bytes | None] | None:
+        """Return in a tuple what `Answerer.answer` gives; None when another generation has taken over."""
+        with self._lock:
+            if self._retired:
+                return None
+            self._users += 1
+        try:
+            return (self._answerer.answer(message, peer=peer, transport=transport),)
+        finally:
+            with self._lock:
+                self._users -= 1
+            self._close_unused()
+
+    def retire(self) -> None:
+        """Close the service, now or when the last request is done with it; may be called once."""
+        with self._lock:
+            self._retired = True
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        with self._lock:
+            close = self._retired and not self._users and not self._closed
+            self._closed = self._closed or close
+        if close:
+            self._opened.close()
+
+
+def _open(config: KCAConfig, replies: ReplyCache, observe: Callable[[str, float], None]) -> _Generation:
+    """Return a service that can be asked.
+
+    Raises:
+        GridError: Something that the configuration names cannot be used.
+    """
+    settings = config.server
+    names = [settings.service]
+    if settings.realm_tickets:
+        realm = default_realm()
+        if realm is None:
+            raise ConfigError("realm_tickets: krb5.conf names no default realm")
+        names.append(f"krbtgt/{realm}@{realm}")
+    acceptors = [Acceptor(name, keytab=settings.keytab) for name in names]
+    opened = open_service(config)
+    answerer = Answerer(
+        opened.service,
+        acceptors,
+        replies=replies,
+        policy=MACPolicy(settings.response_mac.value),
+        observe=observe,
+    )
+    return _Generation(config, opened, answerer)
+
+
+class KCAServer:
+    """One worker: a `gsi.transport.serve.Service`."""
+
+    def __init__(
+        self,
+        config: KCAConfig,
+        load: Callable[[], KCAConfig],
+        datagrams: Sequence[socket.socket],
+        replies: ReplyCache,
+        observe: Callable[[str, float], None] = lambda _outcome, _seconds: None,
+    ) -> None:
+        """Open what a worker needs.
+
+        Args:
+            config: The configuration.
+            load: Reads it again.
+            datagrams: The UDP sockets, which all workers share.
+            replies: The table of replies, which they share, too.
+            observe: Hears what becomes of each message.
+
+        Raises:
+            GridError: Some of it cannot be used.
+        """
+        self._load = load
+        self._replies = replies
+        self._observe = observe
+        self._current = _open(config, replies, observe)
+        threads = config.server.threads
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="kca")
+        self._rate = RateCap(share(config.server.requests_per_second, config.server.workers))
+        self._thinner = LineThinner(lambda text: _log.warning("%s", text))
+        self._shell = DatagramShell(
+            datagrams, self._answer_datagram, self._executor, threads=threads, admit=self._admit
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """See `gsi.transport.serve.Service`."""
+        return Limits(connections=1024, per_source=64, request_seconds=CONNECTION_SECONDS)
+
+    def tls_session(self) -> TLSSession | None:
+        """Speak plainly: messages protect themselves."""
+        return None
+
+    async def handle(self, connection: Connection) -> None:
+        """Answer the requests of one connection."""
+        received = b""
+        for _ in range(REQUESTS_PER_CONNECTION):
+            while True:
+                length = frame_length(received, limit=MAX_REQUEST_BYTES)
+                if length is not None and len(received) >= FRAME_BYTES + length:
+                    break
+                data = await connection.receive()
+                if not data:
+                    if received:
+                        raise ParseError("the connection ended within a message", what="KX.509 message")
+                    return
+                received += data
+            message, received = received[FRAME_BYTES : FRAME_BYTES + length], received[FRAME_BYTES + length :]
+            if not self._admit(source_of(connection.peer)):
+                return
+            peer = connection.peer.host.partition("%")[0]
+            loop = asyncio.get_running_loop()
+            reply = await loop.run_in_executor(self._executor, self._answer, message, peer, "tcp")
+            if reply is None:
+                return
+            await connection.send(encode_frame(reply))
+
+    def report(self, peer: HostPort | None, error: GridError) -> None:
+        """Log what went wrong outside of an answer."""
+        if peer is None or type(error) is GridError:
+            _log.error("%s: %s: %s", peer or "server", error.slug, error, exc_info=error.__cause__)
+        elif self._thinner.admit(source_of(peer), error.slug):
+            _log.info("%s: %s: %s", peer, error.slug, error)
+
+    async def started(self) -> None:
+        """Begin to read datagrams."""
+        self._shell.start(asyncio.get_running_loop())
+
+    def reload(self) -> None:
+        """Read configuration, policy and the CA's key again, and reopen books and audit.
+
+        Raises:
+            GridError: Something is wrong with one of them; everything stays as it was.
+        """
+        config = self._load()
+        check_same_places(self._current.config, config)
+        fresh = _open(config, self._replies, self._observe)
+        old, self._current = self._current, fresh
+        old.retire()
+        self._rate = RateCap(share(config.server.requests_per_second, config.server.workers))
+        _log.info("configuration read again")
+
+    def close(self) -> None:
+        """Answer what is in hand, then give everything back."""
+        self._shell.stop()
+        self._executor.shutdown()
+        self._thinner.close()
+        self._current.retire()
+
+    def _admit(self, source: str) -> bool:
+        if self._rate.admit(source, time.monotonic()):
+            return True
+        if self._thinner.admit(source, "rate"):
+            _log.info("%s: too many requests, some are dropped", source)
+        return False
+
+    def _answer_datagram(self, message: bytes, peer: str) -> bytes | None:
+        return self._answer(message, peer, "udp")
+
+    def _answer(self, message: bytes, peer: str, transport: str) -> bytes | None:
+        while True:
+            answered = self._current.answer(message, peer, transport)
+            if answered is not None:
+                return answered[0]
+
+
+class ServerFactory:
+    """Makes the server of each worker from the last configuration that was good.
+
+    Attributes:
+        streams: The listening TCP sockets, for `gsi.transport.serve.serve`.
+        port: The port of the first address.
+    """
+
+    def __init__(
+        self, load: Callable[[], KCAConfig], *, observe: Callable[[str, float], None] = lambda _outcome, _seconds: None
+    ) -> None:
+        """Read the configuration, make the store, try whether a server can be made, and listen.
+
+        Args:
+            load: Reads the configuration.
+            observe: Hears, in each worker, what becomes of each message.
+
+        Raises:
+            GridError: It cannot.
+        """
+        self._load = load
+        self._observe = observe
+        self._config = load()
+        prepare(self._config)
+        use_replay_cache(os.path.join(self._config.store.directory, REPLAY_NAME))
+        self._replies = ReplyCache()
+        self._try(self._config)
+        self.streams: list[socket.socket] = []
+        self._datagrams: list[socket.socket] = []
+        try:
+            for address in self._config.server.listen:
+                host, port = split_address(address)
+                made = listen(host or None, port)
+                self.streams += made
+                self._datagrams += listen_udp(host or None, bound_port(made))
+        except BaseException:
+            self.close()
+            raise
+        self.port = bound_port(self.streams)
+
+    @property
+    def config(self) -> KCAConfig:
+        """The configuration in use."""
+        return self._config
+
+    def make(self) -> KCAServer:
+        """Make a server; called in each worker.
+
+        Raises:
+            GridError: Something cannot be used.
+        """
+        limit_arenas()
+        try:
+            return KCAServer(self._config, self._load, self._datagrams, self._replies, self._observe)
+        except GridError as error:
+            _log.error("a worker cannot start: %s: %s", error.slug, error)
+            raise
+
+    def reload(self) -> bool:
+        """Read the configuration again; False, and all stays as it was, when it is not good."""
+        try:
+            config = self._load()
+            check_same_places(self._config, config)
+            self._try(config)
+        except GridError as error:
+            _log.error("the new configuration is not used, the old one stays: %s", error)
+            return False
+        self._config = config
+        return True
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for one in (*self.streams, *self._datagrams):
+            one.close()
+
+    def _try(self, config: KCAConfig) -> None:
+        _open(config, self._replies, self._observe).retire()
+
+
+def check_same_places(old: KCAConfig, new: KCAConfig) -> None:
+    """Insist on a restart for what is open in every worker.
+
+    Raises:
+        ConfigError: Such a setting has changed.
+    """
+    for name in ("listen", "workers", "threads"):
+        if getattr(old.server, name) != getattr(new.server, name):
+            raise ConfigError(f"server.{name} cannot be changed while the server runs", hint="restart it")
+    if old.store != new.store:
+        raise ConfigError("the store cannot be changed while the server runs", hint="restart it")
