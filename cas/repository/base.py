@@ -1,0 +1,326 @@
+"""What a store of policies offers, and the values that it gives back; no SQL.
+
+    repository.reading(lambda view: view.find_user(subject_key, issuer_key))
+    repository.apply([Grant(statement)], by=Author("/O=Grid/CN=Admin", now=now, reason="ticket 12"))
+
+All that a reading does sees one state of the policy. All changes of one call are made, or none; changes follow one
+another, each with a revision. A change that was prepared at a revision, or for certain versions of things, is refused
+when another administrator was faster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from cas.policy.changes import Change
+    from cas.policy.conditions import Circumstances, Strength
+    from cas.policy.evaluate import Applicable, Matched
+    from cas.policy.model import ActionName, Entity, Feed, Kind, Namespace, Ref, Statement
+    from cas.policy.request import PolicyRequest
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_GROUPS",
+    "MAX_PAGE",
+    "MAX_ROWS",
+    "Applied",
+    "Author",
+    "Found",
+    "FoundUser",
+    "HistoryEntry",
+    "Holders",
+    "PolicyRepository",
+    "View",
+]
+
+MAX_PAGE: Final = 1000
+"""The most names in one answer; whoever wants more asks for those behind the last one."""
+
+MAX_GROUPS: Final = 4096
+"""The most groups that anything may be in, through others as well: each takes part in every question."""
+
+MAX_DEPTH: Final = 32
+"""How deep groups may be nested: six times what communities have."""
+
+MAX_ROWS: Final = 16_384
+"""The most statements looked at for one capability, which can hold a sixteenth of that."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who changes a policy.
+
+    Attributes:
+        name: The distinguished name, or whatever else says who it is.
+        now: When (aware UTC).
+        reason: Why, in their own words.
+        request_id: The id that log and audit know it by.
+    """
+
+    name: str
+    now: datetime
+    reason: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of changes.
+
+    Attributes:
+        revision: The policy's revision with them.
+        changed: For each change whether it changed anything.
+    """
+
+    revision: int
+    changed: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that is enrolled.
+
+    Attributes:
+        entity: What.
+        version: How often it was changed, from 1; goes with a change that must not meet another.
+        fqan: Of a user group: how its members are told to VOMS-aware services.
+        feeds: Of a user group: attributes that make somebody a member.
+    """
+
+    entity: Entity
+    version: int
+    fqan: str | None = None
+    feeds: tuple[Feed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundUser:
+    """An enrolled user.
+
+    Attributes:
+        number: Which one, for other questions to the same view.
+        nickname: What the community calls them.
+        strength: What their trust anchor says of its names.
+    """
+
+    number: int
+    nickname: str
+    strength: Strength
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Who may do something.
+
+    Attributes:
+        total: How many enrolled users.
+        users: Nicknames, sorted; the first of them, or those behind the one that was named.
+        groups: The groups to which it is permitted, by the statements' own words; sorted.
+        everyone: Whether it is permitted to the whole community.
+        feeds: Attributes that make others, who prove them, members of these groups.
+        conditional: Statements that hold for some peers only, and were taken to hold.
+    """
+
+    total: int
+    users: tuple[str, ...]
+    groups: tuple[str, ...]
+    everyone: bool
+    feeds: tuple[Feed, ...] = ()
+    conditional: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One change that was made.
+
+    Attributes:
+        revision: The policy's revision with it.
+        time: When (aware UTC).
+        actor: Who.
+        reason: Why.
+        request_id: The id that log and audit know it by.
+        change: What, as plain values (`changes.decode_change` reads them, but for `purged`).
+        purged: The statements that went with something that was removed.
+    """
+
+    revision: int
+    time: datetime
+    actor: str
+    reason: str
+    request_id: str
+    change: Change
+    purged: tuple[Statement, ...] = field(default=())
+
+
+class View(Protocol):
+    """One state of the policy. Numbers of users and groups mean something in it alone."""
+
+    def revision(self) -> int:
+        """Return how many changes there were."""
+        ...
+
+    def latest(self) -> datetime:
+        """Return when the newest change was made."""
+        ...
+
+    def find(self, ref: Ref) -> Found | None:
+        """Return what has a name, or None."""
+        ...
+
+    def find_namespace(self, nickname: str) -> Namespace | None:
+        """Return a namespace, or None."""
+        ...
+
+    def list_names(self, kind: Kind, *, scope: str = "", after: str = "", limit: int = MAX_PAGE) -> tuple[str, ...]:
+        """Return names of a kind in their order, behind one of them."""
+        ...
+
+    def list_members(self, group: Ref, *, after: Ref | None = None, limit: int = MAX_PAGE) -> tuple[Ref, ...]:
+        """Return what is in a group itself, behind one of its members.
+
+        Raises:
+            NotFoundError: There is no such group.
+        """
+        ...
+
+    def list_statements(self, ref: Ref, *, limit: int = MAX_PAGE) -> tuple[Statement, ...]:
+        """Return the statements that name something: as whose right, as the action, or as the object.
+
+        Raises:
+            NotFoundError: It is not enrolled.
+        """
+        ...
+
+    def find_user(self, subject_key: str, issuer_key: str) -> FoundUser | None:
+        """Return the user whom a name in a certificate of a CA belongs to, or None."""
+        ...
+
+    def find_user_named(self, nickname: str) -> FoundUser | None:
+        """Return the user of a nickname, or None."""
+        ...
+
+    def groups_of(
+        self, user: int | None, *, fqans: frozenset[str] = frozenset(), groups: frozenset[str] = frozenset()
+    ) -> frozenset[int]:
+        """Return the groups that somebody is in: by name, by attributes, through other groups; the whole community's.
+
+        Raises:
+            StorageError: They are more than `MAX_GROUPS`.
+        """
+        ...
+
+    def fqans_of(self, groups: frozenset[int]) -> tuple[str, ...]:
+        """Return the FQANs of groups, sorted."""
+        ...
+
+    def matched(self, groups: frozenset[int], action: Ref, on: Ref) -> tuple[Matched, ...]:
+        """Return the statements of groups that speak of an action on something; see `evaluate.judge`.
+
+        Raises:
+            NotFoundError: The action is not known.
+        """
+        ...
+
+    def applicable(self, groups: frozenset[int], request: PolicyRequest) -> tuple[Applicable, ...]:
+        """Return the statements of groups that touch a request whose names are normal; see `evaluate.narrow`.
+
+        Raises:
+            DeniedError: They are more than `MAX_ROWS`.
+        """
+        ...
+
+    def all_actions(self) -> frozenset[ActionName]:
+        """Return every action of every service type."""
+        ...
+
+    def actions_of(self, action: Ref) -> frozenset[ActionName]:
+        """Return the actions of a group of them, or the one that is named; empty for what is not known."""
+        ...
+
+    def holders(
+        self, action: Ref, on: Ref, circumstances: Circumstances, *, after: str = "", limit: int = MAX_PAGE
+    ) -> Holders:
+        """Return who may do something.
+
+        Raises:
+            NotFoundError: The action is not known.
+        """
+        ...
+
+    def chain(self, user: int, group: str) -> tuple[str, ...]:
+        """Return how somebody is in a group: the names of the groups between, the group last; empty if not by name."""
+        ...
+
+    def is_used(self, group: Ref) -> bool:
+        """Say whether a statement names a group of actions."""
+        ...
+
+    def objects_near(self, ref: Ref, *, limit: int) -> tuple[Ref, ...]:
+        """Return the enrolled objects around one, and below it."""
+        ...
+
+    def history(self, *, about: Ref | None = None, after: int = 0, limit: int = MAX_PAGE) -> tuple[HistoryEntry, ...]:
+        """Return changes in their order, from behind a revision on; all, or those of one thing."""
+        ...
+
+
+class PolicyRepository(Protocol):
+    """A store of one policy. Safe for use by several threads."""
+
+    def reading(self, work: Callable[[View], T]) -> T:
+        """Return what the work returns, all of whose questions see one state of the policy; it may be done again.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        ...
+
+    def apply(
+        self,
+        changes: Sequence[Change],
+        by: Author,
+        *,
+        guard: Callable[[View, Change], None] | None = None,
+        confirm: Callable[[Applied], None] | None = None,
+        expected_revision: int | None = None,
+        expected: Mapping[Ref, int] | None = None,
+    ) -> Applied:
+        """Make changes, all or none.
+
+        Args:
+            changes: In their order.
+            by: Who makes them.
+            guard: Asked before each change, with the policy as it is then; raises to refuse.
+            confirm: Told before they are committed; raises to refuse.
+            expected_revision: The revision at which they were prepared; None for any.
+            expected: The versions that things are to have before the first change.
+
+        Raises:
+            ConflictError: Another administrator was faster; a name is taken, or looks like one that is; something is
+                in use; a group would be in itself.
+            NotFoundError: Something that a change needs is not enrolled.
+            ParseError: A name that nothing can have.
+            StorageError: The store cannot be written, or the clock is behind the newest change.
+        """
+        ...
+
+    def preview(
+        self, changes: Sequence[Change], by: Author, look: Callable[[View], T], *, guard: Callable[[View, Change], None]
+    ) -> tuple[T, T, int]:
+        """Return what a look at the policy says before changes and after them, and the revision; none is made.
+
+        Raises:
+            GridError: As `apply`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the store."""
+        ...

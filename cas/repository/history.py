@@ -1,0 +1,125 @@
+"""The history of a policy: every change, by whom, when and why; changes nothing else and removes nothing.
+
+    add_entry(connection, entry_id, change, by, revision=7, token=token, purged=())
+    read_history(connection, about=Ref(Kind.USER, "alice"), after=0, limit=100)
+
+An entry is found by the things that it is about, also when they are gone or another has their name by now.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from cas.policy.changes import about as things_of
+from cas.policy.changes import decode_change, decode_statement, encode_change, encode_statement
+from cas.repository.base import HistoryEntry
+from cas.repository.rows import rows, scalar
+from cas.repository.tables import HISTORY, HISTORY_OF
+from gsi.errors import ParseError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from cas.policy.changes import Change
+    from cas.policy.model import Ref, Statement
+    from cas.repository.base import Author
+
+__all__ = ["add_entries", "has_token", "read_history"]
+
+
+def add_entries(
+    connection: Connection,
+    entries: Sequence[tuple[int, Change, Iterable[Statement]]],
+    by: Author,
+    *,
+    revision: int,
+    token: str,
+) -> None:
+    """Write changes into the history.
+
+    Args:
+        connection: Within the transaction that makes them.
+        entries: For each its number, the change, and the statements that went with it.
+        by: Who makes them.
+        revision: The policy's revision with them.
+        token: Of the transaction.
+    """
+    if not entries:
+        return
+    records, things = [], []
+    for number, change, purged in entries:
+        plain = encode_change(change)
+        gone = [encode_statement(one) for one in purged]
+        if gone:
+            plain["purged"] = gone
+        records.append(
+            {
+                "id": number,
+                "revision": revision,
+                "time": int(by.now.timestamp()),
+                "actor": by.name,
+                "reason": by.reason,
+                "request_id": by.request_id,
+                "token": token,
+                "change": json.dumps(plain, separators=(",", ":")),
+            }
+        )
+        things += [{"about": _key(ref), "history_id": number} for ref in dict.fromkeys(things_of(change))]
+    connection.execute(sa.insert(HISTORY), records)
+    connection.execute(sa.insert(HISTORY_OF), things)
+
+
+def has_token(connection: Connection, token: str, *, above: int) -> bool:
+    """Say whether the transaction of a token has been committed, after a revision."""
+    query = "SELECT 1 FROM history WHERE revision > :above AND token = :token"
+    return scalar(connection, query, above=above, token=token) is not None
+
+
+def read_history(connection: Connection, *, about: Ref | None, after: int, limit: int) -> tuple[HistoryEntry, ...]:
+    """Return changes in their order, from behind a revision on.
+
+    Raises:
+        StorageError: One is damaged.
+    """
+    columns = "h.revision, h.time, h.actor, h.reason, h.request_id, h.change"
+    if about is None:
+        query = f"SELECT {columns} FROM history h WHERE h.revision > :after ORDER BY h.revision, h.id LIMIT :limit"
+        found = rows(connection, query, after=after, limit=limit)
+    else:
+        found = rows(
+            connection,
+            f"SELECT {columns} FROM history_of o JOIN history h ON h.id = o.history_id"
+            " WHERE o.about = :about AND h.revision > :after ORDER BY h.revision, h.id LIMIT :limit",
+            about=_key(about),
+            after=after,
+            limit=limit,
+        )
+    return tuple(_read(row) for row in found)
+
+
+def _read(row: Sequence[Any]) -> HistoryEntry:
+    try:
+        revision, time, actor, reason, request_id, text = row
+        plain = json.loads(text)
+        purged = plain.pop("purged", [])
+        return HistoryEntry(
+            revision=revision,
+            time=datetime.fromtimestamp(time, UTC),
+            actor=actor,
+            reason=reason,
+            request_id=request_id,
+            change=decode_change(plain),
+            purged=tuple(decode_statement(one) for one in purged),
+        )
+    except (ParseError, ValueError, AttributeError, TypeError) as error:
+        raise StorageError("an entry of the history is damaged") from error
+
+
+def _key(ref: Ref) -> str:
+    return f"{ref.kind.value}:{ref.scope}|{ref.name}"

@@ -1,0 +1,1 @@
+"""Schema steps of the credential store, run by `gsi.sql.migrate`; never imported by hand."""

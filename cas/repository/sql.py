@@ -1,0 +1,296 @@
+"""The store of a policy in SQL, one schema for SQLite and PostgreSQL through the same statements; see `base`.
+
+    repository = open_sqlite_policy("/var/lib/cas")     # creates or upgrades cas.db
+    repository = open_postgres_policy("postgresql://db1,db2/cas?passfile=...")
+
+Whoever changes the policy first writes its one row in `policy`: all others wait, whichever node they are on. Readers
+wait for nobody. On SQLite their transaction is a snapshot; on PostgreSQL each statement stands alone, which is cheaper,
+so the revision is asked for before and after, and where it has moved the questions are asked again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+
+from cas.repository.base import Applied
+from cas.repository.changing import Changer, normal_change
+from cas.repository.history import add_entries, has_token
+from cas.repository.rows import rows, run
+from cas.repository.view import SQLView
+from gsi.errors import ConflictError, StorageError
+from gsi.sql.engine import Database, open_sqlite
+from gsi.sql.migrate import upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from cas.policy.changes import Change
+    from cas.policy.model import Ref, Statement
+    from cas.repository.base import Author, View
+
+__all__ = ["DATABASE_NAME", "MAX_SKEW", "SQLPolicy", "Transaction", "open_postgres_policy", "open_sqlite_policy"]
+
+DATABASE_NAME: Final = "cas.db"
+"""File name of the SQLite store inside its directory."""
+
+MAX_SKEW: Final = timedelta(minutes=5)
+"""How far a node's clock may be behind that of the node which changed the policy last."""
+
+MAX_REASON_CHARS: Final = 1024
+"""The longest reason: a paragraph."""
+
+_MIGRATIONS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "migrations")
+_TRIES: Final = 5
+"""How often questions are asked again because the policy has moved, before changes are made to wait."""
+
+T = TypeVar("T")
+
+
+class _UndoError(Exception):
+    """Leaves a transaction that is not to be committed."""
+
+
+class Transaction:
+    """A transaction that changes the policy, its row locked.
+
+    Attributes:
+        connection: The connection.
+        revision: The policy's revision with the changes.
+        changer: Makes them.
+        entries: The history of what was made so far.
+    """
+
+    def __init__(self, connection: Connection, by: Author) -> None:
+        """Take the lock.
+
+        Raises:
+            StorageError: The clock is behind the newest change.
+        """
+        self.connection = connection
+        self.by = by
+        run(connection, "UPDATE policy SET revision = revision + 1 WHERE id = 1")
+        ((self.revision, next_id, latest),) = rows(connection, "SELECT revision, next_id, latest FROM policy")
+        check_clock(by.now, datetime.fromtimestamp(latest, UTC))
+        self._latest = latest
+        self.changer = Changer(connection, next_id)
+        self.entries: list[tuple[int, Change, tuple[Statement, ...]]] = []
+
+    def make(self, change: Change) -> bool:
+        """Make a change whose names are normal, and note it if it changed anything."""
+        is_changed = self.changer.make(change)
+        if is_changed:
+            self.entries.append((self.changer.take_id(), change, self.changer.purged))
+        return is_changed
+
+    def finish(self, token: str) -> None:
+        """Write the history, and what is next."""
+        add_entries(self.connection, self.entries, self.by, revision=self.revision, token=token)
+        latest = max(self._latest, int(self.by.now.timestamp()))
+        query = "UPDATE policy SET next_id = :next, latest = :latest WHERE id = 1"
+        run(self.connection, query, next=self.changer.next_id, latest=latest)
+
+
+class SQLPolicy:
+    """A `PolicyRepository` over a database whose schema is current."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._is_snapshot = database.engine.dialect.name == "sqlite"
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        return self._database
+
+    def reading(self, work: Callable[[View], T]) -> T:
+        """See `PolicyRepository.reading`."""
+        if self._is_snapshot:
+            return self._database.reading(lambda connection: work(SQLView(connection)))
+        for _ in range(_TRIES):
+            for answer in self._database.reading(lambda connection: _between_changes(connection, work)):
+                return answer
+
+        def waiting(connection: Connection, _again: bool) -> T:
+            rows(connection, "SELECT id FROM policy WHERE id = 1 FOR SHARE")
+            return work(SQLView(connection))
+
+        return self._database.writing(waiting)
+
+    def apply(
+        self,
+        changes: Sequence[Change],
+        by: Author,
+        *,
+        guard: Callable[[View, Change], None] | None = None,
+        confirm: Callable[[Applied], None] | None = None,
+        expected_revision: int | None = None,
+        expected: Mapping[Ref, int] | None = None,
+    ) -> Applied:
+        """See `PolicyRepository.apply`."""
+        token = secrets.token_hex(8)
+        before: list[Applied] = []
+
+        def work(connection: Connection, again: bool) -> Applied:
+            if again and before and has_token(connection, token, above=before[-1].revision - 1):
+                return before[-1]
+            transaction = Transaction(connection, by)
+            _check_expected(transaction, expected_revision, expected or {})
+            applied = Applied(transaction.revision, _make_all(transaction, changes, guard))
+            before[:] = [applied]
+            if confirm is not None:
+                confirm(applied)
+            transaction.finish(token)
+            return applied
+
+        _check_author(by)
+        return self._database.writing(work)
+
+    def writing(self, by: Author, work: Callable[[Transaction], T]) -> T:
+        """Return what the work returns, done within a transaction that changes the policy.
+
+        Raises:
+            StorageError: As `apply`.
+        """
+        token = secrets.token_hex(8)
+
+        def enclosed(connection: Connection, _again: bool) -> T:
+            transaction = Transaction(connection, by)
+            answer = work(transaction)
+            transaction.finish(token)
+            return answer
+
+        _check_author(by)
+        return self._database.writing(enclosed)
+
+    def preview(
+        self, changes: Sequence[Change], by: Author, look: Callable[[View], T], *, guard: Callable[[View, Change], None]
+    ) -> tuple[T, T, int]:
+        """See `PolicyRepository.preview`."""
+        answer: list[tuple[T, T, int]] = []
+
+        def work(connection: Connection, _again: bool) -> NoReturn:
+            transaction = Transaction(connection, by)
+            view = SQLView(connection)
+            first = look(view)
+            _make_all(transaction, changes, guard)
+            answer[:] = [(first, look(view), transaction.revision - 1)]
+            raise _UndoError
+
+        try:
+            self._database.writing(work)
+        except _UndoError:
+            return answer[0]
+
+    def accept_clock(self, now: datetime) -> None:
+        """Take now for the time of the newest change, after a clock that was ahead has been set back.
+
+        Raises:
+            StorageError: The store cannot be written.
+        """
+
+        def work(connection: Connection, _again: bool) -> None:
+            run(connection, "UPDATE policy SET latest = :latest WHERE id = 1", latest=int(now.timestamp()))
+
+        self._database.writing(work)
+
+    def close(self) -> None:
+        """See `PolicyRepository.close`."""
+        self._database.close()
+
+
+def check_clock(now: datetime, latest: datetime) -> None:
+    """Insist that the clock has not gone back: rights that have ended would come back with it.
+
+    Raises:
+        StorageError: It is behind the newest change by more than `MAX_SKEW`.
+    """
+    if now < latest - MAX_SKEW:
+        raise StorageError(
+            f"the clock says {now:%Y-%m-%d %H:%M:%S}Z, but the policy was changed at {latest:%Y-%m-%d %H:%M:%S}Z",
+            hint="set the clock; if it was ahead when the policy was changed, let the store accept the time",
+        )
+
+
+def open_sqlite_policy(directory: str) -> SQLPolicy:
+    """Open the SQLite store in a directory, creating or upgrading it.
+
+    Raises:
+        StorageError: The directory or file is not safe, cannot be written, or comes from a newer version.
+    """
+    return _upgraded(open_sqlite(os.path.join(directory, DATABASE_NAME)))
+
+
+def open_postgres_policy(conninfo: str, *, connections: int = 8, patience_seconds: float = 0.0) -> SQLPolicy:
+    """Open the store in a PostgreSQL database, making or upgrading its tables.
+
+    Args:
+        conninfo: A libpq connection string or URI, without a password.
+        connections: How many connections are used at most.
+        patience_seconds: How long a failover may take before requests fail.
+
+    Raises:
+        ConfigError: The string is not good, or psycopg is not installed.
+        StorageError: The database cannot be reached or used, or comes from a newer version.
+    """
+    from gsi.sql.postgres import open_postgres
+
+    return _upgraded(
+        open_postgres(conninfo, application="cas", connections=connections, patience_seconds=patience_seconds)
+    )
+
+
+def _upgraded(database: Database) -> SQLPolicy:
+    try:
+        upgrade(database, _MIGRATIONS)
+    except BaseException:
+        database.close()
+        raise
+    return SQLPolicy(database)
+
+
+def _between_changes(connection: Connection, work: Callable[[View], T]) -> list[T]:
+    """Return the work's answer, or nothing when the policy has moved meanwhile."""
+    view = SQLView(connection)
+    before = view.revision()
+    try:
+        answer = [work(view)]
+    except Exception:
+        if view.revision() == before:
+            raise
+        return []  # what went wrong may have been that one question saw what another did not
+    return answer if view.revision() == before else []
+
+
+def _make_all(
+    transaction: Transaction, changes: Sequence[Change], guard: Callable[[View, Change], None] | None
+) -> tuple[bool, ...]:
+    view = SQLView(transaction.connection)
+    made = []
+    for change in changes:
+        normal = normal_change(transaction.connection, change)
+        if guard is not None:
+            guard(view, normal)
+        made.append(transaction.make(normal))
+    return tuple(made)
+
+
+def _check_expected(transaction: Transaction, revision: int | None, versions: Mapping[Ref, int]) -> None:
+    if revision is not None and transaction.revision != revision + 1:
+        raise ConflictError(
+            "the policy was changed by somebody else in the meantime", hint="look at it again, then repeat the change"
+        )
+    view = SQLView(transaction.connection)
+    for ref, version in versions.items():
+        found = view.find(ref)
+        if found is None or found.version != version:
+            raise ConflictError(f"{ref} was changed by somebody else in the meantime", hint="look at it again")
+
+
+def _check_author(by: Author) -> None:
+    if len(by.reason) > MAX_REASON_CHARS or "\0" in by.reason + by.name + by.request_id:
+        raise StorageError(f"a reason has {MAX_REASON_CHARS} characters at most, and no NUL")
