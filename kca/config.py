@@ -200,6 +200,9 @@ class HTTPSettings:
         workers: Processes.
         threads: Of each.
         max_request_bytes: The longest body.
+        front_end_certificate: The certificate of a front end that ends TLS, PEM, for the binding of its connections.
+        address_header: The header in which the front end says where a request comes from; empty for none. It is
+            believed on a Unix socket and on addresses of this machine alone.
     """
 
     listen: str = "127.0.0.1:9879"
@@ -211,6 +214,8 @@ class HTTPSettings:
     workers: int = option(2, minimum=1, maximum=64)
     threads: int = option(8, minimum=1, maximum=256)
     max_request_bytes: int = option(65536, minimum=1024, maximum=1 << 20)
+    front_end_certificate: str = ""
+    address_header: str = ""
 
     def __post_init__(self) -> None:
         """Check the place, and that a key does not stand alone."""
@@ -218,13 +223,22 @@ class HTTPSettings:
             split_address(self.listen)
         if self.key and not self.certificate:
             raise ConfigError("key needs certificate beside it")
+        if self.certificate and self.front_end_certificate:
+            raise ConfigError("certificate and front_end_certificate exclude each other: TLS ends here or there")
+        if self.require_channel_binding and not (self.certificate or self.front_end_certificate):
+            raise ConfigError("require_channel_binding needs certificate, or front_end_certificate")
+        if self.address_header and not self.is_local:
+            raise ConfigError("address_header: everybody could say where they come from", hint="listen on 127.0.0.1")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs of this machine can connect."""
+        return self.listen.startswith("/") or split_address(self.listen)[0] in {"127.0.0.1", "::1", "localhost"}
 
     @property
     def is_private(self) -> bool:
         """Whether nobody on the way can listen: TLS ends here, or the last part of the way is this machine's."""
-        if self.certificate or self.listen.startswith("/"):
-            return True
-        return split_address(self.listen)[0] in {"127.0.0.1", "::1", "localhost"}
+        return bool(self.certificate) or self.is_local
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

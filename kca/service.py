@@ -39,24 +39,52 @@ from kca.trail import ISSUE, PROBE, REQUEST, Trail, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from gsi.ca.issuer import Issuer
     from gsi.ca.records import IssuanceRecord
     from gsi.ca.request import CertificateRequest
     from gsi.kerberos.ticket import Principal, ProvenTicket
 
-__all__ = ["Authority", "Authorization", "CertificateService", "Directory", "KCAService", "Known", "authority_id"]
+__all__ = [
+    "Authority",
+    "Authorization",
+    "CertificateService",
+    "Directory",
+    "KCAService",
+    "Known",
+    "TooManyError",
+    "authority_id",
+]
 
 MAX_REMEMBERED: Final = 4096
 """Principals whose rate is used up that are remembered, to be refused without a signature: more than ask at once."""
+
+
+class TooManyError(DeniedError):
+    """The principal has had as many certificates as it may for now.
+
+    Attributes:
+        until: When it may have the next.
+    """
+
+    def __init__(self, message: str, *, until: datetime, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.until = until
 
 
 class CertificateService(Protocol):
     """What the shells (datagrams, HTTP) need of `KCAService`. Called in threads, by several at once."""
 
     def issue(
-        self, ticket: ProvenTicket, request: CertificateRequest, *, peer: str, transport: str, request_hash: bytes
+        self,
+        ticket: ProvenTicket,
+        request: CertificateRequest,
+        *,
+        peer: str,
+        transport: str,
+        request_hash: bytes,
+        lifetime: timedelta | None = None,
     ) -> Issued:
         """Return the new certificate with its chain.
 
@@ -67,8 +95,10 @@ class CertificateService(Protocol):
             transport: "udp", "tcp" or "http".
             request_hash: SHA-256 of the request as it came. The same one again, of the same principal and for the same
                 key, gets the same certificate again.
+            lifetime: What the client asks for; None for as long as it may have.
 
         Raises:
+            TooManyError: The principal has had as many as it may for now.
             DeniedError: Rules, limits, rate or policy refuse; the message may be told to the client.
             CredentialError: WEAK_KEY or UNSUPPORTED_KEY: the client's key will not do.
             GridError: All else is trouble on this side; the client is told no more than that (it may try again for
@@ -214,12 +244,19 @@ class KCAService:
         self._lock = threading.Lock()
 
     def issue(
-        self, ticket: ProvenTicket, request: CertificateRequest, *, peer: str, transport: str, request_hash: bytes
+        self,
+        ticket: ProvenTicket,
+        request: CertificateRequest,
+        *,
+        peer: str,
+        transport: str,
+        request_hash: bytes,
+        lifetime: timedelta | None = None,
     ) -> Issued:
         """See `CertificateService.issue`."""
         visit = Visit(peer=peer, transport=transport, principal=ticket.client, request_hash=request_hash)
         try:
-            return self._issue(ticket, request, visit)
+            return self._issue(ticket, request, visit, lifetime)
         except GridError as error:
             self._trail.refuse(visit, ISSUE, error)
             raise
@@ -277,14 +314,16 @@ class KCAService:
             return Known()
         return directory.find(principal)
 
-    def _issue(self, ticket: ProvenTicket, request: CertificateRequest, visit: Visit) -> Issued:
+    def _issue(
+        self, ticket: ProvenTicket, request: CertificateRequest, visit: Visit, lifetime: timedelta | None
+    ) -> Issued:
         now = self._clock()
         judged = self._judge(ticket, visit, now)
         self._check_memory(visit, now)
         grant = self._grant(judged, ticket)
         recorder = _Recorder(self, ticket, judged, visit)
         try:
-            return self._authority.issuer.issue(request, grant, now=now, recorder=recorder)
+            return self._authority.issuer.issue(request, grant, now=now, lifetime=lifetime, recorder=recorder)
         except IssuanceError as error:
             return self._recover(error, ticket, request, visit, now)
 
@@ -315,7 +354,7 @@ class KCAService:
                 return self._repeat(ticket, request, visit, now)
             case TooFastError() as cause:
                 self._remember(ticket.client.text, cause.until)
-                raise DeniedError(cause.message, hint=cause.hint) from cause
+                raise TooManyError(cause.message, until=cause.until, hint=cause.hint) from cause
             case SubjectTakenError() as cause:
                 raise DeniedError("the name that the rules give is another principal's") from cause
             case StorageError() as cause:
@@ -351,8 +390,9 @@ class KCAService:
             if until <= now or until - now > self._limits.per:  # over, or from before the clock was set
                 del self._too_fast[visit.who]
                 return
-        raise DeniedError(
+        raise TooManyError(
             f"{visit.who} has had {self._limits.certificates} certificates within {self._limits.per}",
+            until=until,
             hint=f"the next one at {until:%H:%M:%S} UTC",
         )
 
