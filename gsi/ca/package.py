@@ -144,7 +144,7 @@ class CAPackage:
             f"Installed-Size: {size}\n"
             "Section: net\n"
             "Priority: optional\n"
-            f"Description: trust in {self._subject}\n"
+            f"Description: trust in {oneline(self.certificate.subject_der)}\n"
             " The certificate and signing policy of this certification authority, and the\n"
             " settings with which certificates are requested from it.\n"
         )

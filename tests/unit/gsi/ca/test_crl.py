@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 
-from gsi.ca import KeySigner, RevokedEntry, make_crl
+from gsi.ca import KeySigner, RevokedEntry, crl, make_crl, make_root
 from gsi.ca.crl import RevocationReason, parse_reason
 from gsi.certificate import Certificate
 from gsi.errors import ConfigError, IssuanceError, IssuanceStep
+from gsi.names import parse_oneline
 from gsi.trust.crl import parse_crl
 from tests.harness.ca import TestCA
 
@@ -83,4 +84,20 @@ def test_who_may_not_list(root: Certificate, signer: KeySigner, now: datetime, i
     stranger = KeySigner(TestCA("/CN=x", "p256").key)
     with pytest.raises(IssuanceError) as caught:
         make_crl(root, stranger, [], number=1, now=now, lifetime=DAY)
+    assert caught.value.step is IssuanceStep.CHECK
+
+
+def test_a_list_never_begins_before_its_ca(signer: KeySigner, now: datetime) -> None:
+    young = make_root(signer, parse_oneline("/O=Grid/CN=CA"), now=now, lifetime=DAY)
+    found = parse_crl(make_crl(young, signer, [], number=1, now=now - timedelta(minutes=1), lifetime=DAY))
+    assert found.this_update == young.not_before
+
+
+def test_a_list_that_lacks_somebody_does_not_leave(
+    root: Certificate, signer: KeySigner, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, whole = RevokedEntry(3, now), crl._encode_entry
+    monkeypatch.setattr(crl, "_encode_entry", lambda entry: whole(first))
+    with pytest.raises(IssuanceError, match="all that were revoked") as caught:
+        make_crl(root, signer, [first, RevokedEntry(7, now)], number=1, now=now, lifetime=DAY)
     assert caught.value.step is IssuanceStep.CHECK

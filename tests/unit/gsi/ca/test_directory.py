@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gsi.ca import CADirectory, KeySigner, make_root
+from gsi.ca import CADirectory, Issuer, KeySigner, make_root
 from gsi.ca.crl import RevocationReason
 from gsi.ca.index import Status
 from gsi.ca.setup import CASetup, setup_files
@@ -24,6 +24,7 @@ from gsi.keys import KeyType, encode_private_key, generate_key
 from gsi.names import parse_oneline
 from gsi.trust.crl import parse_crl_file
 from tests.harness.ca import TestCA, write_file
+from tests.unit.gsi.ca.support import Books
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -174,9 +175,14 @@ def test_lost_certificates_are_taken_up_and_strangers_are_not(
     assert directory.revoke(certificate.serial, now=now).status is Status.REVOKED
     with pytest.raises(ConflictError):
         directory.revoke(certificate.serial, now=now)
-    stranger = TestCA("/O=Grid/CN=CA", "p256").issue("/O=Grid/CN=Eve", "p256")
-    with pytest.raises(NotFoundError):
-        directory.adopt(Certificate.parse(stranger.der))
+    stranger = TestCA("/O=Grid/CN=Other", "p256").issue("/O=Grid/CN=Eve", "p256")
+    namesake = KeySigner(generate_key(KeyType.P256))
+    forged = make_root(namesake, CA_NAME, now=now, lifetime=DAY)
+    issued = Issuer(forged, namesake, recorder=Books()).issue(request_, grant, now=now).certificate
+    for certificate, why in ((Certificate.parse(stranger.der), "another issuer"), (issued, "signature")):
+        with pytest.raises(NotFoundError, match=why):
+            directory.adopt(certificate)
+    assert len(directory.read_index().entries) == 1
 
 
 def test_the_key_may_lie_elsewhere(tmp_path: Path, files: dict[str, tuple[bytes, int]]) -> None:

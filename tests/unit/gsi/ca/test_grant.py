@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -33,6 +33,8 @@ def make(**changes: Any) -> Grant:
         {"backdate": timedelta(seconds=-1)},
         {"not_after": datetime(2030, 1, 1)},
         {"not_before": datetime(2030, 1, 1)},
+        {"not_after": datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=1)))},
+        {"not_before": datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=-1)))},
         {"key_usage": 0},
         {"key_usage": 1 << 9},
         {"key_usage": DIGITAL_SIGNATURE | KEY_CERT_SIGN},

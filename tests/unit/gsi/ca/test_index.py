@@ -74,6 +74,13 @@ def test_what_becomes_of_a_certificate() -> None:
     assert [entry.serial for entry in index.find_holding("/o=grid/cn=alice", NOW)] == [1]
     assert index.find_holding("/O=Grid/CN=Bob", NOW) == ()
     assert index.find_holding("/O=Grid/CN=Alice", NOW + timedelta(days=999)) == ()
+    end = index.entries[0].not_after
+    assert len(index.find_holding("/O=Grid/CN=Alice", end)) == 1  # the last second still belongs to it
+    assert index.find_holding("/O=Grid/CN=Alice", end + timedelta(seconds=1)) == ()
+    assert [index.expire(end + timedelta(seconds=more)).entries[0].status for more in (0, 1)] == [
+        Status.VALID,
+        Status.EXPIRED,
+    ]
     revoked = index.revoke(RevokedEntry(1, NOW, RevocationReason.SUPERSEDED))
     entry = revoked.find(1)
     assert entry is not None

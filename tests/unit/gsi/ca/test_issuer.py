@@ -365,6 +365,8 @@ def test_a_subordinate_ca_sends_its_chain(books: Books, grant: Grant, request_: 
     for roots in ((root,), ()):  # with the root, the whole path is judged
         issuer = Issuer(own, KeySigner(sub.key), recorder=books, chain=(own,), roots=roots)
         assert issuer.issue(request_, grant, now=now).chain[1:] == (own,)
+    broken = Issuer(own, Broken(sub.key), recorder=books, chain=(own,))
+    assert "signature" in refuse(broken, request_, grant, now).message  # also where no root is known to judge the path
     deep = TestCA("/O=Grid/CN=Deep", "p256", parent=sub)
     third = Certificate.parse(deep.der)
     issuer = Issuer(third, KeySigner(deep.key), recorder=books, chain=(third, own), roots=(root,))

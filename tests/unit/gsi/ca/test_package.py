@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 import tarfile
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gsi.ca import KeySigner, make_root
 from gsi.ca.package import INSTALL_DIR, CAPackage
 from gsi.errors import ConfigError
+from gsi.names import parse_oneline
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from gsi.certificate import Certificate
 
 
@@ -52,3 +57,20 @@ def test_control_fields_that_would_add_others(root: Certificate) -> None:
             CAPackage(root, {}, version=version)
     with pytest.raises(ConfigError):
         CAPackage(root, {}, maintainer="a\nb")
+
+
+def test_a_name_with_a_percent_sign(signer: KeySigner, now: datetime) -> None:
+    """rpmbuild would expand it; dpkg takes it as it stands."""
+    ca = make_root(signer, parse_oneline("/O=Grid/CN=100%{getenv:HOME}"), now=now, lifetime=timedelta(days=1))
+    package = CAPackage(ca, {})
+    with tarfile.open(fileobj=io.BytesIO(package.tarball())) as tar:
+        spec = tar.extractfile(f"{package.name}/{package.name}.spec")
+        assert spec is not None
+        assert spec.read().decode().count("/O=Grid/CN=100%%{getenv:HOME}\n") == 2
+    deb = package.deb()
+    start = deb.index(b"control.tar.gz") + 60
+    size = int(deb[start - 12 : start - 2])
+    with tarfile.open(fileobj=io.BytesIO(deb[start : start + size])) as tar:
+        control = tar.extractfile("./control")
+        assert control is not None
+        assert "Description: trust in /O=Grid/CN=100%{getenv:HOME}\n" in control.read().decode()

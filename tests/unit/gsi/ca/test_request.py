@@ -49,6 +49,12 @@ def test_attributes_may_be_missing_and_versions_odd(key: keys.PrivateKey) -> Non
         parse_request(sign_body(key, make_body(key, version=3)))
 
 
+def test_a_body_ends_with_its_attributes(key: keys.PrivateKey) -> None:
+    for tail in (b"\x05\x00", der.encode_tlv(0xA0, b"") + b"\x05\x00", der.encode_tlv(0xA0, b"") * 2):
+        with pytest.raises(ParseError):
+            parse_request(sign_body(key, make_body(key, tail=tail)))
+
+
 def test_other_attributes_are_passed_over(key: keys.PrivateKey) -> None:
     challenge = der.encode_sequence(
         der.encode_oid("1.2.840.113549.1.9.7"), der.encode_set(der.encode_tlv(der.UTF8_STRING, b"secret"))
