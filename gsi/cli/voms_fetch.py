@@ -304,7 +304,10 @@ def read_certificates(path: str) -> tuple[AttributeCertificate, ...]:
     found = tuple(AttributeCertificate.parse(block.data) for block in blocks if block.label == _LABEL)
     if not found:
         raise CredentialError(
-            f"{path}: there is no attribute certificate in it", problem=CredentialProblem.MISSING, path=path
+            f"{path}: there is no attribute certificate in it",
+            problem=CredentialProblem.MISSING,
+            path=path,
+            hint="'voms-proxy-init -separate FILE' writes such files",
         )
     return found
 

@@ -130,7 +130,9 @@ def test_transcript(path: Path, user: UserEnvironment) -> None:
     for step in steps:
         command, _, typed = step.command.partition(" <<< ")
         name, *words = shlex.split(command.replace("$HOME", str(user.home)))
-        argv = [our_program(name), *words] if name.startswith(("grid-", "gsi-", "myproxy-")) else [name, *words]
+        argv = (
+            [our_program(name), *words] if name.startswith(("grid-", "gsi-", "myproxy-", "voms-")) else [name, *words]
+        )
         done = run(argv, env=user.variables, stdin=typed and typed + "\n", cwd=user.home)
         where = f"{path.name}:{step.line}: {done}"
         assert done.returncode == step.status, where
