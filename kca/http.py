@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import logging
 import re
@@ -243,7 +244,7 @@ def create_app(
 
     @app.post(PATH, provide_automatic_options=False)
     def certificate() -> Response:
-        return form.answer(request.get_data)
+        return form.answer(functools.partial(_read_body, settings.max_request_bytes))
 
     def heimdal() -> Response:
         return form.answer(_read_query)
@@ -293,6 +294,18 @@ def _read_token() -> bytes:
     if len(token) > MAX_TOKEN_BYTES:
         raise _AnsweredError(400, "the Negotiate token is too long")
     return token
+
+
+def _read_body(limit: int) -> bytes:
+    """Return the body; what has a length was looked at by the framework.
+
+    Raises:
+        _AnsweredError: It is longer than the limit, though nothing said so in advance (chunked).
+    """
+    body = request.get_data(cache=False)
+    if len(body) >= limit and request.content_length is None:
+        raise _AnsweredError(413, "the request is too long")
+    return body
 
 
 def _read_query() -> bytes:

@@ -30,7 +30,11 @@ def build_parser() -> CommandParser:
     parser = CommandParser(PROG, "give certificates for Kerberos tickets over HTTP")
     section = parser.section("What to serve")
     section.value(
-        "-config", "-c", metavar="FILE", completion=Completion.FILE, text=f"the configuration ({DEFAULT_CONFIG})"
+        "-config",
+        "-c",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text=f"the configuration (KCA_CONFIG or {DEFAULT_CONFIG})",
     )
     section.value(
         "-listen", metavar="WHERE", text="ADDRESS:PORT, or a Unix socket's path, whatever the configuration says"
@@ -79,9 +83,10 @@ def _execute(arguments: Namespace) -> int:
 def _load(arguments: Namespace) -> KCAConfig:
     from dataclasses import replace
 
+    from gsi.system.environ import get_variable
     from kca.config import load_config
 
-    config = load_config(os.path.abspath(arguments.config or DEFAULT_CONFIG))
+    config = load_config(os.path.abspath(arguments.config or get_variable("KCA_CONFIG") or DEFAULT_CONFIG))
     if arguments.listen:
         config = replace(config, http=replace(config.http, listen=arguments.listen))
     return config

@@ -1,0 +1,343 @@
+"""The Kerberos authority over HTTP: curl with tickets of a real MIT KDC, in plain and over TLS with channel binding."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import shutil
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gsi.kerberos.negotiate import server_end_point
+from tests.harness.ca import TestCA, new_key, parse_name, write_file
+from tests.harness.daemons import Daemon, free_port, running
+from tests.harness.environment import clean_environment
+from tests.harness.kca import PLAIN_REALM, write_config
+from tests.harness.kdc import REALM, Realm, mit_kdc
+from tests.harness.run import Done, c_program, our_program, run
+
+PATH = "/kca/v1/certificate"
+LIMITS = '[limits]\ncertificates = 1000\nticket_age = "2h"\n'
+
+
+class Site(NamedTuple):
+    """A realm and the authority's web server."""
+
+    realm: Realm
+    url: str
+    directory: Path
+    server: Daemon
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.directory / "store/audit.log").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    users = {"alice": "secret", "bob/admin": "secret"}
+    orders = ["addprinc -randkey otp", "addprinc -pw secret carol"]
+    with mit_kdc(tmp_path_factory.mktemp("kdc"), users=users, services=["HTTP/localhost"], orders=orders) as made:
+        yield made
+
+
+@contextmanager
+def web(realm: Realm, directory: Path, settings: str = "", *, scheme: str = "http", text: str = "") -> Iterator[Site]:
+    directory.mkdir(mode=0o700, exist_ok=True)
+    port = free_port()
+    table = f'[http]\nlisten = "127.0.0.1:{port}"\nkeytab = "{realm.keytab}"\nworkers = 1\n{settings}\n'
+    config = write_config(directory, (text or LIMITS + PLAIN_REALM) + table)
+    env = clean_environment(directory) | realm.variables | {"PYTHONWARNINGS": "default"}
+    with running([our_program("kca-http"), "-c", str(config)], env=env, port=port, directory=directory) as server:
+        yield Site(realm, f"{scheme}://localhost:{port}", directory, server)
+
+
+@pytest.fixture(scope="module")
+def plain(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with web(realm, tmp_path_factory.mktemp("plain") / "kca") as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def alice(realm: Realm) -> dict[str, str]:
+    return realm.login("alice", "secret")
+
+
+def csr(directory: Path, kind: str = "p256", *, name: str = "csr.pem") -> Path:
+    """A PKCS#10 in PEM."""
+    key = new_key("p256") if kind == "p256" else rsa.generate_private_key(65537, int(kind))
+    made = x509.CertificateSigningRequestBuilder().subject_name(parse_name("/CN=whoever")).sign(key, HASH)
+    path = directory / name
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+    return path
+
+
+HASH = hashes.SHA256()
+
+
+def curl(site: Site, target: str, *words: str, env: dict[str, str] | None = None, negotiate: bool = True) -> Done:
+    argv = [c_program("curl"), "-sS", "-D", "-", *(["--negotiate", "-u", ":"] if negotiate else []), *words]
+    return run([*argv, site.url + target], env=clean_environment(site.directory) | (env or {}))
+
+
+def last_answer(done: Done) -> tuple[int, dict[str, str], str]:
+    """Status, headers and body of the last answer that curl got."""
+    assert done.returncode == 0, done
+    blocks = done.stdout.replace("\r\n", "\n").split("HTTP/1.1 ")
+    head, _, body = blocks[-1].partition("\n\n")
+    lines = head.split("\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    return int(lines[0].split()[0]), {name.lower(): value for name, value in headers.items()}, body
+
+
+def test_curl(plain: Site, alice: dict[str, str], tmp_path: Path) -> None:
+    status, headers, body = last_answer(curl(plain, PATH, "--data-binary", f"@{csr(tmp_path)}", env=alice))
+    assert status == 200, body
+    assert headers["content-type"] == "application/pem-certificate-chain"
+    assert headers["cache-control"] == "no-store"
+    assert headers["www-authenticate"].startswith("Negotiate ")  # the proof of the service
+    certificate = x509.load_pem_x509_certificate(body.encode())
+    assert certificate.subject.rfc4514_string() == "CN=alice,OU=Test,O=Grid"
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    assert timedelta(minutes=50) < left <= timedelta(hours=1)  # the ticket's own end, without the skew
+    record = plain.records()[-1]
+    assert (record["action"], record["verdict"], record["peer"]) == ("ISSUE", "permit", f"alice@{REALM}")
+    assert record["transport"] == "http"
+    assert record["address"] == "127.0.0.1"
+
+
+def test_openssl_verifies_it(plain: Site, alice: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "new.pem").write_text(
+        last_answer(curl(plain, PATH, "--data-binary", f"@{csr(tmp_path)}", env=alice))[2]
+    )
+    words = ["verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", str(plain.directory / "ca.pem")]
+    run([c_program("openssl"), *words, str(tmp_path / "new.pem")], env=clean_environment(tmp_path)).check()
+
+
+def test_json_and_der(plain: Site, alice: dict[str, str], tmp_path: Path) -> None:
+    pem = csr(tmp_path, "2048")
+    der = tmp_path / "csr.der"
+    der.write_bytes(x509.load_pem_x509_csr(pem.read_bytes()).public_bytes(Encoding.DER))
+    words = ("-H", "Accept: application/json", "-H", "Content-Type: application/pkcs10", "--data-binary", f"@{der}")
+    status, headers, body = last_answer(curl(plain, f"{PATH}?lifetime=30m", *words, env=alice))
+    assert (status, headers["content-type"]) == (200, "application/json")
+    told = json.loads(body)
+    assert told["subject"] == "/O=Grid/OU=Test/CN=alice"
+    assert told["chain"] == []
+    left = datetime.fromisoformat(told["not_after"]) - datetime.now(UTC)
+    assert timedelta(minutes=28) < left <= timedelta(minutes=30)
+
+
+def test_the_request_of_bx509d(plain: Site, alice: dict[str, str], tmp_path: Path) -> None:
+    der = x509.load_pem_x509_csr(csr(tmp_path).read_bytes()).public_bytes(Encoding.DER)
+    target = f"/get-cert?csr={quote(base64.b64encode(der).decode(), safe='')}&lifetime=600"
+    status, _, body = last_answer(curl(plain, target, env=alice))
+    assert status == 200, body
+    assert x509.load_pem_x509_certificate(body.encode()).subject.rfc4514_string() == "CN=alice,OU=Test,O=Grid"
+    assert last_answer(curl(plain, f"{target}&rfc822Name=root@example.org", env=alice))[0] == 403
+    assert last_answer(curl(plain, "/bx509?csr=%%%", env=alice))[0] == 400
+    assert last_answer(curl(plain, "/get-cert", env=alice))[0] == 400
+    count = len(plain.records())
+    assert last_answer(curl(plain, target, "-I", env=alice))[0] == 405
+    assert len(plain.records()) == count
+
+
+def test_without_a_ticket(plain: Site, tmp_path: Path) -> None:
+    request = csr(tmp_path)
+    status, headers, body = last_answer(curl(plain, PATH, "--data-binary", f"@{request}", negotiate=False))
+    assert (status, headers["www-authenticate"]) == (401, "Negotiate")
+    assert "ticket is needed" in body
+    for value, expected in (
+        ("Basic YTpi", 401),
+        ("Negotiate", 401),
+        ("Negotiate !!!", 400),
+        ("Negotiate " + base64.b64encode(b"\x60garbage").decode(), 401),
+        ("Negotiate " + base64.b64encode(os.urandom(40000)).decode(), 401),
+    ):
+        words = ("-H", f"Authorization: {value}", "--data-binary", f"@{request}")
+        assert last_answer(curl(plain, PATH, *words, negotiate=False))[0] == expected, value
+    assert plain.records()[-1]["verdict"] == "deny"
+    assert last_answer(curl(plain, "/health", negotiate=False))[0] == 200
+    assert last_answer(curl(plain, "/", negotiate=False))[0] == 404
+    assert last_answer(curl(plain, PATH, negotiate=False))[0] == 405
+
+
+def test_who_gets_nothing(plain: Site, realm: Realm, tmp_path: Path) -> None:
+    request = f"@{csr(tmp_path)}"
+    status, _, body = last_answer(curl(plain, PATH, "--data-binary", request, env=realm.login("bob/admin", "secret")))
+    assert status == 403
+    assert "no rule of the realm" in body
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no request", b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"]
+)
+def test_requests_that_are_none(plain: Site, alice: dict[str, str], tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "body").write_bytes(content)
+    status, headers, _ = last_answer(curl(plain, PATH, "--data-binary", f"@{tmp_path}/body", env=alice))
+    assert (status, headers["cache-control"]) == (400, "no-store")
+    assert plain.records()[-1]["peer"] == f"alice@{REALM}"
+
+
+def test_weak_and_forged_requests(plain: Site, alice: dict[str, str], tmp_path: Path) -> None:
+    weak = csr(tmp_path, "1024", name="weak.pem")
+    status, _, body = last_answer(curl(plain, PATH, "--data-binary", f"@{weak}", env=alice))
+    assert status == 400
+    assert "1024" in body
+    forged = bytearray(x509.load_pem_x509_csr(csr(tmp_path).read_bytes()).public_bytes(Encoding.DER))
+    forged[-3] ^= 1
+    (tmp_path / "forged").write_bytes(forged)
+    assert last_answer(curl(plain, PATH, "--data-binary", f"@{tmp_path}/forged", env=alice))[0] == 400
+    assert last_answer(curl(plain, f"{PATH}?lifetime=0", "--data-binary", f"@{csr(tmp_path)}", env=alice))[0] == 400
+
+
+def test_too_much(plain: Site, alice: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(b"x" * 70000)
+    assert last_answer(curl(plain, PATH, "--data-binary", f"@{tmp_path}/body", env=alice))[0] == 413
+    words = ("-H", "Transfer-Encoding: chunked", "--data-binary", f"@{tmp_path}/body")
+    done = curl(plain, PATH, *words, env=alice)
+    assert last_answer(done)[0] == 413, done
+
+
+@pytest.mark.parametrize("header", ["Origin: https://evil.example.org", "Sec-Fetch-Site: cross-site"])
+def test_browsers(plain: Site, alice: dict[str, str], tmp_path: Path, header: str) -> None:
+    words = ("-H", header, "--data-binary", f"@{csr(tmp_path)}")
+    assert last_answer(curl(plain, PATH, *words, env=alice))[0] == 403
+
+
+# --- tokens made by hand ----------------------------------------------------------------------------------------------
+
+CLIENT = """\
+import base64, sys
+import gssapi
+from gssapi.raw import ChannelBindings
+binding = bytes.fromhex(sys.argv[2])
+target = gssapi.Name(sys.argv[1], gssapi.NameType.hostbased_service)
+context = gssapi.SecurityContext(
+    name=target, usage="initiate", mech=gssapi.OID.from_int_seq("1.3.6.1.5.5.2"),
+    channel_bindings=ChannelBindings(application_data=binding) if binding else None)
+print(base64.b64encode(context.step()).decode())
+"""
+
+
+def token(env: dict[str, str], directory: Path, binding: bytes = b"") -> str:
+    """A Negotiate token, made in a process of its own that has the user's tickets."""
+    import sys
+
+    argv = [sys.executable, "-c", CLIENT, "HTTP@localhost", binding.hex()]
+    return run(argv, env=clean_environment(directory) | env).check().stdout.strip()
+
+
+def post(site: Site, body: bytes, sent: Sequence[str], context: ssl.SSLContext | None = None) -> list[int]:
+    """Send a request with each of these tokens, on one connection."""
+    place = site.url.partition("://")[2]
+    made = http.client.HTTPConnection(place) if context is None else http.client.HTTPSConnection(place, context=context)
+    statuses = []
+    try:
+        for one in sent:
+            made.request("POST", PATH, body, {"Authorization": f"Negotiate {one}"})
+            answer = made.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+    finally:
+        made.close()
+    return statuses
+
+
+def test_a_token_is_good_once(plain: Site, alice: dict[str, str], tmp_path: Path) -> None:
+    body = csr(tmp_path).read_bytes()
+    made = token(alice, tmp_path)
+    assert post(plain, body, [made, made]) == [200, 401]
+    assert "replay" in plain.records()[-1]["reason"]
+
+
+@pytest.fixture(scope="module")
+def secure(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, ssl.SSLContext, bytes]]:
+    """A server with TLS that insists on channel bindings."""
+    directory = tmp_path_factory.mktemp("tls")
+    ca = TestCA("/O=Grid/CN=Web CA")
+    host = ca.issue_host()
+    host.write(directory / "host.pem", directory / "host.key")
+    (directory / "ca.pem").write_bytes(ca.certificate.public_bytes(Encoding.PEM))
+    settings = f'certificate = "{directory}/host.pem"\nkey = "{directory}/host.key"\nrequire_channel_binding = true\n'
+    context = ssl.create_default_context(cafile=str(directory / "ca.pem"))
+    binding = server_end_point(host.certificate.public_bytes(Encoding.DER))
+    assert binding is not None
+    with web(realm, directory / "kca", settings, scheme="https") as site:
+        yield site, context, binding
+
+
+def test_channel_binding(secure: tuple[Site, ssl.SSLContext, bytes], alice: dict[str, str], tmp_path: Path) -> None:
+    site, context, binding = secure
+    body = csr(tmp_path).read_bytes()
+    assert post(site, body, [token(alice, tmp_path, binding)], context) == [200]
+    assert post(site, body, [token(alice, tmp_path)], context) == [401]
+    assert "not bound" in site.records()[-1]["reason"]
+    assert post(site, body, [token(alice, tmp_path, b"tls-server-end-point:another")], context) == [401]
+    assert "bindings" in site.records()[-1]["reason"]
+
+
+def test_a_binding_that_is_sent_is_checked(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
+    """Behind a front end that ends TLS, and without insisting."""
+    host = TestCA("/O=Grid/CN=Web CA").issue_host()
+    host.write(tmp_path / "host.pem", tmp_path / "host.key")
+    binding = server_end_point(host.certificate.public_bytes(Encoding.DER))
+    assert binding is not None
+    settings = f'front_end_certificate = "{tmp_path}/host.pem"\naddress_header = "X-Real-IP"\n'
+    with web(realm, tmp_path / "kca", settings) as site:
+        assert post(site, csr(tmp_path).read_bytes(), [token(alice, tmp_path)]) == [500]  # no word of the front end
+        words = ("-H", "X-Real-IP: 192.0.2.33", "--data-binary", f"@{csr(tmp_path)}")
+        assert last_answer(curl(site, PATH, *words, env=alice))[0] == 200
+        assert site.records()[-1]["address"] == "192.0.2.33"
+        for made, expected in ((binding, 200), (b"tls-server-end-point:another", 401)):
+            more = (
+                "-H", "X-Real-IP: 192.0.2.33", "-H", f"Authorization: Negotiate {token(alice, tmp_path, made)}",
+                "--data-binary", f"@{csr(tmp_path)}",
+            )  # fmt: skip
+            assert last_answer(curl(site, PATH, *more, negotiate=False))[0] == expected
+
+
+def test_limits_over_http(realm: Realm, tmp_path: Path) -> None:
+    """What GSS-API does not tell by itself is known all the same: that a ticket is an initial one."""
+    text = '[limits]\ninitial = true\ncertificates = 2\nper = "1h"\n' + PLAIN_REALM
+    request = f"@{csr(tmp_path)}"
+    with web(realm, tmp_path / "kca", text=text) as site:
+        status, _, body = last_answer(curl(site, PATH, "--data-binary", request, env=realm.login("carol", "secret")))
+        assert status == 403
+        assert "got by another ticket" in body
+        initial = realm.login("carol", "secret", service="HTTP/localhost")
+        body_bytes = (tmp_path / "csr.pem").read_bytes()
+        assert post(site, body_bytes, [token(initial, tmp_path) for _ in range(2)]) == [200, 200]
+        status, headers, _ = last_answer(curl(site, PATH, "--data-binary", request, "-H", "Expect:", env=initial))
+        assert status == 429
+        assert 1700 <= int(headers["retry-after"]) <= 1801
+
+
+def test_mistakes_show_at_the_start(realm: Realm, tmp_path: Path) -> None:
+    env = clean_environment(tmp_path) | realm.variables | {"PYTHONWARNINGS": "default"}
+
+    def check(table: str, *words: str) -> str:
+        config = write_config(tmp_path, PLAIN_REALM + f"[http]\n{table}\n")
+        done = run([our_program("kca-http"), "-c", str(config), *words], env=env)
+        return f"{done.returncode} {done.stderr}{done.stdout}"
+
+    keytab = f'keytab = "{realm.keytab}"\n'
+    assert check(keytab, "-check").startswith("0 ")
+    assert "/nonexistent: no key of HTTP/*" in check('keytab = "/nonexistent"', "-check")
+    assert "everybody on the way" in check(keytab + 'listen = "0.0.0.0:0"')
+    assert "require_channel_binding needs certificate" in check(keytab + "require_channel_binding = true")
+    write_file(tmp_path / "other.keytab", b"\x05\x02", 0o600)
+    assert "no key of HTTP/*" in check(f'keytab = "{tmp_path}/other.keytab"', "-check")
+    shutil.rmtree(tmp_path / "store")
