@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gsi.certificate import Certificate
     from gsi.cli.arguments import Namespace
     from gsi.credential import Credential
-    from gsi.keys import PrivateKey
+    from gsi.keys import KeyType, PrivateKey
     from kca.client import Obtained, Wish
 
 __all__ = ["build_parser", "main"]
@@ -74,7 +74,7 @@ def build_parser() -> CommandParser:
         "-key-type",
         metavar="TYPE",
         choices=KEY_TYPES,
-        text="kind of the new key: p256 (default), p384, or rsa, the only one that old services take",
+        text="kind of the new key: p256 (default), p384, or rsa (default with -proxy, as C programs need it)",
     )
     section.value(
         "-bits",
@@ -152,7 +152,7 @@ def _execute(arguments: Namespace) -> int:
         if not arguments.quiet:
             sys.stdout.write(f"{endpoint} would issue a certificate\n")
         return EXIT_OK
-    obtained = obtain(wish, now=now(), tell=_teller(arguments), realm=realm)
+    obtained = obtain(wish, now=now(), tell=_Teller(loud=arguments.verbose), realm=realm)
     _keep(arguments, obtained, realm)
     return EXIT_OK
 
@@ -185,7 +185,6 @@ def _check_combinations(arguments: Namespace) -> None:
 
 
 def _wish(arguments: Namespace) -> Wish:
-    from gsi.keys import KeyType
     from kca.client import KeyForm, Wish
 
     return Wish(
@@ -194,7 +193,7 @@ def _wish(arguments: Namespace) -> Wish:
         service=arguments.service,
         ccache=arguments.cache,
         form=KeyForm(arguments.form),
-        key_type=None if arguments.key_type is None else KeyType(arguments.key_type),
+        key_type=_key_type(arguments),
         key_bits=arguments.bits,
         key=_load_key(arguments.private_key),
         request_der=_load_request(arguments.csr),
@@ -204,8 +203,13 @@ def _wish(arguments: Namespace) -> Wish:
     )
 
 
-def _teller(arguments: Namespace) -> _Teller:
-    return _Teller(loud=arguments.verbose)
+def _key_type(arguments: Namespace) -> KeyType | None:
+    """Return the kind of key to make: with a proxy RSA, as C programs cannot delegate with, or below, another."""
+    from gsi.keys import KeyType
+
+    if arguments.key_type is not None:
+        return KeyType(arguments.key_type)
+    return KeyType.RSA if arguments.proxy else None
 
 
 class _Teller:
@@ -307,7 +311,7 @@ def _write_proxy(arguments: Namespace, credential: Credential) -> str:
     options = ProxyOptions(
         kind=ProxyKind.LIMITED if arguments.limited else None,
         lifetime=timedelta(0) if arguments.valid is None else arguments.valid,
-        key_type=KeyType(arguments.key_type or "p256"),
+        key_type=_key_type(arguments) or KeyType.RSA,
         key_bits=arguments.bits,
     )
     proxy = make_proxy(credential, options, now=now())

@@ -48,7 +48,9 @@ def _execute(arguments: Namespace) -> int:
     with open_store(arguments.cache) as store:
         if not store.remove():
             raise CredentialError(
-                f"no certificate in the credential cache {store.name}", problem=CredentialProblem.MISSING
+                f"no certificate in the credential cache {store.name}",
+                problem=CredentialProblem.MISSING,
+                hint="-cache or KRB5CCNAME names another cache",
             )
     return EXIT_OK
 
