@@ -246,6 +246,30 @@ def test_times_and_subjects(shell: Shell) -> None:
         assert done.stdout == "", wrong
 
 
+def test_years_of_two_digits(shell: Shell) -> None:
+    """As `openssl ca` reads them: up to 49 in this century, from 50 in the last."""
+    shell.type(*CREATE, "-dir", "ca", "-days", "20000").check()
+    words = ("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem", "-json", "-force")
+    done = shell.type(*words, "-startdate", "450102030405Z", "-enddate", "491231235959Z").check()
+    made = x509.load_pem_x509_certificate((shell.home / "cert.pem").read_bytes())
+    assert (made.not_valid_before_utc.year, made.not_valid_after_utc.year) == (2045, 2049), done.stdout
+    done = shell.type(*words, "-enddate", "500101000000Z")
+    assert done.returncode == 1
+    assert "-enddate: it would end before it begins" in done.stderr
+
+
+def test_pass_phrases_and_programs_that_no_ca_can_have(shell: Shell) -> None:
+    create = [word for word in CREATE if word != "-nopw"]
+    done = shell.type(*create, "-dir", "ca", "-pass", "stdin", stdin="abc\n")
+    assert done.returncode == 1
+    assert "shorter than 4 bytes" in done.stderr
+    done = shell.type(*CREATE, "-dir", "ca", "-keyfile", "program:/bin/true")
+    assert done.returncode == 1
+    assert "cannot be asked for its public key" in done.stderr
+    assert not (shell.home / "ca").exists()
+    shell.type(*create, "-dir", "ca", "-pass", "stdin", stdin="abcd\n").check()
+
+
 # --- grid-default-ca and grid-ca-package -----------------------------------------------------------------------------
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from peers import gsi, openssl, proxy_init
-from peers.suite import Verdict, load
+from peers.suite import HERE, Verdict, load
 from peers.table import NAMES, PAGE, differs, read_record, render
 from tests.harness.run import require_peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CASES: Final = load()
 RECORD: Final = read_record()
@@ -48,3 +51,31 @@ def test_peers_disagree_with_the_suite() -> None:
         asked = [(case, verdict) for case, verdict in said if verdict is not Verdict.NOT_ASKED]
         assert len(asked) > 900, name
         assert 0 < sum(differs(case, verdict) for case, verdict in asked) < len(asked) / 3, name
+
+
+def test_the_example_finds_what_is_recorded() -> None:
+    """The harness to start from asks fewer cases, and says of each what the one that makes the table says."""
+    require_peer("openssl")
+    script = HERE / "examples" / "openssl_verify.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=280, check=True)
+    *lines, summary = done.stdout.splitlines()
+    found = {case_id: verdict for verdict, case_id, _ in (line.split(": ", 2) for line in lines)}
+    asked, differences = (int(words.split()[0]) for words in summary.split(","))
+    assert asked > 500
+    assert differences == len(found) > 10
+    words = {Verdict.ACCEPT: "accepted", Verdict.REFUSE: "refused"}
+    column = NAMES.index(openssl.NAME)
+    for case_id, verdict in found.items():
+        recorded = RECORD.verdicts[case_id][column]
+        if recorded is not Verdict.NOT_ASKED:  # by the other, which tells more cases that OpenSSL cannot judge
+            assert words[recorded] == verdict, case_id
+            assert differs(CASES[case_id], recorded), case_id
+
+
+def test_a_crash_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "openssl"
+    program.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    asked = next(case for case in CASES.values() if RECORD.verdicts[case.id][0] is Verdict.ACCEPT)
+    assert openssl.ask(asked) is Verdict.CRASH
