@@ -11,7 +11,10 @@ when another administrator was faster.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from gsi.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +25,14 @@ if TYPE_CHECKING:
     from cas.policy.evaluate import Applicable, Matched
     from cas.policy.model import ActionName, Entity, Feed, Kind, Namespace, Ref, Statement
     from cas.policy.request import PolicyRequest
+    from cas.policy.userfile import UserLine
 
 __all__ = [
     "MAX_DEPTH",
     "MAX_GROUPS",
     "MAX_PAGE",
     "MAX_ROWS",
+    "MAX_SKEW",
     "Applied",
     "Author",
     "Found",
@@ -36,6 +41,7 @@ __all__ = [
     "Holders",
     "PolicyRepository",
     "View",
+    "check_clock",
 ]
 
 MAX_PAGE: Final = 1000
@@ -49,6 +55,9 @@ MAX_DEPTH: Final = 32
 
 MAX_ROWS: Final = 16_384
 """The most statements looked at for one capability, which can hold a sixteenth of that."""
+
+MAX_SKEW: Final = timedelta(minutes=5)
+"""How far a node's clock may be behind that of the node which changed the policy last."""
 
 T = TypeVar("T")
 
@@ -258,6 +267,18 @@ class View(Protocol):
         """Return how somebody is in a group: the names of the groups between, the group last; empty if not by name."""
         ...
 
+    def groups_around(self, group: Ref) -> tuple[Ref, ...]:
+        """Return the groups that a group is in, directly or through others.
+
+        Raises:
+            NotFoundError: There is no such group.
+        """
+        ...
+
+    def statements(self, numbers: Sequence[int]) -> tuple[Statement, ...]:
+        """Return statements by their numbers."""
+        ...
+
     def is_used(self, group: Ref) -> bool:
         """Say whether a statement names a group of actions."""
         ...
@@ -321,6 +342,54 @@ class PolicyRepository(Protocol):
         """
         ...
 
+    def enrolled_lines(self, digest: str) -> int:
+        """Return how many lines of a file of users have been dealt with.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        ...
+
+    def enrol_users(
+        self,
+        lines: Sequence[UserLine],
+        by: Author,
+        *,
+        owner: str,
+        digest: str,
+        guard: Callable[[View], None],
+        confirm: Callable[[int], None],
+    ) -> int:
+        """Enrol the users of some lines, all or none, and note how far the file is done; return how many were new.
+
+        Args:
+            lines: The lines behind those that are done.
+            by: Who makes the change.
+            owner: The user group that gets `grantAll` on each.
+            digest: Of the file.
+            guard: Asked before; raises to refuse.
+            confirm: Told how many are new before they are committed; raises to refuse.
+
+        Raises:
+            ConflictError: A name or subject is enrolled as another's; the message names the line.
+            NotFoundError: A trust anchor or group is not enrolled.
+            StorageError: The store cannot be written.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the store."""
         ...
+
+
+def check_clock(now: datetime, latest: datetime) -> None:
+    """Insist that the clock has not gone back: rights that have ended would come back with it.
+
+    Raises:
+        StorageError: It is behind the newest change by more than `MAX_SKEW`.
+    """
+    if now < latest - MAX_SKEW:
+        raise StorageError(
+            f"the clock says {now:%Y-%m-%d %H:%M:%S}Z, but the policy was changed at {latest:%Y-%m-%d %H:%M:%S}Z",
+            hint="set the clock; if it was ahead when the policy was changed, let the store accept the time",
+        )

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
-from cas.repository.base import Applied
+from cas.repository import enrolling
+from cas.repository.base import Applied, check_clock
 from cas.repository.changing import Changer, normal_change
 from cas.repository.history import add_entries, has_token
 from cas.repository.rows import rows, run
@@ -31,15 +32,13 @@ if TYPE_CHECKING:
 
     from cas.policy.changes import Change
     from cas.policy.model import Ref, Statement
+    from cas.policy.userfile import UserLine
     from cas.repository.base import Author, View
 
-__all__ = ["DATABASE_NAME", "MAX_SKEW", "SQLPolicy", "Transaction", "open_postgres_policy", "open_sqlite_policy"]
+__all__ = ["DATABASE_NAME", "SQLPolicy", "Transaction", "open_postgres_policy", "open_sqlite_policy"]
 
 DATABASE_NAME: Final = "cas.db"
 """File name of the SQLite store inside its directory."""
-
-MAX_SKEW: Final = timedelta(minutes=5)
-"""How far a node's clock may be behind that of the node which changed the policy last."""
 
 MAX_REASON_CHARS: Final = 1024
 """The longest reason: a paragraph."""
@@ -186,6 +185,30 @@ class SQLPolicy:
         except _UndoError:
             return answer[0]
 
+    def enrolled_lines(self, digest: str) -> int:
+        """See `PolicyRepository.enrolled_lines`."""
+        return self._database.reading(lambda connection: enrolling.lines_done(connection, digest))
+
+    def enrol_users(
+        self,
+        lines: Sequence[UserLine],
+        by: Author,
+        *,
+        owner: str,
+        digest: str,
+        guard: Callable[[View], None],
+        confirm: Callable[[int], None],
+    ) -> int:
+        """See `PolicyRepository.enrol_users`."""
+
+        def work(transaction: Transaction) -> int:
+            guard(SQLView(transaction.connection))
+            count = enrolling.enrol(transaction, lines, owner=owner, digest=digest)
+            confirm(count)
+            return count
+
+        return self.writing(by, work)
+
     def accept_clock(self, now: datetime) -> None:
         """Take now for the time of the newest change, after a clock that was ahead has been set back.
 
@@ -201,19 +224,6 @@ class SQLPolicy:
     def close(self) -> None:
         """See `PolicyRepository.close`."""
         self._database.close()
-
-
-def check_clock(now: datetime, latest: datetime) -> None:
-    """Insist that the clock has not gone back: rights that have ended would come back with it.
-
-    Raises:
-        StorageError: It is behind the newest change by more than `MAX_SKEW`.
-    """
-    if now < latest - MAX_SKEW:
-        raise StorageError(
-            f"the clock says {now:%Y-%m-%d %H:%M:%S}Z, but the policy was changed at {latest:%Y-%m-%d %H:%M:%S}Z",
-            hint="set the clock; if it was ahead when the policy was changed, let the store accept the time",
-        )
 
 
 def open_sqlite_policy(directory: str) -> SQLPolicy:

@@ -33,7 +33,7 @@ from cas.repository.base import MAX_PAGE, Found, FoundUser
 from cas.repository.closures import up
 from cas.repository.history import read_history
 from cas.repository.holders import find_holders
-from cas.repository.rows import chunks, find_id, get_id, place_refs, rows, run, scalar, statements_of
+from cas.repository.rows import chunks, find_id, get_id, place_refs, refs_of, rows, run, scalar, statements_of
 from cas.repository.tables import CODES, EVERYONE_ID
 from gsi.errors import ParseError, StorageError
 
@@ -247,6 +247,16 @@ class SQLView:
     ) -> Holders:
         """See `View.holders`."""
         return find_holders(self._connection, action, on, circumstances, after=after, limit=min(limit, MAX_PAGE))
+
+    def groups_around(self, group: Ref) -> tuple[Ref, ...]:
+        """See `View.groups_around`."""
+        found = refs_of(self._connection, up(self._connection, [get_id(self._connection, group)], group.kind))
+        return tuple(sorted(found.values()))
+
+    def statements(self, numbers: Sequence[int]) -> tuple[Statement, ...]:
+        """See `View.statements`."""
+        query = "SELECT * FROM statements WHERE id IN :ids ORDER BY id"
+        return statements_of(self._connection, run(self._connection, query, ids=list(numbers)).mappings().all())
 
     def is_used(self, group: Ref) -> bool:
         """See `View.is_used`."""

@@ -1,0 +1,200 @@
+"""Enrols many users at once: the same rules as one by one (`changing`), asked and done for a whole batch.
+
+    enrol(transaction, lines, owner="superUserGroup", digest=digest)
+
+How far a file is done is noted in the transaction that does it, so that a crash neither skips a line nor repeats one.
+A user who is enrolled already under the same names is passed over, and only joins the groups of the line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from cas.policy.changes import AddMember, Enrol
+from cas.policy.model import GRANT_ALL, Effect, Kind, Ref, Statement
+from cas.repository.changing import entity_row, statement_row, user_row
+from cas.repository.rows import CHUNK, get_id, rows, run, scalar
+from cas.repository.tables import CODES, ENTITIES, EVERYONE_ID, MEMBERS, STATEMENTS, USERS
+from gsi.errors import ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from cas.policy.userfile import UserLine
+    from cas.repository.sql import Transaction
+
+__all__ = ["enrol", "lines_done"]
+
+_USER: Final = CODES[Kind.USER]
+
+
+def lines_done(connection: Connection, digest: str) -> int:
+    """Return how many lines of a file have been dealt with."""
+    done = scalar(connection, "SELECT done FROM enrolments WHERE digest = :digest", digest=digest)
+    return 0 if done is None else int(done)
+
+
+def enrol(transaction: Transaction, lines: Sequence[UserLine], *, owner: str, digest: str) -> int:
+    """Enrol the users of some lines, and note that they are done; return how many were new.
+
+    Raises:
+        ConflictError: A name or subject is enrolled as another's, or others were faster with the file.
+        NotFoundError: A trust anchor or group is not enrolled.
+    """
+    connection = transaction.connection
+    if not lines:
+        return 0
+    if lines_done(connection, digest) != lines[0].number - 1:
+        raise ConflictError("somebody else is enrolling the users of the same file")
+    batch = _Batch(transaction, owner, lines)
+    count = batch.enrol_new()
+    batch.add_members()
+    _note(transaction, digest, lines[-1].number)
+    return count
+
+
+def _note(transaction: Transaction, digest: str, done: int) -> None:
+    values = {"digest": digest, "done": done, "updated": int(transaction.by.now.timestamp())}
+    change = "UPDATE enrolments SET done = :done, updated = :updated WHERE digest = :digest"
+    if not run(transaction.connection, change, **values).rowcount:
+        run(
+            transaction.connection,
+            "INSERT INTO enrolments (digest, done, updated) VALUES (:digest, :done, :updated)",
+            **values,
+        )
+
+
+class _Batch:
+    """The lines of one transaction, and what is enrolled of them."""
+
+    def __init__(self, transaction: Transaction, owner: str, lines: Sequence[UserLine]) -> None:
+        self._transaction = transaction
+        self._connection = transaction.connection
+        self._owner = owner
+        self._owner_id = get_id(self._connection, Ref(Kind.USER_GROUP, owner))
+        self._lines = [(line, line.user) for line in lines if line.user is not None]
+        self._anchors = {
+            name: get_id(self._connection, Ref(Kind.TRUST_ANCHOR, name)) for name in {u.anchor for _, u in self._lines}
+        }
+        self._ids: dict[str, int] = {}
+
+    def enrol_new(self) -> int:
+        """Insert the users that are not enrolled."""
+        known = self._known()
+        entities, users, statements = [], [], []
+        grant_all = get_id(self._connection, GRANT_ALL)
+        take = self._transaction.changer.take_id
+        for line, user in self._lines:
+            row = user_row(user, 0, self._anchors[user.anchor])
+            entity = entity_row(user.ref, 0, 0)
+            subject = (str(row["subject_key"]), self._anchors[user.anchor])
+            same = known.same_user(user.nickname, str(entity["skeleton"]), subject, line.number)
+            if same is not None:
+                self._ids[user.nickname] = same
+                continue
+            number = take()
+            known.add(user.nickname, str(entity["skeleton"]), subject, number)
+            self._ids[user.nickname] = number
+            entities.append(entity | {"id": number})
+            users.append(row | {"id": number})
+            grant = Statement(self._owner, Effect.PERMIT, GRANT_ALL, user.ref)
+            statements.append(statement_row(grant, take(), self._owner_id, grant_all, number))
+            self._transaction.entries.append((take(), Enrol(user, self._owner), ()))
+        for table, values in ((ENTITIES, entities), (USERS, users), (STATEMENTS, statements)):
+            if values:
+                self._connection.execute(sa.insert(table), values)
+        return len(users)
+
+    def add_members(self) -> None:
+        """Insert the memberships that are not there."""
+        names = sorted({group for line, _ in self._lines for group in line.groups})
+        groups = {name: get_id(self._connection, Ref(Kind.USER_GROUP, name)) for name in names}
+        if EVERYONE_ID in groups.values():
+            raise ConflictError("the whole community's group has no list")
+        there: set[tuple[int, int]] = set()
+        for part in _parts(list(self._ids.values())):
+            query = "SELECT container_id, member_id FROM members WHERE member_id IN :ids"
+            there.update((int(row[0]), int(row[1])) for row in rows(self._connection, query, ids=part))
+        values: list[dict[str, object]] = []
+        touched: set[int] = set()
+        for line, user in self._lines:
+            for name in line.groups:
+                pair = (groups[name], self._ids[user.nickname])
+                if pair in there:
+                    continue
+                there.add(pair)
+                touched.add(pair[0])
+                values.append(
+                    {
+                        "container_id": pair[0],
+                        "member_kind": _USER,
+                        "member_id": pair[1],
+                        "container_kind": CODES[Kind.USER_GROUP],
+                    }
+                )
+                change = AddMember(Ref(Kind.USER_GROUP, name), user.ref)
+                self._transaction.entries.append((self._transaction.changer.take_id(), change, ()))
+        if values:
+            self._connection.execute(sa.insert(MEMBERS), values)
+        for part in _parts(sorted(touched)):
+            run(self._connection, "UPDATE entities SET version = version + 1 WHERE id IN :ids", ids=part)
+
+    def _known(self) -> _Known:
+        """Return what is enrolled of all that the lines name."""
+        known = _Known()
+        rest = " FROM users u JOIN entities e ON e.id = u.id WHERE "
+        columns = "SELECT e.id, e.name, e.skeleton, u.subject_key, u.anchor_id" + rest
+        for part in _parts(self._lines):
+            skeletons = [str(entity_row(user.ref, 0, 0)["skeleton"]) for _, user in part]
+            known.take(
+                rows(self._connection, f"{columns} e.kind = :kind AND e.skeleton IN :all", kind=_USER, all=skeletons)
+            )
+            keys = [str(user_row(user, 0, 0)["subject_key"]) for _, user in part]
+            known.take(rows(self._connection, f"{columns} u.subject_key IN :all", all=keys))
+        return known
+
+
+class _Known:
+    """Who is enrolled, by name, look and subject."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, tuple[int, tuple[str, int]]] = {}
+        self._looks: dict[str, str] = {}
+        self._subjects: dict[tuple[str, int], str] = {}
+
+    def take(self, found: Sequence[Sequence[Any]]) -> None:
+        """Add rows."""
+        for number, name, look, key, anchor in found:
+            self.add(name, look, (key, int(anchor)), int(number))
+
+    def add(self, name: str, look: str, subject: tuple[str, int], number: int) -> None:
+        """Add one user."""
+        self._names[name] = (number, subject)
+        self._looks[look] = name
+        self._subjects[subject] = name
+
+    def same_user(self, name: str, look: str, subject: tuple[str, int], line: int) -> int | None:
+        """Return the number of the user of both names, or None for a new one.
+
+        Raises:
+            ConflictError: One of the names is another's.
+        """
+        known = self._names.get(name)
+        if known is not None:
+            if known[1] == subject:
+                return known[0]
+            raise ConflictError(f"line {line}: user {name} is enrolled already, with another subject")
+        if look in self._looks:
+            raise ConflictError(f"line {line}: {name!a} looks like the user {self._looks[look]!a}")
+        if subject in self._subjects:
+            raise ConflictError(f"line {line}: the subject is enrolled as {self._subjects[subject]}")
+        return None
+
+
+def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for at in range(0, len(values), CHUNK):
+        yield values[at : at + CHUNK]
