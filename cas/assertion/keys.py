@@ -17,6 +17,7 @@ whole, and keeps the old one when the new one is no good.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,7 @@ from gsi.errors import (
     GridError,
     IssuanceError,
     IssuanceStep,
+    ParseError,
     StorageError,
 )
 
@@ -205,9 +207,11 @@ class KeyHistory:
         try:
             data = read_private(self._path, max_bytes=_MAX_HISTORY_BYTES)
         except CredentialError as error:
-            if error.problem is CredentialProblem.MISSING:
+            if error.problem is CredentialProblem.MISSING and not os.path.lexists(self._path):  # an empty one is a loss
                 return {}
             raise
+        except ParseError as error:
+            raise StorageError(f"the history of signing keys: {error.message}") from error
         try:
             listed = json.loads(data)["kids"]
             return {str(kid): _Past(_moment(one["first"]), _moment(one["ends"])) for kid, one in listed.items()}
