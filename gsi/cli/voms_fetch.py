@@ -4,8 +4,8 @@
     asker = Asker(credential, directory, console, timeout=None)
     certificates = [asker.ask(question) for question in questions]
 
-The servers of a VO are asked in random order until one answers, as by the C tool. What a server gave counts only when
-`Judge` believes it, unless the user said not to look.
+The servers of a VO are asked in random order until one gives something, as by the C tool. What a server gave counts
+only when `Judge` believes it, unless the user said not to look.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gsi.errors import (
     ConfigError,
     CredentialError,
     CredentialProblem,
+    GridError,
     RefusedError,
     TransportError,
 )
@@ -190,34 +191,33 @@ class Asker:
         self._timeout = CONNECT_TIMEOUT if timeout is None else timeout
 
     def ask(self, question: Question) -> AttributeCertificate:
-        """Return the attribute certificate that the first server that answers gives.
+        """Return the attribute certificate that the first server that has one gives.
+
+        Another server may know what one does not, or have a database that works; so a no is not the end, either.
 
         Raises:
-            RefusedError: It said no, or gave a warning, and warnings are errors.
+            RefusedError: All that answered said no; or a server gave a warning, and warnings are errors.
             TransportError: None answered.
             CapabilityError: It gave attributes of another VO.
         """
         servers = random.sample(question.servers, len(question.servers))
-        for number, server in enumerate(servers, 1):
+        failures: list[GridError] = []
+        for server in servers:
+            if failures:
+                sys.stderr.write(f"\nError: {printable(failures[-1].message)}\n")
+                self._console.say(f"\nTrying next server for {server.alias}.\n")
             try:
                 fetched = self._contact(server, question.request)
-            except TransportError as error:
+            except (RefusedError, TransportError) as error:
                 self._console.say(" Failed\n")
-                if number == len(servers):
-                    raise TransportError(
-                        f"None of the contacted servers for {question.name} were capable of returning a valid AC for "
-                        f"the user: {error.message}",
-                        hint=error.hint,
-                    ) from error
-                sys.stderr.write(f"\nError: {printable(error.message)}\n")
-                self._console.say(f"\nTrying next server for {server.alias}.\n")
-            except Exception:
+                failures.append(error)
+            except BaseException:
                 self._console.say(" Failed\n")
                 raise
             else:
                 self._console.say(" Done\n")
                 return self._accept(fetched, question)
-        raise RefusedError(f"no server is known for the VO {question.name!r}")
+        raise _no_server(question, failures)
 
     def _contact(self, server: VOMSEntry, request: FetchRequest) -> Fetched:
         self._console.say(
@@ -249,6 +249,19 @@ class Asker:
             if fqan != ALL and _plain(fqan) not in given:
                 self._console.warn(f"the server of {vo} did not give {fqan}")
         return fetched.certificate
+
+
+def _no_server(question: Question, failures: Sequence[GridError]) -> GridError:
+    """Return the error to raise when no server gave anything: a no weighs more than silence."""
+    refusal = next((error for error in failures if isinstance(error, RefusedError)), None)
+    if refusal is not None:
+        return refusal
+    last = failures[-1]
+    return TransportError(
+        f"None of the contacted servers for {question.name} were capable of returning a valid AC for the user: "
+        f"{last.message}",
+        hint=last.hint,
+    )
 
 
 def _plain(fqan: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.harness.ca import Issued, write_file
+from tests.harness.run import our_program, run
 from tests.harness.voms import VO, VOMSServer, ac_extension
 from tests.harness.voms_daemon import VOMSDaemon
 from tests.harness.voms_site import OTHER, VOMSSite
@@ -69,6 +71,20 @@ def test_a_server_says_no(site: VOMSSite) -> None:
     assert "the VOMS server refused: who is " in done.stderr
     assert "(NoSuchUser)" in done.stderr
     assert _is_untouched(site)
+
+
+def test_one_says_no_and_another_yes(site: VOMSSite) -> None:
+    """As for the C and Java programs: one whose database is away is not the end."""
+    with site.daemon() as ill, site.daemon() as well:
+        ill.status, ill.rest = "500 Oops", b"<voms><error><code>x</code><message>no database</message></error></voms>"
+        site.write_vomses(ill.vomses, well.vomses)
+        for _ in range(3):
+            done = site.ours(INIT, "-voms", VO).check()
+            assert ("no database" in done.stderr) is (" Failed\n" in done.stdout)
+        site.write_vomses(ill.vomses, site.dead_line())
+        done = site.ours(INIT, "-voms", VO)
+    assert done.returncode == 1
+    assert "voms-proxy-init: error: the VOMS server refused: no database (x)" in done.stderr
 
 
 def test_a_server_of_another_name(site: VOMSSite) -> None:
@@ -319,3 +335,27 @@ def test_destroy_follows_no_link(site: VOMSSite) -> None:
     site.proxy.symlink_to(victim)
     assert site.ours("voms-proxy-destroy").returncode == 1
     assert victim.read_bytes() == b"precious"
+
+
+def test_the_howto_runs(site: VOMSSite) -> None:
+    """Its lines, as they stand, in one shell."""
+    page = Path(__file__).resolve().parents[2] / "docs/howto/voms-proxy.md"
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    home = site.directory / "home"
+    site.alice.write(home / ".globus" / "usercert.pem", home / ".globus" / "userkey.pem")
+    script = site.directory / "script"
+    write_file(script, ("set -eu\n" + "".join(blocks)).encode(), 0o700)
+    with site.daemon() as daemon, site.daemon(OTHER) as other:
+        daemon.fqans = (f"/{VO}/prod/Role=pilot/Capability=NULL", f"/{VO}/Role=NULL/Capability=NULL")
+        write_file(home / ".voms" / "vomses", (daemon.vomses + other.vomses).encode(), 0o644)
+        left_out = {"X509_USER_CERT", "X509_USER_KEY", "X509_VOMSES"}
+        environment = {name: value for name, value in site.environment.items() if name not in left_out} | {
+            "HOME": str(home),
+            "PATH": f"{Path(our_program(INIT)).parent}:/usr/bin:/bin",
+        }
+        done = run(["/bin/bash", script], env=environment, cwd=site.directory).check()
+    assert f"\n{VO}\n/{VO}/prod/Role=pilot/Capability=NULL\n" in done.stdout
+    assert f"\n{OTHER}\n/{OTHER}/Role=NULL/Capability=NULL\n" in done.stdout
+    assert done.stderr == ""
+    assert json.loads((site.directory / "proxy.json").read_text("utf-8"))["attributes"]
+    assert not site.proxy.exists()

@@ -50,8 +50,7 @@ Time left is counted to the first expiry in the whole chain.
     ),
     differences="""\
 The C program verifies signatures alone, and when that fails shows the attributes without a word and exits with 0, also
-for those that have expired, of another holder, or of an unknown VO. So does the Java program for some. Neither is done
-here.
+when they have expired, are another holder's, or are of an unknown VO. So does the Java program.
 
 `-identity` is the end entity's name; the C program prints the issuer of the proxy. `-type` tells of a limited proxy in
 every form. `-strength` gives the size of an elliptic-curve key in the usual way. `-timeleft` heeds the whole chain.

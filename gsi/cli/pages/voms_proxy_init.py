@@ -29,9 +29,8 @@ Each `-voms` names a VO, by its alias in a vomses file, and after a colon what i
 group, a role in the whole VO (`/Role=r`), or everything (`all`). Without, the VO gives the user's groups; roles have
 to be asked for. The attributes come in the order of the options, and `-order` puts others first.
 
-The servers of a VO are asked in random order until one answers, each by HTTP and, if that brings no answer, by the
-older protocol. A server must have the name that the vomses file says, and a certificate of a trusted CA. One that
-says no ends the command: nobody else is asked.
+The servers of a VO are asked in random order until one gives something, each by HTTP and, if that brings no answer, by
+the older protocol. A server must have the name that the vomses file says, and a certificate of a trusted CA.
 
 What a server gave is judged as a service would judge it: its signature, its times, its holder, and whether this
 machine trusts the server for the VO by an LSC file in the vomsdir. What is not believed is not written, unless
@@ -76,8 +75,7 @@ Both programs write the proxy and then look at it. Here it is the other way roun
 The C program leaves no proxy for users whose certificate has no subject key identifier, and may still exit with 0. It
 writes none with `-noregen`, and exits with 1 when a lifetime was cut. Here there is a proxy.
 
-The C program makes a temporary proxy in `/tmp` to talk to the server; here the user's key does that. It asks the next
-server also when one said no.
+The C program makes a temporary proxy in `/tmp` to talk to the server; here the user's key does that.
 
 `-bits 512` and `-bits 1024` are refused. `-path-length 0` and every byte of a policy are kept. `-policy-language` needs
 `-policy`; `-order`, `-target` and `-vomslife` need `-voms`.
