@@ -1,0 +1,121 @@
+"""What `kca-admin check` looks at: everything that the configuration names, without issuing anything.
+
+findings = check(config)
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gsi.errors import GridError
+from gsi.names import oneline
+from gsi.system import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kca.config import KCAConfig
+
+__all__ = ["Finding", "check"]
+
+SOON: Final = timedelta(days=30)
+"""When the end of the CA's certificate is worth a word: new ones are not made in a day."""
+
+
+class Finding(NamedTuple):
+    """What came of looking at one thing."""
+
+    what: str
+    text: str
+    is_error: bool
+
+
+def check(config: KCAConfig) -> tuple[Finding, ...]:
+    """Look at everything, in the order in which a start needs it."""
+    looks: tuple[tuple[str, Callable[[KCAConfig], str]], ...] = (
+        ("authority", _authority),
+        ("trust files", _trust_files),
+        ("policy", _policy),
+        ("directories", _directories),
+        ("books", _books),
+        ("audit", _audit),
+        ("keytab", _keytab),
+    )
+    found = []
+    for what, look in looks:
+        try:
+            found.append(Finding(what, look(config), False))
+        except GridError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            found.append(Finding(what, f"{error.message}{hint}", True))
+    return tuple(found)
+
+
+def _authority(config: KCAConfig) -> str:
+    from gsi.errors import IssuanceError, IssuanceStep
+    from kca.wiring.authority import make_authority
+
+    certificate = make_authority(config.authority).issuer.certificate
+    now = clock.now()
+    if not certificate.not_before <= now < certificate.not_after:
+        raise IssuanceError("the CA's certificate does not hold now", step=IssuanceStep.AUTHORITY)
+    words = f"{oneline(certificate.subject_der)} until {certificate.not_after:%Y-%m-%d}"
+    return f"{words}, which is soon" if certificate.not_after - now < SOON else words
+
+
+def _trust_files(config: KCAConfig) -> str:
+    from kca.publishing import trust_files
+    from kca.wiring.authority import load_authority_certificate
+
+    files = trust_files(load_authority_certificate(config.authority), config.realm, crl_urls=config.authority.crl_urls)
+    places = f"revocation list at {', '.join(config.authority.crl_urls)}" if config.authority.crl_urls else "no CRL URL"
+    return f"{', '.join(sorted(files))}; {places}"
+
+
+def _policy(config: KCAConfig) -> str:
+    from kca.wiring.authz import find_policy, make_authorization
+
+    make_authorization(config.policy)
+    return find_policy(config.policy)
+
+
+def _directories(config: KCAConfig) -> str:
+    from gsi.kerberos.ticket import Principal
+    from kca.wiring.directory import make_directories
+
+    asked = make_directories(config.realm)
+    for realm, directory in asked.items():
+        directory.find(Principal(("kca-admin-check",), realm))
+    return ", ".join(asked) if asked else "none is asked"
+
+
+def _books(config: KCAConfig) -> str:
+    import contextlib
+
+    from kca.repository.base import Selection
+    from kca.wiring.service import open_books
+
+    with contextlib.closing(open_books(config)) as books:
+        newest = next(iter(books.search(Selection(), limit=1)), None)
+        last = "nothing was issued" if newest is None else f"last issued {newest.issued:%Y-%m-%d %H:%M:%S}Z"
+        return f"{books.database.place}; {last}"
+
+
+def _audit(config: KCAConfig) -> str:
+    from gsi.system.audit import AuditLog
+
+    AuditLog(config.store.audit_path).close()
+    return config.store.audit_path
+
+
+def _keytab(config: KCAConfig) -> str:
+    from gsi.errors import ConfigError
+
+    path = config.server.keytab
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"{path} cannot be read by this user", hint="kadmin -q 'ktadd -k FILE kca_service/HOST'")
+    if os.stat(path).st_mode & 0o077:
+        raise ConfigError(f"{path} can be read by others", hint=f"chmod 600 {path}")
+    return path
