@@ -50,7 +50,7 @@ def admin(world: KCAWorld, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
 
 
 def serial_of(world: KCAWorld, who: str) -> str:
-    return next(record["serial"] for record in world.records() if record.get("subject", "").endswith(f"CN={who}"))
+    return str(next(record["serial"] for record in world.records() if record.get("subject", "").endswith(f"CN={who}")))
 
 
 def test_looking(world: KCAWorld, admin: Callable[..., str]) -> None:
