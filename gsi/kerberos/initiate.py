@@ -22,6 +22,7 @@ from gsi.kerberos.libkrb5 import (
     Data,
     KerberosError,
     PrincipalData,
+    Ticket,
     check,
     make_principal_data,
     moment,
@@ -146,13 +147,23 @@ def _make(context: Context, got: ctypes._Pointer[Credentials], *, mutual: bool, 
             read_data(out),
             Passphrase(ctypes.string_at(ticket.keyblock.contents, ticket.keyblock.length)),
             read_principal(ticket.client),
-            read_principal(ticket.server),
+            _server_of(context, ticket.ticket),
             moment(ticket.times.endtime),
             TicketFlags(ticket.ticket_flags),
         )
     finally:
         library.krb5_free_data_contents(context.handle, ctypes.byref(out))
         library.krb5_auth_con_free(context.handle, auth)
+
+
+def _server_of(context: Context, encoded: Data) -> Principal:
+    """Return whom a ticket is for; `krb5_creds` has the name as asked, which may lack its realm (a referral)."""
+    found = ctypes.POINTER(Ticket)()
+    check(context, context.library.krb5_decode_ticket(ctypes.byref(encoded), ctypes.byref(found)))
+    try:
+        return read_principal(found.contents.server)
+    finally:
+        context.library.krb5_free_ticket(context.handle, found)
 
 
 _EXPIRED: Final = -1765328352  # KRB5KRB_AP_ERR_TKT_EXPIRED

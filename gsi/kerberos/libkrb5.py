@@ -288,6 +288,8 @@ def _load() -> ctypes.CDLL:
     library.krb5_init_context.restype = ctypes.c_int32
     library.krb5_get_error_message.argtypes = (_HANDLE, ctypes.c_int32)
     library.krb5_get_error_message.restype = ctypes.c_void_p
+    library.krb5_decode_ticket.argtypes = (ctypes.POINTER(Data), ctypes.POINTER(ctypes.POINTER(Ticket)))
+    library.krb5_decode_ticket.restype = ctypes.c_int32
     strings = ctypes.POINTER(ctypes.c_char_p)
     library.profile_get_values.argtypes = (_HANDLE, strings, ctypes.POINTER(strings))
     library.profile_get_values.restype = ctypes.c_long

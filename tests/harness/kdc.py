@@ -109,7 +109,7 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-def _client_conf(realm: str, port: int, *, extra: str = "") -> str:
+def _client_conf(realm: str, port: int, *, defaults: str = "") -> str:
     return f"""\
 [libdefaults]
 default_realm = {realm}
@@ -117,10 +117,10 @@ dns_lookup_kdc = false
 dns_lookup_realm = false
 dns_canonicalize_hostname = false
 rdns = false
-[realms]
+{defaults}[realms]
 {realm} = {{
   kdc = 127.0.0.1:{port}
-{extra}}}
+}}
 [domain_realm]
 localhost = {realm}
 {host_name()} = {realm}
@@ -141,6 +141,7 @@ def mit_kdc(
     services: Sequence[str],
     realm: str = REALM,
     settings: str = "",
+    defaults: str = "",
     orders: Sequence[str] = (),
 ) -> Iterator[Realm]:
     """An MIT KDC.
@@ -151,6 +152,7 @@ def mit_kdc(
         services: Principals whose keys go into the keytab.
         realm: The realm.
         settings: More lines for the realm in kdc.conf.
+        defaults: More lines for `[libdefaults]` of everybody's krb5.conf.
         orders: More for kadmin.local.
     """
     place = directory / f"mit-{realm}"
@@ -170,7 +172,7 @@ kdc_tcp_listen = 127.0.0.1:{port}
 [logging]
 kdc = FILE:{place}/kdc.log
 """
-    write_file(place / "krb5.conf", _client_conf(realm, port).encode(), 0o644)
+    write_file(place / "krb5.conf", _client_conf(realm, port, defaults=defaults).encode(), 0o644)
     write_file(place / "kdc.conf", profile.encode(), 0o644)
     keytab = place / "service.keytab"
     variables = {
