@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from gsi import names, oids
 from gsi.certificate import Certificate, Extension
-from gsi.errors import ConfigError, ParseError
+from gsi.errors import ConfigError, CredentialError, CredentialProblem, ParseError, VerificationError
 from gsi.proxy.chain import ProxyChain
 from gsi.proxy.issue import ProxyOptions, make_proxy
 from gsi.proxy.kinds import ProxyFormat
@@ -88,7 +88,14 @@ def embed(
     options = options or ProxyOptions()
     if options.format not in {None, ProxyFormat.RFC3820}:
         raise ConfigError("capabilities are carried in RFC 3820 proxies alone")
-    eec = ProxyChain.split(credential.certificates).eec
+    try:
+        eec = ProxyChain.split(credential.certificates).eec
+    except (VerificationError, ParseError) as error:
+        raise CredentialError(
+            f"this credential cannot sign a proxy: {error.message}",
+            problem=CredentialProblem.CANNOT_SIGN,
+            hint=error.hint,
+        ) from error
     for extension in extensions:
         _check(extension, eec)
     return make_proxy(credential, options._replace(extensions=(*options.extensions, *extensions)), now=now)

@@ -379,11 +379,12 @@ def _words(value: str) -> list[str]:
 
 
 def _lifetime(text: str) -> timedelta:
-    """Return a lifetime in seconds; -1 and 0 ask for as long as the server gives."""
-    digits = text.strip().removeprefix("-") if text.strip() == "-1" else text.strip()
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 12:
+    """Return a lifetime in seconds; nothing, 0 and -1 ask for as long as the server gives."""
+    if text in {"", "-1"}:
+        return timedelta()
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
         raise _BadRequestError("a lifetime that is no number of seconds")
-    return timedelta() if text.strip() == "-1" else min(timedelta(seconds=int(digits)), _MAX_LIFETIME)
+    return min(timedelta(seconds=int(text)), _MAX_LIFETIME)
 
 
 def _item(number: int, message: str) -> str:
