@@ -20,8 +20,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
 from gsi import der, keys, names, oids
 from gsi.certificate import MAX_CERTIFICATE_BYTES, Certificate
 from gsi.credential import Credential
@@ -62,7 +60,6 @@ MAX_REQUEST_BYTES: Final = 64 << 10  # a 16384-bit key takes 5 kB; the rest is r
 MAX_CHAIN: Final = 100  # the validator's own limit
 MAX_BLOCK_CERTIFICATES: Final = 255  # the count is one byte
 MAX_BLOCK_BYTES: Final = 1 << 20  # a chain of three with attribute certificates takes under 100 kB
-MIN_RSA_BITS: Final = 2048  # NIST SP 800-131A
 
 _WHAT: Final = "delegation request"
 _BLOCK: Final = "certificate block"
@@ -224,7 +221,7 @@ def _check_validity(certificate: Certificate, position: int, now: datetime) -> N
     )
 
 
-def parse_delegation_request(data: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -> DelegationRequest:
+def parse_delegation_request(data: bytes, *, min_rsa_bits: int = keys.MIN_RSA_BITS) -> DelegationRequest:
     """Return what a peer's PKCS#10 request asks for, once its signature has proved that it holds the key.
 
     Subject and attributes other than the requested ProxyCertInfo are passed over. Versions 0 to 2 are read, because
@@ -232,7 +229,8 @@ def parse_delegation_request(data: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -
 
     Args:
         data: The request, DER, nothing after it.
-        min_rsa_bits: Smallest RSA key to take. Below 2048 it has no effect: no part of the project takes such keys.
+        min_rsa_bits: Smallest RSA key to take; who lowers it has to say so in `ProxyOptions`, too, before such a key is
+            signed.
 
     Raises:
         ParseError: Not such a request.
@@ -254,19 +252,9 @@ def parse_delegation_request(data: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -
     spki_der = body.take_raw(der.SEQUENCE)
     wanted, form = _read_attributes(body.enter(_ATTRIBUTES)) if body.peek() == _ATTRIBUTES else (None, ProxyFormat.GT2)
     body.finish()
-    public_key = keys.parse_public_key(spki_der)
-    _check_rsa_floor(public_key, min_rsa_bits)
+    public_key = keys.parse_public_key(spki_der, min_rsa_bits=min_rsa_bits)
     keys.verify_signature(public_key, algorithm, signature, body_der)
     return DelegationRequest(spki_der, wanted, form)
-
-
-def _check_rsa_floor(public_key: keys.PublicKey, min_rsa_bits: int) -> None:
-    if isinstance(public_key, RSAPublicKey) and public_key.key_size < min_rsa_bits:
-        raise CredentialError(
-            f"{_WHAT}: an RSA key of {public_key.key_size} bits, at least {min_rsa_bits} are required",
-            problem=CredentialProblem.WEAK_KEY,
-            hint="make a longer key and ask again",
-        )
 
 
 def _bad(why: str) -> ParseError:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEY_LABELS",
+    "LEAST_RSA_BITS",
     "MAX_PRIVATE_KEY_BYTES",
     "MAX_RSA_BITS",
     "MIN_RSA_BITS",
@@ -61,6 +62,7 @@ __all__ = [
 
 
 MIN_RSA_BITS: Final = 2048  # NIST SP 800-131A: the least that still counts
+LEAST_RSA_BITS: Final = 1024  # how far a caller may lower that for its own purpose; smaller ones are factored in public
 MAX_RSA_BITS: Final = 16384  # OpenSSL verifies no larger one, and time grows with the square
 MAX_EXPONENT_BITS: Final = 64  # OpenSSL's limit for moduli over 3072 bits, for the same reason
 MIN_EXPONENT: Final = 65537  # FIPS 186-5 section 5.1; smaller ones live from perfect padding checks
@@ -321,8 +323,13 @@ def _read_curve(reader: der.Reader) -> ec.EllipticCurve:
     return curve
 
 
-def parse_public_key(spki: bytes) -> PublicKey:
+def parse_public_key(spki: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -> PublicKey:
     """Return the public key in a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), judged by `check_public_key`.
+
+    Args:
+        spki: The key, DER.
+        min_rsa_bits: Smallest RSA key to take, where a site asks for more than 2048 bits, or has decided to take less;
+            under `LEAST_RSA_BITS` it has no effect.
 
     Raises:
         ParseError: Not a SubjectPublicKeyInfo.
@@ -339,7 +346,7 @@ def parse_public_key(spki: bytes) -> PublicKey:
             numbers = der.parse_one(content, what=what)
             n, e = numbers.integer(), numbers.integer()
             numbers.finish()
-            _check_rsa_public(n, e)
+            _check_rsa_public(n, e, max(min_rsa_bits, LEAST_RSA_BITS))
             return rsa.RSAPublicNumbers(e, n).public_key()
         if oid == _EC:
             return ec.EllipticCurvePublicKey.from_encoded_point(_read_curve(algorithm), content)
@@ -369,13 +376,13 @@ def check_public_key(key: object) -> None:
         _refuse(CredentialProblem.UNSUPPORTED_KEY, "the key is neither RSA nor a named curve nor Ed25519")
 
 
-def _check_rsa_public(n: int, e: int) -> None:
+def _check_rsa_public(n: int, e: int, min_bits: int = MIN_RSA_BITS) -> None:
     bits = n.bit_length()
-    if n < 0 or bits < MIN_RSA_BITS:
+    if n < 0 or bits < min_bits:
         _refuse(
             CredentialProblem.WEAK_KEY,
-            f"an RSA key of {bits} bits is too weak",
-            f"make one of at least {MIN_RSA_BITS} bits",
+            f"an RSA key of {bits} bits is too weak; at least {min_bits} bits are required",
+            f"make one of at least {min_bits} bits",
         )
     if bits > MAX_RSA_BITS:
         _refuse(CredentialProblem.UNSUPPORTED_KEY, f"an RSA key of {bits} bits is over the limit of {MAX_RSA_BITS}")

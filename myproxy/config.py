@@ -246,7 +246,7 @@ class ServerConfig:
 
 _FIELDS: Final = {f.name: f for f in dataclasses.fields(ServerConfig) if "kind" in f.metadata}
 _RANGES: Final = {
-    "min_proxy_keylen": (2048, 16384),
+    "min_proxy_keylen": (1024, 16384),  # gsi.keys takes no smaller ones for any purpose
     "min_keylen": (0, 16384),
     "max_cert_lifetime": (0, 24 * 366 * 100),
     "certificate_serial_skip": (1, 2**31 - 1),

@@ -187,9 +187,13 @@ class RetrievalCommands(IssuanceCommands):
     def _delegate(self, grant: RetrievalGrant, request_der: bytes) -> tuple[Certificate, ...]:
         with self._trail.deciding(grant.caller, grant.request, "DELEGATE"):
             try:
-                wanted = parse_delegation_request(request_der, min_rsa_bits=self._settings.min_key_bits)
+                least = self._settings.min_key_bits
+                wanted = parse_delegation_request(request_der, min_rsa_bits=least)
                 options = ProxyOptions(
-                    kind=_granted_kind(grant), lifetime=grant.lifetime, extensions=self._find_proxy_extensions(grant)
+                    kind=_granted_kind(grant),
+                    lifetime=grant.lifetime,
+                    extensions=self._find_proxy_extensions(grant),
+                    min_rsa_bits=least,
                 )
                 chain = grant_delegation(grant.credential, wanted, options, now=self._clock())
             except (ParseError, CredentialError, RemoteProtocolError, VerificationError) as error:

@@ -83,6 +83,8 @@ class ProxyOptions(NamedTuple):
     """Type of the key that `make_proxy` generates. Some C programs cannot sign below a proxy that is not RSA."""
     key_bits: int = 2048
     """Size of a generated RSA key."""
+    min_rsa_bits: int = keys.MIN_RSA_BITS
+    """Smallest RSA key of somebody else's that is signed."""
 
 
 class _Plan(NamedTuple):
@@ -147,7 +149,7 @@ def sign_proxy(
     options = options or ProxyOptions()
     chain = _check_signer(credential, now)
     plan = _plan(chain, options)
-    keys.parse_public_key(spki_der)  # judges its strength
+    keys.parse_public_key(spki_der, min_rsa_bits=options.min_rsa_bits)  # judges its strength
     signer = credential.certificate
     if plan.format is ProxyFormat.GT2:
         serial = signer.serial

@@ -40,6 +40,8 @@ says. Lines carry `node_name`, or the host's name, and form a chain: see `--veri
 `monitor_listen` *address*:*port*, on the loopback interface, offers `/metrics` for Prometheus and `/health`. The log is
 text, or with `log_format json` JSON; `syslog_ident` and `syslog_facility` are for syslog.
 
+Proxies are made for RSA keys of at least `min_proxy_keylen` bits: 2048 unless it says otherwise, 1024 at the least.
+
 Directives in use: {IN_USE}. A list without an entry permits nobody.
 
 The C server's other directives are known, restrict nothing, and are named in the log where they are not yet acted upon.

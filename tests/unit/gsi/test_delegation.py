@@ -263,6 +263,18 @@ def test_the_floor_for_rsa_keys_names_both_sizes() -> None:
     assert caught.value.problem is CredentialProblem.WEAK_KEY
 
 
+def test_who_lowers_the_floor_takes_smaller_keys_but_never_tiny_ones() -> None:
+    def request(bits: int) -> bytes:
+        command = f"openssl req -new -newkey rsa:{bits} -nodes -keyout /dev/null -subj /CN=x -outform DER".split()
+        return subprocess.run(command, capture_output=True, check=True).stdout
+
+    with pytest.raises(CredentialError, match=r"1024 bits.*2048"):
+        parse_delegation_request(request(1024))
+    assert parse_delegation_request(request(1024), min_rsa_bits=1024).wanted is None
+    with pytest.raises(CredentialError, match=r"512 bits.*1024"):
+        parse_delegation_request(request(512), min_rsa_bits=512)
+
+
 @pytest.mark.parametrize("options", [["rsa:1024"], ["rsa:512"]])
 def test_short_rsa_keys_are_refused(options: list[str]) -> None:
     command = [

@@ -70,6 +70,7 @@ def test_numbers_and_the_last_line_wins() -> None:
         ("accepted_credentials ((", "parenthesis"),
         ("pam sometimes", "pam"),
         ("argon2_iterations 0", "not between"),
+        ("min_proxy_keylen 1023", "not between 1024 and 16384"),
     ],
 )
 def test_errors_name_file_and_line(line: str, what: str) -> None:

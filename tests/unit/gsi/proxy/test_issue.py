@@ -525,6 +525,10 @@ def test_weak_keys_are_not_certified(alice: Credential) -> None:
     with pytest.raises(CredentialError) as caught:
         sign_proxy(alice, spki, now=NOW)
     assert caught.value.problem is CredentialProblem.WEAK_KEY
+    assert "1024 bits is too weak; at least 2048 bits" in caught.value.message
+    with pytest.raises(CredentialError, match="1024 bits is too weak; at least 1025 bits"):
+        sign_proxy(alice, spki, ProxyOptions(min_rsa_bits=1025), now=NOW)
+    assert sign_proxy(alice, spki, ProxyOptions(min_rsa_bits=1024), now=NOW).spki_der == spki
 
 
 def test_further_extensions_are_appended(alice: Credential) -> None:
