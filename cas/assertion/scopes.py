@@ -17,6 +17,7 @@ says that single objects there are files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence  # noqa: TC003  a configuration reads the fields' types at run time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCITOKENS_RULES", "WLCG_RULES", "MappedScopes", "ScopeBase", "ScopeMapping", "ScopeRule", "map_rights"]
 
+_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _WITH_PATH: Final = frozenset({"storage.read", "storage.create", "storage.modify", "storage.stage", "read", "write"})
 _WITHOUT_PATH: Final = frozenset({"compute.read", "compute.create", "compute.modify", "compute.cancel", "queue"})
 
@@ -135,7 +137,8 @@ def _split(name: str) -> tuple[str, tuple[str, ...]]:
     if mark:
         host, slash, rest = rest.partition("/")
         place, rest = f"{scheme}://{host}".lower(), slash + rest
-    return place, tuple(rest.strip("/").split("/")) if rest.strip("/") else ()
+    rest = rest.removeprefix("/").removesuffix("/")
+    return place, tuple(rest.split("/")) if rest else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,13 +224,16 @@ def map_rights(
 def _place(right: Right, base: ScopeBase) -> tuple[tuple[str, ...], bool] | None:
     """Return the path that a right is on, and whether it is all of it that lies below; None for none."""
     is_tree = right.comparison is Comparison.WILDCARD and (right.object == "*" or right.object.endswith("/*"))
-    name = right.object[:-1].rstrip("/") if is_tree else right.object
+    name = right.object[:-1].removesuffix("/") if is_tree else right.object
     if "*" in name or (not is_tree and not base.single_files):
         return None
     parts = base.relative(name, holds=is_tree)
-    if parts is None or any(part in {"", ".", ".."} or not part.isprintable() for part in parts):
-        return None
-    return parts, is_tree
+    return None if parts is None or any(map(_is_odd, parts)) else (parts, is_tree)
+
+
+def _is_odd(part: str) -> bool:
+    """Say whether a part of a path could be read in two ways."""
+    return part in {"", ".", ".."} or not part.isprintable() or _ESCAPE.search(part) is not None
 
 
 def _reaches(key: _Key, rule: ScopeRule, actions: Mapping[_Key, set[str]]) -> bool:
