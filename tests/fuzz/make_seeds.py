@@ -10,6 +10,7 @@ them are made for this and used nowhere.
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import shutil
 import subprocess
@@ -21,11 +22,12 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from tests.fuzz.decoders import NAMES, SEEDS
+from tests.harness import kx509_peers
 from tests.harness.ca import (
     FULL_INFO,
     INDEPENDENT_INFO,
@@ -296,6 +298,25 @@ def _requests(alice: Issued) -> Iterator[bytes]:
     yield builder.add_extension(extension, critical).sign(alice.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
+def _kx509(alice: Issued) -> Iterator[bytes]:
+    """Requests of every kind and replies of every kind, sealed with the key that the harness has."""
+    key, version, ap_req = bytes(range(32)), bytes((0, 0, 2, 0)), bytes.fromhex("6e023000")
+    assert isinstance(alice.key, ec.EllipticCurvePrivateKey)
+    bare = rsa.generate_private_key(65537, 2048).public_key()
+    raw = bare.public_bytes(Encoding.DER, serialization.PublicFormat.PKCS1)
+    for public in (raw, kx509_peers.csr_plus(kx509_peers.csr_without_attributes(alice.key)), b""):
+        seal = hmac.digest(key, version + (public or ap_req), "sha1")
+        yield version + tlv(0x30, tlv(4, ap_req) + tlv(4, seal) + tlv(4, public))
+    yield version + tlv(0x30, tlv(4, b"") + tlv(4, bytes(20)) + tlv(4, b""))
+    yield version + tlv(0x30, tlv(4, ap_req) + tlv(4, bytes(20)) + tlv(4, raw) + tlv(0x80, b"KRB5 1.0"))
+    for code, certificate, text in ((b"", alice.der, b""), (b"\x04", b"", b"no"), (b"\x03\xf4", b"", b"policy")):
+        seal = hmac.digest(key, version + code + certificate + text, "sha1")
+        fields = tlv(0xA0, tlv(2, code)) if code else b""
+        fields += tlv(0xA1, tlv(4, seal))
+        fields += tlv(0xA2, tlv(4, certificate)) if certificate else b""
+        yield version + tlv(0x30, fields + (tlv(0xA3, tlv(0x1A, text)) if text else b""))
+
+
 def _crls(ca: TestCA, alice: Issued) -> Iterator[bytes]:
     pem = ca.crl([alice, 5])
     yield pem
@@ -484,6 +505,7 @@ def _all() -> dict[str, list[bytes]]:
         "gsi_conf": [_GSI_CONF],
         "keylocks": locked,
         "keys": list(_keys()),
+        "kx509": list(_kx509(alice)),
         "myproxy_config": [_CONFIG],
         "myproxy_request": list(_REQUEST),
         "myproxy_response": list(_RESPONSE),
