@@ -1,15 +1,14 @@
-"""What the command lines of the voms-proxy-* tools share: options from files (-conf), attributes as -voms names them.
+"""What the command lines of the voms-proxy-* tools share: options from files (-conf), who asks, which servers.
 
     parser = VOMSParser("voms-proxy-info", "show a proxy with its VOMS attributes")
-    wish = parse_wish("testvo:/testvo/prod/Role=pilot")
+    add_conf(parser.section("How it runs"))
 
-Loaded for every help text, so it imports nothing heavy. Must agree with voms: src/common/options.cc (OPT_CONFIG),
-src/client/contact.hpp and src/common/fqan.cc.
+Loaded for every help text, so it imports nothing heavy. Must agree with voms: src/common/options.cc (OPT_CONFIG).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion, Section, UsageError, count
 from gsi.cli.run import EXIT_ERROR
@@ -24,13 +23,10 @@ __all__ = [
     "EXIT_LOCKED",
     "MAX_OPTIONS_BYTES",
     "VOMSParser",
-    "Wish",
     "add_conf",
     "add_server_options",
     "add_user_options",
     "exit_code",
-    "parse_fqan",
-    "parse_wish",
 ]
 
 EXIT_LOCKED: Final = 3
@@ -147,49 +143,6 @@ _LONGEST_TIMEOUT: Final = 600
 
 def _timeout(text: str) -> float:
     return float(_LONGEST_TIMEOUT if text == "-1" else count(text, minimum=1, maximum=_LONGEST_TIMEOUT))
-
-
-class Wish(NamedTuple):
-    """One `-voms`: whom to ask, and for what."""
-
-    name: str
-    """The alias or VO, as the vomses files have it."""
-    fqan: str | None
-    """A group, a role of the VO alone (`/Role=r`), a group with a role, or `all`; None for what the VO gives."""
-
-
-def parse_wish(text: str) -> Wish:
-    """Return what `VO[:ATTRIBUTE]` asks for.
-
-    Raises:
-        ValueError: With a message for the user.
-    """
-    name, colon, attribute = text.partition(":")
-    if not name or (colon and not attribute):
-        raise ValueError(f"'{text}' is not VO or VO:ATTRIBUTE, such as vo:/vo/group/Role=pilot")
-    if not colon:
-        return Wish(name, None)
-    if attribute.lower() == "all":
-        return Wish(name, "all")
-    return Wish(name, parse_fqan(attribute))
-
-
-def parse_fqan(text: str) -> str:
-    """Return an attribute to ask for: `/vo/group`, `/vo/group/Role=r`, `/Role=r`; `/vo/group:r` for the second, too.
-
-    Raises:
-        ValueError: With a message for the user.
-    """
-    group, colon, role = text.partition(":")
-    fqan = f"{group}/Role={role}" if colon else text
-    if "/Capability=" in fqan:
-        fqan, _, capability = fqan.partition("/Capability=")
-        if capability != "NULL":
-            raise ValueError("capabilities cannot be asked for; leave out /Capability=...")
-    fqan = fqan.removesuffix("/Role=NULL")
-    if not fqan.startswith("/") or fqan.endswith(("/", "=")) or "," in fqan or " " in fqan:
-        raise ValueError(f"'{text}' is no attribute, such as /vo/group or /vo/group/Role=pilot")
-    return fqan
 
 
 def exit_code(error: GridError) -> int:

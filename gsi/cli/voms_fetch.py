@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from gsi.cli.run import printable, warn
 from gsi.errors import (
@@ -22,33 +22,35 @@ from gsi.errors import (
     CredentialError,
     CredentialProblem,
     GridError,
+    NotFoundError,
     RefusedError,
     TransportError,
 )
 from gsi.system import clock
-from gsi.system.vomsdir import VOMSDirectory, find_vomses, read_vomses, vomsdir_path, vomses_places
+from gsi.system.vomsdir import VOMSDirectory, read_vomses, vomsdir_path, vomses_places
 from gsi.transport.stream import CONNECT_TIMEOUT
 from gsi.transport.voms import fetch_attributes
 from gsi.voms.attribute_cert import AttributeCertificate, split_authority
-from gsi.voms.exchange import ALL, FetchRequest
+from gsi.voms.exchange import ALL
 from gsi.voms.verify import AttributeVerifier, VerifiedAttributes, VOMSOptions
+from gsi.voms.wishes import make_questions, plain_fqan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from gsi.cli.voms_arguments import Wish
     from gsi.credential import Credential
     from gsi.system.trustdir import TrustDirectory
     from gsi.transport.voms import Fetched
     from gsi.trust.peer import VerifiedPeer
+    from gsi.voms.exchange import FetchRequest
     from gsi.voms.vomses import VOMSEntry
+    from gsi.voms.wishes import Question, Wish
 
-__all__ = ["Asker", "Console", "Judge", "Question", "encode_certificates", "plan", "read_certificates"]
+__all__ = ["Asker", "Console", "Judge", "encode_certificates", "plan", "read_certificates"]
 
 _LABEL: Final = "ATTRIBUTE CERTIFICATE"
 _MAX_FILE_BYTES: Final = 8 << 20  # as many as one proxy may carry, in base64
-_NOTHING: Final = "/Role=NULL"
 
 
 class Console:
@@ -90,15 +92,6 @@ class Console:
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
 
-class Question(NamedTuple):
-    """What is asked of one VO."""
-
-    name: str
-    """The alias or VO, as the user gave it."""
-    servers: tuple[VOMSEntry, ...]
-    request: FetchRequest
-
-
 def plan(
     wishes: Sequence[Wish],
     *,
@@ -107,14 +100,14 @@ def plan(
     targets: Sequence[str],
     lifetime: timedelta,
 ) -> tuple[Question, ...]:
-    """Bring wishes for the same VO together, in the order of their first, and find the servers.
+    """Bring wishes together, and find the servers in files of contact lines.
 
     Args:
         wishes: What the user wants.
         places: Files and directories of contact lines; none for the usual ones.
-        order: FQANs that are to come first; each goes to its VO.
-        targets: The only hosts to accept the certificates.
-        lifetime: For how long; zero for as long as the servers give.
+        order: As `gsi.voms.wishes.make_questions`.
+        targets: Likewise.
+        lifetime: Likewise.
 
     Raises:
         ConfigError: A VO of which no server is known, or an order for a VO that is not asked.
@@ -123,39 +116,11 @@ def plan(
     if not wishes:
         return ()
     entries = _read_places(places)
-    servers: dict[str, tuple[VOMSEntry, ...]] = {}
-    wanted: dict[str, list[str]] = {}
-    for wish in wishes:
-        found = find_vomses(entries, wish.name)
-        if not found:
-            looked = ", ".join(places or vomses_places())
-            raise ConfigError(
-                f"VOMS Server for {wish.name} not known!", hint=f"a line for it belongs into one of: {looked}"
-            )
-        vo = found[0].vo
-        servers.setdefault(vo, tuple(entry for entry in found if entry.vo == vo))
-        fqan = wish.fqan or f"/{vo}"
-        if fqan.startswith("/Role="):
-            fqan = f"/{vo}{fqan}"
-        if fqan not in wanted.setdefault(vo, []):
-            wanted[vo].append(fqan)
-    strays = [fqan for fqan in order if fqan.split("/")[1] not in servers]
-    if strays:
-        raise ConfigError(f"-order {strays[0]}: this VO is not among those asked with -voms")
-    return tuple(
-        Question(
-            vo,
-            servers[vo],
-            FetchRequest(
-                vo,
-                (ALL,) if ALL in fqans else tuple(fqans),
-                lifetime,
-                order=tuple(fqan for fqan in order if fqan.split("/")[1] == vo),
-                targets=tuple(targets),
-            ),
-        )
-        for vo, fqans in wanted.items()
-    )
+    try:
+        return make_questions(entries, wishes, order=order, targets=targets, lifetime=lifetime)
+    except NotFoundError as error:
+        looked = ", ".join(places or vomses_places())
+        raise ConfigError(error.message, hint=f"a line for it belongs into one of: {looked}") from error
 
 
 def _read_places(places: Sequence[str]) -> tuple[VOMSEntry, ...]:
@@ -244,9 +209,9 @@ class Asker:
             )
         for warning in fetched.warnings:
             self._console.warn(f"the server of {vo}: {warning}")
-        given = {_plain(fqan) for fqan in info.fqans}
+        given = {plain_fqan(fqan) for fqan in info.fqans}
         for fqan in question.request.fqans:
-            if fqan != ALL and _plain(fqan) not in given:
+            if fqan != ALL and plain_fqan(fqan) not in given:
                 self._console.warn(f"the server of {vo} did not give {fqan}")
         return fetched.certificate
 
@@ -258,15 +223,10 @@ def _no_server(question: Question, failures: Sequence[GridError]) -> GridError:
         return refusal
     last = failures[-1]
     return TransportError(
-        f"None of the contacted servers for {question.name} were capable of returning a valid AC for the user: "
+        f"None of the contacted servers for {question.vo} were capable of returning a valid AC for the user: "
         f"{last.message}",
         hint=last.hint,
     )
-
-
-def _plain(fqan: str) -> str:
-    """Return an FQAN without the parts that say nothing."""
-    return fqan.partition("/Capability=")[0].removesuffix(_NOTHING)
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------

@@ -28,10 +28,9 @@ from gsi.cli.voms_arguments import (
     add_server_options,
     add_user_options,
     exit_code,
-    parse_fqan,
-    parse_wish,
 )
 from gsi.errors import ConfigError, GridError
+from gsi.voms.wishes import parse_fqan, parse_wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,13 +38,14 @@ if TYPE_CHECKING:
 
     from gsi.certificate import Extension
     from gsi.cli.arguments import Namespace
-    from gsi.cli.voms_fetch import Console, Question
+    from gsi.cli.voms_fetch import Console
     from gsi.credential import Credential
     from gsi.proxy.issue import ProxyOptions
     from gsi.proxy.kinds import ProxyFormat
     from gsi.system.environ import Locations
     from gsi.system.trustdir import TrustDirectory
     from gsi.voms.attribute_cert import AttributeCertificate
+    from gsi.voms.wishes import Question
 
 __all__ = ["build_parser", "collect", "load_holder", "main", "make_console", "show_attributes"]
 

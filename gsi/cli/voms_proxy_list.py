@@ -17,8 +17,8 @@ from gsi.cli.voms_arguments import (
     add_server_options,
     add_user_options,
     exit_code,
-    parse_wish,
 )
+from gsi.voms.wishes import parse_wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

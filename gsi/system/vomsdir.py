@@ -21,7 +21,7 @@ from gsi.errors import CredentialError, CredentialProblem
 from gsi.system.environ import GRID_SECURITY_DIR, get_variable, read_locations
 from gsi.system.files import read_public
 from gsi.voms.lsc import MAX_LSC_BYTES, TrustedServer, parse_lsc
-from gsi.voms.vomses import MAX_VOMSES_BYTES, VOMSEntry, parse_vomses
+from gsi.voms.vomses import MAX_VOMSES_BYTES, VOMSEntry, find_vomses, parse_vomses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -149,10 +149,3 @@ def read_vomses(places: Iterable[str] | None = None) -> tuple[VOMSEntry, ...]:
         for path in paths:
             found.extend(parse_vomses(read_public(path, max_bytes=MAX_VOMSES_BYTES), path=path))
     return tuple(found)
-
-
-def find_vomses(entries: Iterable[VOMSEntry], name: str) -> tuple[VOMSEntry, ...]:
-    """Return the entries of this alias or, where there is none, of this VO, in order; each server once."""
-    known = tuple(entries)
-    matching = [entry for entry in known if entry.alias == name] or [entry for entry in known if entry.vo == name]
-    return tuple(dict.fromkeys(matching))

@@ -9,11 +9,14 @@ A line is `"alias" "host" "port" "server DN" "vo" ["Globus version"]`. `gsi.syst
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi.errors import ParseError
 
-__all__ = ["MAX_VOMSES_BYTES", "VOMSEntry", "encode_vomses", "parse_vomses"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["MAX_VOMSES_BYTES", "VOMSEntry", "encode_vomses", "find_vomses", "parse_vomses"]
 
 MAX_VOMSES_BYTES: Final = 1 << 20  # ten thousand servers; there are some hundred in the world
 _MAX_FIELD_CHARS: Final = 1024
@@ -75,6 +78,13 @@ def encode_vomses(entries: tuple[VOMSEntry, ...]) -> bytes:
             raise ParseError(f"{_WHAT}: the entry {entry.alias[:80]!r} cannot be written", what=_WHAT)
         lines.append(line + "\n")
     return "".join(lines).encode("utf-8")
+
+
+def find_vomses(entries: Iterable[VOMSEntry], name: str) -> tuple[VOMSEntry, ...]:
+    """Return the entries of this alias or, where there is none, of this VO, in order; each server once."""
+    known = tuple(entries)
+    matching = [entry for entry in known if entry.alias == name] or [entry for entry in known if entry.vo == name]
+    return tuple(dict.fromkeys(matching))
 
 
 def _entry(line: str, path: str, number: int) -> VOMSEntry:

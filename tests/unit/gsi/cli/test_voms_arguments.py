@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsi.cli.arguments import UsageError
-from gsi.cli.voms_arguments import MAX_OPTIONS_BYTES, VOMSParser, Wish, add_conf, parse_fqan, parse_wish
+from gsi.cli.voms_arguments import MAX_OPTIONS_BYTES, VOMSParser, add_conf
 from gsi.errors import GridError
+from gsi.voms.wishes import Wish, parse_fqan, parse_wish
 
 
 @pytest.mark.parametrize(
