@@ -88,7 +88,7 @@ class Metrics:
         names += [f"time {name} {place}" for name in _TIMED for place in (*range(len(BUCKETS) + 1), "seconds")]
         names += ["connections", "open", "throttled", "audit broken", "audit failures", "reloads", "reload failures"]
         names += ["starts", "beat"]
-        self._counters = SharedCounters(names, processes=workers)
+        self._counters = SharedCounters(names, processes=workers + 1)  # the last one starts the others
         self.started = time.time()
         self.workers = workers
 
@@ -98,6 +98,10 @@ class Metrics:
         for name in ("open", "audit broken"):
             self._counters.put(name, 0)
         self._counters.add("starts")
+
+    def supervise(self) -> None:
+        """Count in the process that starts the workers, beside them, from now on."""
+        self._counters.use(self.workers)
 
     # Counting
 
@@ -179,7 +183,7 @@ class Metrics:
     def silences(self) -> list[float]:
         """Return for each worker how many seconds ago it turned; infinity for one that never did."""
         now = time.monotonic()
-        return [now - beat if beat else float("inf") for beat in self._counters.each("beat")]
+        return [now - beat if beat else float("inf") for beat in self._counters.each("beat")[: self.workers]]
 
 
 class MeteredSink:

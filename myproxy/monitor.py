@@ -284,7 +284,11 @@ class Monitor:
         yield counter("throttled", "Tries that were not judged, for too many wrong ones.", metrics.count("throttled"))
         yield counter("audit_failures", "Records that could not be written.", metrics.count("audit failures"))
         yield counter("reloads", "Reloads by each worker.", metrics.count("reloads"))
-        yield counter("reload_failures", "Reloads that kept the old state.", metrics.count("reload failures"))
+        yield counter(
+            "reload_failures",
+            "Reloads that kept the old state, by a worker or for all of them.",
+            metrics.count("reload failures"),
+        )
         yield counter("worker_starts", "Worker processes started.", metrics.count("starts"))
         yield from gauge("conversations", "Conversations under way.", metrics.count("open"))
         yield from gauge("start_time_seconds", "When the server was started.", metrics.started)

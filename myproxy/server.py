@@ -472,6 +472,8 @@ class ServerFactory:
             _check_same_places(self._setup.config, setup.config)
             self._setup = self._try(setup)
         except GridError as error:
+            self.metrics.supervise()  # no worker hears of it
+            self.metrics.reload(works=False)
             _log.error("%s", _kept(error))
             return False
         return True

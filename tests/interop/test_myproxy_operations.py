@@ -230,3 +230,29 @@ def test_a_log_in_json_with_few_lines_about_one_source(site: Site) -> None:
     (identity,) = [line for line in refused.stderr.splitlines() if "request id: " in line]
     request = identity.rpartition(" ")[2]
     assert any(line.get("request") == request for line in lines) or len(lines) >= BURST
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_that_fails_is_counted(site: Site, workers: int) -> None:
+    monitor = free_port()
+    served = f"{OPEN}worker_processes {workers}\nmonitor_listen 127.0.0.1:{monitor}\n"
+    site.configure(served)
+
+    def count(name: str) -> float:
+        families = {one.name: one for one in text_string_to_metric_families(fetch(monitor, "/metrics").decode())}
+        return families[f"myproxy_{name}"].samples[0].value
+
+    with site.start() as daemon:
+        wait_for(daemon, "listening on port")
+        assert json.loads(fetch(monitor, "/health"))["status"] == "ok"
+        for number in (1, 2):
+            site.configure(served + "audit_log /nonexistent/audit.log\n")
+            os.kill(daemon.pid, signal.SIGHUP)
+            wait_for(daemon, "the old one stays: cannot open the audit file", times=number)
+            assert count("reload_failures") == number
+        assert count("reloads") == 0
+        assert json.loads(fetch(monitor, "/health"))["status"] == "ok"
+        site.configure(served)
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_for(daemon, "configuration read again", times=workers)
+        assert (count("reloads"), count("reload_failures")) == (workers, 2)

@@ -621,9 +621,9 @@ def test_killed_in_the_middle_of_many_writes(site: Site) -> None:
             alice.logon("-k", name).check()
 
 
-def wait_for(daemon: Daemon, text: str) -> None:
+def wait_for(daemon: Daemon, text: str, *, times: int = 1) -> None:
     deadline = time.monotonic() + 20
-    while text not in daemon.log():
+    while daemon.log().count(text) < times:
         assert time.monotonic() < deadline, daemon.log()
         time.sleep(0.02)
 
