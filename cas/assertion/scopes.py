@@ -120,7 +120,7 @@ class ScopeBase:
             name: The object.
             holds: It stands for all below it: one that holds the base is the whole of it.
         """
-        prefix, text = _split(self.prefix), _split(name)
+        prefix, text = _split(self.prefix.removesuffix("/")), _split(name)
         if holds and text == ("", ()):
             return ()
         if text[0] != prefix[0]:
@@ -137,7 +137,7 @@ def _split(name: str) -> tuple[str, tuple[str, ...]]:
     if mark:
         host, slash, rest = rest.partition("/")
         place, rest = f"{scheme}://{host}".lower(), slash + rest
-    rest = rest.removeprefix("/").removesuffix("/")
+    rest = rest.removeprefix("/")
     return place, tuple(rest.split("/")) if rest else ()
 
 
