@@ -42,6 +42,7 @@ class Rights:
         self.user = user
         self.groups = groups
         self.circumstances = circumstances
+        self._is_superuser: bool | None = None
 
     @classmethod
     def of(cls, view: View, caller: Caller, now: datetime) -> Rights:
@@ -68,7 +69,9 @@ class Rights:
     @property
     def is_superuser(self) -> bool:
         """Whether everything is permitted."""
-        return self.may(SUPERUSER, SERVER)
+        if self._is_superuser is None:
+            self._is_superuser = self.may(SUPERUSER, SERVER)
+        return self._is_superuser
 
     def require_query(self) -> None:
         """Insist on the right to ask about others.

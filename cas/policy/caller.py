@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gsi import names
-from gsi.authz.principals import normal_fqan
+from gsi.authz.principals import normal_fqan, parse_dn
 from gsi.errors import DeniedError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gsi.certificate import Certificate
     from gsi.trust.peer import VerifiedPeer
 
-__all__ = ["Caller", "name_key"]
+__all__ = ["Caller", "name_forms", "name_key"]
 
 
 def name_key(name_der: bytes) -> str:
@@ -34,6 +35,17 @@ def name_key(name_der: bytes) -> str:
         ParseError: Not a Name in DER.
     """
     return hashlib.sha256(names.canonical(name_der)).hexdigest()
+
+
+@lru_cache(maxsize=4096)  # a batch of users is looked at more than once, and to take a name apart is most of the work
+def name_forms(text: str) -> tuple[str, str]:
+    """Return a distinguished name in one-line form, whichever form it was written in, and its key.
+
+    Raises:
+        ParseError: It is none.
+    """
+    name_der = parse_dn(text)
+    return names.oneline(name_der), name_key(name_der)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from cas.policy.caller import name_forms
 from cas.policy.conditions import ALWAYS, Strength, Terms
 from cas.policy.matching import check_base, normal_object
 from cas.policy.nicknames import check_nickname
-from gsi import names
-from gsi.authz.principals import normal_fqan, parse_dn
+from gsi.authz.principals import normal_fqan
 from gsi.errors import ParseError
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class TrustAnchor:
         check_nickname(self.nickname, "trust anchor")
         if self.method != X509:
             raise ParseError(f"the method {self.method[:40]!r} is not known", what="trust anchor", hint="X509 is")
-        object.__setattr__(self, "data", _normal_dn(self.data))
+        object.__setattr__(self, "data", name_forms(self.data)[0])
 
     @property
     def ref(self) -> Ref:
@@ -227,7 +227,7 @@ class User:
 
     def __post_init__(self) -> None:
         check_nickname(self.nickname, "user")
-        object.__setattr__(self, "subject", _normal_dn(self.subject))
+        object.__setattr__(self, "subject", name_forms(self.subject)[0])
 
     @property
     def ref(self) -> Ref:
@@ -447,12 +447,3 @@ class Statement:
     def __str__(self) -> str:
         terms = f" {self.terms}" if self.terms != ALWAYS else ""
         return f"{self.effect.value} {self.group} {self.action} on {self.object}{terms}"
-
-
-def _normal_dn(text: str) -> str:
-    """Return a distinguished name in one-line form, whichever form it was written in.
-
-    Raises:
-        ParseError: It is none.
-    """
-    return names.oneline(parse_dn(text))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from cas.policy.caller import name_key
+from cas.policy.caller import name_forms
 from cas.policy.changes import (
     AddFeed,
     AddMember,
@@ -60,7 +60,7 @@ from cas.repository.tables import (
     TRUST_ANCHORS,
     USERS,
 )
-from gsi.authz.principals import normal_fqan, parse_dn
+from gsi.authz.principals import normal_fqan
 from gsi.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class Changer:
         return 0
 
     def _enrol_anchor(self, anchor: TrustAnchor, number: int) -> None:
-        key = name_key(parse_dn(anchor.data))
+        key = name_forms(anchor.data)[1]
         query = "SELECT e.name FROM trust_anchors a JOIN entities e ON e.id = a.id WHERE a.data_key = :key"
         other = scalar(self._connection, query, key=key)
         if other is not None:
@@ -246,7 +246,7 @@ class Changer:
             self._connection,
             "SELECT e.name FROM users u JOIN entities e ON e.id = u.id"
             " WHERE u.subject_key = :key AND u.anchor_id = :anchor",
-            key=name_key(parse_dn(user.subject)),
+            key=name_forms(user.subject)[1],
             anchor=get_id(self._connection, Ref(Kind.TRUST_ANCHOR, user.anchor)),
         )
         if other is not None:
@@ -323,7 +323,7 @@ class Changer:
         inside = rows(
             self._connection,
             "WITH RECURSIVE down(id) AS (SELECT id FROM entities WHERE id = :id UNION SELECT m.member_id FROM down"
-            " JOIN members m ON m.container_id = down.id AND m.container_kind = :kind)"
+            " CROSS JOIN members m WHERE m.container_id = down.id AND m.container_kind = :kind)"
             " SELECT s.group_id FROM statements s WHERE s.object_id IN :around AND s.action_id = :action"
             " AND s.group_id IN (SELECT id FROM down) LIMIT 1",
             id=inner,
@@ -448,7 +448,7 @@ def user_row(user: User, number: int, anchor: int) -> dict[str, object]:
     return {
         "id": number,
         "subject": user.subject,
-        "subject_key": name_key(parse_dn(user.subject)),
+        "subject_key": name_forms(user.subject)[1],
         "anchor_id": anchor,
     }
 

@@ -3,7 +3,8 @@
     up(connection, [user], Kind.USER_GROUP)          # every group around
     leaves(connection, [group], Kind.SERVICE_ACTION_GROUP, Kind.SERVICE_ACTION)
 
-Each is one recursive query. `UNION` drops what was met before: even a cycle, which `changing` never makes, would end.
+Most go level by level, one query for each level, of which communities have five. (As one recursive query, SQLite may
+read all members first, to make a filter of them.) Those that need the origin of what they find are recursive queries.
 """
 
 from __future__ import annotations
@@ -11,53 +12,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cas.repository.base import MAX_DEPTH, MAX_GROUPS
-from cas.repository.rows import chunks, rows, scalar
+from cas.repository.rows import chunks, rows
 from cas.repository.tables import CODES
 from gsi.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from sqlalchemy.engine import Connection
 
     from cas.policy.model import Kind
 
-__all__ = ["DOWN", "depth_above", "depth_below", "leaves", "up", "up_pairs"]
+__all__ = ["DOWN", "depth_above", "depth_below", "down", "leaves", "up", "up_pairs"]
 
-_UP: Final = """
-    WITH RECURSIVE up(id) AS (
-        SELECT container_id FROM members WHERE member_id IN :ids AND container_kind = :kind
-        UNION SELECT m.container_id FROM up JOIN members m ON m.member_id = up.id AND m.container_kind = :kind
-    ) SELECT id FROM up LIMIT :limit"""
-
-_UP_PAIRS: Final = """
-    WITH RECURSIVE up(origin, id) AS (
-        SELECT member_id, container_id FROM members WHERE member_id IN :ids AND container_kind = :kind
-        UNION SELECT up.origin, m.container_id FROM up
-            JOIN members m ON m.member_id = up.id AND m.container_kind = :kind
-    ) SELECT origin, id FROM up LIMIT :limit"""
+_ABOVE: Final = "SELECT member_id, container_id FROM members WHERE member_id IN :ids AND container_kind = :kind"
+_BELOW: Final = "SELECT container_id, member_id FROM members WHERE container_id IN :ids AND member_kind = :kind"
 
 DOWN: Final = """
     WITH RECURSIVE down(origin, id) AS (
         SELECT id, id FROM entities WHERE id IN :ids
         UNION SELECT down.origin, m.member_id FROM down
-            JOIN members m ON m.container_id = down.id AND m.member_kind = :kind
+            CROSS JOIN members m WHERE m.container_id = down.id AND m.member_kind = :kind
     ) """
-"""The groups within groups, each with the one it was found from; something has to be selected from `down`."""
+"""The groups within groups, each with the one it was found from; something has to be selected from `down`.
 
-_DEPTH_ABOVE: Final = """
-    WITH RECURSIVE up(id, depth) AS (
-        SELECT container_id, 1 FROM members WHERE member_id = :id AND container_kind = :kind
-        UNION SELECT m.container_id, up.depth + 1 FROM up
-            JOIN members m ON m.member_id = up.id AND m.container_kind = :kind WHERE up.depth <= :limit
-    ) SELECT max(depth) FROM up"""
-
-_DEPTH_BELOW: Final = """
-    WITH RECURSIVE down(id, depth) AS (
-        SELECT member_id, 1 FROM members WHERE container_id = :id AND member_kind = :kind
-        UNION SELECT m.member_id, down.depth + 1 FROM down
-            JOIN members m ON m.container_id = down.id AND m.member_kind = :kind WHERE down.depth <= :limit
-    ) SELECT max(depth) FROM down"""
+`CROSS JOIN` tells SQLite to begin with what was found before.
+"""
 
 
 def up(connection: Connection, numbers: Collection[int], kind: Kind) -> frozenset[int]:
@@ -67,25 +47,41 @@ def up(connection: Connection, numbers: Collection[int], kind: Kind) -> frozense
         StorageError: They are more than `MAX_GROUPS`.
     """
     found: set[int] = set()
-    for part in chunks(numbers):
-        got = rows(connection, _UP, ids=part, kind=CODES[kind], limit=MAX_GROUPS + 1)
-        found.update(int(row[0]) for row in got)
-        _check(len(got))
+    level = set(numbers)
+    while level:
+        level = {container for _, container in _step(connection, _ABOVE, level, kind)} - found
+        found |= level
+        _check(found)
     return frozenset(found)
 
 
-def up_pairs(connection: Connection, numbers: Collection[int], kind: Kind) -> list[tuple[int, int]]:
+def up_pairs(connection: Connection, numbers: Collection[int], kind: Kind) -> set[tuple[int, int]]:
     """Return which of these is held by which groups of a kind.
 
     Raises:
         StorageError: They are more than `MAX_GROUPS`.
     """
-    found: list[tuple[int, int]] = []
-    for part in chunks(numbers):
-        got = rows(connection, _UP_PAIRS, ids=part, kind=CODES[kind], limit=MAX_GROUPS + 1)
-        found += [(int(origin), int(number)) for origin, number in got]
-        _check(len(got))
+    found: set[tuple[int, int]] = set()
+    level = {(number, number) for number in numbers}
+    while level:
+        origins: dict[int, set[int]] = {}
+        for origin, number in level:
+            origins.setdefault(number, set()).add(origin)
+        steps = _step(connection, _ABOVE, origins, kind)
+        level = {(origin, container) for number, container in steps for origin in origins[number]} - found
+        found |= level
+        _check(found)
     return found
+
+
+def down(connection: Connection, numbers: Collection[int], kind: Kind) -> frozenset[int]:
+    """Return these groups of a kind and all within them."""
+    found = set(numbers)
+    level = found
+    while level:
+        level = {member for _, member in _step(connection, _BELOW, level, kind)} - found
+        found |= level
+    return frozenset(found)
 
 
 def leaves(
@@ -98,7 +94,7 @@ def leaves(
             connection,
             DOWN
             + "SELECT DISTINCT down.origin, m.member_id FROM down"
-            + " JOIN members m ON m.container_id = down.id AND m.member_kind = :leaf LIMIT :limit",
+            + " CROSS JOIN members m WHERE m.container_id = down.id AND m.member_kind = :leaf LIMIT :limit",
             ids=part,
             kind=CODES[group],
             leaf=CODES[leaf],
@@ -112,14 +108,28 @@ def leaves(
 
 def depth_above(connection: Connection, number: int, kind: Kind) -> int:
     """Return how many groups of a kind are around one, one in the other."""
-    return scalar(connection, _DEPTH_ABOVE, id=number, kind=CODES[kind], limit=MAX_DEPTH) or 0
+    return _depth(connection, _ABOVE, number, kind)
 
 
 def depth_below(connection: Connection, number: int, kind: Kind) -> int:
     """Return how many groups of a kind are in one, one in the other."""
-    return scalar(connection, _DEPTH_BELOW, id=number, kind=CODES[kind], limit=MAX_DEPTH) or 0
+    return _depth(connection, _BELOW, number, kind)
 
 
-def _check(count: int) -> None:
-    if count > MAX_GROUPS:
+def _depth(connection: Connection, query: str, number: int, kind: Kind) -> int:
+    level, depth = {number}, 0
+    while level and depth <= MAX_DEPTH:
+        level = {other for _, other in _step(connection, query, level, kind)}
+        depth += 1 if level else 0
+    return depth
+
+
+def _step(connection: Connection, query: str, numbers: Collection[int], kind: Kind) -> Iterable[tuple[int, int]]:
+    for part in chunks(numbers):
+        for one, other in rows(connection, query, ids=part, kind=CODES[kind]):
+            yield int(one), int(other)
+
+
+def _check(found: Collection[object]) -> None:
+    if len(found) > MAX_GROUPS:
         raise StorageError(f"something is in more than {MAX_GROUPS} groups")

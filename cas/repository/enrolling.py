@@ -81,6 +81,10 @@ class _Batch:
             name: get_id(self._connection, Ref(Kind.TRUST_ANCHOR, name)) for name in {u.anchor for _, u in self._lines}
         }
         self._ids: dict[str, int] = {}
+        # Made once for each: to parse a name is most of the work.
+        self._rows = [
+            (entity_row(user.ref, 0, 0), user_row(user, 0, self._anchors[user.anchor])) for _, user in self._lines
+        ]
 
     def enrol_new(self) -> int:
         """Insert the users that are not enrolled."""
@@ -88,9 +92,7 @@ class _Batch:
         entities, users, statements = [], [], []
         grant_all = get_id(self._connection, GRANT_ALL)
         take = self._transaction.changer.take_id
-        for line, user in self._lines:
-            row = user_row(user, 0, self._anchors[user.anchor])
-            entity = entity_row(user.ref, 0, 0)
+        for (line, user), (entity, row) in zip(self._lines, self._rows, strict=True):
             subject = (str(row["subject_key"]), self._anchors[user.anchor])
             same = known.same_user(user.nickname, str(entity["skeleton"]), subject, line.number)
             if same is not None:
@@ -148,12 +150,12 @@ class _Batch:
         known = _Known()
         rest = " FROM users u JOIN entities e ON e.id = u.id WHERE "
         columns = "SELECT e.id, e.name, e.skeleton, u.subject_key, u.anchor_id" + rest
-        for part in _parts(self._lines):
-            skeletons = [str(entity_row(user.ref, 0, 0)["skeleton"]) for _, user in part]
+        for part in _parts(self._rows):
+            looks = [entity["skeleton"] for entity, _ in part]
             known.take(
-                rows(self._connection, f"{columns} e.kind = :kind AND e.skeleton IN :all", kind=_USER, all=skeletons)
+                rows(self._connection, f"{columns} e.kind = :kind AND e.skeleton IN :all", kind=_USER, all=looks)
             )
-            keys = [str(user_row(user, 0, 0)["subject_key"]) for _, user in part]
+            keys = [row["subject_key"] for _, row in part]
             known.take(rows(self._connection, f"{columns} u.subject_key IN :all", all=keys))
         return known
 

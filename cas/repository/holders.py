@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from cas.policy.conditions import Proxies
 from cas.policy.model import Effect, Feed, FeedSource, Kind
 from cas.repository.base import MAX_PAGE, Holders
-from cas.repository.rows import refs_of, rows, run, scalar, statements_of
+from cas.repository.closures import down
+from cas.repository.rows import chunks, refs_of, rows, run, scalar, statements_of
 from cas.repository.speaking import targets
 from cas.repository.tables import CODES, EVERYONE_ID
 
@@ -48,18 +49,20 @@ def find_holders(
     yes = {int(row["group_id"]) for row in permits}
     no = {int(row["group_id"]) for row in denials}
     conditional = [row for row in (*permits, *denials) if row["proxies"] != "any" or row["strength"]]
-    everyone = _is_everyone(connection, yes)
+    permitted, denied = (down(connection, groups, Kind.USER_GROUP) for groups in (yes, no))
+    everyone = EVERYONE_ID in permitted
     total = 0
     users: tuple[str, ...] = ()
-    if yes and not _is_everyone(connection, no):
-        total, users = _users(connection, yes, no, after=after, limit=limit, everyone=everyone)
+    if permitted and EVERYONE_ID not in denied:
+        query = _Query(connection, permitted, denied, everyone=everyone)
+        total, users = query.count(), query.page(after=after, limit=limit)
     names = refs_of(connection, yes)
     return Holders(
         total=total,
         users=users,
         groups=tuple(sorted(ref.name for ref in names.values())),
-        everyone=everyone and not no,
-        feeds=_feeds(connection, yes),
+        everyone=everyone and not denied,
+        feeds=_feeds(connection, permitted),
         conditional=statements_of(connection, conditional[:MAX_PAGE]),
     )
 
@@ -90,63 +93,52 @@ def _statements(
     return found
 
 
-def _within(name: str) -> str:
-    """Return the part of a query that defines the groups of a list and all groups within them."""
-    return (
-        f"{name}(id) AS (SELECT id FROM entities WHERE id IN :{name}_ids UNION SELECT m.member_id FROM {name}"
-        f" JOIN members m ON m.container_id = {name}.id AND m.member_kind = :group)"
-    )
+class _Query:
+    """Users in some groups, but for those in others."""
+
+    def __init__(
+        self, connection: Connection, permitted: frozenset[int], denied: frozenset[int], *, everyone: bool
+    ) -> None:
+        self._connection = connection
+        self._values: dict[str, object] = {"user": CODES[Kind.USER]}
+        yes, no = self._in("yes", permitted), self._in("no", denied)
+        but = f" AND {{}} NOT IN (SELECT member_id FROM members WHERE {no} AND member_kind = :user)" if denied else ""
+        if everyone:
+            self._counted = f"SELECT count(*) FROM entities WHERE kind = :user{but.format('id')}"
+            self._source = f"SELECT e.name FROM entities e WHERE e.kind = :user{but.format('e.id')}"
+        else:
+            users = (
+                f"SELECT DISTINCT member_id FROM members WHERE {yes} AND member_kind = :user{but.format('member_id')}"
+            )
+            self._counted = f"SELECT count(*) FROM ({users}) u"
+            self._source = f"SELECT e.name FROM ({users}) u CROSS JOIN entities e WHERE e.id = u.member_id"
+
+    def _in(self, name: str, groups: frozenset[int]) -> str:
+        """Return the condition that a row of `members` is of one of these groups, of which there may be 100,000.
+
+        That is more than databases take in one list; so it is one value, written as each of them reads it.
+        """
+        numbers = ",".join(map(str, groups))
+        if self._connection.dialect.name == "sqlite":
+            self._values[name] = f"[{numbers}]"
+            return f"container_id IN (SELECT value FROM json_each(:{name}))"
+        self._values[name] = f"{{{numbers}}}"
+        return f"container_id = ANY(CAST(:{name} AS bigint[]))"
+
+    def count(self) -> int:
+        """Return how many they are."""
+        return int(scalar(self._connection, self._counted, **self._values))
+
+    def page(self, *, after: str, limit: int) -> tuple[str, ...]:
+        """Return the first names behind one."""
+        query = f"{self._source} AND e.name > :after ORDER BY e.name LIMIT :limit"
+        return tuple(str(row[0]) for row in rows(self._connection, query, **self._values, after=after, limit=limit))
 
 
-def _is_everyone(connection: Connection, groups: set[int]) -> bool:
-    if not groups:
-        return False
-    query = f"WITH RECURSIVE {_within('yes')} SELECT 1 FROM yes WHERE id = :everyone"
-    values = {"yes_ids": groups, "group": CODES[Kind.USER_GROUP], "everyone": EVERYONE_ID}
-    return EVERYONE_ID in groups or scalar(connection, query, **values) is not None
-
-
-def _users(
-    connection: Connection, yes: set[int], no: set[int], *, after: str, limit: int, everyone: bool
-) -> tuple[int, tuple[str, ...]]:
-    values: dict[str, object] = {"user": CODES[Kind.USER], "group": CODES[Kind.USER_GROUP], "yes_ids": yes}
-    parts = [_within("yes")]
-    but = ""
-    if no:
-        parts.append(_within("no"))
-        values["no_ids"] = no
-        but = (
-            " AND e.id NOT IN (SELECT m.member_id FROM no JOIN members m ON m.container_id = no.id"
-            " AND m.member_kind = :user)"
-        )
-    beginning = f"WITH RECURSIVE {', '.join(parts)} "
-    if everyone:
-        source = f"FROM entities e WHERE e.kind = :user{but}"
-    else:
-        source = (
-            "FROM (SELECT DISTINCT m.member_id AS id FROM yes JOIN members m ON m.container_id = yes.id"
-            f" AND m.member_kind = :user) u JOIN entities e ON e.id = u.id WHERE e.kind = :user{but}"
-        )
-    total = int(str(scalar(connection, f"{beginning}SELECT count(*) {source}", **values)))
-    page = rows(
-        connection,
-        f"{beginning}SELECT e.name {source} AND e.name > :after ORDER BY e.name LIMIT :limit",
-        **values,
-        after=after,
-        limit=limit,
-    )
-    return total, tuple(str(row[0]) for row in page)
-
-
-def _feeds(connection: Connection, groups: set[int]) -> tuple[Feed, ...]:
-    if not groups:
-        return ()
-    found = rows(
-        connection,
-        f"WITH RECURSIVE {_within('yes')} SELECT DISTINCT f.source, f.value FROM yes"
-        " JOIN feeds f ON f.group_id = yes.id ORDER BY f.source, f.value LIMIT :limit",
-        yes_ids=groups,
-        group=CODES[Kind.USER_GROUP],
-        limit=MAX_PAGE,
-    )
-    return tuple(Feed(FeedSource(str(source)), str(value)) for source, value in found)
+def _feeds(connection: Connection, groups: frozenset[int]) -> tuple[Feed, ...]:
+    found: set[Feed] = set()
+    for part in chunks(groups):
+        query = "SELECT DISTINCT source, value FROM feeds WHERE group_id IN :ids LIMIT :limit"
+        got = rows(connection, query, ids=part, limit=MAX_PAGE)
+        found.update(Feed(FeedSource(str(source)), str(value)) for source, value in got)
+    return tuple(sorted(found)[:MAX_PAGE])

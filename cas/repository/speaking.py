@@ -124,9 +124,9 @@ def _denied_below(connection: Connection, namespace: int, low: str, high: str) -
     )
     inside = rows(
         connection,
-        DOWN + "SELECT DISTINCT down.origin FROM down JOIN members m ON m.container_id = down.id"
-        " AND m.member_kind = :leaf JOIN entities e ON e.id = m.member_id"
-        " WHERE e.scope = :scope AND e.name >= :low AND e.name < :high",
+        DOWN + "SELECT DISTINCT down.origin FROM down CROSS JOIN members m CROSS JOIN entities e"
+        " WHERE m.container_id = down.id AND m.member_kind = :leaf AND e.id = m.member_id AND e.scope = :scope"
+        " AND e.name >= :low AND e.name < :high",
         ids=[int(row[0]) for row in groups],
         kind=_OBJECT_GROUP,
         leaf=_OBJECT,
@@ -258,11 +258,9 @@ def _add_below(connection: Connection, groups: frozenset[int], within: tuple[int
             inside = rows(
                 connection,
                 DOWN + "SELECT DISTINCT down.origin, o.name AS place, n.comparison, ne.name AS namespace"
-                " FROM down"
-                " JOIN members m ON m.container_id = down.id AND m.member_kind = :leaf"
-                " JOIN entities o ON o.id = m.member_id"
-                " JOIN namespaces n ON n.id = o.scope JOIN entities ne ON ne.id = n.id"
-                f" WHERE 1 = 1{where} LIMIT :limit",
+                " FROM down CROSS JOIN members m CROSS JOIN entities o CROSS JOIN namespaces n CROSS JOIN entities ne"
+                " WHERE m.container_id = down.id AND m.member_kind = :leaf AND o.id = m.member_id AND n.id = o.scope"
+                f" AND ne.id = n.id{where} LIMIT :limit",
                 ids=some,
                 kind=_OBJECT_GROUP,
                 leaf=_OBJECT,
