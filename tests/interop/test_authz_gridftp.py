@@ -293,6 +293,117 @@ def test_rename_of_directories(place: Place) -> None:
         assert "rename of a directory" in refused(client, f"RNTO {place.mine}/moved")
 
 
+@pytest.mark.parametrize("mode", ["300", "100", "000"])
+def test_rename_over_an_unreadable_directory(place: Place, open_place: Place, mode: str) -> None:
+    """Nobody can tell whether a directory that cannot be read is empty, and rename() need not know."""
+    for each in (place, open_place):
+        each.write(each.make_directory(each.secret / "tree") / "file", b"secret")
+    with open_place.session() as client:
+        for line in ("MKD {0}/t", f"SITE CHMOD {mode} {{0}}/t", "RNFR {1}/tree", "RNTO {0}/t"):
+            client.command(line.format(open_place.mine, open_place.secret))
+    assert (open_place.mine / "t" / "file").read_bytes() == b"secret"
+    with place.session() as client:
+        for line in ("MKD {0}/t", f"SITE CHMOD {mode} {{0}}/t", "RNFR {1}/tree"):
+            client.command(line.format(place.mine, place.secret))
+        assert "rename of a directory" in refused(client, f"RNTO {place.mine}/t")
+    with place.session() as client:  # it is hers, and a directory that cannot be read can still be deleted from
+        client.command(f"SITE CHMOD 755 {place.mine}/t")
+    assert (place.secret / "tree" / "file").exists()
+
+
+SWAPS: Final = {
+    "the parent": (
+        "RNFR {mine}/d/f",
+        "DELE {mine}/d/f",
+        "RMD {mine}/d",
+        "SITE SYMLINKFROM {secret}",
+        "SITE SYMLINKTO {mine}/d",
+    ),
+    "an ancestor": (
+        "RNFR {mine}/a/d/f",
+        "DELE {mine}/a/d/f",
+        "RMD {mine}/a/d",
+        "RMD {mine}/a",
+        "SITE SYMLINKFROM {files}/secret/a",
+        "SITE SYMLINKTO {mine}/a",
+    ),
+    "a link on the way": (
+        "RNFR {mine}/link/f",
+        "DELE {mine}/link",
+        "SITE SYMLINKFROM {secret}",
+        "SITE SYMLINKTO {mine}/link",
+    ),
+    "a link to a link": (
+        "RNFR {mine}/link/f",
+        "DELE {mine}/link",
+        "SITE SYMLINKFROM {secret}",
+        "SITE SYMLINKTO {mine}/second",
+        "SITE SYMLINKFROM {mine}/second",
+        "SITE SYMLINKTO {mine}/link",
+    ),
+}
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+@pytest.mark.parametrize("cleared", [False, True], ids=["not asked before", "asked before"])
+@pytest.mark.parametrize("what", SWAPS)
+def test_rename_of_what_a_name_has_come_to_mean(
+    place: Place, open_place: Place, what: str, sessions: int, *, cleared: bool
+) -> None:
+    """RNFR keeps a name, and RNTO renames what it means by then: it is followed again."""
+    for each in (place, open_place):
+        names = {"mine": each.mine, "secret": each.secret, "files": each.server.files}
+        for directory in (
+            each.mine / "d",
+            each.mine / "a",
+            each.mine / "a" / "d",
+            each.secret / "a",
+            each.secret / "a" / "d",
+        ):
+            each.make_directory(directory)
+        for path in (each.mine / "d" / "f", each.mine / "a" / "d" / "f", each.mine / "there"):
+            each.write(path, b"mine")
+        each.link(each.mine / "link", each.mine / "d")
+        stolen = "a/d/f" if what == "an ancestor" else "f"
+        each.write(each.secret / stolen, b"secret")
+        first, *others = (line.format(**names) for line in SWAPS[what])
+        with each.session() as client, each.session() as other:
+            client.command(first)
+            if cleared:
+                client.command(f"RNTO {each.mine}/kept")
+                client.command(f"RNFR {each.mine}/kept")
+                client.command(f"RNTO {first.removeprefix('RNFR ')}")
+                client.command(first)
+            for line in others:
+                (client if sessions == 1 else other).command(line)
+            if each is open_place:
+                client.command(f"RNTO {each.mine}/there")
+                assert (each.mine / "there").read_bytes() == b"secret"
+            else:
+                told = refused(client, f"RNTO {each.mine}/there")
+                assert f"could be a rename of {each.secret}/{stolen}" in told
+                assert (each.mine / "there").read_bytes() == b"mine"
+
+
+def test_rename_of_a_directory_that_took_a_files_place(place: Place) -> None:
+    """What was a file when it was looked up may be a directory by now, and those are not renamed."""
+    place.write(place.mine / "x")
+    with place.session() as client:
+        for line in ("RNFR {0}/x", "DELE {0}/x", "MKD {0}/x", "MKD {0}/x/below"):
+            client.command(line.format(place.mine))
+        assert "rename of a directory" in refused(client, f"RNTO {place.mine}/new")
+
+
+def test_names_that_lead_nowhere_any_more_do_not_hinder(place: Place) -> None:
+    place.write(place.make_directory(place.mine / "d") / "f")
+    place.write(place.mine / "file")
+    with place.session() as client:
+        for line in ("MLST {0}/d/f", "DELE {0}/d/f", "RMD {0}/d", "MKD {0}/d"):
+            client.command(line.format(place.mine))
+        client.store(str(place.mine / "file"), b"over")
+    assert (place.mine / "file").read_bytes() == b"over"
+
+
 def test_honest_renames(place: Place) -> None:
     """What one may rename, one may, again and again, and looking at directories on the way does not hinder it."""
     for name in ("a", "b"):

@@ -54,9 +54,11 @@ requests: st.SearchStrategy[Request] = st.one_of(
         OperationRequest,
         action=texts,
         object=texts,
-        facts=st.integers(0, 31).map(Fact),
+        facts=st.integers(0, 63).map(Fact),
         real_path=texts,
         link_path=texts,
+        files_now=st.lists(texts, max_size=3).map(tuple),
+        directories_now=st.lists(texts, max_size=3).map(tuple),
     ),
     st.builds(
         JobRequest,

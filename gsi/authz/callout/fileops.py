@@ -10,7 +10,8 @@ What the server asks is less than what it then does (docs/wire/authz-callout.md 
 * Links are not resolved. So each question is asked of the name as given, and again of every path it leads to.
 * RNFR is asked as `lookup` and RNTO as `write`, like a stat and an overwriting upload. RNFR stays in force whatever
   comes between, so that each object looked up in the session may be the source. With `Renames.CHECKED` a write that
-  could be such a rename needs `read` and `delete` on each of them, and `create` where the target is new.
+  could be such a rename needs `read` and `delete` on each of them, and `create` where the target is new. The server
+  keeps the name, not the object: the library follows each of them again and tells what they mean by now.
 * A `create` is asked for each directory that is there already (`-cd` of globus-url-copy). That is a mere `lookup`.
 * SITE RDEL, which deletes a tree, is asked like RMD: once, as `delete` of the directory. RMD of one that is not empty
   fails anyway, so that this is refused unless the rules allow it.
@@ -19,7 +20,7 @@ What the server asks is less than what it then does (docs/wire/authz-callout.md 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.callout.messages import Fact
@@ -28,10 +29,7 @@ from gsi.errors import RemoteProtocolError
 if TYPE_CHECKING:
     from gsi.authz.callout.messages import OperationRequest
 
-__all__ = ["ASSERTION", "FileRules", "Plan", "Question", "Renames", "SessionMemory", "plan_operation", "split_object"]
-
-ASSERTION: Final = "authz_assert"
-"""The action whose object is a text of the client's, not a path."""
+__all__ = ["FileRules", "Plan", "Question", "Renames", "SessionMemory", "plan_operation", "split_object"]
 
 MAX_REMEMBERED: Final = 8192
 """Objects looked up in one session, at some 150 bytes each; past it nobody can tell what a rename may move."""
@@ -92,17 +90,25 @@ class Plan:
     refusal: str = ""
 
 
+class Kind(IntFlag):
+    """What a remembered path was found to be. It may have been both, one after the other."""
+
+    FILE = 1
+    DIRECTORY = 2
+
+
 @dataclass(slots=True)
 class SessionMemory:
     """What was looked up in a session, because RNFR looks the same.
 
     Attributes:
-        objects: Paths (links followed but for the last part), each with whether it is a directory.
+        objects: Paths (links followed but for the last part) that names of the session have led to, each with what it
+            was whenever it was looked at.
         cleared: Those of them that may be renamed, as the engine said; to be emptied when the policy changes.
         lost: Whether there was more than is known: the session began on another connection, or looked up too much.
     """
 
-    objects: dict[str, bool] = field(default_factory=dict)
+    objects: dict[str, Kind] = field(default_factory=dict)
     cleared: set[str] = field(default_factory=set)
     lost: bool = False
 
@@ -110,35 +116,42 @@ class SessionMemory:
         """Take note of a permitted operation. Only what exists can be named by RNFR."""
         if request.action != "lookup" or Fact.EXISTS not in request.facts:
             if request.action == "lookup" and Fact.SYMLINK in request.facts:
-                self._add(request.link_path, is_directory=False)  # a dangling link can be renamed as well
+                self._add(request.link_path, Kind.FILE)  # a dangling link can be renamed as well
             return
-        self._add(request.link_path, is_directory=_is_directory(request.facts))
+        self._add(request.link_path, _kind(request.facts))
 
-    def _add(self, path: str, *, is_directory: bool) -> None:
-        if path in self.objects or len(self.objects) < MAX_REMEMBERED:
-            if self.objects.get(path) is not is_directory:
-                self.objects[path] = is_directory
-                self.cleared.discard(path)
-        else:
+    def follow(self, request: OperationRequest) -> None:
+        """Take note of what names that were looked up before lead to by now."""
+        for path in request.files_now:
+            self._add(path, Kind.FILE)
+        for path in request.directories_now:
+            self._add(path, Kind.DIRECTORY)
+
+    def _add(self, path: str, kind: Kind) -> None:
+        known = self.objects.get(path)
+        if known is None and len(self.objects) >= MAX_REMEMBERED:
             self.lost = True
+        elif known is None or kind not in known:
+            self.objects[path] = kind if known is None else known | kind
+            self.cleared.discard(path)
 
     def sources(self, request: OperationRequest) -> tuple[str, ...]:
         """Return what a write to this target may rename, leaving out what the system would not."""
         facts = request.facts
         if Fact.EXISTS in facts or Fact.SYMLINK in facts:
-            wanted = [_is_directory(facts)]  # a file replaces a file or a link, a directory an empty directory
-            if wanted == [True] and Fact.EMPTY not in facts:
+            wanted = _kind(facts)  # a file replaces a file or a link, a directory an empty directory
+            if wanted is Kind.DIRECTORY and Fact.EMPTY not in facts:
                 return ()
         else:
-            wanted = [False, True]
+            wanted = Kind.FILE | Kind.DIRECTORY
         target = request.link_path
         return tuple(
             path
-            for path, is_directory in self.objects.items()
-            if is_directory in wanted
+            for path, kind in self.objects.items()
+            if kind & wanted
             and path != target
             and path not in self.cleared
-            and not (is_directory and target.startswith(f"{path.rstrip('/')}/"))  # not into itself
+            and not (kind is Kind.DIRECTORY and target.startswith(f"{path.rstrip('/')}/"))  # not into itself
         )
 
 
@@ -160,7 +173,7 @@ def plan_operation(request: OperationRequest, memory: SessionMemory, rules: File
 
     Args:
         request: The operation; not an assertion.
-        memory: What was looked up in the session.
+        memory: What was looked up in the session; takes note of what the request tells of it.
         rules: The site's switches.
 
     Raises:
@@ -195,12 +208,17 @@ def plan_operation(request: OperationRequest, memory: SessionMemory, rules: File
 def _plan_rename(
     request: OperationRequest, questions: tuple[Question, ...], memory: SessionMemory, rules: FileRules
 ) -> Plan:
-    if memory.lost:
+    memory.follow(request)
+    if memory.lost or (memory.objects and Fact.FOLLOWED not in request.facts):
         return Plan(refusal="this could be a rename of something looked up before; please use a new connection")
     sources = memory.sources(request)
-    if not rules.directory_renames and any(memory.objects[path] for path in sources):
+    if not rules.directory_renames and any(Kind.DIRECTORY in memory.objects[path] for path in sources):
         return Plan(refusal="this could be a rename of a directory looked up before; please use a new connection")
     return Plan(questions, sources)
+
+
+def _kind(facts: Fact) -> Kind:
+    return Kind.DIRECTORY if _is_directory(facts) else Kind.FILE
 
 
 def _is_directory(facts: Fact) -> bool:

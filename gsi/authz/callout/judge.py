@@ -25,9 +25,10 @@ import pwd
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gsi.authz.callout.fileops import ASSERTION, SessionMemory, plan_operation, split_object
+from gsi.authz.callout.fileops import SessionMemory, plan_operation, split_object
 from gsi.authz.callout.gram import parse_job_query
 from gsi.authz.callout.messages import (
+    ASSERTION,
     Answer,
     Fact,
     GateRequest,

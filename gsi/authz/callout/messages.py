@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.callout.questions import (
+    ASSERTION,
     Answer,
     Code,
     Fact,
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "ASSERTION",
     "MAX_ANSWER_BYTES",
     "MAX_CERTIFICATES",
+    "MAX_GATE_RSL_BYTES",
     "MAX_REQUEST_BYTES",
     "Answer",
     "Code",
@@ -62,6 +65,9 @@ MAX_REQUEST_BYTES: Final = 1 << 20
 
 MAX_ANSWER_BYTES: Final = 4096
 """The longest answer: the library reads it into a buffer of this size."""
+
+MAX_GATE_RSL_BYTES: Final = 64000
+"""The longest description of a job at the gate: GRAM takes no longer request (GLOBUS_GRAM_PROTOCOL_MAX_MSG_SIZE)."""
 
 MAX_CERTIFICATES: Final = 32
 """Certificates in a chain: `gsi.trust` takes fewer, no real one has ten."""
@@ -94,6 +100,8 @@ class _Tag(IntEnum):
     FACTS = 18
     REAL_PATH = 19
     LINK_PATH = 20
+    FILE_NOW = 21
+    DIRECTORY_NOW = 22
     JOB_ID = 32
     QUERY = 33
     RSL = 34
@@ -112,7 +120,13 @@ _MAX_PATH: Final = 8192
 _MAX_CERTIFICATE: Final = 65536
 """Bytes of a certificate; `gsi.certificate` takes no longer one."""
 _MAX_TEXT: Final = MAX_REQUEST_BYTES
-"""Bytes of a job description or an assertion: what fits into a frame."""
+"""Bytes of an assertion: what fits into a frame."""
+_MAX_OBJECT: Final = _MAX_PATH + 1024
+"""Bytes of `ftp://host/path`: judging one costs the more, the longer it is."""
+_MAX_CANONICAL_RSL: Final = 256 << 10
+"""Bytes of a job's description from the job manager: what the client sent, with each value in quotes."""
+_MAX_NAMES: Final = 8192
+"""Names of a session that may have come to lead elsewhere: all that it remembers."""
 
 _LIMITS: Final[Mapping[int, int]] = {
     _Tag.SERVICE: _MAX_NAME,
@@ -128,9 +142,11 @@ _LIMITS: Final[Mapping[int, int]] = {
     _Tag.FACTS: 1,
     _Tag.REAL_PATH: _MAX_PATH,
     _Tag.LINK_PATH: _MAX_PATH,
+    _Tag.FILE_NOW: _MAX_PATH,
+    _Tag.DIRECTORY_NOW: _MAX_PATH,
     _Tag.JOB_ID: _MAX_NAME,
     _Tag.QUERY: _MAX_PATH,
-    _Tag.RSL: _MAX_TEXT,
+    _Tag.RSL: _MAX_CANONICAL_RSL,
     _Tag.ENVIRONMENT: _MAX_PATH,
     _Tag.EFFECT: 1,
     _Tag.ACCOUNT: 255,
@@ -138,7 +154,12 @@ _LIMITS: Final[Mapping[int, int]] = {
     _Tag.ID: 64,
     _Tag.CODE: 1,
 }
-_REPEATABLE: Final[Mapping[int, int]] = {_Tag.CERTIFICATE: MAX_CERTIFICATES, _Tag.ENVIRONMENT: 16}
+_REPEATABLE: Final[Mapping[int, int]] = {
+    _Tag.CERTIFICATE: MAX_CERTIFICATES,
+    _Tag.ENVIRONMENT: 16,
+    _Tag.FILE_NOW: _MAX_NAMES,
+    _Tag.DIRECTORY_NOW: _MAX_NAMES,
+}
 """Which fields may be there several times, and how often."""
 
 
@@ -222,11 +243,16 @@ class _Fields:
         found = self.octets(tag)
         return None if found is None else _decode(found)
 
-    def required(self, tag: _Tag) -> str:
-        found = self.text(tag)
+    def texts(self, tag: _Tag) -> tuple[str, ...]:
+        return tuple(map(_decode, self.every(tag)))
+
+    def required(self, tag: _Tag, limit: int | None = None) -> str:
+        found = self.octets(tag)
         if found is None:
             raise RemoteProtocolError(f"field {tag} is missing")
-        return found
+        if limit is not None and len(found) > limit:
+            raise RemoteProtocolError(f"field {tag} has {len(found)} bytes")
+        return _decode(found)
 
     def number(self, tag: _Tag, size: int) -> int | None:
         found = self.octets(tag)
@@ -274,14 +300,17 @@ def parse_request(body: bytes) -> Request:
     match kind:
         case _Kind.OPERATION:
             facts = fields.number(_Tag.FACTS, 1) or 0
-            if facts > 31:  # all the flags there are
+            if facts > 63:  # all the flags there are
                 raise RemoteProtocolError(f"unknown facts {facts}")
+            action = fields.required(_Tag.ACTION)
             request = OperationRequest(
-                action=fields.required(_Tag.ACTION),
-                object=fields.required(_Tag.OBJECT),
+                action=action,
+                object=fields.required(_Tag.OBJECT, None if action == ASSERTION else _MAX_OBJECT),
                 facts=Fact(facts),
                 real_path=fields.text(_Tag.REAL_PATH) or "",
                 link_path=fields.text(_Tag.LINK_PATH) or "",
+                files_now=fields.texts(_Tag.FILE_NOW),
+                directories_now=fields.texts(_Tag.DIRECTORY_NOW),
             )
         case _Kind.MAP:
             size = fields.number(_Tag.BUFFER, 4)
@@ -325,7 +354,7 @@ def parse_request(body: bytes) -> Request:
         case _Kind.GATE:
             request = GateRequest(
                 service=fields.required(_Tag.SERVICE),
-                rsl=fields.required(_Tag.RSL),
+                rsl=fields.required(_Tag.RSL, MAX_GATE_RSL_BYTES),
                 chain=fields.every(_Tag.CERTIFICATE),
                 source=fields.text(_Tag.SOURCE) or "",
                 environment=fields.pairs(),
@@ -402,6 +431,10 @@ def encode_request(request: Request) -> bytes:
         case OperationRequest():
             body = _Body(_Kind.OPERATION).add(_Tag.ACTION, request.action).add(_Tag.OBJECT, request.object)
             body.add(_Tag.REAL_PATH, request.real_path or None).add(_Tag.LINK_PATH, request.link_path or None)
+            for path in request.files_now:
+                body.add(_Tag.FILE_NOW, path)
+            for path in request.directories_now:
+                body.add(_Tag.DIRECTORY_NOW, path)
             body.add(_Tag.FACTS, request.facts.to_bytes(1, "big"))
         case JobRequest():
             body = _Body(_Kind.JOB).add(_Tag.JOB_ID, request.job_id).add(_Tag.QUERY, request.query)

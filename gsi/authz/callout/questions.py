@@ -7,9 +7,10 @@ must start fast.
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 __all__ = [
+    "ASSERTION",
     "Answer",
     "Code",
     "Fact",
@@ -24,11 +25,16 @@ __all__ = [
 ]
 
 
+ASSERTION: Final = "authz_assert"
+"""The action whose object is a text of the client's, not a path."""
+
+
 class Fact(IntFlag):
     """What the library saw of a path, as the mapped user.
 
     RESOLVED says that the two paths are there and the others can be relied on at the time of asking. EMPTY is looked up
-    for directories that are to be written or deleted only.
+    for directories that are to be deleted (then it is) or written (then it may be: who cannot read it can replace it).
+    FOLLOWED says, of a write, that each name looked up in the session was followed again just now.
     """
 
     RESOLVED = 1
@@ -36,6 +42,7 @@ class Fact(IntFlag):
     DIRECTORY = 4
     SYMLINK = 8
     EMPTY = 16
+    FOLLOWED = 32
 
 
 class Verdict(IntEnum):
@@ -113,6 +120,9 @@ class OperationRequest(NamedTuple):
         facts: What the library saw of the path.
         real_path: Every link followed, also a dangling one; parts that do not exist as they are.
         link_path: The same but for the last part, which stays: what deleting or renaming acts on.
+        files_now: For a write: where names that were looked up before lead to by now, parents followed, as far as that
+            is not what it was then, and is no directory.
+        directories_now: The same for those that are directories.
     """
 
     action: str
@@ -120,6 +130,8 @@ class OperationRequest(NamedTuple):
     facts: Fact = Fact(0)
     real_path: str = ""
     link_path: str = ""
+    files_now: tuple[str, ...] = ()
+    directories_now: tuple[str, ...] = ()
 
 
 class JobRequest(NamedTuple):

@@ -66,10 +66,11 @@ enum { MAP = 1, SERVICE = 2, SESSION = 3, OPERATION = 4, JOB = 5, ANSWER = 128 }
 enum {
     T_SERVICE = 1, T_DESIRED = 2, T_BUFFER = 3, T_CERTIFICATE = 4, T_SOURCE = 5, T_TARGET = 6, T_SHARED = 7,
     T_RESUMED = 8, T_ACTION = 16, T_OBJECT = 17, T_FACTS = 18, T_REAL_PATH = 19, T_LINK_PATH = 20,
+    T_FILE_NOW = 21, T_DIRECTORY_NOW = 22,
     T_JOB_ID = 32, T_QUERY = 33, T_RSL = 34, T_ENVIRONMENT = 35,
     T_EFFECT = 64, T_ACCOUNT = 65, T_REASON = 66, T_ID = 67, T_CODE = 68
 };
-enum { F_RESOLVED = 1, F_EXISTS = 2, F_DIRECTORY = 4, F_SYMLINK = 8, F_EMPTY = 16 };
+enum { F_RESOLVED = 1, F_EXISTS = 2, F_DIRECTORY = 4, F_SYMLINK = 8, F_EMPTY = 16, F_FOLLOWED = 32 };
 enum { PERMIT = 1, DENY = 2, FAILURE = 3 };                     /* the effects */
 enum { CODE_NONE = 0, CODE_JOB_ID = 1, CODE_EXECUTABLE = 2 };   /* which GRAM error says it best */
 
@@ -78,6 +79,7 @@ enum { CODE_NONE = 0, CODE_JOB_ID = 1, CODE_EXECUTABLE = 2 };   /* which GRAM er
 #define DEFAULT_TIMEOUT 10000 /* ms: logins wait this long for a daemon that is being restarted */
 #define MAX_TIMEOUT 600000
 #define MAX_LINKS 40 /* the kernel's own limit */
+#define MAX_NAMES 8192 /* names looked up in one session, as many as the daemon remembers */
 
 struct frame {
     unsigned char *data;
@@ -90,13 +92,30 @@ struct answer {
     char account[256], reason[1024], id[65];
 };
 
-/* One GridFTP session: its connection, and what opened it, to open it again when the daemon was restarted. */
+/* A name that was looked up, and what the daemon knows of it: where it led, and whether to a directory. */
+struct name {
+    uint32_t hash;
+    int directory;
+    char *path, *link;
+};
+
+/* One GridFTP session: its connection, and what opened it, to open it again when the daemon was restarted; and the
+ * names that RNFR may have put in force, since what they mean may change before RNTO. */
 struct session {
     int fd, timeout, opened;
     pid_t pid;
     uid_t server_uid;
-    char *source, *path;
+    char *path;
     struct frame opening;
+    struct name *names;
+    size_t count, room;
+    int forgot; /* there were more names than could be kept */
+};
+
+/* What this process, running as the user, sees of a path. */
+struct sight {
+    unsigned char facts;
+    char real[PATH_MAX], link[PATH_MAX];
 };
 
 static void put(struct frame *frame, int tag, const void *value, size_t length)
@@ -579,40 +598,121 @@ static int resolve(const char *path, int keep_last, char *target)
     return 0;
 }
 
-static int is_empty(const char *path)
+/* Say whether a directory is empty; `doubt` where it cannot be read, which rename(2) need not do. */
+static int is_empty(const char *path, int doubt)
 {
     DIR *directory = opendir(path);
     if (directory == NULL)
-        return 0;
+        return doubt;
     struct dirent *entry;
     int empty = 1;
+    errno = 0;
     while (empty && (entry = readdir(directory)) != NULL)
         empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (empty && errno != 0)
+        empty = doubt;
     closedir(directory);
     return empty;
 }
 
-/* Add what this process, running as the user, can see of "ftp://host/path". To read a directory costs as much as all
- * the rest, so that whether it is empty is looked up where it matters only. */
-static void put_facts(struct frame *frame, const char *action, const char *object)
+/* Look at the path of "ftp://host/path". To read a directory costs as much as all the rest, so that whether it is empty
+ * is looked up where it matters only: to delete it must be, to be replaced it may be. */
+static void look(const char *action, const char *path, struct sight *sight)
 {
-    int counts = strcmp(action, "delete") == 0 || strcmp(action, "write") == 0;
-    char real[PATH_MAX], link[PATH_MAX];
+    int deletes = strcmp(action, "delete") == 0, writes = strcmp(action, "write") == 0;
     struct stat found;
-    unsigned char facts = 0;
-    const char *path = strncmp(object, "ftp://", 6) == 0 ? strchr(object + 6, '/') : NULL;
-    if (path != NULL && resolve(path, 0, real) && resolve(path, 1, link)) {
-        facts |= F_RESOLVED;
-        put_text(frame, T_REAL_PATH, real);
-        put_text(frame, T_LINK_PATH, link);
-        if (lstat(path, &found) == 0 && S_ISLNK(found.st_mode))
-            facts |= F_SYMLINK;
-        if (stat(path, &found) == 0)
-            facts |= F_EXISTS | (S_ISDIR(found.st_mode) ? F_DIRECTORY | (counts && is_empty(path) ? F_EMPTY : 0) : 0);
-        else if (errno != ENOENT)
-            facts &= ~F_RESOLVED;
+    sight->facts = 0;
+    if (path == NULL || !resolve(path, 0, sight->real) || !resolve(path, 1, sight->link))
+        return;
+    sight->facts = F_RESOLVED;
+    if (lstat(path, &found) == 0 && S_ISLNK(found.st_mode))
+        sight->facts |= F_SYMLINK;
+    if (stat(path, &found) == 0) {
+        sight->facts |= F_EXISTS;
+        if (S_ISDIR(found.st_mode))
+            sight->facts |= F_DIRECTORY | ((deletes || writes) && is_empty(path, writes) ? F_EMPTY : 0);
+    } else if (errno != ENOENT)
+        sight->facts &= ~F_RESOLVED;
+}
+
+/* ---- The names of a session: RNFR keeps a name, and RNTO renames what it means by then. ---- */
+
+static uint32_t hash_of(const char *text)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 16777619u;
+    return hash;
+}
+
+/* Keep a name that was looked up and is there, with what the daemon has been told of it. */
+static void remember(struct session *session, const char *path, const struct sight *sight)
+{
+    if (!(sight->facts & F_RESOLVED) || !(sight->facts & (F_EXISTS | F_SYMLINK)))
+        return;
+    uint32_t hash = hash_of(path);
+    struct name *name = NULL;
+    for (size_t i = 0; i < session->count && name == NULL; i++)
+        if (session->names[i].hash == hash && strcmp(session->names[i].path, path) == 0)
+            name = &session->names[i];
+    char *link = name != NULL && strcmp(name->link, sight->link) == 0 ? name->link : strdup(sight->link);
+    if (link != NULL && name == NULL && session->count < MAX_NAMES) {
+        if (session->count == session->room) {
+            size_t room = session->room ? session->room * 2 : 16;
+            struct name *names = realloc(session->names, room * sizeof *names);
+            if (names != NULL) {
+                session->names = names;
+                session->room = room;
+            }
+        }
+        char *copy = session->count < session->room ? strdup(path) : NULL;
+        if (copy != NULL) {
+            name = &session->names[session->count++];
+            *name = (struct name){hash, 0, copy, link};
+        }
     }
-    put(frame, T_FACTS, &facts, 1);
+    if (link == NULL || name == NULL) {
+        free(link);
+        session->forgot = 1;
+        return;
+    }
+    if (name->link != link) {
+        free(name->link);
+        name->link = link;
+    }
+    name->directory = (sight->facts & (F_DIRECTORY | F_SYMLINK)) == F_DIRECTORY;
+}
+
+/* Follow every name of the session again, and tell the daemon what has changed. 0 when that cannot be said of all. */
+static int follow(struct session *session, struct frame *frame)
+{
+    char link[PATH_MAX];
+    struct stat found;
+    if (session->forgot)
+        return 0;
+    for (size_t i = 0; i < session->count; i++) {
+        struct name *name = &session->names[i];
+        if (lstat(name->path, &found) != 0) {
+            if (errno == ENOENT || errno == ENOTDIR)
+                continue; /* nothing is there to be renamed */
+            return 0;
+        }
+        if (!resolve(name->path, 1, link))
+            return 0;
+        int directory = S_ISDIR(found.st_mode) != 0;
+        if (directory != name->directory || strcmp(link, name->link) != 0)
+            put_text(frame, directory ? T_DIRECTORY_NOW : T_FILE_NOW, link);
+    }
+    return 1;
+}
+
+static void forget(struct session *session)
+{
+    for (size_t i = 0; i < session->count; i++) {
+        free(session->names[i].path);
+        free(session->names[i].link);
+    }
+    free(session->names);
 }
 
 result_t gsi_authz_authorize(va_list ap)
@@ -623,6 +723,7 @@ result_t gsi_authz_authorize(va_list ap)
     void *callback_arg = va_arg(ap, void *);
     struct frame frame;
     struct answer answer;
+    struct sight sight = {.facts = 0};
     memset(&answer, 0, sizeof answer);
 
     if (session == NULL || !session->opened || session->pid != getpid()) {
@@ -632,8 +733,17 @@ result_t gsi_authz_authorize(va_list ap)
         start(&frame);
         put_text(&frame, T_ACTION, action);
         put_text(&frame, T_OBJECT, object);
-        if (action != NULL && object != NULL && strcmp(action, "authz_assert") != 0)
-            put_facts(&frame, action, object);
+        const char *path = object != NULL && strncmp(object, "ftp://", 6) == 0 ? strchr(object + 6, '/') : NULL;
+        if (action != NULL && object != NULL && strcmp(action, "authz_assert") != 0) {
+            look(action, path, &sight);
+            if (sight.facts & F_RESOLVED) {
+                put_text(&frame, T_REAL_PATH, sight.real);
+                put_text(&frame, T_LINK_PATH, sight.link);
+            }
+            if (strcmp(action, "write") == 0 && follow(session, &frame))
+                sight.facts |= F_FOLLOWED;
+            put(&frame, T_FACTS, &sight.facts, 1);
+        }
         finish(&frame, OPERATION);
         int got = session->fd < 0 ? 0 : ask(session->fd, &frame, deadline, &answer);
         if (got == 0 && !frame.failed && now_ms() < deadline) { /* the daemon was restarted: once more, from the start */
@@ -649,6 +759,8 @@ result_t gsi_authz_authorize(va_list ap)
             session->fd = -1;
         }
         free(frame.data);
+        if (answer.effect == PERMIT && action != NULL && strcmp(action, "lookup") == 0)
+            remember(session, path, &sight);
     }
     callback(callback_arg, session, authz_result(&answer));
     return 0;
@@ -662,6 +774,7 @@ result_t gsi_authz_handle_destroy(va_list ap)
     if (session != NULL) {
         if (session->fd >= 0)
             close(session->fd);
+        forget(session);
         free(session->opening.data);
         free(session->path);
         free(session);

@@ -7,6 +7,7 @@ import pytest
 from gsi.authz.callout.fileops import (
     MAX_REMEMBERED,
     FileRules,
+    Kind,
     Question,
     Renames,
     SessionMemory,
@@ -17,10 +18,13 @@ from gsi.authz.callout.messages import Fact, OperationRequest
 from gsi.errors import RemoteProtocolError
 
 R, E, D, S, EMPTY = Fact.RESOLVED, Fact.EXISTS, Fact.DIRECTORY, Fact.SYMLINK, Fact.EMPTY
+FOLLOWED = Fact.FOLLOWED
 RULES = FileRules()
 
 
 def _request(action: str, path: str, facts: Fact = R | E, *, real: str = "", link: str = "") -> OperationRequest:
+    if action == "write":
+        facts |= FOLLOWED
     return OperationRequest(
         action=action, object=f"ftp://host{path}", facts=facts, real_path=real or path, link_path=link or path
     )
@@ -162,7 +166,7 @@ def test_what_is_remembered() -> None:
     assert memory.objects == {}
     memory.remember(_request("lookup", "/d/a", R | E, link="/e/a"))
     memory.remember(_request("lookup", "/dangling", R | S, real="/x"))
-    assert memory.objects == {"/e/a": False, "/dangling": False}
+    assert memory.objects == {"/e/a": Kind.FILE, "/dangling": Kind.FILE}
 
 
 def test_cleared_objects_are_not_asked_again_until_they_change() -> None:
@@ -173,6 +177,37 @@ def test_cleared_objects_are_not_asked_again_until_they_change() -> None:
     assert plan_operation(_request("write", "/new", R), memory, RULES).sources == ()
     memory.remember(_request("lookup", "/a", R | E | D))  # a directory has taken its place
     assert "directory" in plan_operation(_request("write", "/new", R), memory, RULES).refusal
+
+
+def test_names_are_judged_by_what_they_mean_by_now() -> None:
+    memory = _seen("/a", "/b")
+    memory.cleared.update({"/a", "/b"})
+    plan = plan_operation(_request("write", "/old")._replace(files_now=("/x", "/a")), memory, RULES)
+    assert plan.sources == ("/x",)
+    memory.cleared.add("/x")
+    plan = plan_operation(_request("write", "/old")._replace(files_now=("/x",)), memory, RULES)
+    assert plan.sources == ()
+    new = _request("write", "/new", R)._replace(directories_now=("/a",))
+    assert "rename of a directory" in plan_operation(new, memory, RULES).refusal
+    assert plan_operation(new, memory, FileRules(directory_renames=True)).sources == ("/a",)
+    # what it was before still counts
+    assert "rename of a directory" in plan_operation(_request("write", "/new", R), memory, RULES).refusal
+    ignoring = FileRules(renames=Renames.DISABLED)
+    assert not plan_operation(new, SessionMemory(), ignoring).refusal
+
+
+def test_a_write_whose_names_were_not_followed_again() -> None:
+    """A library of an earlier version, or one that could not follow a name."""
+    blind = _request("write", "/old")._replace(facts=R | E)
+    assert "new connection" in plan_operation(blind, _seen("/a"), RULES).refusal
+    assert not plan_operation(blind, SessionMemory(), RULES).refusal
+    assert not plan_operation(blind, _seen("/a"), FileRules(renames=Renames.DISABLED)).refusal
+
+
+def test_names_followed_again_are_bounded() -> None:
+    memory = _seen("/a")
+    many = tuple(f"/{number}" for number in range(MAX_REMEMBERED))
+    assert "new connection" in plan_operation(_request("write", "/old")._replace(files_now=many), memory, RULES).refusal
 
 
 @pytest.mark.parametrize("facts", [R, R | E, R | E | D | EMPTY], ids=["new", "file", "directory"])

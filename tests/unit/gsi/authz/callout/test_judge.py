@@ -131,6 +131,8 @@ def _map(issued: Issued, **changes: object) -> MapRequest:
 
 
 def _operation(action: str = "read", path: str = "/a", facts: Fact = Fact.RESOLVED | Fact.EXISTS) -> OperationRequest:
+    if action == "write":
+        facts |= Fact.FOLLOWED
     return OperationRequest(action=action, object=f"ftp://h{path}", facts=facts, real_path=path, link_path=path)
 
 

@@ -7,6 +7,7 @@ import pytest
 from gsi.authz.callout.messages import (
     MAX_ANSWER_BYTES,
     MAX_CERTIFICATES,
+    MAX_GATE_RSL_BYTES,
     MAX_REQUEST_BYTES,
     Answer,
     Code,
@@ -49,6 +50,8 @@ REQUESTS: list[Request] = [
         facts=Fact.RESOLVED | Fact.EXISTS,
         real_path="/real",
         link_path="/link",
+        files_now=("/a", "/\udcfe"),
+        directories_now=("/d",),
     ),
     JobRequest(job_id="1.2", query="signal 3 x", rsl="&(a=b)", chain=(b"x",), environment=(("A", "b=c"), ("D", ""))),
     GateRequest(service="jobmanager-fork", rsl="", chain=(b"x",), environment=(("REMOTE_ADDR", "::1"),)),
@@ -122,6 +125,8 @@ BAD_REQUESTS = {
     "field cut off": GOOD_MAP + b"\1\0",
     "too many certificates": GOOD_MAP + _field(4, b"x") * (MAX_CERTIFICATES + 1),
     "unknown facts": b"\1\4" + _field(16, b"read") + _field(17, b"x") + _field(18, b"\xff"),
+    "an object too long": b"\1\4" + _field(16, b"read") + _field(17, b"ftp://h/" + b"x" * 10_000),
+    "a job too long for GRAM": b"\1\6" + _field(1, b"jobmanager") + _field(34, b"x" * (MAX_GATE_RSL_BYTES + 1)),
     "environment without a name": b"\1\5" + _field(32, b"1") + _field(33, b"status") + _field(35, b"=x"),
 }
 
