@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gsi.trust.verify import VerifiedPeer
+    from myproxy.attributes import AttributeSource
     from myproxy.extensions import ProxyExtensionSource
     from myproxy.grants import Caller, Settings
     from myproxy.issuing import Authority
@@ -73,6 +74,7 @@ class Commands:
         site_rules: SiteRules = _NO_RULES,
         authority: Authority | None = None,
         proxy_extensions: ProxyExtensionSource | None = None,
+        attributes: AttributeSource | None = None,
     ) -> None:
         """Put them together.
 
@@ -88,6 +90,7 @@ class Commands:
             site_rules: What else the site has to say.
             authority: Makes certificates for users who have nothing stored; None where there is none.
             proxy_extensions: What proxies carry beside what they have by themselves.
+            attributes: Finds the VOMS attributes that clients ask for; None passes over what they ask.
         """
         self._settings = settings
         self._repository = repository
@@ -100,6 +103,7 @@ class Commands:
         self._site_rules = site_rules
         self._authority = authority
         self._proxy_extensions = proxy_extensions
+        self._attributes = attributes
 
     def _ask_site(
         self, caller: Caller, request: Request, action: str, *, name: str | None = None, hides: bool = False

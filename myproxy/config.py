@@ -166,8 +166,8 @@ class ServerConfig:
     ocsp_responder_url: str | None = _text(State.ACTED_UPON)
     ocsp_responder_cert: str | None = _text(State.ACTED_UPON)
     ocsp_required: bool = _bool(State.ACTED_UPON)  # ours: refuse those about whom no responder answers
-    voms_userconf: str | None = _text()
-    allow_voms_attribute_requests: bool = _bool()
+    voms_userconf: str | None = _text(State.ACTED_UPON)
+    allow_voms_attribute_requests: bool = _bool(State.ACTED_UPON)
     cert_dir: str | None = _text(State.ACTED_UPON)
     # The authority that makes certificates for users who have nothing stored (myproxy.issuing).
     certificate_issuer_cert: str | None = _text(State.ACTED_UPON)

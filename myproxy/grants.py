@@ -52,16 +52,18 @@ class Caller:
         peer: The verified chain, or None for a client without a certificate.
         address: Its network address, for the audit.
         request_id: The id in every log line and error of this request.
+        fqans: The VOMS attributes that it has proved.
     """
 
     peer: VerifiedPeer | None
     address: str
     request_id: str
+    fqans: tuple[str, ...] = ()
 
     @property
     def client(self) -> Client:
         """The facts that rules may speak of."""
-        return Client(ANONYMOUS if self.peer is None else self.peer.identity)
+        return Client(ANONYMOUS if self.peer is None else self.peer.identity, self.fqans)
 
     @property
     def is_limited(self) -> bool:

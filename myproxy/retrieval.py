@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gsi.certificate import Extension
+    from myproxy.attributes import GivenAttributes
     from myproxy.auth.attempt import Attempt
     from myproxy.authentication import Step
     from myproxy.issuing import Authority
@@ -188,11 +189,13 @@ class RetrievalCommands(IssuanceCommands):
         with self._trail.deciding(grant.caller, grant.request, "DELEGATE"):
             try:
                 least = self._settings.min_key_bits
+                given = self._find_attributes(grant)
+                further = () if given is None else (given.extension,)
                 wanted = parse_delegation_request(request_der, min_rsa_bits=least)
                 options = ProxyOptions(
                     kind=_granted_kind(grant),
                     lifetime=grant.lifetime,
-                    extensions=self._find_proxy_extensions(grant),
+                    extensions=(*self._find_proxy_extensions(grant), *further),
                     min_rsa_bits=least,
                 )
                 chain = grant_delegation(grant.credential, wanted, options, now=self._clock())
@@ -205,8 +208,18 @@ class RetrievalCommands(IssuanceCommands):
                 grant.permission,
                 subject=oneline(chain[0].subject_der),
                 not_after=chain[0].not_after.isoformat(),
+                **({} if given is None else {"attributes": " ".join(given.fqans)}),
             )
         return chain
+
+    def _find_attributes(self, grant: RetrievalGrant) -> GivenAttributes | None:
+        """Return the VOMS attributes that the client asks for; None where it asks for none, or may not ask.
+
+        As from the C server, what may not be asked for is passed over: the clients then ask the VO themselves.
+        """
+        if self._attributes is None or not grant.request.vo_names:
+            return None
+        return self._attributes(grant.request, grant.credential, grant.lifetime)
 
     def _find_proxy_extensions(self, grant: RetrievalGrant) -> tuple[Extension, ...]:
         """Return what the site adds; where that cannot be found out, there is no proxy, for it may restrict it."""

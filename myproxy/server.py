@@ -45,6 +45,7 @@ from myproxy.monitor import SILENT_SECONDS, Monitor, Sources
 from myproxy.protocol.server import ServerSession
 from myproxy.repository.census import take_census
 from myproxy.service import MyProxyService
+from myproxy.wiring.attributes import make_client_attributes, make_requested_attributes
 from myproxy.wiring.authority import make_authority
 from myproxy.wiring.extensions import make_proxy_extensions
 from myproxy.wiring.methods import make_methods
@@ -192,6 +193,7 @@ class MyProxyServer:
         self._worker = worker
         self._thinner = LineThinner(lambda text: _log.warning("%s", text))
         self._trust = TrustDirectory(read_locations().trust_dir, recheck_seconds=TRUST_RECHECK_SECONDS)
+        self._client_attributes = make_client_attributes(self._trust.anchors)
         self._cache = VerificationCache()
         self._validation = ValidationOptions()
         self._config = setup.config
@@ -338,6 +340,7 @@ class MyProxyServer:
             trust_roots=make_trust_roots(config),
             site_rules=make_site_rules(config),
             proxy_extensions=make_proxy_extensions(config),
+            attributes=make_requested_attributes(config, verify, self._trust.anchors),
             authority=make_authority(config, self._verify_stored, self._trust.anchors, _warn),
         )
 
@@ -361,7 +364,8 @@ class MyProxyServer:
         except VerificationError as error:
             self._service.refuse_client(error, address=address, request_id=request_id, presented=tls.peer_chain)
             raise
-        return self._service.admit(peer, address=address, request_id=request_id)
+        fqans = self._client_attributes(peer, now=clock.now())
+        return self._service.admit(peer, address=address, request_id=request_id, fqans=fqans)
 
     def _record_failed_handshake(self, peer: HostPort, error: VerificationError) -> None:
         """Record a refusal of OpenSSL's. Nobody is answered: the alert is out, and OpenSSL keeps the chain."""

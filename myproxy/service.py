@@ -38,13 +38,19 @@ __all__ = ["MyProxyService"]
 class MyProxyService(StorageCommands, RetrievalCommands):
     """The commands. Safe for use by several threads."""
 
-    def admit(self, peer: VerifiedPeer | None, *, address: str, request_id: str) -> Caller:
+    def admit(self, peer: VerifiedPeer | None, *, address: str, request_id: str, fqans: tuple[str, ...] = ()) -> Caller:
         """Let a verified or anonymous client in, but for those with independent or restricted proxies.
 
         Such a proxy has none of its end entity's rights (RFC 3820 section 3.8.2 and 4.2), and its name, which anyone
         may choose who holds any certificate, is that of the end entity with more behind it: a policy like
         `*/CN=Alice`, which is how sites write them, would be met by Mallory's proxy `.../CN=Mallory/CN=Alice`. The C
         server judges these by that name; here they are turned away.
+
+        Args:
+            peer: Its verified chain; None for a client without certificate.
+            address: Where it is, for the audit.
+            request_id: The id of the connection.
+            fqans: The VOMS attributes that its chain proves.
 
         Raises:
             DeniedError: The client cannot be let in.
@@ -56,7 +62,7 @@ class MyProxyService(StorageCommands, RetrievalCommands):
             )
             self._trail.refuse_client(address, request_id, [peer.leaf.der], error, peer=peer.identity)
             raise error
-        return Caller(peer, address, request_id)
+        return Caller(peer, address, request_id, fqans)
 
     def refuse_client(
         self, error: VerificationError, *, address: str, request_id: str, presented: Sequence[bytes] = ()
