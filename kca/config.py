@@ -203,6 +203,8 @@ class HTTPSettings:
         front_end_certificate: The certificate of a front end that ends TLS, PEM, for the binding of its connections.
         address_header: The header in which the front end says where a request comes from; empty for none. It is
             believed on a Unix socket and on addresses of this machine alone.
+        metrics: Whether `/metrics` tells monitors of this machine how much was issued and refused. Only where programs
+            of this machine alone can connect; a front end must not pass it on.
     """
 
     listen: str = "127.0.0.1:9879"
@@ -216,6 +218,7 @@ class HTTPSettings:
     max_request_bytes: int = option(65536, minimum=1024, maximum=1 << 20)
     front_end_certificate: str = ""
     address_header: str = ""
+    metrics: bool = False
 
     def __post_init__(self) -> None:
         """Check the place, and that a key does not stand alone."""
@@ -227,6 +230,8 @@ class HTTPSettings:
             raise ConfigError("certificate and front_end_certificate exclude each other: TLS ends here or there")
         if self.require_channel_binding and not (self.certificate or self.front_end_certificate):
             raise ConfigError("require_channel_binding needs certificate, or front_end_certificate")
+        if self.metrics and not self.is_local:
+            raise ConfigError("metrics: everybody could read them", hint="listen on 127.0.0.1")
         if self.address_header and not self.is_local:
             raise ConfigError("address_header: everybody could say where they come from", hint="listen on 127.0.0.1")
 

@@ -9,7 +9,7 @@ tokens with the group lists of Active Directory make them.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication
 
@@ -19,6 +19,7 @@ from gsi.errors import ConfigError
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES, Negotiator, server_end_point
 from gsi.system.files import read_public
 from kca.http import create_app
+from kca.metrics import Metrics, render
 from kca.wiring.service import open_service, prepare
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ _SOCKET_MODE: Final = 0o660
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with the application."""
 
-    def __init__(self, config: KCAConfig, settings: dict[str, object]) -> None:
+    def __init__(self, config: KCAConfig, settings: dict[str, object], metrics: Metrics) -> None:
         self._config = config
+        self._metrics = metrics
         self._settings = settings
         super().__init__()
 
@@ -56,10 +58,10 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> WSGIApplication:
         """Make the application, in each worker."""
-        return make_application(self._config)
+        return make_application(self._config, self._metrics)
 
 
-def make_application(config: KCAConfig) -> WSGIApplication:
+def make_application(config: KCAConfig, metrics: Metrics | None = None) -> WSGIApplication:
     """Open the service and return the application; for the life of a process.
 
     Raises:
@@ -69,7 +71,24 @@ def make_application(config: KCAConfig) -> WSGIApplication:
     settings = config.http
     binding = find_binding(settings)
     negotiator = Negotiator(SERVICE, keytab=settings.keytab, hostname=settings.hostname)
-    return create_app(open_service(config).service, negotiator, settings, binding=binding)
+    counted = metrics or Metrics()
+    return create_app(
+        open_service(config, meter=counted.meter).service,
+        negotiator,
+        settings,
+        binding=binding,
+        metrics=(lambda: render(counted)) if settings.metrics else None,
+    )
+
+
+def _give_row(arbiter: Any, worker: Any) -> None:  # noqa: ANN401  gunicorn has no types
+    """Give a worker that is about to be forked the counters of one that has ended."""
+    used = {getattr(one, "kca_row", -1) for one in arbiter.WORKERS.values()}
+    worker.kca_row = next(row for row in range(len(used) + 1) if row not in used) % _rows(arbiter.cfg.workers)
+
+
+def _rows(workers: int) -> int:
+    return 2 * workers  # a reload starts new ones while the old ones finish
 
 
 def find_binding(settings: HTTPSettings) -> bytes | None:
@@ -109,6 +128,7 @@ def serve_http(config: KCAConfig, *, on_ready: Callable[[], None] = lambda: None
     prepare(config)
     find_binding(settings)
     Negotiator(SERVICE, keytab=settings.keytab, hostname=settings.hostname)  # what is wrong shows now
+    metrics = Metrics(workers=_rows(settings.workers))
     path = settings.listen
     listening = listen_unix(path, _SOCKET_MODE) if path.startswith("/") else None
     values: dict[str, object] = {
@@ -132,9 +152,11 @@ def serve_http(config: KCAConfig, *, on_ready: Callable[[], None] = lambda: None
         "umask": 0o077,
         "proc_name": "kca-http",
         "when_ready": lambda _arbiter: on_ready(),
+        "pre_fork": _give_row,
+        "post_fork": lambda _arbiter, worker: metrics.use(worker.kca_row),
     }
     try:
-        _Server(config, {name: value for name, value in values.items() if value is not None}).run()
+        _Server(config, {name: value for name, value in values.items() if value is not None}, metrics).run()
     except SystemExit as stop:  # this is how gunicorn returns
         return stop.code if isinstance(stop.code, int) else 0
     finally:

@@ -8,8 +8,9 @@
 | the same with `Accept: application/json` | 200, `{"certificate", "chain", "subject", "not_after"}` |
 | `GET /get-cert?csr=BASE64` (or `/bx509`), the request of Heimdal's bx509d, `lifetime` as there | the same |
 | `GET /health` | 200 |
+| `GET /metrics`, where the settings say so | 200, numbers for monitors |
 
-Every answer but the last needs `Authorization: Negotiate TOKEN`; without it the answer is 401 and says so. The token's
+The first three need `Authorization: Negotiate TOKEN`; without it the answer is 401 and says so. The token's
 ticket goes through the same service as a datagram. Refusals are 401 (proves nothing), 400 (the request), 403 (rules,
 limits, policy), 429 (rate), 503 (try again), 500, each with a line or two of text. What browsers send is refused, since
 a page elsewhere could have them ask with the user's ticket.
@@ -43,6 +44,7 @@ from gsi.errors import (
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES
 from gsi.names import oneline
 from gsi.system import clock
+from kca.metrics import CONTENT_TYPE
 from kca.service import TooManyError
 
 if TYPE_CHECKING:
@@ -221,6 +223,7 @@ def create_app(
     settings: HTTPSettings,
     *,
     binding: bytes | None = None,
+    metrics: Callable[[], bytes] | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> Flask:
     """Return the application.
@@ -230,6 +233,7 @@ def create_app(
         negotiator: Knows who comes.
         settings: The `[http]` table.
         binding: The channel binding of its TLS connections; None where there is none to check.
+        metrics: Tells monitors; None where they are not to be told.
         now: The time.
     """
     app = Flask("kca", static_folder=None)
@@ -256,6 +260,8 @@ def create_app(
     def health() -> Response:
         return Response("ok\n", mimetype="text/plain")
 
+    if metrics is not None:
+        app.add_url_rule("/metrics", "metrics", lambda: Response(metrics(), content_type=CONTENT_TYPE), methods=["GET"])
     return app
 
 

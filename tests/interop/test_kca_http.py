@@ -341,3 +341,17 @@ def test_mistakes_show_at_the_start(realm: Realm, tmp_path: Path) -> None:
     write_file(tmp_path / "other.keytab", b"\x05\x02", 0o600)
     assert "no key of HTTP/*" in check(f'keytab = "{tmp_path}/other.keytab"', "-check")
     shutil.rmtree(tmp_path / "store")
+
+
+def test_numbers_for_monitors(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
+    """They are those of all workers, whichever is asked."""
+    with web(realm, tmp_path / "kca", "metrics = true\n") as site:
+        for _ in range(2):
+            assert last_answer(curl(site, PATH, "--data-binary", f"@{csr(tmp_path)}", env=alice))[0] == 200
+        curl(site, PATH, "-H", "Authorization: Negotiate AAAA", "--data-binary", "x", negotiate=False)
+        told = last_answer(curl(site, "/metrics", negotiate=False))[2]
+    assert 'kca_decisions_total{action="ISSUE",verdict="permit"} 2.0\n' in told
+    assert 'kca_decisions_total{action="REQUEST",verdict="deny"} 1.0\n' in told
+    assert 'kca_failures_total{reason="authentication"} 1.0\n' in told
+    assert "kca_audit_works 1.0\n" in told
+    assert 'kca_audit_seconds_bucket{le="+Inf"} 3.0\n' in told
