@@ -86,7 +86,7 @@ class Engine:
         *,
         audit: Callable[[AuthorizationRequest, Decision], None] | None = None,
         record: Callable[[AuthorizationRequest, Decision], None] | None = None,
-        refresh: Callable[[], None] | None = None,
+        refresh: Callable[[], Callable[[], None] | None] | None = None,
         remembered: int = REMEMBERED,
     ) -> None:
         """Make an engine.
@@ -95,7 +95,8 @@ class Engine:
             policy: Whom to ask.
             audit: Called with every decision before it is returned; when it raises, a permit becomes INDETERMINATE.
             record: Called with every decision; when it raises, the log says so and the decision stands.
-            refresh: Called before every decision, to look for a new policy; must be quick and must not raise.
+            refresh: Called before every decision, to look for a new policy; must be quick and must not raise. Where a
+                new one is on its way it returns how to wait for it, for a bounded time.
             remembered: How many decisions `find` can find.
         """
         self._policy = policy
@@ -118,8 +119,7 @@ class Engine:
 
     def authorize(self, request: AuthorizationRequest) -> Decision:
         """Decide. Never raises, whatever authorizers do; only a permit with obligations carried out lets anybody in."""
-        if self._refresh is not None:
-            self._refresh()
+        self._await_policy()
         decision = self._decide(self._policy, request, preview=False)
         return self._keep(request, decision)
 
@@ -129,10 +129,16 @@ class Engine:
             import asyncio
 
             return await asyncio.to_thread(self.authorize, request)
+        wait = self._refresh() if self._refresh is not None else None
+        if wait is not None:
+            import asyncio
+
+            await asyncio.to_thread(wait)
         return self.authorize(request)
 
     def preview(self, request: AuthorizationRequest) -> Decision:
         """Say what would be decided: nothing is leased, recorded or audited, and the decision gets no id."""
+        self._await_policy()
         return self._decide(self._policy, request, preview=True)
 
     def find(self, decision_id: str) -> Recorded | None:
@@ -144,6 +150,12 @@ class Engine:
         """Return the last decisions, oldest first."""
         with self._lock:
             return tuple(self._ring.values())
+
+    def _await_policy(self) -> None:
+        """See that the decision is by the policy as its files are now."""
+        wait = self._refresh() if self._refresh is not None else None
+        if wait is not None:
+            wait()
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gsi.authz import registry
+from gsi.authz import registry, reload
 from gsi.authz.combine import Combining
 from gsi.authz.decision import AuthorizationRequest, Decision, Effect
 from gsi.authz.engine import Engine
@@ -291,6 +293,63 @@ def test_changes_are_seen_by_themselves(folder: Path) -> None:
     (folder / "bans").write_text("")
     wait_for(lambda: engine.authorize(REQUEST).effect is P)
     assert not engine.problems
+
+
+def change(path: Path, text: str) -> None:
+    """Write a file as somebody did a minute ago, so that nobody can still be writing it."""
+    path.write_text(text)
+    before = time.time() - 60
+    os.utime(path, (before, before))
+
+
+def test_a_change_counts_for_the_next_question(folder: Path) -> None:
+    """However long nobody has asked: the first one does not slip through by the old policy."""
+    engine = PolicyEngine(str(folder / "policy.toml"), check_seconds=0.0)
+    for ask in (engine.authorize, engine.preview, lambda request: asyncio.run(engine.authorize_async(request))):
+        for text, effect in (("dn /O=Grid/CN=Alice\n", D), ("", P)):
+            change(folder / "bans", text)
+            assert ask(REQUEST).effect is effect
+
+
+def test_reading_that_takes_long_holds_nobody_up_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = PolicyEngine(str(folder / "policy.toml"), check_seconds=0.0)
+    go_on = threading.Event()
+    read = load_policy
+
+    def slowly(place: Place, *, previous: LoadedPolicy | None) -> LoadedPolicy:
+        go_on.wait()
+        return read(place, previous=previous)
+
+    monkeypatch.setattr(reload, "load_policy", slowly)
+    monkeypatch.setattr(reload, "WAIT_SECONDS", 0.05)
+    change(folder / "bans", "dn /O=Grid/CN=Alice\n")
+    assert engine.authorize(REQUEST).effect is P
+    assert engine.authorize(REQUEST).effect is P
+    go_on.set()
+    wait_for(lambda: engine.authorize(REQUEST).effect is D)
+
+
+def test_a_broken_file_is_told_although_nobody_asks(folder: Path) -> None:
+    told = threading.Event()
+    engine = PolicyEngine(str(folder / "policy.toml"), check_seconds=0.0, on_problem=lambda _: told.set())
+    assert engine.authorize(REQUEST).effect is P
+    change(folder / "bans", "dnn\n")
+    assert told.wait(30)
+
+
+def test_a_process_that_was_forked_sees_changes_too(folder: Path) -> None:
+    engine = PolicyEngine(str(folder / "policy.toml"), check_seconds=0.0)
+    assert engine.authorize(REQUEST).effect is P
+    engine._reading.acquire()  # what another thread of the parent may hold at that moment
+    child = os.fork()
+    if child == 0:  # nothing here may raise into the test runner
+        status = 1
+        with contextlib.suppress(BaseException):
+            change(folder / "bans", "dn /O=Grid/CN=Alice\n")
+            status = 0 if engine.authorize(REQUEST).effect is D else 2
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    engine._reading.release()
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
