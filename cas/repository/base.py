@@ -130,7 +130,7 @@ class Holders:
 
     Attributes:
         total: How many enrolled users.
-        users: Nicknames, sorted; the first of them, or those behind the one that was named.
+        users: Nicknames, in an order that stays; the first of them, or those behind the one that was named.
         groups: The groups to which it is permitted, by the statements' own words; sorted.
         everyone: Whether it is permitted to the whole community.
         feeds: Attributes that make others, who prove them, members of these groups.

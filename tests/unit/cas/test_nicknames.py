@@ -1,0 +1,72 @@
+"""Nicknames: what can be one, and which look alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from cas.policy.nicknames import MAX_NICKNAME_CHARS, check_nickname, skeleton
+from gsi.errors import ParseError
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alice",
+        "Alice Smith",
+        "a.b@c",
+        "\u0410\u043b\u0438\u0441\u0430",
+        "\u6771\u4eac\u3055\u304f\u3089",
+        "\xe9mile",
+        "x" * MAX_NICKNAME_CHARS,
+    ],
+)
+def test_nicknames(name: str) -> None:
+    check_nickname(name, "user")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "x" * (MAX_NICKNAME_CHARS + 1),
+        "-a",
+        " a",
+        "a ",
+        "a  b",
+        "a|b",
+        "a/b",
+        "a*",
+        "a\nb",
+        "a\x7f",
+        "\u0430lice",  # a Cyrillic letter among Latin ones
+        "\ufb01le",  # a ligature, whose plainer form is two letters
+        "e\u0301",  # a letter and its accent apart
+        "a\u200bb",  # nothing to be seen
+        "a\u202eb",  # what follows runs backwards
+        "\u0663",  # an Arabic digit
+        "\U0001d41a",  # a mathematical letter
+        "\u02b0",  # a modifier
+        "a\u0338",  # a stroke through a letter
+    ],
+)
+def test_what_is_no_nickname(name: str) -> None:
+    with pytest.raises(ParseError):
+        check_nickname(name, "user")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("alice", "ALICE"),
+        ("coco", "\u0441\u043e\u0441\u043e"),  # Cyrillic throughout
+        ("HOPE", "\u041d\u041e\u0420\u0415"),
+        ("NEO", "\u039d\u0395\u039f"),  # Greek throughout
+        ("hug", "\u0570\u057d\u0581"),  # Armenian throughout
+    ],
+)
+def test_what_looks_alike(one: str, other: str) -> None:
+    assert skeleton(one) == skeleton(other)
+
+
+def test_what_does_not() -> None:
+    assert len({skeleton(name) for name in ("alice", "bob", "alice2", "al ice", "\xe9mile", "emile")}) == 6
