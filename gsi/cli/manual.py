@@ -70,6 +70,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "grid-mapfile-check-consistency": Command(
         "gsi.cli.mapfile_check_consistency:build_parser", "gsi.cli.pages.mapfile_check_consistency:PAGE", section=8
     ),
+    "grid-kinit": Command("gsi.cli.kinit:build_parser", "gsi.cli.pages.kinit:PAGE"),
     "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
     "gsi-authz": Command("gsi.cli.authz:build_parser", "gsi.cli.pages.authz:PAGE", section=8),
     "gsi-authz-server": Command("gsi.cli.authz_server:build_parser", "gsi.cli.pages.authz_server:PAGE", section=8),
@@ -122,6 +123,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "myproxy.cli.admin_export:build_parser", "myproxy.cli.pages.admin_export:PAGE", section=8
     ),
     "myproxy-server": Command("myproxy.cli.server:build_parser", "myproxy.cli.pages.server:PAGE", section=8),
+    "kca-http": Command("kca.cli.http:build_parser", "kca.cli.pages.http:PAGE", section=8),
+    "kca-admin": Command("kca.cli.admin:build_parser", "kca.cli.pages.admin:PAGE", section=8),
 }
 
 
