@@ -1,0 +1,209 @@
+"""One message over UDP and TCP to servers of all manners: prompt, silent, deaf on one side, and lying."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gsi.errors import GridError, ParseError, TransportError
+from kca import sending
+from kca.protocol.messages import MACError, RefusedByKCAError
+from kca.sending import Address, SilenceError, addresses, exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MESSAGE = b"a message"
+
+
+class Server:
+    """Both transports on one port; what it does with a message is given."""
+
+    def __init__(
+        self,
+        udp: Callable[[bytes, int], list[bytes]] | None,
+        tcp: Callable[[bytes], bytes | None] | None,
+    ) -> None:
+        self.received: list[bytes] = []
+        self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
+        stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        stream.bind(("127.0.0.1", 0))
+        self.place = Address(socket.AF_INET, stream.getsockname())
+        if tcp is None:
+            stream.close()
+        else:
+            stream.listen(4)
+            self._start(stream, lambda: self._serve_stream(stream, tcp))
+        if udp is not None:
+            datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            datagrams.bind(self.place.place)
+            self._start(datagrams, lambda: self._serve_datagrams(datagrams, udp))
+
+    def _start(self, made: socket.socket, body: Callable[[], None]) -> None:
+        self._sockets.append(made)
+        thread = threading.Thread(target=body)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve_datagrams(self, made: socket.socket, udp: Callable[[bytes, int], list[bytes]]) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                data, place = made.recvfrom(65535)
+                if not data:
+                    return
+                self.received.append(data)
+                for reply in udp(data, len(self.received)):
+                    made.sendto(reply, place)
+
+    def _serve_stream(self, made: socket.socket, tcp: Callable[[bytes], bytes | None]) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = made.accept()
+                with connection:
+                    data = connection.recv(65535)
+                    if not data:
+                        return
+                    reply = tcp(data)
+                    if reply is not None:
+                        connection.sendall(reply[:3])
+                        connection.sendall(reply[3:])
+
+    def close(self) -> None:
+        for made in self._sockets:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_INET, made.type) as waker:
+                waker.connect(self.place.place)
+                if made.type == socket.SOCK_DGRAM:
+                    waker.send(b"")
+        for thread in self._threads:
+            thread.join()
+        for made in self._sockets:
+            made.close()
+
+
+@contextlib.contextmanager
+def serving(
+    udp: Callable[[bytes, int], list[bytes]] | None = None, tcp: Callable[[bytes], bytes | None] | None = None
+) -> Iterator[Server]:
+    server = Server(udp, tcp)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the usual patience; no assertion looks at the time."""
+    monkeypatch.setattr(sending, "FIRST_WAIT", 0.1)
+    monkeypatch.setattr(sending, "GRACE_SECONDS", 0.1)
+
+
+def _frame(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+def _take(data: bytes) -> str:
+    if data == b"forged":
+        raise MACError("forged")
+    if data == b"noise":
+        raise ParseError("noise", what="reply")
+    if data == b"unproved no":
+        raise RefusedByKCAError("no", code=3, authenticated=False)
+    if data == b"no":
+        raise RefusedByKCAError("no", code=1012, authenticated=True)
+    return data.decode()
+
+
+def _send(server: Server, message: bytes = MESSAGE, *, udp: bool = True, tcp: bool = True) -> str:
+    return exchange([server.place], message, _take, timeout=5.0, udp=udp, tcp=tcp)
+
+
+def test_datagram() -> None:
+    with serving(udp=lambda data, _: [b"re: " + data]) as server:
+        assert _send(server) == "re: a message"
+
+
+def test_lost_and_sent_again() -> None:
+    """The same bytes, not a new request."""
+    with serving(udp=lambda _, number: [b"yes"] if number == 3 else []) as server:
+        assert _send(server, tcp=False) == "yes"
+        assert set(server.received) == {MESSAGE}
+
+
+def test_silent_on_datagrams() -> None:
+    with serving(udp=lambda *_: [], tcp=lambda data: _frame(b"re: " + data[4:])) as server:
+        assert _send(server) == "re: a message"
+
+
+def test_no_datagrams_at_all() -> None:
+    with serving(tcp=lambda _: _frame(b"yes")) as server:
+        assert _send(server) == "yes"
+        assert _send(server, udp=False) == "yes"
+
+
+def test_long_message_goes_by_tcp() -> None:
+    with serving(udp=lambda *_: [b"UDP"], tcp=lambda _: _frame(b"TCP")) as server:
+        assert _send(server, bytes(2000)) == "TCP"
+
+
+@pytest.mark.parametrize("first", [b"forged", b"noise", b"unproved no"])
+def test_what_proves_nothing_is_waited_beyond(first: bytes) -> None:
+    with serving(udp=lambda *_: [first, b"yes"]) as server:
+        assert _send(server, tcp=False) == "yes"
+    with serving(udp=lambda *_: [first]) as server, pytest.raises(GridError):
+        _send(server, tcp=False)
+
+
+def test_proved_no() -> None:
+    with serving(udp=lambda *_: [b"no", b"yes"]) as server, pytest.raises(RefusedByKCAError) as refused:
+        _send(server)
+    assert refused.value.authenticated
+
+
+def test_hung_up() -> None:
+    """Taken and closed: somebody is there who will not talk."""
+    with serving(udp=lambda *_: [], tcp=lambda _: None) as server, pytest.raises(SilenceError) as silence:
+        _send(server)
+    assert silence.value.closed
+
+
+@pytest.mark.parametrize("reply", [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x05abc"])
+def test_broken_stream(reply: bytes) -> None:
+    with serving(tcp=lambda _: reply) as server, pytest.raises(TransportError):
+        _send(server, udp=False)
+
+
+def test_silence() -> None:
+    with serving(udp=lambda *_: []) as server, pytest.raises(SilenceError, match="no answer") as silence:
+        exchange([server.place], MESSAGE, _take, timeout=0.3, tcp=False)
+    assert not silence.value.closed
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = Address(socket.AF_INET, free.getsockname())
+    with pytest.raises(TransportError, match="refused"):
+        exchange([place], MESSAGE, _take, timeout=5.0)
+    with pytest.raises(TransportError):
+        exchange([], MESSAGE, _take, timeout=5.0)
+
+
+def test_second_address() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        dead = Address(socket.AF_INET, free.getsockname())
+    with serving(udp=lambda *_: [b"yes"]) as server:
+        assert exchange([dead, server.place], MESSAGE, _take, timeout=5.0) == "yes"
+
+
+def test_addresses() -> None:
+    assert str(addresses("::1", 9878)[0]) == "[::1]:9878"
+    assert str(addresses("127.0.0.1", 9878)[0]) == "127.0.0.1:9878"
+    with pytest.raises(TransportError):
+        addresses("no.such.host.invalid", 9878)
