@@ -7,7 +7,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import authz, callout, capabilities, commands, fetch_crl, gridmap, myproxy, repository, rsl, validate
+from bench import (
+    authz,
+    callout,
+    capabilities,
+    cas_forms,
+    commands,
+    fetch_crl,
+    gridmap,
+    myproxy,
+    repository,
+    rsl,
+    validate,
+)
 from bench.pairs import show
 
 
@@ -27,6 +39,7 @@ def main() -> int:
                 *myproxy.figures(),
                 *repository.figures(),
                 *capabilities.figures(),
+                *cas_forms.figures(),
             ]
         )
         else 1
