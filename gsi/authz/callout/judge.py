@@ -6,6 +6,9 @@
 Knows no socket. Everything that goes wrong is an answer that refuses: nothing here raises. The client is told what was
 refused and a decision id, not why: the rule that refused stands in the log and in `gsi-authz explain`.
 
+A session's certificates, engine and right to log in are judged again when the configuration or the policy has changed,
+and each minute, so that a ban, another policy or a CRL ends what is open already.
+
 What is asked of the engine, as (action, service type):
 
     mapping                 (login, login), with the account that the client asks for; must give an account
@@ -15,6 +18,9 @@ What is asked of the engine, as (action, service type):
     assertion               (authz_assert, file); a permit keeps it for the authorizers of the operations that follow
     job start, at the gate  (start, job)
     job query               (status | cancel | signal | register | unregister | renew, job), by whoever queries
+
+Only a mapping leases anything. Who asked stands in the environment of each request: `asking-uid` and `asking-pid` from
+the kernel, and `proof`, which says who vouches that the peer is who its certificates name (`Proof`).
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.callout.fileops import SessionMemory, plan_operation, split_object
@@ -39,6 +45,7 @@ from gsi.authz.callout.messages import (
     SessionRequest,
     Verdict,
 )
+from gsi.authz.callout.standing import OpenSession, asker_of
 from gsi.authz.decision import (
     Account,
     Action,
@@ -60,42 +67,21 @@ from gsi.trust.verify import verify_chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
-    from gsi.authz.callout.config import CalloutConfig
     from gsi.authz.callout.daemon import Peer
     from gsi.authz.callout.messages import Request
+    from gsi.authz.callout.standing import Setup
     from gsi.authz.engine import Engine
-    from gsi.trust.anchors import TrustAnchors
-    from gsi.trust.verify import VerificationCache
 
-__all__ = ["Judge", "Setup"]
+__all__ = ["Judge"]
 
 MAX_ASSERTIONS: Final = 8
 """Assertions of one session: a client has one, or two from different communities."""
 
+QUICK_NAMES: Final = 64
+"""Names of a session that a write may be judged with in the event loop: two questions to the engine for each."""
+
 _log: Final = logging.getLogger("gsi.authz.callout")
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What judging needs, the same for all connections of a worker until it is read again.
-
-    Attributes:
-        config: The configuration.
-        engines: By policy, as `CalloutConfig.services` names them.
-        service_uids: Who may ask for mappings.
-        anchors: The trust directory's contents now.
-        clock: The time now, aware UTC.
-        cache: Verified issuers.
-    """
-
-    config: CalloutConfig
-    engines: Mapping[str, Engine]
-    service_uids: frozenset[int]
-    anchors: Callable[[], TrustAnchors]
-    clock: Callable[[], datetime]
-    cache: VerificationCache | None = None
 
 
 class _Refused(Exception):  # noqa: N818  not an error: the answer, on its way out
@@ -109,24 +95,26 @@ class _Refused(Exception):  # noqa: N818  not an error: the answer, on its way o
 class Judge:
     """Judges the questions of one connection, one after the other."""
 
-    __slots__ = ("_account", "_engine", "_memory", "_peer", "_policy", "_service", "_setup", "_subject")
+    __slots__ = ("_account", "_asker", "_memory", "_open", "_peer", "_setup")
 
     def __init__(self, setup: Callable[[], Setup], peer: Peer) -> None:
         self._setup = setup
         self._peer = peer
         self._memory = SessionMemory()
-        self._subject: Subject | None = None
-        self._service = ""
-        self._engine: Engine | None = None
-        self._policy: object = None
+        self._open: OpenSession | None = None
         self._account = ""
+        self._asker: Mapping[str, tuple[str, ...]] = {}
 
     def is_quick(self, request: Request) -> bool:
-        """Whether judging it waits for nothing."""
-        if not isinstance(request, OperationRequest):
+        """Whether judging it waits for nothing and takes no time to speak of."""
+        session = self._open
+        if session is None or not isinstance(request, OperationRequest) or request.action == ASSERTION:
             return False
-        engine = self._engine
-        return engine is not None and not engine.policy.may_block
+        if session.engine.policy.may_block or not session.is_current(self._setup()):
+            return False
+        return request.action != "write" or (
+            len(self._memory.objects) + len(request.files_now) + len(request.directories_now) <= QUICK_NAMES
+        )
 
     def judge(self, request: Request) -> Answer:
         """Judge one question. Never raises."""
@@ -141,6 +129,8 @@ class Judge:
             return self._fail("internal error")
 
     def _judge(self, request: Request) -> Answer:
+        if not isinstance(request, OperationRequest) or not self._asker:
+            self._asker = asker_of(self._peer, type(request))
         match request:
             case OperationRequest():
                 return self._operation(request)
@@ -182,20 +172,31 @@ class Judge:
     def _open_session(self, request: SessionRequest) -> Answer:
         """Begin a session. Who asks is the mapped user's process: it may speak for those who map to that user only."""
         self._refuse_sharing(request.service)
-        engine = self._engine_for(request.service)
-        account = _account_of(self._peer.uid)
-        asked = self._login(request.service, request.chain, desired=account)
-        decision = engine.preview(asked)
-        self._require(decision, "you are not authorized to use this service")
-        if decision.account is not None and decision.account != account:
-            return self._deny(f"this session runs as {account}, which is not your account")
-        self._subject = asked.subject
-        self._service = request.service
-        self._engine = engine
-        self._policy = engine.policy
-        self._account = account
+        self._account = _account_of(self._peer.uid)
+        self._open = self._review(request)
         self._memory.lost = request.resumed
         return Answer(Verdict.PERMIT)
+
+    def _review(self, request: SessionRequest, assertions: tuple[object, ...] = ()) -> OpenSession:
+        """Judge by everything as it is now whether a session may be, and which of its assertions still count.
+
+        Raises:
+            _Refused: It may not.
+        """
+        setup = self._setup()
+        engine = self._engine_for(request.service)
+        policy = engine.policy
+        asked = self._login(request.service, request.chain, desired=self._account)
+        decision = engine.preview(asked)
+        self._require(decision, "you are not authorized to use this service")
+        if decision.account is not None and decision.account != self._account:
+            raise _Refused(self._deny(f"this session runs as {self._account}, which is not your account"))
+        subject = asked.subject
+        for assertion in assertions:
+            offered = replace(subject, assertions=(*subject.assertions, assertion))
+            if self._permits(engine.preview(self._offer(offered, request.service))):
+                subject = offered
+        return OpenSession(request, setup.config, engine, policy, subject, asked.environment.now)
 
     def _login(self, service: str, chain: tuple[bytes, ...], *, desired: str | None = None) -> AuthorizationRequest:
         return AuthorizationRequest(
@@ -214,19 +215,22 @@ class Judge:
     # --- file operations ----------------------------------------------------------------------------------------------
 
     def _operation(self, request: OperationRequest) -> Answer:
-        subject, engine = self._subject, self._engine
-        if subject is None or engine is None:
+        session = self._open
+        if session is None:
             return self._deny("this session was refused")
+        if not session.is_current(self._setup()):
+            before, session = session, self._review(session.request, session.subject.assertions)
+            if before.policy is not session.policy:
+                self._memory.cleared.clear()  # what may be renamed has to be judged again
+            self._open = session
         if request.action == ASSERTION:
-            return self._assertion(request, subject, engine)
-        if engine.policy is not self._policy:  # what may be renamed has to be judged again
-            self._policy = engine.policy
-            self._memory.cleared.clear()
+            return self._assertion(request, session)
+        subject, engine = session.subject, session.engine
         prefix, path = split_object(request.object)
         plan = plan_operation(request, self._memory, self._setup().config.files)
         if plan.refusal:
             return self._deny(plan.refusal)
-        environment = self._environment(self._service)
+        environment = self._environment(session.request.service)
         known = {"exists": (str(Fact.EXISTS in request.facts).lower(),), "named": (path,)}
         for question in plan.questions:
             resource = Resource(f"{prefix}{question.path}", known)
@@ -251,17 +255,18 @@ class Judge:
         self._memory.remember(request)
         return Answer(Verdict.PERMIT)
 
-    def _assertion(self, request: OperationRequest, subject: Subject, engine: Engine) -> Answer:
-        if len(subject.assertions) >= MAX_ASSERTIONS:
+    def _assertion(self, request: OperationRequest, session: OpenSession) -> Answer:
+        if len(session.subject.assertions) >= MAX_ASSERTIONS:
             return self._deny("too many assertions in one session")
-        offered = replace(subject, assertions=(*subject.assertions, request.object))
-        decision = engine.authorize(
-            AuthorizationRequest(offered, Action(ASSERTION, "file"), Resource(), self._environment(self._service))
-        )
+        offered = replace(session.subject, assertions=(*session.subject.assertions, request.object))
+        decision = session.engine.authorize(self._offer(offered, session.request.service))
         if not self._permits(decision):
             return self._refuse(decision, "the assertion is not accepted")
-        self._subject = offered
+        self._open = replace(session, subject=offered)
         return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
+
+    def _offer(self, subject: Subject, service: str) -> AuthorizationRequest:
+        return AuthorizationRequest(subject, Action(ASSERTION, "file"), Resource(), self._environment(service))
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
@@ -287,6 +292,7 @@ class Judge:
         decision = engine.authorize(asked)
         if not self._permits(decision):
             return self._refuse(decision, "you are not authorized to start this job")
+        self._tell_permit(decision)
         return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
 
     def _job(self, request: JobRequest) -> Answer:
@@ -325,6 +331,7 @@ class Judge:
             last = decision.decision_id
             silent = decision.effect is Effect.NOT_APPLICABLE
             if self._permits(decision) or (owns and silent and self._setup().config.server.job_owner_manages):
+                self._tell_permit(decision)
                 continue
             return self._refuse(decision, f"you are not authorized to {action} this job")
         return Answer(Verdict.PERMIT, decision_id=last)
@@ -363,6 +370,7 @@ class Judge:
             host=setup.config.server.host,
             peer_address=address,
             desired_account=desired,
+            attributes=self._asker,
         )
 
     def _permits(self, decision: Decision) -> bool:
@@ -384,6 +392,15 @@ class Judge:
         if decision.effect is Effect.INDETERMINATE:
             return self._fail(decision.reason, decision)
         return self._deny(words, decision)
+
+    def _tell_permit(self, decision: Decision) -> None:
+        """Log a permit for certificates that nobody vouches for: it must not look like the peer's own deed."""
+        _log.info(
+            "%s: pid %d, uid %d: permitted, for certificates it shows",
+            decision.decision_id,
+            self._peer.pid,
+            self._peer.uid,
+        )
 
     def _deny(self, words: str, decision: Decision | None = None) -> Answer:
         """Deny in words that are for the client."""

@@ -8,7 +8,8 @@ force, and the log says so.
 
 Audit: a decision about an account or a job is on disk before its answer leaves; what cannot be recorded is refused.
 Refused file operations are recorded, too, but behind the answer: a refusal need not wait for a disk. Permitted ones
-are not, since the service's own transfer log has them.
+are not, since the service's own transfer log has them. Each record has pid and uid of the process that asked, and in
+`proof` who vouches that the peer is who its certificates name: with `none`, only that uid is known for sure.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.callout.config import load_config, policy_path, uids_of
-from gsi.authz.callout.judge import Judge, Setup
+from gsi.authz.callout.judge import Judge
+from gsi.authz.callout.standing import Setup
 from gsi.authz.decision import Effect
 from gsi.authz.reload import open_engine
 from gsi.errors import ConfigError, GridError
@@ -105,8 +107,16 @@ def _record_of(request: AuthorizationRequest, decision: Decision) -> AuditRecord
             "account": decision.account,
             "desired": request.environment.desired_account,
             "authorizer": decision.authorizer,
+            "pid": _number_of(request, "asking-pid"),
+            "uid": _number_of(request, "asking-uid"),
+            "proof": next(iter(request.environment.attributes.get("proof", ())), None),
         },
     )
+
+
+def _number_of(request: AuthorizationRequest, name: str) -> int | None:
+    found = request.environment.attributes.get(name)
+    return int(found[0]) if found else None
 
 
 class CalloutService:

@@ -14,7 +14,7 @@ import pytest
 from gsi.authz.callout.config import CalloutConfig, ServerSettings, ServicePolicy
 from gsi.authz.callout.daemon import Peer
 from gsi.authz.callout.fileops import FileRules
-from gsi.authz.callout.judge import Judge, Setup
+from gsi.authz.callout.judge import Judge
 from gsi.authz.callout.messages import (
     Answer,
     Fact,
@@ -26,6 +26,7 @@ from gsi.authz.callout.messages import (
     SessionRequest,
     Verdict,
 )
+from gsi.authz.callout.standing import Setup
 from gsi.authz.combine import Combining
 from gsi.authz.decision import (
     Account,
@@ -289,12 +290,72 @@ def test_obligations_of_operations(
     assert judge.judge(_operation()).verdict is verdict
 
 
+def _ban(request: AuthorizationRequest) -> Decision:
+    return deny("script", "banned")
+
+
+def test_open_sessions_follow_the_configuration(bench: Bench, alice: Issued) -> None:
+    """Another policy for the service counts for sessions that are open, not only for those to come."""
+    judge = _open(bench, alice)
+    old, other = bench.engine, Bench(bench.anchors)
+    bench.engine = other.engine
+    assert not judge.is_quick(_operation())
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+    assert other.script.questions == ["login:login", "file:read ftp://h/a"]
+    assert judge.is_quick(_operation())
+    other.script.answer = _ban
+    assert judge.judge(_operation()).verdict is Verdict.DENY
+    bench.config = CalloutConfig(services=(ServicePolicy(name="job*", policy="all"),))
+    assert judge.judge(_operation()).verdict is Verdict.FAILURE  # no policy is left for the service
+    bench.config, bench.engine = CalloutConfig(services=(ServicePolicy(name="*", policy="all"),)), old
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+
+
+def test_open_sessions_need_the_login_still(bench: Bench, alice: Issued) -> None:
+    """Whoever may not log in any more, by the files of the policy as they are now, does nothing in old sessions."""
+    judge = _open(bench, alice)
+    bench.script.answer = lambda request: (
+        deny("script", "no more") if request.action.name == "login" else permit("script", "fine")
+    )
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT  # the policy is the same: nobody looks
+    bench.engine.replace(replace(bench.engine.policy))
+    assert judge.judge(_operation()).verdict is Verdict.DENY
+    assert judge.judge(_operation("lookup")).verdict is Verdict.DENY
+    bench.script.answer = _answering(Account("games"))  # mapped to somebody else
+    assert judge.judge(_operation()).verdict is Verdict.DENY
+    bench.script.answer = _permit_all
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+
+
+def test_open_sessions_are_revoked(bench: Bench, ca: TestCA, alice: Issued, tmp_path: Path) -> None:
+    judge = _open(bench, alice)
+    directory = write_trust_dir(tmp_path / "revoking", ca, crl=ca.crl([alice]))
+    bench.anchors = TrustDirectory(str(directory)).anchors()
+    bench.now += timedelta(seconds=61)
+    assert not judge.is_quick(_operation())
+    answer = judge.judge(_operation())
+    assert answer.verdict is Verdict.DENY
+    assert "revoked" in answer.reason
+
+
+def test_assertions_are_looked_at_again(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    for text in ("good", "bad"):
+        judge.judge(OperationRequest(action="authz_assert", object=text))
+    bench.engine.replace(replace(bench.engine.policy))
+    bench.script.answer = lambda request: (
+        deny("script", "not this one") if "bad" in request.subject.assertions[-1:] else _permit_all(request)
+    )
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+    assert bench.script.asked[-1].subject.assertions == ("good",)
+
+
 def test_credential_that_ends_during_the_session(bench: Bench, ca: TestCA) -> None:
     judge = _open(bench, ca.issue(ALICE).proxy(not_after=bench.now + timedelta(hours=1)))
     assert judge.judge(_operation()).verdict is Verdict.PERMIT
     bench.now += timedelta(hours=2)
     assert judge.judge(_operation()).verdict is Verdict.DENY
-    bench.now -= timedelta(hours=3)  # a clock that was set back
+    bench.now -= timedelta(hours=2)  # a clock that was set back
     assert judge.judge(_operation()).verdict is Verdict.PERMIT
 
 
@@ -314,7 +375,12 @@ def test_rename_needs_both_rights_on_the_source(bench: Bench, alice: Issued) -> 
     bench.engine.replace(replace(bench.engine.policy))  # unless the policy has changed
     bench.script.asked.clear()
     judge.judge(_operation("write", "/newest", Fact.RESOLVED))
-    assert len(bench.script.questions) == 3
+    assert bench.script.questions == [
+        "login:login",
+        "file:create ftp://h/newest",
+        "file:delete ftp://h/secret",
+        "file:read ftp://h/secret",
+    ]
 
 
 @pytest.mark.parametrize("lacking", ["delete", "read"])
@@ -393,6 +459,32 @@ def test_policies_that_wait_are_not_quick(bench: Bench, alice: Issued) -> None:
     bench.engine.replace(Policy(Chain("policy", Combining.FIRST_APPLICABLE, (slow,))))
     assert not judge.is_quick(_operation())
     assert judge.judge(_operation()).verdict is Verdict.PERMIT
+
+
+def test_long_questions_are_not_quick(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    assert not judge.is_quick(OperationRequest(action="authz_assert", object="x"))
+    assert judge.is_quick(_operation("write"))
+    assert not judge.is_quick(_operation("write")._replace(files_now=("/x",) * 65))
+    for number in range(65):
+        judge.judge(_operation("lookup", f"/{number}"))
+    assert judge.is_quick(_operation("read"))
+    assert not judge.is_quick(_operation("write"))
+
+
+def test_who_asks_is_told(bench: Bench, alice: Issued) -> None:
+    """Certificates are public: what a stranger asks must not look like the deed of whom they name."""
+    judge = _open(bench, alice)
+    judge.judge(_operation())
+    asked = [bench.script.asked[-1]]
+    bench.judge(USER.pw_uid).judge(GateRequest(service="jobmanager", rsl="&(a=b)", chain=alice.chain_der))
+    asked.append(bench.script.asked[-1])
+    bench.judge().judge(_map(alice))
+    asked.append(bench.script.asked[-1])
+    told = [dict(each.environment.attributes) for each in asked]
+    assert [each["proof"] for each in told] == [("account",), ("none",), ("service",)]
+    assert [each["asking-uid"] for each in told] == [(str(USER.pw_uid),)] * 2 + [(str(SERVICE_UID),)]
+    assert {each["asking-pid"] for each in told} == {("1",)}
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------
