@@ -195,6 +195,7 @@ class CapabilityProblem(StrEnum):
     HOLDER = "holder"
     AUDIENCE = "audience"
     REPLAYED = "replayed"
+    REVOKED = "revoked"
 
 
 class CapabilityError(GridError):

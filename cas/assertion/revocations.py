@@ -2,7 +2,7 @@
 
     text = sign_revocations(RevocationList(issuer, issued_at, next_update, revoked), key)
     known = parse_revocations(text, keys, issuer=..., now=now)
-    known.is_revoked(identifier)
+    known.check(identifier_of(assertion.identifier), now=now)             # CapabilityError, or nothing
 
 One identifier stands for all forms of a capability: the serial number of its attribute certificate, the id of its
 assertion without `_`, the `jti` of its token. Only those that have not ended by themselves are listed, so a community
@@ -78,6 +78,17 @@ class RevocationList(NamedTuple):
     def is_revoked(self, identifier: bytes) -> bool:
         """Say whether a capability is withdrawn."""
         return identifier in self.revoked
+
+    def check(self, identifier: bytes, *, now: datetime) -> None:
+        """Check that a capability is not withdrawn.
+
+        Raises:
+            CapabilityError: REVOKED; or EXPIRED: the list proves nothing any more, so nobody knows.
+        """
+        if now >= self.next_update:
+            raise _refuse(f"it proves nothing since {self.next_update:%Y-%m-%dT%H:%M:%SZ}", _P.EXPIRED)
+        if self.is_revoked(identifier):
+            raise _refuse(f"the capability {identifier.hex()} is withdrawn", _P.REVOKED)
 
 
 def sign_revocations(revocations: RevocationList, key: SigningKey) -> str:

@@ -44,6 +44,11 @@ def test_round_trip(kind: str) -> None:
     assert found == _list(revoked={FIRST: NOW + HOUR})  # what has ended by itself is left out
     assert found.is_revoked(FIRST)
     assert not found.is_revoked(SECOND)
+    found.check(SECOND, now=NOW)
+    for identifier, moment, problem in ((FIRST, NOW, P.REVOKED), (SECOND, NOW + HOUR, P.EXPIRED)):
+        with pytest.raises(CapabilityError) as caught:
+            found.check(identifier, now=moment)
+        assert caught.value.problem is problem
 
 
 def test_one_identifier_for_all_forms() -> None:
