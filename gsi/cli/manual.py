@@ -123,6 +123,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "myproxy.cli.admin_export:build_parser", "myproxy.cli.pages.admin_export:PAGE", section=8
     ),
     "myproxy-server": Command("myproxy.cli.server:build_parser", "myproxy.cli.pages.server:PAGE", section=8),
+    "kx509": Command("kca.cli.kx509:build_parser", "kca.cli.pages.kx509:PAGE"),
+    "kxlist": Command("kca.cli.kxlist:build_parser", "kca.cli.pages.kxlist:PAGE"),
+    "kxdestroy": Command("kca.cli.kxdestroy:build_parser", "kca.cli.pages.kxdestroy:PAGE"),
+    "kca-server": Command("kca.cli.server:build_parser", "kca.cli.pages.server:PAGE", section=8),
     "kca-http": Command("kca.cli.http:build_parser", "kca.cli.pages.http:PAGE", section=8),
     "kca-admin": Command("kca.cli.admin:build_parser", "kca.cli.pages.admin:PAGE", section=8),
 }
