@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 MS_SMARTCARD_LOGON: Final = "1.3.6.1.4.1.311.20.2.2"
+_HARMLESS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/@")
 _OTHER_NAME: Final = der.context(0)
 _GENERAL_STRING: Final = 0x1B
 
@@ -234,18 +235,21 @@ def heimdal_mapping(certificate: Certificate, principal: str) -> str:
     return f"{principal}:{names.rfc4514(certificate.subject_der)}"
 
 
-def recipe(certificate: Certificate, principal: Principal, *, anchors: str = "/etc/krb5kdc/grid-ca.pem") -> str:
+def recipe(certificate: Certificate, principal: Principal) -> str:
     """Return what the administrator of either KDC does so that a certificate is taken for a principal.
 
     Args:
         certificate: The end-entity certificate.
         principal: Whose it is to be.
-        anchors: Where the CA's certificate is put on the KDC.
 
     Raises:
-        ConfigError: The name cannot stand in a mapping.
+        ConfigError: The name or the principal cannot stand in a mapping.
         ParseError: An extension is malformed.
     """
+    import shlex
+
+    if not _HARMLESS.issuperset(principal.text):
+        raise ConfigError(f"{principal.text!r} holds characters that mean something to kadmin or to the KDC's files")
     realm, has_name = principal.realm, principal in pkinit_principals(certificate)
     eku = purposes(certificate)
     checking = {Purposes.PKINIT: "kpClientAuth", Purposes.SMARTCARD: "scLogin"}.get(eku, "none")
@@ -258,26 +262,27 @@ def recipe(certificate: Certificate, principal: Principal, *, anchors: str = "/e
         "[realms]",
         f"  {realm} = {{",
         "    pkinit_identity = FILE:/etc/krb5kdc/kdc.pem,/etc/krb5kdc/kdc.key",
-        f"    pkinit_anchors = FILE:{anchors}",
+        "    pkinit_anchors = FILE:/etc/krb5kdc/grid-ca.pem",
         f"    pkinit_eku_checking = {checking}",
         "    # Marks tickets that were got by a certificate; a Kerberos authority refuses these by default.",
         "    pkinit_indicator = pkinit",
         "  }",
         "",
         "# as root on the KDC; without pre-authentication the KDC does not offer PKINIT",
-        f"kadmin.local -q 'modprinc +requires_preauth {principal.name}'",
+        f"kadmin.local -q {shlex.quote(f'modprinc +requires_preauth {principal.name}')}",
     ]
     if has_name:
         lines.append("# The certificate names the principal itself: no mapping is needed.")
     else:
-        lines.append(f"kadmin.local -q 'setstr {principal.name} pkinit_cert_match \"{mit_match(certificate)}\"'")
+        order = f'setstr {principal.name} pkinit_cert_match "{mit_match(certificate)}"'
+        lines.append(f"kadmin.local -q {shlex.quote(order)}")
     lines += [
         "",
         "# --- Heimdal: krb5.conf of the KDC, then restart kdc.",
         "[kdc]",
         "  enable-pkinit = yes",
         "  pkinit_identity = FILE:/etc/heimdal-kdc/kdc.pem,/etc/heimdal-kdc/kdc.key",
-        f"  pkinit_anchors = FILE:{anchors}",
+        "  pkinit_anchors = FILE:/etc/heimdal-kdc/grid-ca.pem",
         "  pkinit_principal_in_certificate = yes",
         "  pkinit_mappings_file = /var/lib/heimdal-kdc/pki-mapping",
         "  # Takes proxies, and takes limited and restricted ones for full ones: Heimdal does not read their policies.",

@@ -44,6 +44,20 @@ PLACEHOLDERS = {
     "any": r".*",
 }
 
+OURS = ("grid-", "gsi-", "myproxy-", "voms-", "kca-", "kx")
+KCA_CONFIG = """\
+[authority]
+certificate = "{home}/ca.pem"
+key = "{home}/ca.key"
+crl_urls = ["http://ca.example.org/kca.crl"]
+[store]
+directory = "{home}/kca"
+[realm."EXAMPLE.ORG"]
+base = "/O=Grid/OU=Example"
+lifetime = "6h"
+[http]
+listen = "0.0.0.0:0"
+"""
 BAD_MAP = b"""\
 "/O=Grid/CN=B" daemon
 /O=Grid/CN=A B bin
@@ -119,6 +133,7 @@ def user(tmp_path: Path, ca: TestCA) -> UserEnvironment:
     write_file(store / "alice.data", b"OWNER=/O=Grid/CN=Alice\nLIFETIME=3600\nUSERNAME=alice\nEND_OPTIONS\n", 0o600)
     write_file(store / "broken.creds", b"", 0o600)
     write_file(home / "server.config", b"", 0o600)
+    write_file(home / "kca.toml", KCA_CONFIG.format(home=home).encode(), 0o644)
     write_file(home / "garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)
     return made
 
@@ -130,9 +145,7 @@ def test_transcript(path: Path, user: UserEnvironment) -> None:
     for step in steps:
         command, _, typed = step.command.partition(" <<< ")
         name, *words = shlex.split(command.replace("$HOME", str(user.home)))
-        argv = (
-            [our_program(name), *words] if name.startswith(("grid-", "gsi-", "myproxy-", "voms-")) else [name, *words]
-        )
+        argv = [our_program(name), *words] if name.startswith(OURS) else [name, *words]
         done = run(argv, env=user.variables, stdin=typed and typed + "\n", cwd=user.home)
         where = f"{path.name}:{step.line}: {done}"
         assert done.returncode == step.status, where
