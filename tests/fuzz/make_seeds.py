@@ -399,6 +399,12 @@ _LSC: Final = (
     b"/O=Grid/CN=host/voms.example.org\n/O=Grid/CN=CA\n------ NEXT CHAIN ------\n/O=a/E=a@b\n/O=b\n/O=b\n/O=c\n",
     b'# VOs\n"vo" "voms.example.org" "15000" "/O=Grid/CN=voms" "vo"\n"b" "h" "1" "/O=x" "b" "24"\n',
 )
+_VOMS_REQUESTS: Final = (
+    b"0<voms><command>G/vo</command><base64>1</base64><targets>a,b</targets><version>4</version><lifetime></lifetime></voms>",
+    b"0GET /generate-ac?fqans=/vo/g/Role=r,/vo&lifetime=43200&order=/vo:r&targets=a HTTP/1.0\nUser-Agent: x\n\n",
+    b"GET /generate-ac?lifetime=43200&fqans=%2Fvo&colour=red HTTP/1.1\r\nHost: h:1\r\n\r\n",
+    b"0<?xml version='1.0'?><voms><command>B/vo/g:r</command><command>A</command><order>/vo</order></voms>",
+)
 _SCOPES: Final = (
     "openid storage.read:/data/a%20b storage.create:/ compute.create wlcg.groups:/vo",
     "read:/x write:/y//z/./ queue execute offline_access",
@@ -466,6 +472,16 @@ def _lines(*texts: str | bytes) -> list[bytes]:
     return [text.encode() if isinstance(text, str) else text for text in texts]
 
 
+def _published() -> list[bytes]:
+    from tests.harness.tokens import TokenIssuer
+
+    moment = 1772323200
+    claims = {"iss": "https://cas.example.org", "iat": moment, "exp": moment + 3600, "revoked": [["00" * 16, moment]]}
+    header = {"typ": "revocations+jwt"}
+    text = b"{\nOBJECT_NAME_TYPE=wildcard\nOBJECT_NAME=ftp://h/d/*\nSERVICE_TYPE=file\nSERVICE_ACTION=read\n}\n\0"
+    return [text, TokenIssuer().sign(claims, header).encode()]
+
+
 def _all() -> dict[str, list[bytes]]:
     ca = TestCA("/O=Grid/CN=Fuzz CA", "p256")
     alice = ca.issue("/O=Grid/CN=Alice", "p256")
@@ -487,6 +503,8 @@ def _all() -> dict[str, list[bytes]]:
         "ca_names": _lines("DNS:www.example.org, IP:192.0.2.1, email:a@b.org, URI:http://x/", "IP:2001:db8::1"),
         "ca_request": list(_requests(alice)),
         "calloutconf": [_CALLOUTS],
+        "cas_published": _published(),
+        "cas_voms_request": list(_VOMS_REQUESTS),
         "certificate": certificates,
         "certificate_block": list(_block(alice)),
         "clocks": list(_CLOCKS),
