@@ -4,12 +4,14 @@
     answer = pool.call(lambda: authorizer.decide(request), 5.0)
 
 The call runs in a thread, for nothing else can be left behind. A thread that hangs is not waited for, and while all
-`MAX_THREADS` hang, further calls fail by the same limit without ever starting. Daemon threads, because those of
-`concurrent.futures` would keep the process from ending.
+`MAX_THREADS` hang, further calls fail by the same limit without ever starting. Who must not wait for others' calls sets
+`LANE`, and has threads of its own. Daemon threads, because those of `concurrent.futures` would keep the process from
+ending.
 """
 
 from __future__ import annotations
 
+import contextvars
 import os
 import queue
 import threading
@@ -20,10 +22,13 @@ from gsi.errors import TimeoutExpiredError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_THREADS", "DeadlinePool"]
+__all__ = ["LANE", "MAX_THREADS", "DeadlinePool"]
 
 MAX_THREADS: Final = 8
 """Threads per authorizer: as many questions as a directory server is glad to get from one client at a time."""
+
+LANE: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("gsi_authz_lane", default="")
+"""Whose calls these are: those of one lane do not take another's threads. To be one of a few fixed words."""
 
 _IDLE_SECONDS: Final = 30.0
 """How long a thread without work is kept."""

@@ -24,7 +24,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from gsi.authz.combine import ENDS, RANK
-from gsi.authz.deadline import DeadlinePool
+from gsi.authz.deadline import LANE, DeadlinePool
 from gsi.authz.decision import (
     Account,
     AuthorizationRequest,
@@ -106,7 +106,7 @@ class Engine:
         self._remembered = remembered
         self._lock = threading.Lock()
         self._ring: OrderedDict[str, Recorded] = OrderedDict()
-        self._pools: dict[str, DeadlinePool] = {}
+        self._pools: dict[tuple[str, str], DeadlinePool] = {}
 
     @property
     def policy(self) -> Policy:
@@ -117,10 +117,18 @@ class Engine:
         """Put another policy in force, at once and as a whole; decisions under way end by the old one."""
         self._policy = policy
 
-    def authorize(self, request: AuthorizationRequest) -> Decision:
-        """Decide. Never raises, whatever authorizers do; only a permit with obligations carried out lets anybody in."""
-        self._await_policy()
-        decision = self._decide(self._policy, request, preview=False)
+    def authorize(self, request: AuthorizationRequest, *, leasing: bool = True) -> Decision:
+        """Decide. Never raises, whatever authorizers do; only a permit with obligations carried out lets anybody in.
+
+        Args:
+            request: The question.
+            leasing: Whether authorizers may change anything. Without it they answer as for `preview`; the decision is
+                one all the same: it has an id and is recorded and audited.
+        """
+        self.refresh()
+        decision = self._decide(self._policy, request, preview=not leasing)
+        if not leasing:
+            decision = replace(decision, decision_id=os.urandom(_ID_BYTES).hex())
         return self._keep(request, decision)
 
     async def authorize_async(self, request: AuthorizationRequest) -> Decision:
@@ -138,7 +146,7 @@ class Engine:
 
     def preview(self, request: AuthorizationRequest) -> Decision:
         """Say what would be decided: nothing is leased, recorded or audited, and the decision gets no id."""
-        self._await_policy()
+        self.refresh()
         return self._decide(self._policy, request, preview=True)
 
     def find(self, decision_id: str) -> Recorded | None:
@@ -151,8 +159,12 @@ class Engine:
         with self._lock:
             return tuple(self._ring.values())
 
-    def _await_policy(self) -> None:
-        """See that the decision is by the policy as its files are now."""
+    def is_ready(self) -> bool:
+        """Say whether decisions need not wait for a policy that is being read."""
+        return self._refresh is None or self._refresh() is None
+
+    def refresh(self) -> None:
+        """See that decisions are by the policy as its files are now; waits, for a bounded time, while it is read."""
         wait = self._refresh() if self._refresh is not None else None
         if wait is not None:
             wait()
@@ -267,10 +279,11 @@ class Engine:
     def _call(self, member: Member | Source, name: str, body: Callable[[], _T]) -> _T:
         if not member.may_block:
             return body()
-        pool = self._pools.get(name)
+        key = name, LANE.get()
+        pool = self._pools.get(key)
         if pool is None:
             with self._lock:
-                pool = self._pools.setdefault(name, DeadlinePool(name))
+                pool = self._pools.setdefault(key, DeadlinePool(name))
         return pool.call(body, member.time_limit)
 
     # --- keeping ------------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ from gsi.authz.callout.messages import (
     Verdict,
 )
 from gsi.authz.callout.standing import OpenSession, asker_of
+from gsi.authz.deadline import LANE
 from gsi.authz.decision import (
     Account,
     Action,
@@ -77,6 +78,9 @@ __all__ = ["Judge"]
 
 MAX_ASSERTIONS: Final = 8
 """Assertions of one session: a client has one, or two from different communities."""
+
+LANE_OF_SERVICES: Final = "services"
+"""Logins do not wait in authorizers behind what users ask."""
 
 QUICK_NAMES: Final = 64
 """Names of a session that a write may be judged with in the event loop: two questions to the engine for each."""
@@ -110,7 +114,7 @@ class Judge:
         session = self._open
         if session is None or not isinstance(request, OperationRequest) or request.action == ASSERTION:
             return False
-        if session.engine.policy.may_block or not session.is_current(self._setup()):
+        if session.engine.policy.may_block or not session.engine.is_ready() or not session.is_current(self._setup()):
             return False
         return request.action != "write" or (
             len(self._memory.objects) + len(request.files_now) + len(request.directories_now) <= QUICK_NAMES
@@ -118,6 +122,7 @@ class Judge:
 
     def judge(self, request: Request) -> Answer:
         """Judge one question. Never raises."""
+        LANE.set(LANE_OF_SERVICES if self._peer.uid in self._setup().service_uids else "")
         try:
             return self._judge(request)
         except _Refused as refusal:
@@ -218,6 +223,7 @@ class Judge:
         session = self._open
         if session is None:
             return self._deny("this session was refused")
+        session.engine.refresh()
         if not session.is_current(self._setup()):
             before, session = session, self._review(session.request, session.subject.assertions)
             if before.policy is not session.policy:
@@ -234,9 +240,8 @@ class Judge:
         known = {"exists": (str(Fact.EXISTS in request.facts).lower(),), "named": (path,)}
         for question in plan.questions:
             resource = Resource(f"{prefix}{question.path}", known)
-            decision = engine.authorize(
-                AuthorizationRequest(subject, Action(question.action, "file"), resource, environment)
-            )
+            asked = AuthorizationRequest(subject, Action(question.action, "file"), resource, environment)
+            decision = engine.authorize(asked, leasing=False)
             if not self._permits(decision):
                 return self._refuse(decision, f"no permission to {question.action} {path}")
         for source in plan.sources:
@@ -244,7 +249,7 @@ class Judge:
                 asked = AuthorizationRequest(
                     subject, Action(action, "file"), Resource(f"{prefix}{source}"), environment
                 )
-                decision = engine.authorize(asked)
+                decision = engine.authorize(asked, leasing=False)
                 if not self._permits(decision):
                     return self._refuse(
                         decision,
@@ -259,7 +264,7 @@ class Judge:
         if len(session.subject.assertions) >= MAX_ASSERTIONS:
             return self._deny("too many assertions in one session")
         offered = replace(session.subject, assertions=(*session.subject.assertions, request.object))
-        decision = session.engine.authorize(self._offer(offered, session.request.service))
+        decision = session.engine.authorize(self._offer(offered, session.request.service), leasing=False)
         if not self._permits(decision):
             return self._refuse(decision, "the assertion is not accepted")
         self._open = replace(session, subject=offered)
@@ -289,7 +294,7 @@ class Judge:
             ),
             self._environment(request.service, address=given.get("REMOTE_ADDR", "")),
         )
-        decision = engine.authorize(asked)
+        decision = engine.authorize(asked, leasing=False)
         if not self._permits(decision):
             return self._refuse(decision, "you are not authorized to start this job")
         self._tell_permit(decision)
@@ -327,7 +332,7 @@ class Judge:
             asked = AuthorizationRequest(
                 subject, Action(action, "job"), Resource(request.job_id, attributes), self._environment(service)
             )
-            decision = engine.authorize(asked)
+            decision = engine.authorize(asked, leasing=False)
             last = decision.decision_id
             silent = decision.effect is Effect.NOT_APPLICABLE
             if self._permits(decision) or (owns and silent and self._setup().config.server.job_owner_manages):

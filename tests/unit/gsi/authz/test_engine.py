@@ -17,7 +17,7 @@ from typing import cast
 import pytest
 
 from gsi.authz.combine import Combining, combine
-from gsi.authz.deadline import MAX_THREADS, DeadlinePool
+from gsi.authz.deadline import LANE, MAX_THREADS, DeadlinePool
 from gsi.authz.decision import (
     Account,
     AuthorizationRequest,
@@ -198,6 +198,32 @@ def test_threads_that_hang_do_not_pile_up() -> None:
     assert threading.active_count() - before <= MAX_THREADS
     gate.set()
     assert pool.call(lambda: "again", 30.0) == "again"
+
+
+def test_lanes_have_threads_of_their_own() -> None:
+    """While all threads of one lane hang, another goes on."""
+    gate = threading.Event()
+
+    @dataclass
+    class Hanging:
+        name: str = "hanging"
+
+        def decide(self, request: AuthorizationRequest) -> Decision:
+            if request.resource.name == "/hang":
+                gate.wait()
+            return Decision(P, "at last")
+
+    hung = Engine(policy_of(Hanging(), may_block=True, time_limit=0.01))
+    for _ in range(MAX_THREADS):
+        assert hung.authorize(request_of(ALICE, "read", "/hang")).effect is I
+    patient = replace(hung.policy.root, members=policy_of(Hanging(), may_block=True, time_limit=30.0).root.members)
+    hung.replace(replace(hung.policy, root=patient))
+    token = LANE.set("service")
+    try:
+        assert hung.authorize(REQUEST).effect is P
+    finally:
+        LANE.reset(token)
+        gate.set()
 
 
 def test_a_forked_process_has_threads_of_its_own() -> None:
@@ -437,6 +463,10 @@ def test_a_preview_leaves_no_trace() -> None:
     assert decision.decision_id == ""
     assert not told
     assert not engine.recent()
+    decision = engine.authorize(REQUEST, leasing=False)  # changes nothing, but is a decision
+    assert decision.effect is P
+    assert told == [decision]
+    assert engine.find(decision.decision_id) is not None
 
 
 def test_async() -> None:
