@@ -1,8 +1,8 @@
 """Asking VOMS servers on behalf of a command and judging what they gave; the bytes are `gsi.transport.voms`'s.
 
     questions = plan(wishes, places=None, order=(), targets=(), lifetime=lifetime)     # before any pass phrase
-    asker = Asker(credential, directory, console, timeout=None)
-    certificates = [asker.ask(question) for question in questions]
+    certificates = collect(credential, directory, questions, console)
+    ProxyOptions(extensions=carriers(certificates))
 
 The servers of a VO are asked in random order until one gives something, as by the C tool. What a server gave counts
 only when `Judge` believes it, unless the user said not to look.
@@ -14,6 +14,8 @@ import random
 import sys
 from typing import TYPE_CHECKING, Final
 
+from gsi import oids
+from gsi.certificate import Extension
 from gsi.cli.run import printable, warn
 from gsi.errors import (
     CapabilityError,
@@ -30,7 +32,12 @@ from gsi.system import clock
 from gsi.system.vomsdir import VOMSDirectory, read_vomses, vomsdir_path, vomses_places
 from gsi.transport.stream import CONNECT_TIMEOUT
 from gsi.transport.voms import fetch_attributes
-from gsi.voms.attribute_cert import AttributeCertificate, split_authority
+from gsi.voms.attribute_cert import (
+    MAX_ATTRIBUTE_CERTIFICATES,
+    AttributeCertificate,
+    encode_sequence_of,
+    split_authority,
+)
 from gsi.voms.exchange import ALL
 from gsi.voms.verify import AttributeVerifier, VerifiedAttributes, VOMSOptions
 from gsi.voms.wishes import make_questions, plain_fqan
@@ -47,7 +54,7 @@ if TYPE_CHECKING:
     from gsi.voms.vomses import VOMSEntry
     from gsi.voms.wishes import Question, Wish
 
-__all__ = ["Asker", "Console", "Judge", "encode_certificates", "plan", "read_certificates"]
+__all__ = ["Asker", "Console", "Judge", "carriers", "collect", "encode_certificates", "plan", "read_certificates"]
 
 _LABEL: Final = "ATTRIBUTE CERTIFICATE"
 _MAX_FILE_BYTES: Final = 8 << 20  # as many as one proxy may carry, in base64
@@ -258,6 +265,60 @@ class Judge:
             if error.problem is CapabilityProblem.ISSUER and self._path not in (error.hint or ""):
                 error.hint = f"{error.hint}; the vomsdir is {self._path}" if error.hint else f"see {self._path}"
             raise
+
+
+def collect(
+    holder: Credential,
+    directory: TrustDirectory,
+    questions: Sequence[Question],
+    console: Console,
+    *,
+    given: Sequence[AttributeCertificate] = (),
+    timeout: float | None = None,
+    vomsdir: str | None = None,
+    verify: bool = True,
+) -> list[AttributeCertificate]:
+    """Ask each VO, and judge what is there with what was given.
+
+    Args:
+        holder: Who asks.
+        directory: The trust directory.
+        questions: What is asked.
+        console: Where progress is shown.
+        given: Attribute certificates from elsewhere.
+        timeout: Seconds for a connection; None for the usual time.
+        vomsdir: The directory of trusted servers; None for the usual one.
+        verify: Whether what is there has to be believed.
+
+    Raises:
+        GridError: The holder is not trusted here, a VO gave nothing, or what is there must not be believed.
+    """
+    from gsi.cli.user_credential import verify_made
+
+    if not questions and not given:
+        return []
+    peer = verify_made(holder, directory.anchors(), clock.now())
+    asker = Asker(holder, directory, console, timeout=timeout)
+    certificates = [*(asker.ask(question) for question in questions), *given]
+    if verify:
+        judge = Judge(directory, vomsdir)
+        for certificate in certificates:
+            judge.verify(certificate, peer)
+    return certificates
+
+
+def carriers(certificates: Sequence[AttributeCertificate], included: bytes | None = None) -> tuple[Extension, ...]:
+    """Return the extensions of a proxy that carry attribute certificates, and a file of the user's.
+
+    Raises:
+        ConfigError: More than one proxy may carry.
+    """
+    if len(certificates) > MAX_ATTRIBUTE_CERTIFICATES:
+        raise ConfigError(f"one proxy carries at most {MAX_ATTRIBUTE_CERTIFICATES} attribute certificates")
+    found = [] if included is None else [Extension(oids.VOMS_INCLUDED_FILE, False, included)]
+    if certificates:
+        found.append(Extension(oids.VOMS_AC_SEQUENCE, False, encode_sequence_of(certificates)))
+    return tuple(found)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

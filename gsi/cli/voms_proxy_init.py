@@ -29,14 +29,13 @@ from gsi.cli.voms_arguments import (
     add_user_options,
     exit_code,
 )
-from gsi.errors import ConfigError, GridError
+from gsi.errors import GridError
 from gsi.voms.wishes import parse_fqan, parse_wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    from gsi.certificate import Extension
     from gsi.cli.arguments import Namespace
     from gsi.cli.voms_fetch import Console
     from gsi.credential import Credential
@@ -45,9 +44,8 @@ if TYPE_CHECKING:
     from gsi.system.environ import Locations
     from gsi.system.trustdir import TrustDirectory
     from gsi.voms.attribute_cert import AttributeCertificate
-    from gsi.voms.wishes import Question
 
-__all__ = ["build_parser", "collect", "load_holder", "main", "make_console", "show_attributes"]
+__all__ = ["build_parser", "load_holder", "main", "make_console", "show_attributes", "wants_verification"]
 
 PROG = "voms-proxy-init"
 MAX_INCLUDED_BYTES = 64 << 10
@@ -188,7 +186,7 @@ def _execute(arguments: Namespace) -> int:
     """Carry out the command: everything that can be refused without the pass phrase is refused before asking for it."""
     _check_combinations(arguments)
     from gsi.cli.user_credential import check_out, read_policy
-    from gsi.cli.voms_fetch import encode_certificates, plan, read_certificates
+    from gsi.cli.voms_fetch import collect, encode_certificates, plan, read_certificates
     from gsi.system.credential_files import save_proxy
     from gsi.system.environ import read_locations
     from gsi.system.files import read_public, write_private
@@ -215,7 +213,16 @@ def _execute(arguments: Namespace) -> int:
     )
     console = make_console(PROG, arguments)
     holder = load_holder(arguments, locations)
-    certificates = collect(arguments, holder, directory, questions, console, given=given)
+    certificates = collect(
+        holder,
+        directory,
+        questions,
+        console,
+        given=given,
+        timeout=arguments.timeout,
+        vomsdir=arguments.vomsdir,
+        verify=wants_verification(arguments),
+    )
     if arguments.list:
         show_attributes(certificates)
     elif arguments.separate is not None:
@@ -329,35 +336,11 @@ def load_holder(arguments: Namespace, locations: Locations) -> Credential:
     )
 
 
-def collect(
-    arguments: Namespace,
-    holder: Credential,
-    directory: TrustDirectory,
-    questions: Sequence[Question],
-    console: Console,
-    *,
-    given: Sequence[AttributeCertificate] = (),
-) -> list[AttributeCertificate]:
-    """Ask each VO, and judge what is there with what was given, unless told not to.
-
-    Raises:
-        GridError: The holder is not trusted here, a VO gave nothing, or what is there must not be believed.
-    """
-    from gsi.cli.user_credential import verify_made
-    from gsi.cli.voms_fetch import Asker, Judge
-    from gsi.system import clock
+def wants_verification(arguments: Namespace) -> bool:
+    """Tell whether attributes are judged: unless the user, or the variable of the C program, says no."""
     from gsi.system.environ import get_variable
 
-    if not questions and not given:
-        return []
-    peer = verify_made(holder, directory.anchors(), clock.now())
-    asker = Asker(holder, directory, console, timeout=arguments.timeout)
-    certificates = [*(asker.ask(question) for question in questions), *given]
-    if not arguments.dont_verify_ac and get_variable("VOMS_PROXY_INIT_DONT_VERIFY_AC") is None:
-        judge = Judge(directory, arguments.vomsdir)
-        for certificate in certificates:
-            judge.verify(certificate, peer)
-    return certificates
+    return not arguments.dont_verify_ac and get_variable("VOMS_PROXY_INIT_DONT_VERIFY_AC") is None
 
 
 def show_attributes(certificates: Sequence[AttributeCertificate]) -> None:
@@ -377,6 +360,7 @@ def _options(
     certificates: Sequence[AttributeCertificate],
     included: bytes | None,
 ) -> ProxyOptions:
+    from gsi.cli.voms_fetch import carriers
     from gsi.keys import KeyType, key_bits
     from gsi.proxy.issue import ProxyOptions
     from gsi.proxy.kinds import ProxyKind
@@ -395,7 +379,7 @@ def _options(
         allow_legacy=_proxy_version(arguments) in {"2", "3"} or arguments.noregen,
         key_type=KeyType(arguments.key_type),
         key_bits=size or BITS[0],
-        extensions=_extensions(certificates, included),
+        extensions=carriers(certificates, included),
     )
 
 
@@ -404,19 +388,6 @@ def _form(arguments: Namespace) -> ProxyFormat | None:
 
     forms = {"2": ProxyFormat.GT2, "3": ProxyFormat.GT3, "4": ProxyFormat.RFC3820}
     return forms.get(_proxy_version(arguments) or "")
-
-
-def _extensions(certificates: Sequence[AttributeCertificate], included: bytes | None) -> tuple[Extension, ...]:
-    from gsi import oids
-    from gsi.certificate import Extension
-    from gsi.voms.attribute_cert import MAX_ATTRIBUTE_CERTIFICATES, encode_sequence_of
-
-    if len(certificates) > MAX_ATTRIBUTE_CERTIFICATES:
-        raise ConfigError(f"one proxy carries at most {MAX_ATTRIBUTE_CERTIFICATES} attribute certificates")
-    found = [] if included is None else [Extension(oids.VOMS_INCLUDED_FILE, False, included)]
-    if certificates:
-        found.append(Extension(oids.VOMS_AC_SEQUENCE, False, encode_sequence_of(certificates)))
-    return tuple(found)
 
 
 def _make_proxy(

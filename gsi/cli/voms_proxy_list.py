@@ -68,8 +68,8 @@ def _execute(arguments: Namespace) -> int:
         raise UsageError("Exactly ONE voms server must be specified!", hint=f"{PROG} -voms VO")
     from datetime import timedelta
 
-    from gsi.cli.voms_fetch import plan
-    from gsi.cli.voms_proxy_init import collect, load_holder, make_console, show_attributes
+    from gsi.cli.voms_fetch import collect, plan
+    from gsi.cli.voms_proxy_init import load_holder, make_console, show_attributes, wants_verification
     from gsi.system.environ import read_locations
     from gsi.system.trustdir import TrustDirectory
     from gsi.voms.exchange import ALL
@@ -84,7 +84,15 @@ def _execute(arguments: Namespace) -> int:
     arguments.quiet = arguments.quiet or arguments.json
     console = make_console(PROG, arguments)
     holder = load_holder(arguments, locations)
-    certificates = collect(arguments, holder, directory, questions, console)
+    certificates = collect(
+        holder,
+        directory,
+        questions,
+        console,
+        timeout=arguments.timeout,
+        vomsdir=arguments.vomsdir,
+        verify=wants_verification(arguments),
+    )
     if arguments.json:
         import json
 

@@ -18,7 +18,6 @@ from myproxy.cli.options import (
     add_passphrase_options,
     add_server_options,
     hours,
-    refuse_unsupported,
 )
 from myproxy.cli.policies import add_policy_options, read_policies
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
+    from gsi.certificate import Extension
     from gsi.cli.arguments import Namespace
     from gsi.credential import Credential
     from gsi.secret import Passphrase
@@ -66,7 +66,15 @@ def build_parser() -> LongOptionParser:
         "-C", "--certfile", dest="certfile", metavar="FILE", completion=Completion.FILE, text="your certificate"
     )
     which.value("-y", "--keyfile", dest="keyfile", metavar="FILE", completion=Completion.FILE, text="your private key")
-    which.value("-m", "--voms", dest="voms", metavar="VO", repeatable=True, text="not supported yet")
+    which.value(
+        "-m",
+        "--voms",
+        dest="voms",
+        metavar="VO[:ATTRIBUTE]",
+        convert=_wish,
+        repeatable=True,
+        text="store attributes of this VO, too: vo, vo:/vo/group, vo:/vo/group/Role=r or vo:/Role=r; may be repeated",
+    )
     add_policy_options(parser.section("Who may have it"))
     proof = parser.section("Pass phrase")
     add_passphrase_options(proof, text="read pass phrases from standard input, one per line")
@@ -91,7 +99,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    refuse_unsupported(arguments, "voms")
     policies = read_policies(arguments.given)
 
     from datetime import timedelta
@@ -99,6 +106,7 @@ def _execute(arguments: Namespace) -> int:
     from gsi.secret import Passphrase
     from gsi.system.clock import now
     from gsi.system.environ import read_locations
+    from myproxy.cli.attributes import fetch_attributes
     from myproxy.cli.common import choose_username, load_anchors, open_client, read_address, read_passphrase
     from myproxy.protocol.messages import Command, Request
 
@@ -109,7 +117,8 @@ def _execute(arguments: Namespace) -> int:
     stored_life = _or_default(arguments.cred_lifetime, DEFAULT_CREDENTIAL_HOURS)
     proxy_life = _or_default(arguments.proxy_lifetime, DEFAULT_PROXY_HOURS)
     username = choose_username(arguments, signer)
-    temporary = _make_proxy(arguments, signer, stored_life, anchors)
+    extensions = fetch_attributes(PROG, signer, arguments.voms, stored_life, quiet=False)
+    temporary = _make_proxy(arguments, signer, stored_life, anchors, extensions)
     silent = arguments.no_passphrase or "renewer" in policies or "trusted" in policies
     request = Request(
         Command.PUT,
@@ -125,7 +134,7 @@ def _execute(arguments: Namespace) -> int:
     if arguments.local_proxy:
         from gsi.system.credential_files import save_proxy
 
-        save_proxy(locations.proxy, _make_proxy(arguments, signer, proxy_life, anchors))
+        save_proxy(locations.proxy, _make_proxy(arguments, signer, proxy_life, anchors, extensions))
     client = open_client(arguments, temporary, anchors, address)
     client.put(request, temporary)
     is_cut = temporary.not_after == signer.not_after  # or as long as the certificate by wish
@@ -135,6 +144,12 @@ def _execute(arguments: Namespace) -> int:
     sys.stdout.write(f"A proxy valid for {hours} hours ({hours / 24:.1f} days) ")
     sys.stdout.write(f"for user {printable(username)} now exists on {host}.\n")
     return EXIT_OK
+
+
+def _wish(text: str) -> str:
+    from myproxy.cli.attributes import check_wish
+
+    return check_wish(text)
 
 
 def _or_default(value: timedelta | None, hours: int) -> timedelta:
@@ -162,7 +177,13 @@ def _load_signer(arguments: Namespace, locations: Locations) -> Credential:
     return load_user_credential(certificate_path, key_path, ask)
 
 
-def _make_proxy(arguments: Namespace, signer: Credential, lifetime: timedelta, anchors: TrustAnchors) -> Credential:
+def _make_proxy(
+    arguments: Namespace,
+    signer: Credential,
+    lifetime: timedelta,
+    anchors: TrustAnchors,
+    extensions: tuple[Extension, ...],
+) -> Credential:
     """Make a proxy and show it as grid-proxy-init does; it is verified, so that no server need refuse it."""
     from gsi.keys import KeyType
     from gsi.lifetime import asctime, proxy_validity
@@ -177,7 +198,8 @@ def _make_proxy(arguments: Namespace, signer: Credential, lifetime: timedelta, a
     sys.stdout.flush()
     moment: datetime = now()
     try:
-        proxy = make_proxy(signer, ProxyOptions(lifetime=lifetime, key_type=KeyType(arguments.key_type)), now=moment)
+        options = ProxyOptions(lifetime=lifetime, key_type=KeyType(arguments.key_type), extensions=extensions)
+        proxy = make_proxy(signer, options, now=moment)
     finally:
         sys.stdout.write("\n" if sys.exception() else " Done\n")
     verify_chain(proxy.certificates, anchors, now=moment, options=ValidationOptions(purpose=Purpose.ANY))

@@ -20,7 +20,6 @@ from myproxy.cli.options import (
     add_server_options,
     filled,
     hours,
-    refuse_unsupported,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +66,15 @@ def _build_parser(prog: str) -> LongOptionParser:
         convert=hours,
         text="lifetime of the received proxy (default 12; 0: as long as the server allows)",
     )
-    which.value("-m", "--voms", dest="voms", metavar="VO", repeatable=True, text="not supported yet")
+    which.value(
+        "-m",
+        "--voms",
+        dest="voms",
+        metavar="VO[:ATTRIBUTE]",
+        convert=_wish,
+        repeatable=True,
+        text="ask for attributes of this VO: vo, vo:/vo/group, vo:/vo/group/Role=r or vo:/Role=r; may be repeated",
+    )
     add_proof_options(
         parser.section("How you prove who you are"),
         authorization="renew the credential in FILE by its own key, without a pass phrase",
@@ -123,7 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    refuse_unsupported(arguments, "voms")
+    if arguments.voms and arguments.out == "-":
+        raise UsageError("-voms is not compatible with -o -")
     if arguments.certreq == "-" and arguments.stdin_pass:
         raise UsageError("the certificate request and the pass phrase cannot both come from standard input")
 
@@ -158,10 +166,42 @@ def _execute(arguments: Namespace) -> int:
             sys.stdout.write(f"Trust roots have been installed in {printable(directory)}.\n")
     if arguments.no_credentials:
         return EXIT_OK
+    if arguments.voms:
+        data = _with_attributes(arguments, data)
     _write(out, data)
     if not arguments.quiet and out != "-":
         sys.stdout.write(f"A credential has been received for user {printable(username)} in {printable(out)}.\n")
     return EXIT_OK
+
+
+def _wish(text: str) -> str:
+    from myproxy.cli.attributes import check_wish
+
+    return check_wish(text)
+
+
+def _with_attributes(arguments: Namespace, data: bytes) -> bytes:
+    """Return what was received if it has attributes, or a proxy below it that has them."""
+    from myproxy.cli.attributes import add_attributes, has_attributes
+
+    if arguments.certreq is not None:
+        from gsi import oids
+        from gsi.certificate import load_certificates
+
+        leaf = load_certificates(data, what="the received certificates")[0]
+        if leaf.find_extension(oids.VOMS_AC_SEQUENCE) is None:
+            raise RefusedError(
+                "Failed to add VOMS attributes: the server has added none, and the key of the request is elsewhere",
+                hint="make a proxy with them where the key is: voms-proxy-init -noregen",
+            )
+        return data
+    from gsi.credential import parse_credential
+    from myproxy.cli.common import make_key
+
+    received = parse_credential(data, source="the received credential")
+    if has_attributes(received):
+        return data
+    return add_attributes(PROG, received, make_key(arguments), arguments.voms, quiet=arguments.quiet).encode()
 
 
 def _check_directory(out: str) -> None:
@@ -197,6 +237,7 @@ def _load_renewed(arguments: Namespace) -> Credential | None:
 def _make_request(arguments: Namespace, username: str) -> Request:
     from datetime import timedelta
 
+    from myproxy.cli.attributes import contact_lines
     from myproxy.cli.common import read_proof
     from myproxy.protocol.messages import Command, Request
 
@@ -207,6 +248,8 @@ def _make_request(arguments: Namespace, username: str) -> Request:
         lifetime=timedelta(hours=12) if arguments.proxy_lifetime is None else arguments.proxy_lifetime,
         credential_name=arguments.credname,
         wants_trust_roots=wants_trust_roots(arguments),
+        vo_names=tuple(arguments.voms),
+        vomses=contact_lines(arguments.voms),
     )
 
 

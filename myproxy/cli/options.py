@@ -34,7 +34,6 @@ __all__ = [
     "add_server_options",
     "filled",
     "hours",
-    "refuse_unsupported",
 ]
 
 PROTOCOL = "MYPROXYv2"
@@ -253,14 +252,3 @@ def add_proof_options(section: Section, *, authorization: str) -> None:
         convert=parse_secret_source,
         text="read what SASL asks for from file:PATH, fd:NUMBER or stdin (default: the terminal, with -S stdin)",
     )
-
-
-def refuse_unsupported(arguments: Namespace, *names: str) -> None:
-    """Refuse options that are known but not made yet, so that nothing asked for is dropped in silence.
-
-    Raises:
-        UsageError: One of them was given.
-    """
-    for name, _ in arguments.given:
-        if name in names:
-            raise UsageError(f"--{name} is not supported yet in this version")

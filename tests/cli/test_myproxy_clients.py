@@ -364,10 +364,13 @@ def test_pass_phrases_that_cannot_be_used(user: UserEnvironment) -> None:
         assert "my USER" not in done.stderr
 
 
-def test_what_is_not_supported_yet_says_so(user: UserEnvironment) -> None:
-    for options in (["-m", "atlas"],):
-        assert_error(ours(user, "myproxy-logon", *options), "is not supported yet in this version")
-    assert_error(ours(user, "myproxy-init", "-m", "atlas"), "--voms is not supported yet")
+def test_wishes_for_attributes_that_cannot_be(user: UserEnvironment) -> None:
+    for command in ("myproxy-logon", "myproxy-init"):
+        assert_error(ours(user, command, "-m", "atlas:"), "'atlas:' is not VO or VO:ATTRIBUTE")
+        assert_error(ours(user, command, "-m", "atlas:/atlas/Capability=x"), "capabilities cannot be asked for")
+    assert_error(ours(user, "myproxy-logon", "-m", "atlas", "-o", "-"), "-voms is not compatible with -o -")
+    user.variables["X509_VOMSES"] = "/nonexistent"
+    assert_error(ours(user, "myproxy-init", "-S", "-m", "atlas"), "VOMS Server for atlas not known!", "/nonexistent")
 
 
 def test_commands_that_need_a_credential(user: UserEnvironment, ca: TestCA) -> None:

@@ -6,7 +6,7 @@ complete -c myproxy-get-delegation -s l -l username -x -d 'the account name ther
 complete -c myproxy-get-delegation -s d -l dn_as_username -d 'use the subject of the credential to renew, or else of your own, as account name'
 complete -c myproxy-get-delegation -s k -l credname -x -d 'the credential\'s name (default: the unnamed one)'
 complete -c myproxy-get-delegation -s t -l proxy_lifetime -x -d 'lifetime of the received proxy (default 12; 0: as long as the server allows)'
-complete -c myproxy-get-delegation -s m -l voms -x -d 'not supported yet'
+complete -c myproxy-get-delegation -s m -l voms -x -d 'ask for attributes of this VO: vo, vo:/vo/group, vo:/vo/group/Role=r or vo:/Role=r; may be repeated'
 complete -c myproxy-get-delegation -s S -l stdin_pass -d 'read the pass phrase from standard input'
 complete -c myproxy-get-delegation -l passin -x -d 'read the MyProxy pass phrase from file:PATH, fd:NUMBER or stdin'
 complete -c myproxy-get-delegation -s n -l no_passphrase -d 'send no pass phrase'

@@ -10,7 +10,7 @@ complete -c myproxy-init -s c -l cred_lifetime -x -d 'lifetime of the stored cre
 complete -c myproxy-init -s t -l proxy_lifetime -x -d 'the most that proxies made from it may live (default 12)'
 complete -c myproxy-init -s C -l certfile -r -F -d 'your certificate'
 complete -c myproxy-init -s y -l keyfile -r -F -d 'your private key'
-complete -c myproxy-init -s m -l voms -x -d 'not supported yet'
+complete -c myproxy-init -s m -l voms -x -d 'store attributes of this VO, too: vo, vo:/vo/group, vo:/vo/group/Role=r or vo:/Role=r; may be repeated'
 complete -c myproxy-init -s a -l allow_anonymous_retrievers -d 'anyone with the pass phrase may retrieve it'
 complete -c myproxy-init -s r -l retrievable_by -x -d 'who may retrieve with the pass phrase'
 complete -c myproxy-init -s Z -l retrievable_by_cert -x -d 'who may retrieve without a pass phrase; none is set then'

@@ -6,7 +6,7 @@ complete -c myproxy-logon -s l -l username -x -d 'the account name there (defaul
 complete -c myproxy-logon -s d -l dn_as_username -d 'use the subject of the credential to renew, or else of your own, as account name'
 complete -c myproxy-logon -s k -l credname -x -d 'the credential\'s name (default: the unnamed one)'
 complete -c myproxy-logon -s t -l proxy_lifetime -x -d 'lifetime of the received proxy (default 12; 0: as long as the server allows)'
-complete -c myproxy-logon -s m -l voms -x -d 'not supported yet'
+complete -c myproxy-logon -s m -l voms -x -d 'ask for attributes of this VO: vo, vo:/vo/group, vo:/vo/group/Role=r or vo:/Role=r; may be repeated'
 complete -c myproxy-logon -s S -l stdin_pass -d 'read the pass phrase from standard input'
 complete -c myproxy-logon -l passin -x -d 'read the MyProxy pass phrase from file:PATH, fd:NUMBER or stdin'
 complete -c myproxy-logon -s n -l no_passphrase -d 'send no pass phrase'

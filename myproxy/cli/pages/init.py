@@ -35,7 +35,8 @@ The server's name is checked before anything of yours is sent.
     differences="""\
 Proxies of `-key-type` p256, p384 and ed25519 can be made; C servers cannot delegate from them further.
 
-`-m` (VOMS attributes) is refused in this version instead of being dropped.
+With `-m` the attributes are asked for and judged here, as by voms-proxy-init(1), which the C command runs. They last as
+long as the VO gives them, mostly a day, whatever the lifetime of what is stored: `myproxy-logon -m` gets fresh ones.
 """,
-    see_also=("myproxy-logon(1)", "myproxy-info(1)", "myproxy-destroy(1)", "grid-proxy-init(1)"),
+    see_also=("myproxy-logon(1)", "myproxy-info(1)", "myproxy-destroy(1)", "grid-proxy-init(1)", "voms-proxy-init(1)"),
 )

@@ -21,15 +21,26 @@ machine and never travels.
 With a certificate or proxy of yours at hand it is shown to the server, whose policies may ask for it; if it cannot be
 used, the server is asked once more without.
 
+With `--voms` the proxy is to carry attributes of VOs: groups and roles that services decide by. The server is asked to
+fetch them with the stored credential. Where it does not, this command asks the VOs as voms-proxy-init(1) does, and
+writes a proxy of one more step; without the attributes nothing is written.
+
 Where the server wants proof by SASL (`sasl` in its configuration), mechanisms and tickets are those of libsasl2 on this
 machine: Kerberos needs a ticket and asks nothing, others ask for a password. With `-n` no pass phrase is asked for
 before.
 """,
     exit_status=CLIENT_EXIT_STATUS,
-    environment=CLIENT_ENVIRONMENT,
+    environment=(
+        *CLIENT_ENVIRONMENT,
+        (
+            "VOMS_USERCONF",
+            "Files and directories of vomses lines; those of the VOs asked for are sent, and count for the server.",
+        ),
+    ),
     files=CLIENT_FILES,
     examples=(
         ("A proxy for the day:", "myproxy-logon -s myproxy.example.org -l alice"),
+        ("With a role in a VO:", "myproxy-logon -l alice -m testvo:/testvo/prod/Role=pilot"),
         ("Renew a proxy by its own key, without a pass phrase:", "myproxy-logon -a proxy.pem -o proxy.pem -l alice"),
         ("On a new machine, believing the server that answers:", "myproxy-logon -b -s myproxy.example.org -l alice"),
         ("With the code of an authenticator behind the pass phrase:", "myproxy-logon --otp -l alice"),
@@ -43,7 +54,8 @@ Renewal signs with SHA-256 only. A pass phrase longer than 1024 bytes is refused
 
 With `-S` the answers to SASL are read from standard input too, a line each, after the pass phrase.
 
-`-m` (VOMS attributes) is refused in this version instead of being dropped.
+With `-m`, only the vomses lines of the VOs that are asked for are sent, and voms-proxy-init is not run: what it does is
+done here, with attributes judged before they are written. `-m` with `-Q` is an error where the server adds nothing.
 """,
-    see_also=("myproxy-init(1)", "myproxy-info(1)", "grid-proxy-info(1)"),
+    see_also=("myproxy-init(1)", "myproxy-info(1)", "grid-proxy-info(1)", "voms-proxy-init(1)", "voms-proxy-info(1)"),
 )

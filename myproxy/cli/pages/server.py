@@ -46,6 +46,13 @@ Directives in use: {IN_USE}. A list without an entry permits nobody.
 
 The C server's other directives are known, restrict nothing, and are named in the log where they are not yet acted upon.
 
+With `allow_voms_attribute_requests on`, GET requests that name VOs (`myproxy-logon -m`) get proxies with VOMS
+attributes: the server asks the VO with the stored credential, at a place from `voms_userconf` (a vomses file or a
+directory of such; the usual places without it) or from the client's vomses lines, and only where the vomsdir
+(X509_VOMS_DIR) trusts the server for the VO. What is not believed is not passed on, and there is no proxy then. Without
+the directive the names are passed over, as by the C server. Rules that begin with `FQAN:` are compared with the
+attributes that a client's own proxy proves by the same vomsdir.
+
 Beside the pass phrase of a sealed key, clients prove themselves by PAM (`pam`, `pam_id`), SASL (`sasl` and its
 directives, `sasl2/myproxy.conf`), and, ours, an LDAP bind (`ldap`: `ldap_server`, with `ldap_start_tls` or ldaps, and
 either `ldap_bind_dn` such as `uid=%u,ou=people,dc=example,dc=org` or `ldap_search_base` and `ldap_search_filter`), a
