@@ -15,7 +15,13 @@
 and for all of them `*`, whatever is there, and `NULL`, nothing is there. An attribute that is absent fits `NULL` alone.
 One with several values fits if each of them fits one of the patterns. A number is a row of digits that a C int can
 hold; anything else, a sign included, is none and fits no pattern. What cannot be judged (a path with `..`, a list where
-a text belongs) fits no pattern of a permit and every pattern of a denial.
+a text belongs, a variable of the environment whose name is none) fits no pattern of a permit and every pattern of a
+denial.
+
+A relative path is one below `directory`, and a relative `directory` one below the home (gct: gram/jobmanager,
+JobDescription.pm). A denial compares it as it stands and as the job manager resolves it; a permit as it stands only, so
+that it fits no pattern that begins with a slash. `library_path` is a list with colons, and becomes LD_LIBRARY_PATH, of
+which denials and requirements of the environment speak as well.
 """
 
 from __future__ import annotations
@@ -23,11 +29,11 @@ from __future__ import annotations
 import re
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from gsi.authz.decision import Resource
 from gsi.authz.principals import Glob, skeleton_text
-from gsi.authz.resources import ResourcePattern, readings
+from gsi.authz.resources import Reading, ResourcePattern, readings
 from gsi.authz.rsl.evaluate import canonical_name
 from gsi.authz.rsl.values import Literal, Sequence, Value
 from gsi.errors import ParseError
@@ -37,7 +43,16 @@ if TYPE_CHECKING:
 
     from gsi.authz.rsl.job import JobDescription
 
-__all__ = ["ATTRIBUTES", "RISKY_NAMES", "Condition", "Kind", "parse_condition"]
+__all__ = [
+    "ATTRIBUTES",
+    "KNOWN",
+    "LIBRARY_PATH",
+    "RISKY_VARIABLES",
+    "Condition",
+    "Kind",
+    "is_risky_variable",
+    "parse_condition",
+]
 
 
 class Kind(Enum):
@@ -73,17 +88,47 @@ _TAGGED: Final = frozenset({"stdout", "stderr"})
 """Attributes whose values may be lists of a destination and a cache tag."""
 
 _RISKY: Final = (
-    "PATH IFS ENV BASH_ENV SHELLOPTS HOME PYTHONPATH PYTHONHOME PYTHONSTARTUP PERLLIB PERL5LIB PERL5OPT PERL5DB "
-    "RUBYLIB RUBYOPT NODE_OPTIONS JAVA_TOOL_OPTIONS CLASSPATH GCONV_PATH NLSPATH LOCPATH HOSTALIASES"
+    # the loader, the C library, shells
+    "LD_* DYLD_* GLIBC_* HOSTALIASES PATH *PATH *_PATH_* IFS PS4 ENV BASH* KSH* *SHELL* *_ENV PROMPT_COMMAND *RC "
+    # interpreters
+    "PYTHON* PERL* RUBY* NODE_* NPM_* LUA_* PHP* TCL* R_* JULIA_* GUILE_* ERL_* MONO_* DOTNET_* COR_* CORECLR_* "
+    "*JAVA* JDK_* JVM_* ANT_* MAVEN_* GRADLE_* "
+    # programs that run others, and what they read
+    "GIT_* *_RSH OPENSSL_* KRB5_* XDG_* *MCA_* CC CXX LESSOPEN LESSCLOSE *EDITOR VISUAL *PAGER *BROWSER *ASKPASS* "
+    # what such variables are usually called
+    "*HOME *DOTDIR *OPT *OPTS *OPTIONS *FLAGS *ARGS *PRELOAD* *PLUGIN* *MODULE* *LIB *LIBS *LIBRARY *LIBRARIES *LIBDIR "
+    "*INIT *INITFILE *STARTUP* *PROFILE* *COMMAND *COMMANDS *CMD *CONF* *WRAPPER* *LAUNCHER* *WARNINGS *INSPECT"
 )
-RISKY_NAMES: Final = frozenset(_RISKY.split())
-"""Variables that have other code run than the executable's: a `*` does not cover them, nor any that begins with LD_."""
+RISKY_VARIABLES: Final = tuple(_RISKY.split())
+"""Variables that have other code run than the executable's, or are called as such are: a `*` does not cover them."""
+
+_RISKY_GLOBS: Final = tuple(Glob(text) for text in RISKY_VARIABLES)
+_VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+
+KNOWN: Final = frozenset(_KINDS)
+"""The canonical names of `ATTRIBUTES`: those that `allow *` can mean."""
+
+LIBRARY_PATH: Final = "librarypath"
+"""Where the loader looks for code; no `allow *` covers it."""
+
+_ENVIRONMENT: Final = "environment"
+_LOADER_VARIABLE: Final = "LD_LIBRARY_PATH"
+_DIRECTORY: Final = "directory"
+_JOINED: Final = frozenset(
+    {"executable", "stdin", "stdout", "stderr", "filestagein", "filestageinshared", "filestageout", LIBRARY_PATH}
+)
+"""Attributes whose relative paths are below `directory`; what others are relative to is not known here."""
 
 MAX_PATTERN_CHARS: Final = 8192
 _MAX_INT: Final = (1 << 31) - 1
 _DIGITS: Final = re.compile(r"[0-9]{1,10}\Z")
 _RANGE: Final = re.compile(r"(?:(<=|>=|<|>|)[ ]*([0-9]{1,10})|([0-9]{1,10})\.\.([0-9]{1,10}))\Z")
 _VARIABLE: Final = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+_ODD_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/(?!/)")
+"""`file:/x`: what it is depends on who reads it."""
+
+_Bases: TypeAlias = tuple[str, ...] | None
+"""The directories in which a relative path may lie; None where nobody knows."""
 
 
 class _Pattern(Protocol):
@@ -92,8 +137,8 @@ class _Pattern(Protocol):
     def covers(self, value: Value) -> bool:
         """Say whether the value surely fits."""
 
-    def may_cover(self, value: Value) -> bool:
-        """Say whether the value fits, or cannot be judged."""
+    def may_cover(self, value: Value, bases: _Bases) -> bool:
+        """Say whether the value fits, or cannot be judged; `bases` is where a relative path may begin."""
 
 
 class Condition:
@@ -111,9 +156,20 @@ class Condition:
         if not any("$(" in text for text in self._texts):
             self._patterns = tuple(_pattern(kind, text) for text in self._texts)
 
-    def failure(self, job: JobDescription, variables: Mapping[str, str]) -> str | None:
-        """Return why the job does not surely meet the condition, or None if it does."""
-        values = self._values(job)
+    @property
+    def allows_absence(self) -> bool:
+        """Whether the attribute may be absent."""
+        return self._absent
+
+    def failure(self, job: JobDescription, variables: Mapping[str, str], *, with_loader: bool = False) -> str | None:
+        """Return why the job does not surely meet the condition, or None if it does.
+
+        Args:
+            job: The job.
+            variables: What `$(HOME)` and the like stand for.
+            with_loader: Whether the environment holds what becomes of `library_path`, too.
+        """
+        values = self._values(job, with_loader=with_loader)
         if not values:
             return None if self._absent else f"{self.shown} is missing"
         patterns = self._ready(variables)
@@ -124,17 +180,24 @@ class Condition:
 
     def may_hold(self, job: JobDescription, variables: Mapping[str, str]) -> bool:
         """Say whether any value of the job fits, or cannot be judged."""
-        values = self._values(job)
+        values = self._values(job, with_loader=True)
         if not values:
             return self._absent
         patterns = self._ready(variables)
         if len(patterns) < len(self._texts):  # one speaks of what is not defined here
             return True
-        return any(pattern.may_cover(value) for value in values for pattern in patterns)
+        bases = _bases(self.attribute, job, variables) if self._kind in {Kind.PATH, Kind.STAGING} else None
+        return any(pattern.may_cover(value, bases) for value in values for pattern in patterns)
 
-    def _values(self, job: JobDescription) -> tuple[Value, ...]:
+    def _values(self, job: JobDescription, *, with_loader: bool) -> tuple[Value, ...]:
         values = job.values(self.attribute)
-        return tuple(_destination(value) for value in values) if self.attribute in _TAGGED else values
+        if self.attribute in _TAGGED:
+            return tuple(_destination(value) for value in values)
+        if self.attribute == LIBRARY_PATH:
+            return tuple(piece for value in values for piece in _split_list(value))
+        if self.attribute == _ENVIRONMENT and with_loader:
+            return values + tuple(Sequence((Literal(_LOADER_VARIABLE), each)) for each in job.values(LIBRARY_PATH))
+        return values
 
     def _ready(self, variables: Mapping[str, str]) -> tuple[_Pattern, ...]:
         if self._patterns is not None:
@@ -166,6 +229,32 @@ def _expand(text: str, variables: Mapping[str, str]) -> str | None:
             return None
         text = text.replace(f"$({name})", value)
     return text
+
+
+def _bases(attribute: str, job: JobDescription, variables: Mapping[str, str]) -> _Bases:
+    """Return where a relative path of an attribute lies, by all that the job says; None where that is not known."""
+    home = variables.get("HOME", "")
+    homes = (home,) if home.startswith("/") else None
+    if attribute == _DIRECTORY:
+        return homes
+    if attribute not in _JOINED:
+        return None
+    found: list[str] = []
+    for value in job.values(_DIRECTORY):
+        if not isinstance(value, Literal):
+            return None
+        if value.text.startswith("/"):
+            found.append(value.text)
+        elif homes is None:
+            return None
+        else:
+            found.append(f"{home}/{value.text}")
+    return tuple(found) or homes
+
+
+def _split_list(value: Value) -> tuple[Value, ...]:
+    """Return the parts of a list with colons."""
+    return tuple(Literal(part) for part in value.text.split(":")) if isinstance(value, Literal) else (value,)
 
 
 def _shown(value: Value) -> str:
@@ -205,7 +294,9 @@ class _AnyPattern:
         del value
         return True
 
-    may_cover = covers
+    def may_cover(self, value: Value, bases: _Bases) -> bool:
+        del value, bases
+        return True
 
 
 class _NoPattern:
@@ -215,8 +306,8 @@ class _NoPattern:
         del value
         return False
 
-    def may_cover(self, value: Value) -> bool:
-        del value
+    def may_cover(self, value: Value, bases: _Bases) -> bool:
+        del value, bases
         return True
 
 
@@ -234,7 +325,8 @@ class _TextPattern:
     def covers(self, value: Value) -> bool:
         return isinstance(value, Literal) and self._glob.matches(value.text)
 
-    def may_cover(self, value: Value) -> bool:
+    def may_cover(self, value: Value, bases: _Bases) -> bool:
+        del bases
         return not isinstance(value, Literal) or self._wide.matches(skeleton_text(value.text))
 
 
@@ -244,6 +336,7 @@ class _PathPattern:
     def __init__(self, text: str) -> None:
         self._pattern = ResourcePattern(text)
         self._has_scheme = "://" in text
+        self._is_absolute = self._has_scheme or text.startswith("/")
 
     def covers(self, value: Value) -> bool:
         if not isinstance(value, Literal) or not value.text:
@@ -254,13 +347,30 @@ class _PathPattern:
             return False
         return all(bool(each.scheme) is self._has_scheme and self._pattern.matches(each) for each in found)
 
-    def may_cover(self, value: Value) -> bool:
+    def may_cover(self, value: Value, bases: _Bases) -> bool:
         if not isinstance(value, Literal):
             return True
+        text = value.text
+        if not text or "${" in text or _ODD_SCHEME.match(text):
+            return True
         try:
-            return any(self._pattern.matches(each) for each in readings(Resource(value.text)))
+            found = readings(Resource(text))
+            if any(not each.is_path for each in found):
+                if bases is None:
+                    return True
+                found += tuple(each for base in bases for each in readings(Resource(f"{base}/{text}")))
         except ParseError:
             return True
+        return any(self._may_match(each) for each in found)
+
+    def _may_match(self, reading: Reading) -> bool:
+        """Compare one reading; a pattern that is relative itself fits at any depth."""
+        if self._pattern.matches(reading):
+            return True
+        if self._is_absolute or not reading.is_path:
+            return False
+        parts = reading.parts
+        return any(self._pattern.matches(Reading("", "", parts[begin:], is_path=False)) for begin in range(len(parts)))
 
 
 def _destination(value: Value) -> Value:
@@ -291,7 +401,8 @@ class _NumberPattern:
         number = _number(value)
         return number is not None and self._low <= number <= self._high
 
-    def may_cover(self, value: Value) -> bool:
+    def may_cover(self, value: Value, bases: _Bases) -> bool:
+        del bases
         number = _number(value)
         return number is None or self._low <= number <= self._high
 
@@ -318,18 +429,27 @@ class _EnvironmentPattern:
         if pair is None:
             return False
         name, content = pair
-        return self._covers_name(name) and self._value.matches(content)
+        return bool(_VARIABLE_NAME.match(name)) and self._covers_name(name) and self._value.matches(content)
 
     def _covers_name(self, name: str) -> bool:
         if not self._name.matches(name):
             return False
-        if name.startswith("LD_"):
-            return self._name.text.startswith("LD_")
-        return self._name.is_literal or name not in RISKY_NAMES
+        if self._name.is_literal or not is_risky_variable(name):
+            return True
+        return name.startswith("LD_") and self._name.text.startswith("LD_")
 
-    def may_cover(self, value: Value) -> bool:
+    def may_cover(self, value: Value, bases: _Bases) -> bool:
+        del bases
         pair = _pair(value)
-        return pair is None or (self._name.matches(pair[0]) and self._value.matches(pair[1]))
+        if pair is None or not _VARIABLE_NAME.match(pair[0]):  # `A=B` as a name would be A with a value
+            return True
+        return self._name.matches(pair[0]) and self._value.matches(pair[1])
+
+
+def is_risky_variable(name: str) -> bool:
+    """Say whether a variable may have other code run."""
+    folded = name.upper()
+    return any(glob.matches(folded) for glob in _RISKY_GLOBS)
 
 
 class _StagingPattern:
@@ -348,9 +468,12 @@ class _StagingPattern:
         pair = _pair(value)
         return pair is not None and self._source.covers(Literal(pair[0])) and self._target.covers(Literal(pair[1]))
 
-    def may_cover(self, value: Value) -> bool:
+    def may_cover(self, value: Value, bases: _Bases) -> bool:
         pair = _pair(value)
-        return pair is None or (self._source.may_cover(Literal(pair[0])) and self._target.may_cover(Literal(pair[1])))
+        if pair is None:
+            return True
+        source, target = map(Literal, pair)
+        return self._source.may_cover(source, bases) and self._target.may_cover(target, bases)
 
 
 def _pair(value: Value) -> tuple[str, str] | None:

@@ -26,7 +26,7 @@ from gsi.errors import ParseError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NO_JOB", "JobDescription", "describe_job"]
+__all__ = ["NO_JOB", "JobDescription", "describe_job", "describe_update"]
 
 _EARLY: Final = frozenset({"scratchdir", "gasscache", "restart"})
 
@@ -63,13 +63,28 @@ def describe_job(text: str, variables: Mapping[str, str]) -> JobDescription:
     tree = canonicalize(parse_rsl(text))
     relations = _relations(tree)
     evaluated = _relations(evaluate(tree, variables))
-    found: dict[str, tuple[Value, ...]] = {}
+    found: dict[str, list[Value]] = {}
     for before, after in zip(relations, evaluated, strict=True):
         if after.attribute == SUBSTITUTION:
             continue
         relation = evaluate_relation(before, variables) if before.attribute in _EARLY else after
-        found[relation.attribute] = found.get(relation.attribute, ()) + relation.values
-    return JobDescription(found)
+        found.setdefault(relation.attribute, []).extend(relation.values)
+    return JobDescription({attribute: tuple(values) for attribute, values in found.items()})
+
+
+def describe_update(text: str, job: JobDescription) -> tuple[JobDescription, frozenset[str]]:
+    """Return a job as the signal `stdio-update` leaves it, and the attributes that it changes.
+
+    The job manager evaluates an update when it comes, and once more with the whole description after a restart, where
+    its variables may mean something else. So one with variables is refused.
+
+    Raises:
+        ParseError: It is no RSL, or has variables.
+    """
+    if any(relation.attribute == SUBSTITUTION for relation in _relations(canonicalize(parse_rsl(text)))):
+        raise ParseError("RSL: an update of stdio may not define variables", what="RSL")
+    update = describe_job(text, {}).attributes
+    return JobDescription({**job.attributes, **update}), frozenset(update)
 
 
 def _relations(tree: object) -> tuple[Relation, ...]:

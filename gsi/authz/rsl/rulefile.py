@@ -15,7 +15,7 @@ addition it may begin with `require`, and speaks of the job:
 | an attribute (`executable`, `max_wall_time`, ...; `rsl:NAME` for one that is not known) | `gsi.authz.rsl.conditions` |
 | `jobowner` | whose job it is: `self`, a name, a pattern of names |
 | `signals` | which signals: `suspend`, `resume`, `priority`, ... |
-| `allow` | (permits) attributes that a job may have with whatever values; `*` for all |
+| `allow` | (permits) attributes that a job may have with whatever values; `*` for those known here |
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.lines import Clause, Line, Word, clauses, read_lines
-from gsi.authz.rsl.conditions import ATTRIBUTES, Condition, parse_condition
+from gsi.authz.rsl.conditions import ATTRIBUTES, KNOWN, LIBRARY_PATH, Condition, parse_condition
 from gsi.authz.rsl.evaluate import canonical_name
 from gsi.authz.rsl.owner import OwnerCondition
 from gsi.authz.rulefile import KEYWORDS, Rule, parse_rule
@@ -88,7 +88,7 @@ class JobRule:
         kind: What it is for.
         rule: For whom, for which actions, when, bound to what; a requirement is a denial there.
         conditions: What it says of attributes.
-        allowed: Attributes that a permit lets be, by canonical name; None for all.
+        allowed: Attributes that a permit lets be, by canonical name.
         signals: Which signals, or None where it does not say.
         owner: Whose job, or None where it does not say.
     """
@@ -97,7 +97,7 @@ class JobRule:
     kind: RuleKind
     rule: Rule
     conditions: tuple[Condition, ...] = ()
-    allowed: frozenset[str] | None = frozenset()
+    allowed: frozenset[str] = frozenset()
     signals: frozenset[int] | None = None
     owner: OwnerCondition | None = None
 
@@ -211,11 +211,14 @@ def _signal(text: str) -> int:
     return SIGNALS[text]
 
 
-def _allowed(texts: tuple[str, ...]) -> frozenset[str] | None:
-    if "*" in texts:
-        return None
+def _allowed(texts: tuple[str, ...]) -> frozenset[str]:
+    found: frozenset[str] = frozenset()
     for text in texts:
+        if text == "*":
+            found |= KNOWN - {LIBRARY_PATH}
+            continue
         if text not in _ATTRIBUTE_WORDS and not _OTHER.match(text):
             hint = nearest(text, ATTRIBUTES) or "rsl:NAME for an attribute that is not known"
             raise ParseError(f"{text[:80]!r} is no attribute of jobs", what="attribute", hint=hint)
-    return frozenset(canonical_name(text.removeprefix("rsl:")) for text in texts)
+        found |= {canonical_name(text.removeprefix("rsl:"))}
+    return found

@@ -19,7 +19,12 @@ this order:
 4. Else a start is denied. For other actions there is no answer, so that the owner's own rights, or another authorizer,
    decide.
 
+The signal `stdio-update` is judged twice. Before anything else come the denials and requirements of a start that speak
+of what the update changes: they hold for it as well. And where no permit names the signal, a permit of a start must
+cover the change; else it is denied, so that the owner's own rights cannot be more than a start's.
+
 Environment variables that have other code run (`LD_PRELOAD`, `PATH`, ...) are covered neither by `allow` nor by `*`.
+`library_path`, which becomes one of them, is not covered by `allow *`, and neither are attributes that are not known.
 """
 
 from __future__ import annotations
@@ -30,18 +35,18 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from gsi.authz.decision import Action, AuthorizationRequest, Decision, Resource, deny, not_applicable
+from gsi.authz.decision import Action, AuthorizationRequest, Decision, Effect, Resource, deny, not_applicable
 from gsi.authz.lines import MAX_POLICY_BYTES
 from gsi.authz.registry import Place, Plugin
 from gsi.authz.rsl.conditions import parse_condition
-from gsi.authz.rsl.job import NO_JOB, JobDescription, describe_job
+from gsi.authz.rsl.job import NO_JOB, JobDescription, describe_job, describe_update
 from gsi.authz.rsl.owner import Owner, owner_of
 from gsi.authz.rsl.rulefile import SIGNALS, STDIO_UPDATE, JobRule, RuleKind, parse_job_rules
 from gsi.authz.rules import RulesAuthorizer
 from gsi.errors import ParseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["HARMLESS", "PLUGIN", "RslAuthorizer", "RslSettings"]
 
@@ -83,6 +88,8 @@ class _Facts:
     variables: Mapping[str, str]
     owner: Owner
     signal: int | None
+    changes: frozenset[str] = frozenset()
+    """What an update of stdio changes; `job` is the job as it leaves it."""
 
 
 class RslAuthorizer:
@@ -131,27 +138,57 @@ class RslAuthorizer:
             if request.action.name != "start":
                 raise
             return deny(self._name, f"the description of the job: {error.message}")
+        if facts.action == "signal" and facts.signal == STDIO_UPDATE:
+            return self._decide_update(request, facts)
+        return self._decide_action(request, facts)
+
+    def _holding(self, request: AuthorizationRequest, action: str) -> Iterator[tuple[JobRule, Decision]]:
+        """Yield the rules for this subject and action, denials and requirements first."""
         # The resource is the service's name or the job's number, and no rule speaks of either.
-        asked = replace(request, action=Action(facts.action, "job"), resource=Resource())
-        reason = "no rule permits it"
+        asked = replace(request, action=Action(action, "job"), resource=Resource())
         for held, answer in self._index.holding(asked):
-            rule = self._rules[held.line]
-            match rule.kind:
-                case RuleKind.DENY:
-                    if _may_hold(rule, facts):
-                        return answer
-                case RuleKind.REQUIRE:
-                    missing = _failure(rule, facts)
-                    if missing is not None:
-                        return replace(answer, reason=f"{answer.reason}: required, but {missing}")
-                case RuleKind.PERMIT:
-                    missing = _failure(rule, facts) or _unspoken(rule, facts)
-                    if missing is None:
-                        return answer
-                    reason = f"{reason}; {answer.reason}: {missing}" if len(reason) < _LONG_REASON else reason
+            yield self._rules[held.line], answer
+
+    def _decide_action(self, request: AuthorizationRequest, facts: _Facts) -> Decision:
+        reason = "no rule permits it"
+        for rule, answer in self._holding(request, facts.action):
+            refusal = _refusal(rule, facts, answer)
+            if refusal is not None:
+                return refusal
+            if rule.kind is RuleKind.PERMIT:
+                missing = _failure(rule, facts) or _unspoken(rule, facts)
+                if missing is None:
+                    return answer
+                reason = f"{reason}; {answer.reason}: {missing}" if len(reason) < _LONG_REASON else reason
         if facts.action in _STARTS:
             return deny(self._name, reason)
         return self._silent
+
+    def _decide_update(self, request: AuthorizationRequest, facts: _Facts) -> Decision:
+        """Judge an update of stdio."""
+        texts = request.resource.attributes.get("update", ())
+        if len(texts) != 1:
+            return deny(self._name, "the service does not say what the update of stdio changes")
+        try:
+            job, changes = describe_update(texts[0], facts.job)
+        except ParseError as error:
+            return deny(self._name, f"the update of stdio: {error.message}")
+        changed = replace(facts, action="start", job=job, changes=changes)
+        reason = "no rule permits a start with this update of stdio"
+        covered = False
+        for rule, answer in self._holding(request, "start"):
+            if rule.kind is RuleKind.PERMIT:
+                missing = _update_failure(rule, changed)
+                covered = covered or missing is None
+                reason = f"{reason}; {answer.reason}: {missing}" if len(reason) < _LONG_REASON else reason
+            elif any(condition.attribute in changes for condition in rule.conditions):
+                refusal = _refusal(rule, changed, answer)
+                if refusal is not None:
+                    return refusal
+        decision = self._decide_action(request, facts)
+        if decision.effect is Effect.NOT_APPLICABLE and not covered:
+            return deny(self._name, reason)
+        return decision
 
     def _facts(self, request: AuthorizationRequest) -> _Facts:
         attributes = request.resource.attributes
@@ -173,10 +210,22 @@ _LONG_REASON: Final = 1000
 """Enough of the permits that nearly held to find the one that was meant."""
 
 
+def _refusal(rule: JobRule, facts: _Facts, answer: Decision) -> Decision | None:
+    """Return the denial of a rule that denies or requires, or None where it refuses nothing."""
+    if rule.kind is RuleKind.DENY:
+        return answer if _may_hold(rule, facts) else None
+    if rule.kind is RuleKind.REQUIRE:
+        missing = _failure(rule, facts)
+        if missing is not None:
+            return replace(answer, reason=f"{answer.reason}: required, but {missing}")
+    return None
+
+
 def _failure(rule: JobRule, facts: _Facts) -> str | None:
     """Return why a permit or requirement is not surely met, or None."""
+    is_required = rule.kind is RuleKind.REQUIRE
     for condition in rule.conditions:
-        found = condition.failure(facts.job, facts.variables)
+        found = condition.failure(facts.job, facts.variables, with_loader=is_required)
         if found is not None:
             return found
     if rule.owner is not None:
@@ -190,7 +239,7 @@ def _failure(rule: JobRule, facts: _Facts) -> str | None:
 
 
 _USUAL_SIGNALS: Final = frozenset(SIGNALS.values()) - {STDIO_UPDATE}
-"""The signals of a permit that names none. An update of stdio brings an RSL with it, which is not judged."""
+"""The signals of a permit that names none. An update of stdio brings an RSL with it, and needs to be named."""
 
 
 def _unspoken(rule: JobRule, facts: _Facts) -> str | None:
@@ -201,13 +250,34 @@ def _unspoken(rule: JobRule, facts: _Facts) -> str | None:
     for attribute in facts.job.attributes:
         if attribute in spoken:
             continue
-        if rule.allowed is not None and attribute not in rule.allowed and attribute not in HARMLESS:
+        if attribute not in rule.allowed and attribute not in HARMLESS:
             return f"the rule does not speak of {attribute}"
         if attribute == _ENVIRONMENT:
             found = _ANY_ENVIRONMENT.failure(facts.job, facts.variables)
             if found is not None:
                 return found
     return None
+
+
+def _update_failure(rule: JobRule, facts: _Facts) -> str | None:
+    """Return why a permit of a start does not cover what an update changes, or None.
+
+    The job is known as the job manager has completed it. So clauses that let an attribute be absent cannot be looked at
+    again, nor those of the environment, unless it is they that change.
+    """
+    for condition in rule.conditions:
+        if condition.attribute in facts.changes or not (
+            condition.allows_absence or condition.attribute == _ENVIRONMENT
+        ):
+            found = condition.failure(facts.job, facts.variables)
+            if found is not None:
+                return found
+    if rule.owner is not None:
+        found = rule.owner.failure(facts.owner)
+        if found is not None:
+            return found
+    changed = {attribute: facts.job.values(attribute) for attribute in facts.changes}
+    return _unspoken(rule, replace(facts, job=JobDescription(changed)))
 
 
 def _may_hold(rule: JobRule, facts: _Facts) -> bool:
@@ -234,7 +304,6 @@ def _starts_nothing(rule: JobRule) -> bool:
     return (
         rule.kind is RuleKind.PERMIT
         and any(action == "start" for _, action in rule.rule.actions)
-        and rule.allowed is not None
         and "executable" not in rule.allowed | {condition.attribute for condition in rule.conditions}
     )
 

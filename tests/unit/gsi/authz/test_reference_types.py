@@ -14,7 +14,7 @@ from gsi.authz.ldap_groups import DirectorySettings, GroupSettings
 from gsi.authz.policyfile import parse_policy
 from gsi.authz.registry import Place, known_types
 from gsi.authz.remote import RemoteSettings
-from gsi.authz.rsl.conditions import ATTRIBUTES, RISKY_NAMES, Kind
+from gsi.authz.rsl.conditions import ATTRIBUTES, RISKY_VARIABLES, Kind
 from gsi.authz.rsl.evaluate import canonical_name
 from gsi.authz.rsl.rulefile import JOB_ACTIONS, JOB_KEYWORDS, SIGNALS, parse_job_rules
 from gsi.authz.rsl.rules import HARMLESS, RslSettings
@@ -57,7 +57,7 @@ def test_every_attribute_is_explained() -> None:
 
 
 def test_every_word_is_explained() -> None:
-    for word in (*JOB_ACTIONS, *SIGNALS, *RISKY_NAMES):
+    for word in (*JOB_ACTIONS, *SIGNALS, *RISKY_VARIABLES):
         assert f"`{word}`" in JOBS, word
     harmless = re.search(r"need not be spoken of: (.*?)\.", JOBS, re.DOTALL)
     assert harmless

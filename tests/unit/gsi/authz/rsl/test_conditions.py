@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
 
 from gsi.authz.rsl.conditions import ATTRIBUTES, Kind, parse_condition
@@ -56,7 +58,42 @@ YES, NO, MAYBE = (True, True), (False, False), (False, True)
         ("executable", ("/bin/%65cho",), "/bin/%65cho", MAYBE),
         ("executable", ("/bin/echo",), "bin/echo", NO),
         ("executable", ("bin/echo",), "bin/echo", YES),
-        ("executable", ("/bin/echo",), "''", NO),
+        ("executable", ("/bin/echo",), "''", MAYBE),
+        # relative paths lie below the directory, which is the home where it is not said
+        ("executable", ("/usr/bin/touch",), "touch)(directory=/usr/bin", MAYBE),
+        ("executable", ("/usr/bin/touch",), "./touch)(directory=/usr/bin", MAYBE),
+        ("executable", ("/usr/bin/touch",), "bin/touch)(directory=/usr", MAYBE),
+        ("executable", ("/usr/bin/touch",), "touch)(directory=/tmp)(directory=/usr/bin", MAYBE),
+        ("executable", ("/usr/bin/touch",), "../bin/touch)(directory=/usr/lib", MAYBE),
+        ("executable", ("/usr/bin/touch",), "touch)(directory=/usr/lib/../bin", MAYBE),
+        ("executable", ("/usr/bin/touch",), "touch)(directory=(/usr/bin)", MAYBE),
+        ("executable", ("/usr/bin/touch",), "touch)(directory=/opt", NO),
+        ("executable", ("/usr/bin/touch",), "touch", NO),
+        ("executable", ("/home/alice/x",), "x", MAYBE),
+        ("executable", ("$(HOME)/**",), "x)(directory=y", MAYBE),
+        ("executable", ("/usr/bin/touch",), "file:/usr/bin/touch", MAYBE),
+        ("executable", ("/usr/bin/touch",), "'${GLOBUS_LOCATION}/bin/touch'", MAYBE),
+        ("executable", ("touch",), "/usr/bin/touch", MAYBE),
+        ("executable", ("bin/*",), "/usr/bin/touch", MAYBE),
+        ("executable", ("bin/*",), "touch)(directory=/usr/bin", MAYBE),
+        ("executable", ("touch",), "/usr/bin/touch/x", NO),
+        ("stdout", ("/tmp/**",), "out)(directory=/tmp/x", MAYBE),
+        ("stdout", ("/tmp/**",), "(out tag))(directory=/tmp/x", MAYBE),
+        ("stdout", ("/tmp/**",), "out", NO),
+        ("directory", ("/home/alice/**",), "x", MAYBE),
+        ("directory", ("/tmp/**",), "x", NO),
+        ("scratch_dir", ("/tmp/**",), "x", MAYBE),
+        ("gass_cache", ("/tmp/**",), "x", MAYBE),
+        ("file_clean_up", ("/tmp/**",), "x", MAYBE),
+        ("file_stage_in", ("* -> /tmp/**",), "(https://h/a a))(directory=/tmp", MAYBE),
+        ("file_stage_in", ("* -> /tmp/**",), "(https://h/a a)", NO),
+        ("file_stage_out", ("/etc/** -> *",), "(shadow https://h/a))(directory=/etc", MAYBE),
+        # a list with colons
+        ("library_path", ("/opt/**",), "/opt/lib", YES),
+        ("library_path", ("/opt/**",), "/opt/lib:/opt/lib64", YES),
+        ("library_path", ("/opt/**",), "/opt/lib:/tmp/evil", MAYBE),
+        ("library_path", ("/tmp/**",), "/opt/lib:/tmp/evil", MAYBE),
+        ("library_path", ("/opt/**",), "/opt/lib:", MAYBE),
         ("executable", ("/bin/echo",), "https://h/bin/echo", MAYBE),
         ("executable", ("/**",), "https://h/bin/echo", MAYBE),
         ("executable", ("**",), "https://h/bin/echo", MAYBE),
@@ -124,6 +161,21 @@ YES, NO, MAYBE = (True, True), (False, False), (False, True)
         ("environment", ("LD_LIBRARY_PATH=/opt/*",), "(LD_LIBRARY_PATH /opt/lib)", YES),
         ("environment", ("P*",), "(PATH /x)", MAYBE),
         ("environment", ("PATH",), "(PATH /x)", YES),
+        # a name that is none cannot be judged: the job manager writes NAME=VALUE
+        ("environment", ("BASH_ENV",), "('BASH_ENV=/x/evil' x)", MAYBE),
+        ("environment", ("*",), "('BASH_ENV=/x/evil' x)", MAYBE),
+        ("environment", ("B*",), "('BASH_ENV=/x/evil' x)", MAYBE),
+        ("environment", ("X",), "('PATH=/x' y)", MAYBE),
+        ("environment", ("*",), "('BASH_FUNC_date%%' '() { id; }')", MAYBE),
+        ("environment", ("*",), "(' LD_PRELOAD' /x)", MAYBE),
+        ("environment", ("*",), "('LANG\n' /x)", MAYBE),
+        ("environment", ("*",), "('' /x)", MAYBE),
+        ("environment", ("*",), "(1A /x)", MAYBE),
+        ("environment", ("*",), "('\u00c4' /x)", MAYBE),
+        # what becomes of library_path
+        ("environment", ("LD_LIBRARY_PATH",), "(A b))(library_path=/x", MAYBE),
+        ("environment", ("LD_LIBRARY_PATH=/x*",), "(A b))(library_path=/x", MAYBE),
+        ("environment", ("A",), "(A b))(library_path=/x", YES),
         # staging
         ("file_stage_in", ("https://h/** -> /tmp/**",), "(https://h/a /tmp/a)", YES),
         ("file_stage_in", ("https://h/** -> /tmp/**",), "(https://h/a /etc/a)", NO),
@@ -135,6 +187,42 @@ YES, NO, MAYBE = (True, True), (False, False), (False, True)
 )  # fmt: skip
 def test_conditions(attribute: str, patterns: tuple[str, ...], value: str, expected: tuple[bool, bool]) -> None:
     assert (surely(attribute, patterns, value), perhaps(attribute, patterns, value)) == expected
+
+
+def test_a_home_that_is_not_known() -> None:
+    """Where a relative path lies cannot be said, so that it fits every denial."""
+    condition = parse_condition("stdout", ("/tmp/**",))
+    for rsl in ("&(stdout=x)", "&(stdout=x)(directory=y)"):
+        assert condition.may_hold(describe_job(rsl, {}), {}), rsl
+    for rsl in ("&(stdout=x)(directory=/y)", "&(stdout=/x)"):
+        assert not condition.may_hold(describe_job(rsl, {}), {}), rsl
+
+
+RISKY: Final = (
+    "LD_PRELOAD LD_LIBRARY_PATH DYLD_INSERT_LIBRARIES GCONV_PATH GLIBC_TUNABLES HOSTALIASES NLSPATH LOCPATH "
+    "PATH IFS ENV HOME PS4 BASH_ENV BASHOPTS SHELLOPTS SHELL PROMPT_COMMAND ZDOTDIR CDPATH PYTHONPATH "
+    "PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONINSPECT PYTHONWARNINGS PERLLIB PERL5LIB PERL5OPT PERL5DB "
+    "RUBYLIB RUBYOPT NODE_OPTIONS NODE_PATH LUA_INIT LUA_PATH_5_3 LUA_CPATH PHPRC TCLLIBPATH R_PROFILE_USER "
+    "JULIA_LOAD_PATH JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS JAVA_HOME CLASSPATH MAVEN_OPTS "
+    "GIT_SSH_COMMAND GIT_EXTERNAL_DIFF RSYNC_RSH CVS_RSH OPENSSL_CONF OPENSSL_ENGINES KRB5_CONFIG "
+    "XDG_CONFIG_HOME MAKEFLAGS CFLAGS CC EDITOR VISUAL PAGER MANPAGER BROWSER LESSOPEN SSH_ASKPASS "
+    "OMP_TOOL_LIBRARIES OMPI_MCA_plm_rsh_agent QT_PLUGIN_PATH GTK_MODULES TERMINFO_PATH "
+    "I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS "
+)
+
+
+@pytest.mark.parametrize("name", RISKY.split())
+def test_variables_that_have_other_code_run(name: str) -> None:
+    assert not surely("environment", ("*",), f"({name} /x)")
+    assert not surely("environment", (f"{name[:1]}*",), f"({name} /x)")
+    assert surely("environment", (name,), f"({name} /x)")
+
+
+@pytest.mark.parametrize(
+    "name", ["LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "USER", "TMPDIR", "MODE", "X", "_", "http_proxy"]
+)
+def test_variables_that_are_harmless(name: str) -> None:
+    assert surely("environment", ("*",), f"({name} /x)")
 
 
 def test_what_surely_fits_may_fit() -> None:

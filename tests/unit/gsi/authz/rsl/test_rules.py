@@ -35,6 +35,7 @@ def ask(
     *,
     owner: str | None = None,
     signal: int | None = None,
+    update: str | None = None,
     **more: object,
 ) -> Decision:
     subject = user(who) if isinstance(who, str) else who
@@ -44,6 +45,8 @@ def ask(
     attributes["owner"] = (subject.identity if owner is None else owner,)
     if signal is not None:
         attributes["signal"] = (str(signal),)
+    if update is not None:
+        attributes["update"] = (update,)
     return authorizer(rules).decide(
         request_of(subject, action, "jobmanager-fork", kind="job", attributes=attributes, **more)
     )
@@ -183,7 +186,7 @@ def test_substitutions_are_worked_out_before_anything_is_compared() -> None:
 def test_variables_that_load_code_need_to_be_named(grants: str) -> None:
     rules = f"permit anyone to start executable * {grants}\n"
     assert ask(rules, BO, "start", "&(executable=x)(environment=(A b))").effect is PERMIT
-    for name in ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_X", "PATH", "BASH_ENV", "PYTHONPATH", "PERL5LIB", "IFS"):
+    for name in ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_X", "PATH", "BASH_ENV", "PYTHONPATH", "'A=B'", "BASH_FUNC_x%%"):
         assert ask(rules, BO, "start", f"&(executable=x)(environment=(A b)({name} /x))").effect is DENY
     assert ask(rules, BO, "start", "&(executable=x)(environment=A b)").effect is DENY
     assert ask(rules, BO, "start", "&(executable=x)(environment=(A b))(stdin=/x)").effect is (
@@ -192,6 +195,45 @@ def test_variables_that_load_code_need_to_be_named(grants: str) -> None:
     named = "permit anyone to start executable * environment LD_PRELOAD=/opt/lib/*\n"
     assert ask(named, BO, "start", "&(executable=x)(environment=(LD_PRELOAD /opt/lib/x))").effect is PERMIT
     assert ask(named, BO, "start", "&(executable=x)(environment=(LD_PRELOAD /tmp/x))").effect is DENY
+
+
+def test_a_library_path_is_one_of_them() -> None:
+    """The job manager makes LD_LIBRARY_PATH of it."""
+    rsl = "&(executable=/bin/x)(library_path=/tmp/evil)"
+    start = "permit anyone to start executable /bin/x"
+    assert ask(f"{start} allow *\n", BO, "start", rsl).effect is DENY
+    assert ask(f"{start} allow library_path\n", BO, "start", rsl).effect is PERMIT
+    assert ask(f"{start} library_path /tmp/** allow *\n", BO, "start", rsl).effect is PERMIT
+    for rule in ("deny anyone to start environment LD_*\n", "require anyone to start environment NULL, LANG\n"):
+        assert ask(f"{start} allow library_path, environment\n{rule}", BO, "start", rsl).effect is DENY
+    named = "require anyone to start environment NULL, LD_LIBRARY_PATH=/tmp/*\n"
+    assert ask(f"{start} allow library_path\n{named}", BO, "start", rsl).effect is PERMIT
+
+
+def test_everything_is_what_is_known() -> None:
+    """`allow *` cannot mean attributes of which nobody knows what they do (`condor_submit`, ...)."""
+    rules = "permit anyone to start allow *\n"
+    assert ask(rules, BO, "start", "&(executable=/x)(queue=q)(scratch_dir=/x)").effect is PERMIT
+    for name in ("condor_submit", "softenv", "made_up"):
+        rsl = f"&(executable=/x)({name}=x)(queue=q)"
+        decision = ask(rules, BO, "start", rsl)
+        assert decision.effect is DENY
+        assert "does not speak of" in decision.reason
+        assert ask(f"permit anyone to start allow *, rsl:{name}\n", BO, "start", rsl).effect is PERMIT
+
+
+def test_relative_paths_evade_no_denial() -> None:
+    rules = OPEN + "deny anyone to start executable /usr/bin/touch\ndeny anyone to start stdout /tmp/**\n"
+    for rsl in (
+        "(executable=/usr/bin/touch)",
+        "(executable=touch)(directory=/usr/bin)",
+        "(executable=./touch)(directory=/usr/bin)",
+        "(executable=touch)(directory=$(SITE))(rsl_substitution=(SITE /usr/bin))(directory=$(SITE))",
+        "(executable=/bin/true)(stdout=out)(directory=/tmp/x)",
+        "(executable=/bin/true)(stdout=../../tmp/out)",
+    ):
+        assert ask(rules, BO, "start", f"&{rsl}").effect is DENY, rsl
+    assert ask(rules, BO, "start", "&(executable=touch)(stdout=out)").effect is PERMIT
 
 
 @pytest.mark.parametrize("rsl", ["", "x", "&(a=b", "executable=/bin/x", "+(&(a=b))", "&(count<4)", "&(a=$(NO))"])
@@ -228,12 +270,14 @@ def test_a_restart_is_an_action_of_its_own() -> None:
 def test_signals() -> None:
     rules = "permit anyone to signal\n"
     for name, number in SIGNALS.items():
-        assert ask(rules, BO, "signal", "", signal=number).effect is (SILENT if name == "stdio-update" else PERMIT)
+        update = "&(stdout=/x)" if name == "stdio-update" else None
+        effect = DENY if name == "stdio-update" else PERMIT
+        assert ask(rules, BO, "signal", "", signal=number, update=update).effect is effect
     assert ask(rules, BO, "signal", "").effect is SILENT
     assert ask(rules, BO, "signal", "", signal=99).effect is SILENT
     named = "permit anyone to status, signal signals suspend, stdio-update\n"
     assert ask(named, BO, "signal", "", signal=2).effect is PERMIT
-    assert ask(named, BO, "signal", "", signal=7).effect is PERMIT
+    assert ask(named, BO, "signal", "", signal=7, update="&(stdout=/x)").effect is PERMIT
     assert ask(named, BO, "signal", "", signal=3).effect is SILENT
     assert ask(named, BO, "status", "").effect is PERMIT
     denied = OPEN + "permit anyone to signal signals stdio-update\ndeny anyone to * signals resume\n"
@@ -241,7 +285,60 @@ def test_signals() -> None:
     assert ask(denied, BO, "signal", "", signal=2).effect is PERMIT
     assert ask(denied, BO, "status", "").effect is PERMIT
     required = OPEN + "permit anyone to signal signals stdio-update\nrequire anyone to signal queue *\n"
-    assert ask(required, BO, "signal", '&("queue" = "x" )', signal=7).effect is PERMIT
+    assert ask(required, BO, "signal", '&("queue" = "x" )', signal=7, update="&(stdout=/x)").effect is PERMIT
+    assert ask(required, BO, "signal", "", signal=7, update="&(stdout=/x)").effect is DENY
+
+
+JOB: Final = (
+    '&("executable" = "/bin/x" )("count" = "1" )("directory" = "/home/bo" )("environment" = ("HOME" "/home/bo" ) )'
+)
+"""A job as the job manager has completed it."""
+
+STDIO: Final = """\
+deny    anyone to start  stdout /forbidden/**
+require anyone to start  stderr NULL, /home/**
+permit  anyone to start  executable /bin/x  environment NULL, LANG  count NULL  stdout NULL, /home/**  allow stderr
+permit  anyone to start  executable /bin/y  stdout /y/**
+"""
+
+
+@pytest.mark.parametrize(
+    ("update", "effect", "words"),
+    [
+        ("&(stdout=/home/bo/new)", SILENT, ""),
+        ("&(stdout=new)", DENY, "stdout 'new' is not allowed"),  # a permit compares it as it stands
+        ("&(stdout=/home/bo/new)(stderr=/home/bo/err)", SILENT, ""),
+        ("&(stdout=/forbidden/new)", DENY, "f:1"),
+        ("&(stdout=../../forbidden/new)", DENY, "f:1"),
+        ("&(STD_OUT=(/home/bo/new)(/forbidden/new))", DENY, "f:1"),
+        ("&(stderr=/tmp/err)", DENY, "f:2: required, but stderr"),
+        ("&(stdout=/elsewhere)", DENY, "no rule permits a start with this update of stdio; f:3: stdout '/elsewhere'"),
+        ("&(stdout=/y/new)", DENY, "f:4: executable '/bin/x' is not allowed"),  # of the other permit's job
+        ("&(stdout=/home/bo/new)(stdin=/etc/passwd)", DENY, "does not speak of stdin"),
+        ("&(executable=/bin/y)", DENY, "f:4: stdout is missing"),
+        ("&(environment=(LD_PRELOAD /x))", DENY, "environment"),
+        ("&(stdout=$(HOME)/new)", DENY, "the variable 'HOME' is not defined"),
+        ("&(rsl_substitution=(D /home))(stdout=$(D)/new)", DENY, "may not define variables"),
+        ("&", DENY, "RSL"),
+        ("", DENY, "RSL"),
+        ("(stdout=/home/bo/new)", DENY, "RSL"),
+        (None, DENY, "does not say what"),
+    ],
+)
+def test_an_update_of_stdio_is_judged_as_a_start(update: str | None, effect: Effect, words: str) -> None:
+    """Where rules are silent, the owner's own rights decide; they must not be more than those of a start."""
+    decision = ask(STDIO, BO, "signal", JOB, signal=7, update=update)
+    assert decision.effect is effect, decision
+    assert words in decision.reason
+    named = ask(STDIO + "permit anyone to signal signals stdio-update\n", KATE, "signal", JOB, signal=7, update=update)
+    holds = effect is DENY and not decision.reason.startswith("no rule")  # a denial holds for everybody
+    assert named.effect is (DENY if holds else PERMIT), named
+
+
+def test_a_denial_of_starts_that_speaks_of_nothing_an_update_changes() -> None:
+    rules = "deny anyone to start environment HOME\ndeny anyone to start\npermit anyone to start allow *\n"
+    assert ask(rules, BO, "signal", JOB, signal=7, update="&(stdout=/x)").effect is SILENT
+    assert ask(rules, BO, "signal", JOB, signal=2).effect is SILENT
 
 
 def test_owners() -> None:
