@@ -131,7 +131,12 @@ if plan["old"]:
     import cas.protocol.voms
     cas.protocol.voms.VOMSServerSession._http = lambda *_: b""
 
-service = VOMSService(VOMSSettings(vo=plan["vo"]), answer, credential=credential, anchors=anchors)
+def again():
+    found = parse_credential(open(plan["credential"], "rb").read())
+    say("reloaded")
+    return found
+
+service = VOMSService(VOMSSettings(vo=plan["vo"]), answer, credential=credential, anchors=anchors, on_reload=again)
 sys.exit(serve(sockets, lambda: service, on_ready=lambda: say("ready", bound_port(sockets))))
 """
 
@@ -206,6 +211,12 @@ class VOMSListener:
         out, _err = self._process.communicate(timeout=30)
         self._said = [json.loads(line) for line in out.splitlines()]
         assert self._process.returncode == 0, self._log.read_text()
+
+    def reload(self) -> None:
+        """Have it read its credential again, before anything was asked of it."""
+        assert self._process.stdout is not None
+        self._process.send_signal(signal.SIGHUP)
+        assert json.loads(self._process.stdout.readline()) == ["reloaded"], self._log.read_text()
 
     def requests(self) -> list[list[object]]:
         """What was asked, after it has ended: identity, FQANs, lifetime in seconds, order, targets."""

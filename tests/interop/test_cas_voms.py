@@ -275,6 +275,24 @@ def _talk(world: World, listener: VOMSListener, *pieces: bytes, credential: bool
     return answer
 
 
+def _server_certificate(world: World, listener: VOMSListener) -> bytes:
+    context = ssl.create_default_context(cadata=world.ca.pem.decode())
+    context.check_hostname = False
+    context.load_cert_chain(world.cert, world.key)
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=20) as raw, context.wrap_socket(raw) as tls:
+        return tls.getpeercert(binary_form=True) or b""
+
+
+def test_a_new_credential(world: World, quiet: VOMSListener) -> None:
+    """SIGHUP takes it, for the connections that follow."""
+    assert _server_certificate(world, quiet) == world.host.der
+    again = world.ca.issue(world.host.subject, san=["DNS:localhost"])
+    again.write_bundle(world.directory / "voms-host.pem")
+    quiet.reload()
+    assert _server_certificate(world, quiet) == again.der
+    assert _fetch(world, quiet, world.alice.bundle(), Protocol.REST).certificate.info.fqans == (GROUP, PRODUCTION)
+
+
 def test_byte_by_byte(world: World, quiet: VOMSListener) -> None:
     request = f"0GET /generate-ac?fqans=/{VO}&lifetime=60 HTTP/1.0\nUser-Agent: voms APIs 2.0\n\n".encode()
     answer = _talk(world, quiet, *(request[at : at + 1] for at in range(len(request))))

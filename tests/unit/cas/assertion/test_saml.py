@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from lxml import etree
+from signxml.verifier import XMLVerifier
 
 from cas.assertion.saml import FQAN_ATTRIBUTE, AssertionWriter, SAMLOptions, SAMLVersion
 from cas.assertion.value import Comparison, Right
@@ -108,6 +109,16 @@ def test_bound_to_a_key(version: SAMLVersion) -> None:
         _believe(xml, again)
     assert caught.value.problem is CapabilityProblem.HOLDER
     assert _believe(_issue(version=version), again).permits
+
+
+@pytest.mark.parametrize("version", SAMLVersion)
+def test_signxml_agrees(version: SAMLVersion) -> None:
+    """Also on the shape of the signature, by its schema; and on what was signed."""
+    xml = _issue(version=version, bind_key=True, groups=True)
+    name = "AssertionID" if version is SAMLVersion.SAML1 else "ID"
+    found = XMLVerifier().verify(xml, x509_cert=CAS.certificate, id_attribute=name, validate_schema=True)
+    assert not isinstance(found, list)
+    assert found.signed_data == re.sub(rb"<ds:Signature .*</ds:Signature>", b"", xml)
 
 
 @pytest.mark.parametrize("version", SAMLVersion)
