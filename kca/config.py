@@ -166,6 +166,7 @@ class ServerSettings:
         requests_per_second: How many datagrams of one address are looked at in a second; further ones are dropped.
         realm_tickets: Whether tickets for `krbtgt/REALM@REALM` are taken, whose key must then be in the keytab. Only
             for a KDC's own machine.
+        metrics: ADDRESS:PORT, on the loopback interface, where monitors get `/metrics`; empty for none.
     """
 
     listen: tuple[str, ...] = (f"*:{KCA_PORT}",)
@@ -176,6 +177,7 @@ class ServerSettings:
     response_mac: ResponseMAC = ResponseMAC.AUTO
     requests_per_second: int = option(50, minimum=1, maximum=100_000)
     realm_tickets: bool = False
+    metrics: str = ""
 
     def __post_init__(self) -> None:
         """Check the addresses."""
@@ -190,7 +192,7 @@ class HTTPSettings:
     """The `[http]` table, of the form over HTTP with Negotiate.
 
     Attributes:
-        listen: ADDRESS:PORT, or the absolute path of a Unix socket behind a front end.
+        listen: ADDRESS:PORT, `*` for every address; or the absolute path of a Unix socket behind a front end.
         certificate: The web server's certificate with its chain, PEM; empty where a front end ends TLS.
         key: Its key; empty where it is in the same file.
         keytab: The key of the service `HTTP/host`.

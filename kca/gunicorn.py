@@ -9,6 +9,7 @@ tokens with the group lists of Active Directory make them.
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication
@@ -18,6 +19,7 @@ from gsi.certificate import load_certificates
 from gsi.errors import ConfigError
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES, Negotiator, server_end_point
 from gsi.system.files import read_public
+from kca.config import split_address
 from kca.http import create_app
 from kca.metrics import Metrics, render
 from kca.wiring.service import open_service, prepare
@@ -87,6 +89,14 @@ def _give_row(arbiter: Any, worker: Any) -> None:  # noqa: ANN401  gunicorn has 
     worker.kca_row = next(row for row in range(len(used) + 1) if row not in used) % _rows(arbiter.cfg.workers)
 
 
+def _bind_address(listen: str) -> str:
+    """Return the address as gunicorn takes it."""
+    host, port = split_address(listen)
+    if not host:
+        host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  as configured
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _rows(workers: int) -> int:
     return 2 * workers  # a reload starts new ones while the old ones finish
 
@@ -132,7 +142,7 @@ def serve_http(config: KCAConfig, *, on_ready: Callable[[], None] = lambda: None
     path = settings.listen
     listening = listen_unix(path, _SOCKET_MODE) if path.startswith("/") else None
     values: dict[str, object] = {
-        "bind": [f"fd://{listening.fileno()}" if listening else path],
+        "bind": [f"fd://{listening.fileno()}" if listening else _bind_address(path)],
         "workers": settings.workers,
         "threads": settings.threads,
         "worker_class": "gthread",
