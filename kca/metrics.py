@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gsi.system.audit import AuditRecord
     from kca.trail import AuditSink
 
-__all__ = ["ACTIONS", "BUCKETS", "CONTENT_TYPE", "REASONS", "Metrics", "render"]
+__all__ = ["ACTIONS", "BUCKETS", "CONTENT_TYPE", "OUTCOMES", "REASONS", "Metrics", "render"]
 
 ACTIONS: Final = (ISSUE, PROBE, REQUEST, "OTHER")
 """What is decided about, as in the audit."""
@@ -51,6 +51,21 @@ REASONS: Final = (
 )
 """Slugs of errors."""
 
+OUTCOMES: Final = (
+    "garbage",
+    "version",
+    "probe",
+    "repeated",
+    "replay",
+    "unproven",
+    "refused",
+    "confirmed",
+    "issued",
+    "trouble",
+    "dropped",
+)
+"""What becomes of messages of KX.509; `dropped` are those of sources that send too many."""
+
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper ends in seconds, for a record on its way to the disk."""
 
@@ -64,6 +79,7 @@ class Metrics:
         """Make them, all zero."""
         names = [f"decision {action} {verdict.value}" for action in ACTIONS for verdict in Verdict]
         names += [f"failure {reason}" for reason in REASONS]
+        names += [f"message {outcome}" for outcome in OUTCOMES]
         names += [f"audit {place}" for place in range(len(BUCKETS) + 1)]
         names += ["audit seconds", "audit failures", "audit broken", "starts"]
         self._counters = SharedCounters(names, processes=workers)
@@ -78,6 +94,11 @@ class Metrics:
     def meter(self, sink: AuditSink) -> AuditSink:
         """Return a sink that counts what this one records."""
         return _MeteredSink(sink, self)
+
+    def observe(self, outcome: str, seconds: float = 0.0) -> None:
+        """Count what became of a message, one of `OUTCOMES`."""
+        del seconds
+        self._counters.add(f"message {outcome}")
 
     def decide(self, record: AuditRecord, seconds: float) -> None:
         """Count a decision that was recorded, and how long that took."""
@@ -101,7 +122,7 @@ class Metrics:
         return not any(self._counters.each("audit broken"))
 
     def count(self, name: str) -> int:
-        """Return one of: `audit failures`, `starts`, `decision ACTION VERDICT`, `failure REASON`."""
+        """Return one of: `audit failures`, `starts`, `decision ACTION VERDICT`, `failure REASON`, `message OUTCOME`."""
         return int(self._counters.total(name))
 
     def audit_times(self) -> tuple[tuple[int, ...], float]:
@@ -164,6 +185,10 @@ def _collect(metrics: Metrics) -> Iterator[Metric]:
     for reason in REASONS:
         failures.add_metric((reason,), metrics.count(f"failure {reason}"))
     yield failures
+    messages = CounterMetricFamily("kca_messages", "Messages of KX.509, by what became of them.", labels=("outcome",))
+    for outcome in OUTCOMES:
+        messages.add_metric((outcome,), metrics.count(f"message {outcome}"))
+    yield messages
     counts, seconds = metrics.audit_times()
     buckets = [(str(end), count) for end, count in zip((*BUCKETS, "+Inf"), counts, strict=True)]
     yield HistogramMetricFamily("kca_audit_seconds", "Writing a record to disk.", buckets=buckets, sum_value=seconds)

@@ -24,11 +24,13 @@ from gsi.errors import ConfigError, GridError, ParseError
 from gsi.kerberos.accept import Acceptor, use_replay_cache
 from gsi.kerberos.profile import default_realm
 from gsi.system.memory import limit_arenas
+from gsi.transport.documents_server import Document, listen_loopback, offer
 from gsi.transport.refusals import LineThinner
 from gsi.transport.serve import Limits, bound_port, listen, source_of
 from kca.answering import Answerer
 from kca.config import split_address
 from kca.datagrams import DatagramShell, RateCap, listen_udp, share
+from kca.metrics import CONTENT_TYPE, Metrics, render
 from kca.protocol.codec import FRAME_BYTES, MAX_REQUEST_BYTES, encode_frame, frame_length
 from kca.protocol.messages import MACPolicy
 from kca.replies import ReplyCache
@@ -94,7 +96,7 @@ class _Generation:
             self._opened.close()
 
 
-def _open(config: KCAConfig, replies: ReplyCache, observe: Callable[[str, float], None]) -> _Generation:
+def _open(config: KCAConfig, replies: ReplyCache, metrics: Metrics) -> _Generation:
     """Return a service that can be asked.
 
     Raises:
@@ -108,13 +110,13 @@ def _open(config: KCAConfig, replies: ReplyCache, observe: Callable[[str, float]
             raise ConfigError("realm_tickets: krb5.conf names no default realm")
         names.append(f"krbtgt/{realm}@{realm}")
     acceptors = [Acceptor(name, keytab=settings.keytab) for name in names]
-    opened = open_service(config)
+    opened = open_service(config, meter=metrics.meter)
     answerer = Answerer(
         opened.service,
         acceptors,
         replies=replies,
         policy=MACPolicy(settings.response_mac.value),
-        observe=observe,
+        observe=metrics.observe,
     )
     return _Generation(config, opened, answerer)
 
@@ -128,7 +130,9 @@ class KCAServer:
         load: Callable[[], KCAConfig],
         datagrams: Sequence[socket.socket],
         replies: ReplyCache,
-        observe: Callable[[str, float], None] = lambda _outcome, _seconds: None,
+        *,
+        metrics: Metrics,
+        monitors: Sequence[socket.socket] = (),
     ) -> None:
         """Open what a worker needs.
 
@@ -137,15 +141,17 @@ class KCAServer:
             load: Reads it again.
             datagrams: The UDP sockets, which all workers share.
             replies: The table of replies, which they share, too.
-            observe: Hears what becomes of each message.
+            metrics: Counts what becomes of each message.
+            monitors: The sockets on which monitors are answered.
 
         Raises:
             GridError: Some of it cannot be used.
         """
         self._load = load
         self._replies = replies
-        self._observe = observe
-        self._current = _open(config, replies, observe)
+        self._metrics = metrics
+        self._monitors = monitors
+        self._current = _open(config, replies, metrics)
         threads = config.server.threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="kca")
         self._rate = RateCap(share(config.server.requests_per_second, config.server.workers))
@@ -195,8 +201,12 @@ class KCAServer:
             _log.info("%s: %s: %s", peer, error.slug, error)
 
     async def started(self) -> None:
-        """Begin to read datagrams."""
+        """Begin to read datagrams, and to answer monitors."""
         self._shell.start(asyncio.get_running_loop())
+        await offer(self._monitors, self._tell, on_defect=lambda error: _log.error("monitor: %r", error))
+
+    async def _tell(self, path: str) -> Document | None:
+        return Document(render(self._metrics), CONTENT_TYPE) if path == "/metrics" else None
 
     def reload(self) -> None:
         """Read configuration, policy and the CA's key again, and reopen books and audit.
@@ -206,7 +216,7 @@ class KCAServer:
         """
         config = self._load()
         check_same_places(self._current.config, config)
-        fresh = _open(config, self._replies, self._observe)
+        fresh = _open(config, self._replies, self._metrics)
         old, self._current = self._current, fresh
         old.retire()
         self._rate = RateCap(share(config.server.requests_per_second, config.server.workers))
@@ -222,6 +232,7 @@ class KCAServer:
     def _admit(self, source: str) -> bool:
         if self._rate.admit(source, time.monotonic()):
             return True
+        self._metrics.observe("dropped")
         if self._thinner.admit(source, "rate"):
             _log.info("%s: too many requests, some are dropped", source)
         return False
@@ -244,28 +255,29 @@ class ServerFactory:
         port: The port of the first address.
     """
 
-    def __init__(
-        self, load: Callable[[], KCAConfig], *, observe: Callable[[str, float], None] = lambda _outcome, _seconds: None
-    ) -> None:
+    def __init__(self, load: Callable[[], KCAConfig]) -> None:
         """Read the configuration, make the store, try whether a server can be made, and listen.
 
         Args:
             load: Reads the configuration.
-            observe: Hears, in each worker, what becomes of each message.
 
         Raises:
             GridError: It cannot.
         """
         self._load = load
-        self._observe = observe
         self._config = load()
+        self._worker = 0
+        self._metrics = Metrics(workers=self._config.server.workers)
         prepare(self._config)
         use_replay_cache(os.path.join(self._config.store.directory, REPLAY_NAME))
         self._replies = ReplyCache()
         self._try(self._config)
         self.streams: list[socket.socket] = []
         self._datagrams: list[socket.socket] = []
+        self._monitors: list[socket.socket] = []
         try:
+            if self._config.server.metrics:
+                self._monitors = listen_loopback(self._config.server.metrics)
             for address in self._config.server.listen:
                 host, port = split_address(address)
                 made = listen(host or None, port)
@@ -281,6 +293,10 @@ class ServerFactory:
         """The configuration in use."""
         return self._config
 
+    def set_worker(self, number: int) -> None:
+        """Say in a worker, before `make`, which one it is."""
+        self._worker = number
+
     def make(self) -> KCAServer:
         """Make a server; called in each worker.
 
@@ -288,8 +304,16 @@ class ServerFactory:
             GridError: Something cannot be used.
         """
         limit_arenas()
+        self._metrics.use(self._worker)
         try:
-            return KCAServer(self._config, self._load, self._datagrams, self._replies, self._observe)
+            return KCAServer(
+                self._config,
+                self._load,
+                self._datagrams,
+                self._replies,
+                metrics=self._metrics,
+                monitors=self._monitors,
+            )
         except GridError as error:
             _log.error("a worker cannot start: %s: %s", error.slug, error)
             raise
@@ -308,11 +332,11 @@ class ServerFactory:
 
     def close(self) -> None:
         """Close the sockets."""
-        for one in (*self.streams, *self._datagrams):
+        for one in (*self.streams, *self._datagrams, *self._monitors):
             one.close()
 
     def _try(self, config: KCAConfig) -> None:
-        _open(config, self._replies, self._observe).retire()
+        _open(config, self._replies, self._metrics).retire()
 
 
 def check_same_places(old: KCAConfig, new: KCAConfig) -> None:
@@ -321,7 +345,7 @@ def check_same_places(old: KCAConfig, new: KCAConfig) -> None:
     Raises:
         ConfigError: Such a setting has changed.
     """
-    for name in ("listen", "workers", "threads"):
+    for name in ("listen", "workers", "threads", "metrics"):
         if getattr(old.server, name) != getattr(new.server, name):
             raise ConfigError(f"server.{name} cannot be changed while the server runs", hint="restart it")
     if old.store != new.store:

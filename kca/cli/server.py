@@ -115,6 +115,7 @@ def _serve(arguments: Namespace, factory: ServerFactory) -> int:
         workers=factory.config.server.workers,
         on_ready=announce,
         on_reload=factory.reload,
+        on_worker=factory.set_worker,
         watcher=_watcher(),
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from tests.harness.ca import write_trust_dir
-from tests.harness.daemons import gridftp_server
+from tests.harness.daemons import free_port, gridftp_server
 from tests.harness.environment import clean_environment
 from tests.harness.kca_server import KCA, kca_server, the_authority
 from tests.harness.kdc import REALM, Realm, mit_kdc
@@ -221,3 +223,66 @@ def _wait_for(server: KCA, text: str, times: int) -> None:
     while server.daemon.log().count(text) < times:
         assert time.monotonic() < deadline, server.daemon.log()
         time.sleep(0.02)
+
+
+def test_monitors(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
+    """What became of messages, over all workers, by HTTP on the loopback interface."""
+    port = free_port()
+    with kca_server(tmp_path, realm, server=f'metrics = "127.0.0.1:{port}"') as one:
+        assert ask("umich", one.port, env=alice, repeat=3)["same"]
+        assert ask("heimdal8-probe", one.port, env=alice)["code"] == 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+            text = reply.read().decode()
+    assert 'kca_messages_total{outcome="issued"} 1.0' in text
+    assert 'kca_messages_total{outcome="repeated"} 2.0' in text
+    assert 'kca_messages_total{outcome="confirmed"} 1.0' in text
+    assert 'kca_decisions_total{action="ISSUE",verdict="permit"} 1.0' in text
+
+
+def test_too_many_requests(realm: Realm, tmp_path: Path) -> None:
+    """A source that asks too often is not heard, before anything of what it says is looked at."""
+    probe = bytes.fromhex("00000200301a04000414") + bytes(20) + b"\x04\0"
+    with (
+        kca_server(tmp_path, realm, server="requests_per_second = 1", workers=1) as one,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made,
+    ):
+        made.connect(("127.0.0.1", one.port))
+        for _ in range(100):
+            made.send(probe)
+        _wait_for(one, "too many requests", 1)
+        made.setblocking(False)
+        answers = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                made.recv(4096)
+                answers += 1
+        assert answers < 10
+
+
+def test_worker_killed(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
+    """Another takes its place; nothing that was answered is forgotten."""
+    with kca_server(tmp_path, realm) as one:
+        one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
+        children = Path(f"/proc/{one.daemon.pid}/task/{one.daemon.pid}/children").read_text().split()
+        assert len(children) == 2
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
+        assert sum(record["action"] == "ISSUE" for record in one.records()) == 2
+
+
+def test_log_rotation(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
+    """SIGHUP goes on in a new audit file; where that is not possible the old one stays in use."""
+    with kca_server(tmp_path, realm) as one:
+        audit = one.directory / "store" / "audit.log"
+        audit.rename(audit.with_suffix(".log.1"))
+        audit.mkdir()
+        os.kill(one.daemon.pid, signal.SIGHUP)
+        _wait_for(one, "the new configuration is not used", 1)
+        one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
+        audit.rmdir()
+        assert "ISSUE" in audit.with_suffix(".log.1").read_text()
+        os.kill(one.daemon.pid, signal.SIGHUP)
+        _wait_for(one, "configuration read again", 2)
+        one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
+        assert [record["verdict"] for record in one.records()] == ["permit"]
