@@ -17,6 +17,7 @@ from gunicorn.app.base import BaseApplication
 from gsi.authz.callout.daemon import listen_unix
 from gsi.certificate import load_certificates
 from gsi.errors import ConfigError
+from gsi.kerberos.accept import use_replay_cache
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES, Negotiator, server_end_point
 from gsi.system.files import read_public
 from kca.config import split_address
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["find_binding", "make_application", "serve_http"]
 
 SERVICE: Final = "HTTP"
+REPLAY_NAME: Final = "http.rcache"
+"""Which tokens were here before, for all workers; a file in the storage directory."""
+
 _MAX_HEADERS: Final = 64
 """Header fields of a request: a dozen, and what front ends add."""
 
@@ -136,6 +140,7 @@ def serve_http(config: KCAConfig, *, on_ready: Callable[[], None] = lambda: None
             hint="name a certificate, or listen on 127.0.0.1 behind a front end",
         )
     prepare(config)
+    use_replay_cache(os.path.join(config.store.directory, REPLAY_NAME))
     find_binding(settings)
     Negotiator(SERVICE, keytab=settings.keytab, hostname=settings.hostname)  # what is wrong shows now
     metrics = Metrics(workers=_rows(settings.workers))

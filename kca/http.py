@@ -24,6 +24,8 @@ import functools
 import hashlib
 import logging
 import re
+import threading
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -64,6 +66,10 @@ TRANSPORT: Final = "http"
 MAX_QUERY_BYTES: Final = 8 << 10
 """The longest query: a request for a 4096-bit RSA key takes 2.3 kB in base64; gunicorn reads 8190 bytes at most."""
 
+UNPROVEN_RECORDS_PER_SECOND: Final = 20
+"""Tokens that prove nothing which a worker writes into the audit in a second: each costs a write to the disk, which
+anybody on the net could cause."""
+
 RETRY_SECONDS: Final = 5
 """When to come again after trouble on this side."""
 
@@ -92,6 +98,29 @@ class _AnsweredError(Exception):
         self.response = Response(f"{text}\n", status, dict(headers or {}), mimetype="text/plain")
 
 
+class _Drops:
+    """So many a second, and a line in the log about those beyond. Safe for several threads."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._second = 0
+        self._count = 0
+
+    def admit(self) -> bool:
+        """Say whether this one is within the rate."""
+        second = int(time.monotonic())
+        with self._lock:
+            over = self._count - self._rate if second != self._second else 0
+            if second != self._second:
+                self._second, self._count = second, 0
+            self._count += 1
+            admitted = self._count <= self._rate
+        if over > 0:
+            _log.warning("%d tokens that prove nothing were refused without a record", over)
+        return admitted
+
+
 class _Form:
     """One request's way through the service."""
 
@@ -108,6 +137,7 @@ class _Form:
         self._settings = settings
         self._binding = binding
         self._now = now
+        self._unproven = _Drops(UNPROVEN_RECORDS_PER_SECOND)
 
     def answer(self, read: Callable[[], bytes]) -> Response:
         """Return the certificate, or why there is none."""
@@ -156,7 +186,8 @@ class _Form:
             if self._settings.require_channel_binding and not met.bound:
                 raise AuthenticationError("Negotiate: the ticket is not bound to the TLS connection")
         except AuthenticationError as error:
-            self._note(error, peer, token, None)
+            if self._unproven.admit():
+                self._note(error, peer, token, None)
             raise _AnsweredError(401, error.message, {"WWW-Authenticate": _SCHEME}) from error
         except GridError as error:
             self._fail(error, peer, token, None)

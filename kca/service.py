@@ -185,6 +185,11 @@ class Authority:
     issuer_urls: tuple[str, ...] = ()
 
     @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The CA's certificate and those above it."""
+        return (self.issuer.certificate, *self.chain)
+
+    @property
     def id(self) -> str:
         """What the books call it."""
         return authority_id(self.issuer.certificate)
@@ -297,6 +302,8 @@ class KCAService:
             groups=known.groups,
             claims=known.claims,
         )
+        if any(names.same_name(entitlement.subject_der, one.subject_der) for one in self._authority.certificates):
+            raise DeniedError(f"the name of {ticket.client.text!r} would be the authority's own")
         window = find_window(
             ticket,
             self._limits,

@@ -282,3 +282,12 @@ def test_what_never_became_a_request(world: KCAWorld) -> None:
     (record,) = world.records()
     assert (record["action"], record["verdict"], record["peer"]) == ("REQUEST", "deny", "<anonymous>")
     assert record["request"] == "01" * 32
+
+
+def test_nobody_gets_the_authoritys_own_name(tmp_path: Path) -> None:
+    ca = TestCA("/O=Grid/OU=Test/CN=kca", key="p256")
+    with authority(tmp_path, ca=ca) as world:
+        for who in ("kca", "KCA"):
+            with pytest.raises(DeniedError, match="the authority's own"):
+                world.issue(world.ticket(who))
+        world.issue(world.ticket("kca2"))
