@@ -13,6 +13,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
+from gsi import oids
 from gsi.errors import CapabilityError, DeniedError, IssuanceError, IssuanceStep, ParseError
 from gsi.voms.ac_extensions import (
     MAX_TARGETS,
@@ -23,7 +24,13 @@ from gsi.voms.ac_extensions import (
     tags_extension,
     targets_extension,
 )
-from gsi.voms.attribute_cert import MAX_FQANS, AttributeCertificate, AttributeInfo, split_authority
+from gsi.voms.attribute_cert import (
+    MAX_FQANS,
+    AttributeCertificate,
+    AttributeInfo,
+    parse_sequence_of,
+    split_authority,
+)
 from gsi.voms.exchange import ALL
 from gsi.voms.verify import check_fqan
 
@@ -34,8 +41,17 @@ if TYPE_CHECKING:
     from cas.assertion.signing import SigningKey
     from cas.assertion.value import Capability
     from gsi.certificate import Extension
+    from gsi.trust.peer import VerifiedPeer
+    from gsi.voms.verify import AttributeVerifier
 
-__all__ = ["AttributeIssuer", "audience_hosts", "order_fqans", "select_fqans", "serial_of"]
+__all__ = [
+    "AttributeIssuer",
+    "audience_hosts",
+    "carried_fqans",
+    "order_fqans",
+    "select_fqans",
+    "serial_of",
+]
 
 _MAX_IDENTIFIER_BYTES: Final = 19  # a positive INTEGER of at most 20 bytes (RFC 5755 section 4.2.5)
 
@@ -93,6 +109,37 @@ def select_fqans(
     if not found:
         raise DeniedError("no attributes are left of what was asked for")
     return order_fqans(found, order or wanted)
+
+
+def carried_fqans(peer: VerifiedPeer, community: str, verifier: AttributeVerifier, *, now: datetime) -> tuple[str, ...]:
+    """Return the FQANs of a community that a client's proxies carry, to bound what it gets by `select_fqans`.
+
+    Those that have expired bound as well, as long as they were good before: otherwise waiting would widen a delegation.
+    What was never good is passed over; it could only widen the bound.
+
+    Args:
+        peer: The client.
+        community: The VO.
+        verifier: Believes the community's own servers, for whatever host (`VOMSOptions.any_host`).
+        now: The present time (aware UTC).
+    """
+    found: dict[str, None] = {}
+    for carrier in peer.chain[: peer.chain.index(peer.eec)]:
+        extension = carrier.find_extension(oids.VOMS_AC_SEQUENCE)
+        if extension is None:
+            continue
+        try:
+            listed = parse_sequence_of(extension.value)
+        except ParseError:
+            continue
+        for certificate in listed:
+            try:
+                moment = min(now, certificate.info.not_after)
+                if split_authority(certificate.info.authority).vo == community:
+                    found |= dict.fromkeys(verifier.verify(certificate, peer, now=moment).fqans)
+            except (CapabilityError, ParseError):
+                continue
+    return tuple(found)
 
 
 def _short(fqan: str) -> str:

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from cas.assertion.canonical import element, escape
+from cas.assertion.value import Comparison
 from gsi import names, oids
 from gsi.errors import DeniedError, IssuanceError, IssuanceStep, ParseError
 from gsi.saml.document import MAX_DOCUMENT_BYTES
@@ -261,6 +262,12 @@ def _decisions(capability: Capability) -> dict[str, list[str]]:
     for right in capability.rights:
         if "|" in right.namespace or not right.namespace or not right.object or not right.actions:
             raise IssuanceError(f"the right on {right.object[:80]!r} cannot be written", step=IssuanceStep.GRANT)
+        if right.comparison is Comparison.EXACT and (right.object == "*" or right.object.endswith("/*")):
+            raise IssuanceError(
+                f"the right on {right.object[:80]!r} is on one object, and would be read as one on all below it",
+                step=IssuanceStep.GRANT,
+                hint="give the object another name, or leave it out of what is asked for",
+            )
         resource = found.setdefault(f"{right.namespace}|{right.object}", [])
         for action in right.actions:
             written = element("Action", {"Namespace": right.service_type}, escape(action))

@@ -152,6 +152,9 @@ ROWS: Final[dict[str, Row]] = {
     "two": Row(
         lambda c: c.ac(), carried=lambda c, ac: c.alice.proxy(extensions=[_extension(ac, c.ac(fqans=(f"/{VO}/b",)))])
     ),
+    "extension of the proxy critical": Row(  # which OpenSSL refuses, and `embed` does not write
+        lambda c: c.ac(), carried=lambda c, ac: c.alice.proxy(extensions=[ac_extension(ac.der, critical=True)])
+    ),
     "serial number of 16 bytes that begins with 1": Row(lambda c: c.ac(identifier=b"\xff" * 16)),
     "expired 2 minutes ago": Row(lambda c: c.ac(issued=-62 * MINUTE, lifetime=60 * MINUTE)),
     "4 minutes in the future": Row(lambda c: c.ac(issued=4 * MINUTE)),

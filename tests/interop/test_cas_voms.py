@@ -132,6 +132,11 @@ def test_everything(world: World, quiet: VOMSListener) -> None:
     assert set(world.fqans()) == {GROUP, PRODUCTION, WRITER}, done
 
 
+def test_a_list_of_everything(world: World, quiet: VOMSListener) -> None:
+    shown = world.init("voms-proxy-init2", quiet, VO, "-list").check().stdout
+    assert shown.endswith("".join(f"{fqan}\n" for fqan in (GROUP, PRODUCTION, WRITER)) + "\n"), shown
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_order_targets_and_lifetime(world: World, tool: str) -> None:
     hosts = [socket.gethostname(), "localhost"]  # what C and Java take for their own names

@@ -7,13 +7,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cas.assertion.attribute_cert import AttributeIssuer, audience_hosts, order_fqans, select_fqans, serial_of
+from cas.assertion.attribute_cert import (
+    AttributeIssuer,
+    audience_hosts,
+    carried_fqans,
+    order_fqans,
+    select_fqans,
+    serial_of,
+)
 from cas.assertion.embed import attribute_extension, embed
 from gsi import oids
 from gsi.certificate import Certificate
 from gsi.credential import parse_credential
 from gsi.errors import ConfigError, DeniedError, IssuanceError, IssuanceStep, ParseError
 from gsi.names import parse_oneline
+from gsi.proxy.issue import ProxyOptions, make_proxy
 from gsi.trust.verify import verify_chain
 from gsi.voms.ac_extensions import Tag, TagList
 from gsi.voms.attribute_cert import AttributeCertificate
@@ -225,3 +233,50 @@ def test_holder_is_the_end_entity() -> None:
     certificate = AttributeIssuer(signing_key(SERVER), VO, PLACE).issue(make_capability(ALICE), now=datetime.now(UTC))
     eec = Certificate.parse(ALICE.der)
     assert (certificate.info.holder_serial, certificate.info.holder_issuer_der) == (eec.serial, eec.issuer_der)
+
+
+# --- what a client carries --------------------------------------------------------------------------------------------
+
+
+def _carried(*layers: list[AttributeCertificate], now: datetime | None = None) -> tuple[str, ...]:
+    """What counts of the attributes in a chain of proxies, the uppermost first."""
+    now = now or datetime.now(UTC)
+    credential = parse_credential(ALICE.bundle())
+    for layer in layers:
+        extensions = [attribute_extension(layer)] if layer else []
+        credential = make_proxy(credential, ProxyOptions(extensions=tuple(extensions)), now=datetime.now(UTC))
+    peer = verify_chain([one.der for one in credential.certificates], ANCHORS, now=now)
+    verifier = AttributeVerifier(_Servers(), lambda: ANCHORS, VOMSOptions(any_host=True))
+    return carried_fqans(peer, VO, verifier, now=now)
+
+
+def test_carried_bounds() -> None:
+    issuer, now = AttributeIssuer(signing_key(SERVER), VO, PLACE), datetime.now(UTC).replace(microsecond=0)
+
+    def make(*fqans: str, **more: object) -> AttributeCertificate:
+        return issuer.issue(make_capability(ALICE, fqans=fqans, now=now, **more), now=now)  # type: ignore[arg-type]
+
+    assert _carried() == ()
+    assert _carried([], []) == ()
+    assert _carried([make(GROUP)], []) == (GROUP,)
+    assert _carried([make(GROUP)], [make(WRITER, GROUP)]) == (WRITER, GROUP)
+    assert _carried([make(GROUP, audience=("se.example.org",))]) == (GROUP,)
+    # What has expired was good once, and bounds.
+    later = now + timedelta(hours=2)
+    assert _carried([make(GROUP, lifetime=timedelta(hours=1))], now=later) == (GROUP,)
+
+
+def test_what_was_never_good_does_not_bound() -> None:
+    issuer, now = AttributeIssuer(signing_key(SERVER), VO, PLACE), datetime.now(UTC)
+    bob = CA_.issue("/O=Grid/CN=Bob", "p256")
+    liar = AttributeIssuer(signing_key(CA_.issue("/O=Grid/CN=liar", "p256")), VO, PLACE)
+    other = AttributeIssuer(signing_key(SERVER), "other", PLACE)
+    good = issuer.issue(make_capability(ALICE, fqans=(GROUP,)), now=now)
+    for bad in (
+        issuer.issue(make_capability(bob, fqans=(WRITER,)), now=now),
+        liar.issue(make_capability(ALICE, fqans=(WRITER,)), now=now),
+        other.issue(make_capability(ALICE, community="other", fqans=("/other",)), now=now),
+        AttributeCertificate.assemble(good.info_der, good.signature_algorithm_der, b"x" * 70),
+    ):
+        assert _carried([good], [bad]) == (GROUP,)
+        assert _carried([bad]) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -145,6 +146,16 @@ def test_a_name_never_comes_back(files: Files) -> None:
     files.specs = [spec]
     with pytest.raises(ConflictError):
         files.load()
+
+
+def test_many_at_once(files: Files) -> None:
+    """Workers that start together note all names, each with one first time."""
+    histories = [KeyHistory(str(files.directory / "kids.json")) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: histories[n].record({f"k{n % 4}": NOW + DAY}, now=NOW + n * HOUR), range(8)))
+    again = histories[0].record({f"k{n}": NOW + DAY for n in range(4)}, now=NOW + 9 * HOUR)
+    for number, one in enumerate(found):
+        assert one[f"k{number % 4}"] == again[f"k{number % 4}"] < NOW + 8 * HOUR
 
 
 def test_what_cannot_be_loaded(files: Files) -> None:

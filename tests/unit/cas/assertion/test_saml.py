@@ -196,6 +196,8 @@ def test_it_ends_with_what_it_stands_on() -> None:
         {"rights": (file_right("ftp://h/a", "read", namespace="a|b"),)},
         {"rights": (file_right("ftp://h/a", "read", namespace=""),)},
         {"rights": (file_right("ftp://h/a", "re\tad"),)},
+        {"rights": (file_right("ftp://h/*", "read", comparison=Comparison.EXACT, namespace="FTPExact"),)},
+        {"rights": (file_right("*", "read", comparison=Comparison.EXACT),)},
         {"rights": tuple(file_right(f"ftp://h/{number}", "read") for number in range(1000))},
         {"rights": tuple(file_right(f"ftp://h/{number}/{'x' * 400}", "read") for number in range(500))},
         {"rights": RIGHTS, "identifier": b""},
