@@ -219,6 +219,7 @@ class CommandParser(argparse.ArgumentParser):
         self.usage_lines = tuple(usage)
         self.sections: list[Section] = []
         self.operands: list[OptionSpec] = []
+        self._many: str | None = None
         general = Section(self, "General")
         self.add_argument(*_spellings(help_names), action=_ShowHelp, nargs=0)
         self.add_argument(*_spellings(("-version",)), action=_ShowVersion, nargs=0)
@@ -254,6 +255,7 @@ class CommandParser(argparse.ArgumentParser):
         """Add what stands without a dash: one optional (default None), one required, or a list with `many`."""
         if many:
             self.add_argument(dest, metavar=metavar, nargs="+" if required else "*")
+            self._many = dest
         elif required:
             self.add_argument(dest, metavar=metavar)
         else:
@@ -263,9 +265,22 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # argparse's is overloaded by the kind of namespace
         self, args: Sequence[str] | None = None, namespace: Namespace | None = None
     ) -> tuple[Namespace, list[str]]:
-        """Parse; a bare `--` ends the options also of a command that takes no operand, as in the C tools."""
+        """Parse; operands may stand among the options, as in the C tools.
+
+        A bare `--` ends the options, also of a command that takes no operand.
+        """
         found, rest = super().parse_known_args(args, namespace)
-        return found, rest[1:] if rest[:1] == ["--"] else rest
+        if self._many is None:
+            return found, rest[1:] if rest[:1] == ["--"] else rest
+        # argparse gives an operand what stands together at its first place, and has the others left over.
+        before, after = rest, list[str]()
+        if "--" in rest:
+            at = rest.index("--")
+            before, after = rest[:at], rest[at + 1 :]
+        if any(word.startswith("-") and word != "-" for word in before):
+            return found, rest
+        setattr(found, self._many, [*getattr(found, self._many), *before, *after])
+        return found, []
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.

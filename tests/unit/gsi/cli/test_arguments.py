@@ -87,6 +87,51 @@ def test_options_may_follow_operands() -> None:
     assert (arguments.files, arguments.quiet) == (["one"], True)
 
 
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["one", "-q", "two"], ["one", "two"]),
+        (["-q", "one", "-valid", "1:0", "two", "three"], ["one", "two", "three"]),
+        (["one", "-q", "--", "two"], ["one", "two"]),
+        (["one", "-q", "two", "--", "-valid", "x"], ["one", "two", "-valid", "x"]),
+        (["one", "--", "-q"], ["one", "-q"]),
+        (["one", "-q", "-", "two"], ["one", "-", "two"]),
+        (["one", "-q", "--", "--", "two"], ["one", "--", "two"]),
+        (["-q", "--"], []),
+        (["one", "-q", "--"], ["one"]),
+    ],
+)
+def test_operands_may_stand_among_the_options(words: list[str], files: list[str]) -> None:
+    assert make_parser().parse_args(words).files == files
+
+
+@pytest.mark.parametrize(
+    "words", [["one", "-q", "-x"], ["one", "-q", "two", "-x", "three"], ["one", "-q", "-x", "--", "two"], ["-x", "one"]]
+)
+def test_unknown_options_among_operands_are_refused(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="-x"):
+        make_parser().parse_args(words)
+
+
+def test_a_required_operand_may_stand_among_the_options() -> None:
+    parser = CommandParser("grid-thing", "do a thing")
+    parser.section("S").flag("-q", text="be quiet")
+    parser.operand("FILE", dest="files", many=True, required=True, text="the files")
+    assert parser.parse_args(["one", "-q", "two"]).files == ["one", "two"]
+    assert parser.parse_args(["-q", "--", "-x", "two"]).files == ["-x", "two"]
+    with pytest.raises(UsageError):
+        parser.parse_args(["-q"])
+
+
+def test_a_single_operand_stays_single() -> None:
+    parser = CommandParser("grid-thing", "do a thing")
+    parser.section("S").flag("-q", text="be quiet")
+    parser.operand("FILE", dest="file", text="the file")
+    assert parser.parse_args(["-q", "one"]).file == "one"
+    with pytest.raises(UsageError, match="two"):
+        parser.parse_args(["one", "-q", "two"])
+
+
 def test_count_within_limits() -> None:
     assert count("0") == 0
     with pytest.raises(ValueError, match="from 1 to 5"):
