@@ -297,3 +297,28 @@ def test_attributes_in_what_is_stored(repository: Repository, daemon: VOMSDaemon
     (verdict,) = libvomsapi((local, site.vomsdir, site.trust_dir))
     assert verdict.fqans == (daemon.fqans,)
     assert len(daemon.requests) == 1
+
+
+# --- the C commands run ours ------------------------------------------------------------------------------------------
+
+
+def test_the_c_commands_run_our_voms_proxy_init(repository: Repository, daemon: VOMSDaemon) -> None:
+    """`myproxy-init -m` always, `myproxy-logon -m` where the server adds nothing: whichever is first in PATH."""
+    site = repository.site
+    path = f"{Path(our_program('voms-proxy-init')).parent}:/usr/bin:/bin"
+    with repository.start():
+        done = repository.client(
+            c_program("myproxy-init"), "-S", "-l", "alice", "-m", VO, "-c", "20", PATH=path,
+            X509_VOMSES=str(site.vomses), X509_USER_CERT=str(site.cert), X509_USER_KEY=str(site.key),
+        ).check()  # fmt: skip
+        assert "Contacting  localhost:" in done.stdout
+        assert "verify OK" in done.stdout
+        assert b"&lifetime=72000 " in daemon.requests[0]
+        repository.logon(False).check()
+        assert repository.attributes() == (daemon.fqans,)
+        repository.put()
+        daemon.fqans = (ROLE,)
+        done = repository.logon(False, "-m", f"{VO}:/{VO}/prod/Role=pilot", PATH=path, X509_VOMSES=str(site.vomses))
+        assert "Contacting  localhost:" in done.check().stdout
+    assert repository.attributes() == ((ROLE,),)
+    assert len(daemon.requests) == 2
