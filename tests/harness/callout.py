@@ -266,6 +266,7 @@ def authz_server(
     *,
     jobs: str | None = None,
     policy: str | None = None,
+    gram: str | None = None,
     files: str = "",
     server: str = "",
     service_users: str = "",
@@ -280,6 +281,7 @@ def authz_server(
         rules: The rules file.
         jobs: The file of job rules, which GRAM's policy asks first; without it, GRAM has the rules file alone.
         policy: GridFTP's whole policy, in which the rules file is `rules`; without it, it has the rules file alone.
+        gram: GRAM's whole policy, likewise.
         files: Keys of the `[files]` table.
         server: More keys of the `[server]` table.
         service_users: Who may ask for mappings, as a TOML array; by default the account that the services run as.
@@ -291,7 +293,7 @@ def authz_server(
         (directory / "rules").write_text(rules)
         plain = 'order = ["rules"]\n[authorizer.rules]\ntype = "rules"\nfile = "rules"\n'
         (directory / "gridftp.toml").write_text(policy or plain)
-        (directory / "gram.toml").write_text(plain)
+        (directory / "gram.toml").write_text(gram or plain)
         if jobs is not None:
             (directory / "jobs").write_text(jobs)
             (directory / "gram.toml").write_text(

@@ -58,12 +58,16 @@ class ServerSettings:
         service_users: Accounts whose processes may ask for mappings: those the services run as before they take on
             a user's identity.
         workers: Processes.
-        connections: Open connections of a worker; a session is one.
-        per_user: Of these, how many of one uid that is not a service's own.
+        connections: Open connections of a worker, a session is one, of all uids that are not the services' own. When
+            there are so many, whoever has fewer than another gets the place of one of its that waits for nothing.
+        per_user: Of these, how many of one uid.
+        service_connections: Open connections of a worker of the uids in `service_users`, counted apart.
         request_time: From the first byte of a question to its last, and for connections that have not asked yet.
         idle_time: How long a session may ask nothing. The library opens a new one when it needs to.
         drain_time: For questions under way after SIGTERM.
-        threads: Questions in a worker that may wait (for a directory, a pool, a disk) at once.
+        threads: Questions in a worker that may wait (for a directory, a pool, a disk) at once; of users.
+        user_threads: Of these, how many of one uid; uids come in turn.
+        service_threads: The same for the uids in `service_users`, apart from all others.
         job_owner_manages: Whether the owner of a job may always query and cancel it.
         host: This host's name for policies; empty for none.
         audit: The audit file; empty for none.
@@ -74,11 +78,14 @@ class ServerSettings:
     service_users: tuple[str, ...] = ("root",)
     workers: int = option(2, minimum=1, maximum=64)
     connections: int = option(4096, minimum=1, maximum=1 << 16)
-    per_user: int = option(2048, minimum=1, maximum=1 << 16)
+    per_user: int = option(1024, minimum=1, maximum=1 << 16)
+    service_connections: int = option(4096, minimum=1, maximum=1 << 16)
     request_time: timedelta = option(timedelta(seconds=10), minimum=timedelta(milliseconds=100))
     idle_time: timedelta = option(timedelta(hours=12), minimum=timedelta(seconds=1))
     drain_time: timedelta = option(timedelta(seconds=10), minimum=timedelta(0))
     threads: int = option(16, minimum=1, maximum=256)
+    user_threads: int = option(4, minimum=1, maximum=256)
+    service_threads: int = option(8, minimum=1, maximum=256)
     job_owner_manages: bool = True
     host: str = ""
     audit: str = ""

@@ -5,6 +5,7 @@
 
 Every connection is bound to the process that opened it: the kernel tells its pid and uid (SO_PEERCRED), and the library
 passes no connection on. Questions that cannot wait for anything are answered in the event loop; all others in threads.
+How much of all that a uid gets is `capacity.py`'s subject.
 
 SIGTERM and SIGINT stop accepting, let questions under way finish, and close the rest; the library then opens its
 sessions anew with whoever listens next. SIGHUP reads configuration and policies again; what is broken changes nothing.
@@ -17,14 +18,15 @@ import contextlib
 import errno
 import os
 import resource
+import select
 import signal
 import socket
 import stat
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from gsi.authz.callout.capacity import Limits, Seats, Turns
 from gsi.authz.callout.session import CalloutSession, State
 from gsi.errors import ConfigError, GridError, RemoteProtocolError
 from gsi.transport.workers import EXIT_OK, Supervisor
@@ -80,7 +82,7 @@ class DecidingService(Protocol):
         """The settings now; asked at every connection."""
 
     def is_service(self, uid: int) -> bool:
-        """Whether a uid is one of the services' own, whose connections are not counted."""
+        """Whether a uid is one of the services' own, whose connections and questions are apart from all others."""
 
     def open(self, peer: Peer) -> Conversation:
         """Begin a connection."""
@@ -127,12 +129,21 @@ class _Connection(asyncio.Protocol):
             self.abort()
             return
         if request is None:
+            self._hold(data)
             return
         self._disarm()
         if self._conversation.is_quick(request):
             self._answer(self._conversation.judge(request))
-        else:
+        elif self._hold(data):
             self._worker.judge_in_thread(self, self._conversation, request)
+
+    def _hold(self, data: bytes) -> bool:
+        """Count bytes that are kept; with too many of its user's, close the connection."""
+        if self._worker.seats.hold(self, len(data)):
+            return True
+        self._worker.service.report(self.peer, GridError("connection closed: its user has too much under way"))
+        self.abort()
+        return False
 
     def eof_received(self) -> bool:
         return self._session.state is State.DECIDING  # the gate and single questions may have closed their side
@@ -150,6 +161,7 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, answer: Answer) -> None:
         assert self._transport is not None
+        self._worker.seats.release(self)
         try:
             self._transport.write(self._session.answer(answer))
         except GridError as error:  # an account that no service may be told
@@ -165,6 +177,19 @@ class _Connection(asyncio.Protocol):
     def is_deciding(self) -> bool:
         """Whether a question is under way."""
         return self._session.state is State.DECIDING
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is a session."""
+        return self._session.state is State.OPEN
+
+    def is_gone(self) -> bool:
+        """Whether the peer has closed the whole connection, not only its side of it: nobody waits for an answer."""
+        if self._transport is None:
+            return True
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), 0)
+        return any(found & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, found in poll.poll(0))
 
     def abort(self) -> None:
         """Close at once."""
@@ -192,11 +217,15 @@ class _Worker:
     def __init__(self, service: DecidingService) -> None:
         self.service = service
         self.stopping = False
-        self._connections: set[_Connection] = set()
-        self._of_uid: dict[int, int] = {}
+        self.seats: Seats[_Connection] = Seats()
+        self._room = max(2, _descriptor_limit() - RESERVED_DESCRIPTORS)
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
-        self._executor = ThreadPoolExecutor(service.settings.threads, thread_name_prefix="judge")
+        settings = service.settings
+        self._users: Turns[Answer] = Turns(settings.threads, share=settings.user_threads, name="judge")
+        self._services: Turns[Answer] = Turns(
+            settings.service_threads, share=settings.service_threads, name="judge-service"
+        )
 
     async def run(self, sockets: Sequence[socket.socket], ready: Callable[[], None], parent: int | None) -> None:
         """Serve until told to stop, then drain."""
@@ -216,53 +245,50 @@ class _Worker:
         for server in servers:
             server.close()
         await self._drain()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._users.close()
+        self._services.close()
         self.service.close()
 
     async def _drain(self) -> None:
-        for one in [*self._connections]:
+        for one in self.seats.every():
             if not one.is_deciding:
                 one.abort()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.service.settings.drain_time.total_seconds()):
-                while self._connections:
+                while len(self.seats):
                     self._changed.clear()
                     await self._changed.wait()
-        for one in [*self._connections]:
+        for one in self.seats.every():
             one.abort()
 
     def admit(self, connection: _Connection) -> bool:
         """Count a new connection; False when there are too many."""
         peer = connection.peer
         assert peer is not None
+        if self.stopping:
+            return False
         settings = self.service.settings
-        self._connections.add(connection)
-        mine = self._of_uid.get(peer.uid, 0) + 1
-        self._of_uid[peer.uid] = mine
-        if self.stopping or len(self._connections) > settings.connections:
-            self.service.report(peer, GridError("connection refused: too many connections"))
+        services = min(settings.service_connections, self._room // 2)
+        limits = Limits(min(settings.connections, self._room - services), settings.per_user, services)
+        is_service = self.service.is_service(peer.uid)
+        admission = self.seats.admit(connection, peer.uid, is_service=is_service, limits=limits)
+        if admission.refusal:
+            self.service.report(peer, GridError(f"connection refused: {admission.refusal}"))
             return False
-        if mine > settings.per_user and not self.service.is_service(peer.uid):
-            self.service.report(peer, GridError(f"connection refused: too many connections of uid {peer.uid}"))
-            return False
+        if admission.victim is not None:
+            self.service.report(admission.victim.peer, GridError("connection closed: others need the room"))
+            admission.victim.abort()
         return True
 
     def forget(self, connection: _Connection) -> None:
         """Take a closed connection off the count."""
-        if connection not in self._connections:
-            return
-        self._connections.discard(connection)
-        assert connection.peer is not None
-        uid = connection.peer.uid
-        self._of_uid[uid] -= 1
-        if not self._of_uid[uid]:
-            del self._of_uid[uid]
+        self.seats.leave(connection)
         self._changed.set()
 
     def judge_in_thread(self, connection: _Connection, conversation: Conversation, request: Request) -> None:
         """Judge a question that may have to wait."""
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, conversation.judge, request)
+        peer = connection.peer
+        assert peer is not None
 
         def done(found: asyncio.Future[Answer]) -> None:
             if found.cancelled():
@@ -273,7 +299,14 @@ class _Worker:
             else:
                 connection.finish(found.result())
 
-        future.add_done_callback(done)
+        def is_gone() -> bool:
+            if connection.is_gone():
+                connection.abort()
+                return True
+            return False
+
+        turns = self._services if self.service.is_service(peer.uid) else self._users
+        turns.submit(peer.uid, lambda: conversation.judge(request), done, is_gone=is_gone)
 
     def _reload(self) -> None:
         try:
@@ -406,6 +439,11 @@ async def _run_worker(
     parent: int | None,
 ) -> None:
     await _Worker(make_service()).run(sockets, ready, parent)
+
+
+def _descriptor_limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 def _raise_descriptor_limit() -> None:
