@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gsi.errors import (
     AuthenticationError,
@@ -169,8 +169,6 @@ def equals(attribute: str, value: str) -> str:
 
 def connect(place: LDAPPlace) -> LDAPDirectory:
     """Return a connection to the first server that can be reached; a context manager, which closes it.
-
-    With ldapi the connection is made with the first question, and failures show there.
 
     Raises:
         ConfigError: python-ldap is not installed, or `ca_file` cannot be used.
@@ -338,8 +336,10 @@ def _open(library: ModuleType, place: LDAPPlace, uri: str) -> _Handle:
         (library.OPT_TIMEOUT, place.seconds),
     ]
     try:
-        if parts.scheme == "ldapi":
-            handle: _Handle = library.initialize(uri)
+        if parts.scheme == "ldapi" and parts.netloc:
+            handle = _adopt(library, _connect_local(unquote(parts.netloc), place.seconds), "ldapi://")
+        elif parts.scheme == "ldapi":  # where libldap thinks that the socket is
+            handle = library.initialize(uri)
         else:
             handle = _adopt(library, _connect(library, place, parts))
         for option, value in options:
@@ -364,10 +364,28 @@ def _connect(library: ModuleType, place: LDAPPlace, parts: SplitResult) -> socke
     return open_ldap_socket(parts.hostname or "localhost", port, tls=tls, context=context, seconds=place.seconds)
 
 
-def _adopt(library: ModuleType, connected: socket.socket) -> _Handle:
+def _connect_local(path: str, seconds: float) -> socket.socket:
+    """Connect to a socket of this machine."""
+    import socket
+
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connected.settimeout(seconds)
+        connected.connect(path)
+        connected.settimeout(None)
+    except TimeoutError as error:
+        connected.close()
+        raise TimeoutExpiredError(f"{path}: no connection in time") from error
+    except OSError as error:
+        connected.close()
+        raise TransportError(f"{path}: {error.strerror or error}") from error
+    return connected
+
+
+def _adopt(library: ModuleType, connected: socket.socket, kind: str = "ldap://") -> _Handle:
     """Give a connected socket to the C library, which closes it at the end."""
     # The library is not told of TLS, so that it does not begin a second one.
-    handle: _Handle = library.initialize("ldap://", fileno=connected.fileno())
+    handle: _Handle = library.initialize(kind, fileno=connected.fileno())
     connected.detach()
     return handle
 

@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from gsi.errors import AuthenticationError, DeniedError
 from gsi.names import same_oneline
 from gsi.secret import Passphrase
-from myproxy.auth.attempt import Attempt, closed
+from myproxy.auth.attempt import Attempt
 from myproxy.auth.base import Limiter, Method, PasswordMethod, Proof, RoundExchange, RoundMethod, Unlimited, Use
+from myproxy.auth.bounded import Slots
 from myproxy.auth.pace import Pace
 from myproxy.auth.passphrase import open_key
 from myproxy.protocol.messages import METHOD_NAMES, AuthorizationMethod, Command
@@ -43,11 +44,23 @@ if TYPE_CHECKING:
     from myproxy.protocol.messages import AuthorizationOffer, AuthorizationReply, Request
     from myproxy.repository.base import StoredCredential
 
-__all__ = ["Authenticated", "Authentication", "HiddenError", "Methods", "Offers", "Question", "refuse_absent"]
+__all__ = [
+    "OUTSIDE_SLOTS",
+    "Authenticated",
+    "Authentication",
+    "HiddenError",
+    "Methods",
+    "Offers",
+    "Question",
+    "refuse_absent",
+]
 
 NO_PROOF: Final = "no passphrase\nauthentication failed"
 """What the C server says to a client that gives no pass phrase and can prove itself in no other way."""
 NOTHING_BEFORE_THE_CODE: Final = "the pass phrase in front of the one-time code belongs to nothing"
+OUTSIDE_SLOTS: Final = 96
+"""Judges outside of the process that one worker asks at once; the rest of its threads (`myproxy.server.THREADS`) are
+for what does not wait for others."""
 _NOTHING: Final = Passphrase(b"")
 
 
@@ -63,6 +76,7 @@ class Methods:
         codes_use: Whether a code is required behind the pass phrase, or suffices in its place.
         limiter: Slows guessing down.
         pace: How long refusals take.
+        slots: How many judges outside of the process are asked at once.
     """
 
     passwords: tuple[tuple[PasswordMethod, Use], ...] = ()
@@ -72,6 +86,7 @@ class Methods:
     codes_use: Use = Use.DISABLED
     limiter: Limiter = field(default_factory=Unlimited)
     pace: Pace = field(default_factory=Pace)
+    slots: Slots = field(default_factory=lambda: Slots(OUTSIDE_SLOTS))
 
     def attempt(self, caller: Caller, request: Request) -> Attempt:
         """Return a client's try at a request; it serves for all credentials that the request may mean.
@@ -249,7 +264,7 @@ class Authentication:
         name = METHOD_NAMES[reply.method]
         exchange = self._exchanges[name]  # the session has seen to it that it was offered
         method = Method.SASL if reply.method is AuthorizationMethod.SASL else Method.CERTIFICATE
-        proof = closed(method, lambda: exchange.answer(reply))
+        proof = self._attempt.judge(method, lambda: exchange.answer(reply))
         if proof is None:
             self._exchanges = {name: exchange}
             return Offers((exchange.offer(),))
@@ -292,6 +307,7 @@ class Authentication:
             try:
                 key = open_key(question.stored, attempt.passphrase, self._sealer)
             except AuthenticationError as error:
+                attempt.deny()
                 failure = error
             agreed.append(Method.PASSPHRASE)
         for method in methods:

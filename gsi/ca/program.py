@@ -30,13 +30,32 @@ if TYPE_CHECKING:
     from gsi.ca.request import CertificateRequest
     from gsi.certificate import Certificate
 
-__all__ = ["MAX_ANSWER_BYTES", "PROGRAM_SECONDS", "ProgramChecker", "run_program", "split_command"]
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "PROGRAM_SECONDS",
+    "ProgramChecker",
+    "ProgramStatusError",
+    "run_program",
+    "split_command",
+]
 
 PROGRAM_SECONDS: Final = 30.0  # a token on a slow bus takes one; clients wait two minutes
 MAX_ANSWER_BYTES: Final = 64 << 10  # a certificate with its text form takes 10 kB
 _MAX_WORDS_BYTES: Final = 4 << 10  # of standard error, the first of which are told
 _TOLD_CHARACTERS: Final = 500
 _CHUNK: Final = 16 << 10
+
+
+class ProgramStatusError(TransportError):
+    """A program ended by itself, with a status other than 0.
+
+    Attributes:
+        status: The status.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def split_command(text: str) -> tuple[str, ...]:
@@ -70,7 +89,8 @@ def run_program(
         max_bytes: The most that it may answer.
 
     Raises:
-        TransportError: It could not be started, did not end with status 0, or answered too much.
+        ProgramStatusError: It ended with another status than 0.
+        TransportError: It could not be started, was killed, or answered too much.
         TimeoutExpiredError: It took too long.
     """
     deadline = time.monotonic() + seconds
@@ -99,7 +119,8 @@ def run_program(
     if status != 0:
         told = words.decode("utf-8", "replace").strip()[:_TOLD_CHARACTERS]
         how = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
-        raise TransportError(f"{name}: {how}" + (f": {told}" if told else ""))
+        message = f"{name}: {how}" + (f": {told}" if told else "")
+        raise ProgramStatusError(message, status=status) if status > 0 else TransportError(message)
     return answer
 
 

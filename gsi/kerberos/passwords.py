@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gsi.errors import AuthenticationError, ConfigError
+from gsi.errors import AuthenticationError, ConfigError, TransportError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,6 +26,8 @@ __all__ = ["check_password", "make_principal", "require_gssapi"]
 MAX_TOKENS: Final = 8
 """Kerberos takes one token, or two each way with mutual authentication; no loop without an end."""
 _SPECIAL: Final = frozenset("\\/@")
+_AWAY: Final = frozenset({-1765328228, -1765328203, -1765328164, -1765328160, -1765328230})
+"""KRB5_KDC_UNREACH, KRB5_KT_NOTFOUND, KRB5_REALM_CANT_RESOLVE, KRB5_CONFIG_CANTOPEN, KRB5_REALM_UNKNOWN."""
 
 
 def require_gssapi() -> None:
@@ -61,7 +63,8 @@ def check_password(
         keytab: Where the service's key is; None is libkrb5's default place.
 
     Raises:
-        AuthenticationError: It is not, or is empty; the KDC does not answer; or it does not know the service's key.
+        AuthenticationError: It is not, or is empty; or the KDC does not know the service's key.
+        TransportError: It cannot be found out: no KDC answers, or our own settings or key are not there.
         ConfigError: gssapi is not installed.
     """
     if not passphrase or not username or "\0" in username:
@@ -72,6 +75,8 @@ def check_password(
         asked = str(name.canonicalize(gssapi.MechType.kerberos))
         proved = _use_ticket(gssapi, name, passphrase, service, keytab)
     except gssapi.exceptions.GSSError as error:
+        if _signed(getattr(error, "min_code", 0)) in _AWAY:
+            raise TransportError(f"Kerberos: {_describe(error)}") from error
         raise AuthenticationError(f"Kerberos: {_describe(error)}") from error
     if proved != asked:
         raise AuthenticationError(f"Kerberos: the ticket is for {proved!r}, not for {asked!r}")
@@ -108,6 +113,11 @@ def _import_gssapi() -> ModuleType:
         raise ConfigError(f"gssapi cannot be used: {error}") from error
     module: ModuleType = gssapi
     return module
+
+
+def _signed(code: int) -> int:
+    """Return a code as libkrb5 writes it, whatever GSSAPI has made of its sign."""
+    return code - (1 << 32) if code >= 1 << 31 else code
 
 
 def _describe(error: Exception) -> str:

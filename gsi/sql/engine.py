@@ -14,6 +14,9 @@ PostgreSQL is opened by `gsi.sql.postgres`.
 the middle of it: the connections in the pool are dropped, and new ones looked for until the database's patience ends.
 A connection that is lost while it commits leaves open whether it did. The work is then done again with `again` set, and
 has to take what it finds done already for its own.
+
+What may be lost with the machine's power is written with `durable=False`, which waits for no disk: the other processes
+see it all the same, and nothing that was committed durably before or after is in doubt for it.
 """
 
 from __future__ import annotations
@@ -50,6 +53,9 @@ FIRST_PAUSE_SECONDS: Final = 0.05
 _BEGIN: Final = "gsi_begin"
 """Execution option that carries the kind of transaction to the begin event."""
 
+_SYNCHRONOUS: Final = "gsi_synchronous"
+"""Execution option, and fact about a connection: SQLite's setting of that name."""
+
 T = TypeVar("T")
 
 
@@ -72,6 +78,10 @@ class Backend(Protocol):
         """Return the connection set for a transaction that only reads."""
         ...
 
+    def hasten(self, connection: Connection) -> None:
+        """Let the transaction that has begun commit without waiting for a disk."""
+        ...
+
 
 class _SQLite:
     """The backend of SQLite: nothing is ever away, and a commit syncs."""
@@ -87,6 +97,9 @@ class _SQLite:
 
     def reading(self, connection: Connection) -> Connection:
         return connection.execution_options(**{_BEGIN: "DEFERRED"})
+
+    def hasten(self, connection: Connection) -> None:
+        """Do nothing: it is settled before the transaction begins, since SQLite takes no such word later."""
 
 
 class _LostError(StorageError):
@@ -156,17 +169,18 @@ class Database:
         """
         return self._repeat(lambda connection, _again: work(connection), writes=False)
 
-    def writing(self, work: Callable[[Connection, bool], T]) -> T:
+    def writing(self, work: Callable[[Connection, bool], T], *, durable: bool = True) -> T:
         """Return what the work returns, done within `write`; again if the server went away meanwhile.
 
         Args:
             work: Gets the connection, and whether it may have been committed already by a try before this one.
+            durable: Whether the change is to outlive a loss of power.
 
         Raises:
             ConflictError: A uniqueness or other rule of the schema was violated.
             StorageError: As `write`.
         """
-        return self._repeat(work, writes=True)
+        return self._repeat(work, writes=True, durable=durable)
 
     def _find_alive(self) -> Connection:
         """Take a connection that answers: whoever uses it cannot begin anew."""
@@ -184,12 +198,12 @@ class Database:
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
-    def _repeat(self, work: Callable[[Connection, bool], T], *, writes: bool) -> T:
+    def _repeat(self, work: Callable[[Connection, bool], T], *, writes: bool, durable: bool = True) -> T:
         deadline = time.monotonic() + self._patience
         pause, again = FIRST_PAUSE_SECONDS, False
         while True:
             try:
-                with self._transaction(writes=writes, find=self._engine.connect) as connection:
+                with self._transaction(writes=writes, find=self._engine.connect, durable=durable) as connection:
                     return work(connection, again)
             except _LostError as error:
                 again = again or error.in_doubt
@@ -199,15 +213,18 @@ class Database:
                 pause = min(pause * 2, 1.0)
 
     @contextlib.contextmanager
-    def _transaction(self, *, writes: bool, find: Callable[[], Connection]) -> Iterator[Connection]:
+    def _transaction(
+        self, *, writes: bool, find: Callable[[], Connection], durable: bool = True
+    ) -> Iterator[Connection]:
         committing = False
         try:
             with find() as plain:
-                connection = (
-                    plain.execution_options(**{_BEGIN: "IMMEDIATE"}) if writes else self._backend.reading(plain)
-                )
+                kind = {_BEGIN: "IMMEDIATE", _SYNCHRONOUS: "FULL" if durable else "NORMAL"}
+                connection = plain.execution_options(**kind) if writes else self._backend.reading(plain)
                 transaction = connection.begin()
                 try:
+                    if not durable:
+                        self._backend.hasten(connection)
                     yield connection
                 except BaseException:
                     with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
@@ -334,8 +351,13 @@ def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) 
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    kind = connection.get_execution_options().get(_BEGIN, "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {kind}")
+    options = connection.get_execution_options()
+    wanted = options.get(_SYNCHRONOUS, "FULL")
+    if connection.info.get(_SYNCHRONOUS, "FULL") != wanted:
+        connection.info[_SYNCHRONOUS] = None  # whatever becomes of the next line
+        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+        connection.info[_SYNCHRONOUS] = wanted
+    connection.exec_driver_sql(f"BEGIN {options.get(_BEGIN, 'DEFERRED')}")
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,8 @@ code is used up once, and the limiter counts once. The pass phrase of a request 
 (`myproxy.auth.totp`); everyone else judges what is in front of it, `Attempt.passphrase`.
 
 Everything fails closed: whatever a judge raises is a no. A stranger hears one text, after a time that depends neither
-on which judge refused nor on whether anybody was asked at all (`Pace`).
+on which judge refused nor on whether anybody was asked at all (`Pace`). What the limiter hears is another matter: a try
+counts as wrong when somebody said so, not when all who could have said so were away.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import math
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gsi.errors import AuthenticationError, GridError
-from myproxy.auth.base import DelayedRefusalError, Method, ThrottledError, Use
+from myproxy.auth.base import BusyError, DelayedRefusalError, Method, Outcome, ThrottledError, UnjudgedError, Use
+from myproxy.auth.throttle import network_of
 from myproxy.repository.seal import INVALID_PASSPHRASE
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from gsi.secret import Passphrase
     from myproxy.auth.base import Limiter, PasswordMethod
+    from myproxy.auth.bounded import Slots
     from myproxy.auth.pace import Pace
     from myproxy.auth.totp import CodeUse, OneTimeCodes
 
@@ -41,12 +44,14 @@ if TYPE_CHECKING:
         @property
         def pace(self) -> Pace: ...
         @property
+        def slots(self) -> Slots: ...
+        @property
         def codes(self) -> OneTimeCodes | None: ...
         @property
         def codes_use(self) -> Use: ...
 
 
-__all__ = ["Attempt", "closed"]
+__all__ = ["Attempt"]
 
 _log: Final = logging.getLogger("myproxy.auth")
 _T = TypeVar("_T")
@@ -85,6 +90,8 @@ class Attempt:
         self._anonymous = anonymous
         self._given = bool(passphrase)
         self._answers: dict[int, AuthenticationError | None] = {}
+        self._denied = False  # somebody has said that something is wrong
+        self._silences: list[UnjudgedError] = []
         self._waited = 0.0
         self._accepted = False
         self._code_use: CodeUse | None = None
@@ -118,7 +125,7 @@ class Attempt:
             except ThrottledError as error:
                 raise self._said(error, pace.rest(started)) from error
             if seconds > 0 and not patient:
-                raise AuthenticationError("too many logons are being judged; try again in a moment")
+                raise BusyError
             if seconds > 0:
                 self._waited += seconds
                 yield seconds
@@ -126,27 +133,41 @@ class Attempt:
         try:
             yield 0.0
         except AuthenticationError as error:
+            if isinstance(error, UnjudgedError) and error not in self._silences:
+                self._silences.append(error)
             if counts:
-                self._report(right=self._accepted)
+                self._report(self._outcome())
             if not self._anonymous or guess is False:
                 raise
-            if counts:
+            if counts and not any(isinstance(silence, BusyError) for silence in self._silences):
                 pace.note(started)  # with what it took to count the try, since one that is not judged is not counted
             raise self._said(error, pace.rest(started)) from _behind(error)
         except BaseException:
             if counts:
-                self._report(right=True if self._accepted else None)
+                self._report(Outcome.RIGHT if self._accepted else Outcome.UNJUDGED)
             raise
         else:
             if counts:
-                self._report(right=True if self._accepted else None)
+                self._report(Outcome.RIGHT if self._accepted else Outcome.UNJUDGED)
 
-    def _report(self, *, right: bool | None) -> None:
-        self._judges.limiter.report(self._username, self._address, right=right)
+    def _outcome(self) -> Outcome:
+        """Say what a refused try was; the no of one judge counts, whoever else was away."""
+        if self._accepted:
+            return Outcome.RIGHT
+        if self._denied or not self._silences:
+            return Outcome.WRONG
+        return Outcome.UNANSWERED if any(silence.asked for silence in self._silences) else Outcome.UNJUDGED
+
+    def _report(self, outcome: Outcome) -> None:
+        self._judges.limiter.report(self._username, self._address, outcome)
 
     def accept(self) -> None:
         """Say that the client has proved what it had to, so that its earlier mistakes may be forgotten."""
         self._accepted = True
+
+    def deny(self) -> None:
+        """Say that something that was proved is wrong, whatever becomes of the rest."""
+        self._denied = True
 
     def ask(self, method: PasswordMethod) -> None:
         """Ask a judge about the pass phrase; a second time gives its first answer.
@@ -170,7 +191,7 @@ class Attempt:
         codes = self._judges.codes
         assert codes is not None
         if self._code_use is None:
-            self._code_use = closed(Method.ONE_TIME_PASSWORD, lambda: codes.verify(self._username, self._code))
+            self._code_use = self.judge(Method.ONE_TIME_PASSWORD, lambda: codes.verify(self._username, self._code))
 
     def use_code(self) -> None:
         """Use the code up, once everybody else has agreed.
@@ -181,14 +202,35 @@ class Attempt:
         use = self._code_use
         assert use is not None
         if not use.used:
-            closed(Method.ONE_TIME_PASSWORD, use.consume)
+            self.judge(Method.ONE_TIME_PASSWORD, use.consume)
 
     def _ask(self, method: PasswordMethod) -> AuthenticationError | None:
+        outside = method is not self._judges.codes
         try:
-            closed(method.method, lambda: method.check(self._username, self.passphrase))
+            with self._judges.slots.take(network_of(self._address)) if outside else contextlib.nullcontext():
+                self.judge(method.method, lambda: method.check(self._username, self.passphrase))
+        except BusyError as error:
+            self._silences.append(error)
+            return error
         except AuthenticationError as error:
             return error
         return None
+
+    def judge(self, method: Method, call: Callable[[], _T]) -> _T:
+        """Return what a judge says; whatever it raises is a no.
+
+        Raises:
+            AuthenticationError: Its own.
+            UnjudgedError: Its own, or in place of any other exception.
+        """
+        try:
+            return _closed(method, call)
+        except UnjudgedError as error:
+            self._silences.append(error)
+            raise
+        except AuthenticationError:
+            self._denied = True
+            raise
 
     def _said(self, error: AuthenticationError, seconds: float) -> AuthenticationError:
         """Return what the client hears: a stranger one text after one time, anybody else that it may not try."""
@@ -197,21 +239,16 @@ class Attempt:
         return AuthenticationError(f"{INVALID_PASSPHRASE}\n{error.message}")
 
 
-def closed(method: Method, call: Callable[[], _T]) -> _T:
-    """Return what a judge says; whatever it raises is a no.
-
-    Raises:
-        AuthenticationError: Its own, or in place of any other exception.
-    """
+def _closed(method: Method, call: Callable[[], _T]) -> _T:
     try:
         return call()
     except AuthenticationError:
         raise
     except GridError as error:
-        raise AuthenticationError(f"{method} authentication failed") from error
+        raise UnjudgedError(f"{method} authentication failed", asked=True) from error
     except Exception as error:
         _log.exception("%s: the judge failed", method)
-        raise AuthenticationError(f"{method} authentication failed") from error
+        raise UnjudgedError(f"{method} authentication failed", asked=True) from error
 
 
 def _behind(error: AuthenticationError) -> GridError | None:

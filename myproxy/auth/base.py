@@ -7,6 +7,8 @@ There are two families. A `PasswordMethod` judges the pass phrase that came with
 one-time code). A `RoundMethod` talks to the client in rounds of its own (a signed challenge, SASL).
 
 A method refuses by `AuthenticationError`; anything else that it raises is a refusal as well (`myproxy.auth.attempt`).
+One that cannot say whether the proof is right, because a directory or a program is away, refuses by `UnjudgedError`:
+its outage is nobody's wrong pass phrase.
 """
 
 from __future__ import annotations
@@ -23,14 +25,17 @@ if TYPE_CHECKING:
     from myproxy.protocol.messages import AuthorizationMethod, AuthorizationOffer, AuthorizationReply
 
 __all__ = [
+    "BusyError",
     "DelayedRefusalError",
     "Limiter",
     "Method",
+    "Outcome",
     "PasswordMethod",
     "Proof",
     "RoundExchange",
     "RoundMethod",
     "ThrottledError",
+    "UnjudgedError",
     "Unlimited",
     "Use",
 ]
@@ -89,7 +94,8 @@ class PasswordMethod(Protocol):
         """Return when the two belong together.
 
         Raises:
-            AuthenticationError: They do not, or it cannot be found out.
+            AuthenticationError: They do not.
+            UnjudgedError: It cannot be found out.
         """
         ...
 
@@ -156,6 +162,35 @@ class DelayedRefusalError(AuthenticationError):
         self.seconds = seconds
 
 
+class UnjudgedError(AuthenticationError):
+    """A refusal because nobody could say whether the proof is right.
+
+    Attributes:
+        asked: Whether somebody had the proof in hand. One that is silent about wrong ones alone would be a way to guess
+            that no limit sees, so such a try still slows its account down.
+    """
+
+    def __init__(self, message: str, *, asked: bool) -> None:
+        super().__init__(message)
+        self.asked = asked
+
+
+class BusyError(UnjudgedError):
+    """A refusal because too many others are being judged."""
+
+    def __init__(self, message: str = "too many logons are being judged; try again in a moment") -> None:
+        super().__init__(message, asked=False)
+
+
+class Outcome(Enum):
+    """How a try ended that the limiter has admitted."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNANSWERED = "asked, and no answer came"
+    UNJUDGED = "nobody was asked"
+
+
 class Limiter(Protocol):
     """Slows guessing down: asked before each judgement of a pass phrase, told afterwards how it went.
 
@@ -179,8 +214,8 @@ class Limiter(Protocol):
         """
         ...
 
-    def report(self, username: str, address: str, *, right: bool | None) -> None:
-        """Take note of how an admitted try ended; None says that nothing was judged.
+    def report(self, username: str, address: str, outcome: Outcome) -> None:
+        """Take note of how an admitted try ended.
 
         Raises:
             StorageError: It cannot be kept.
@@ -196,5 +231,5 @@ class Unlimited:
         del username, address, waited
         return 0.0
 
-    def report(self, username: str, address: str, *, right: bool | None) -> None:
+    def report(self, username: str, address: str, outcome: Outcome) -> None:
         """See `Limiter.report`."""

@@ -1,59 +1,62 @@
 """How many outside judges are asked at once, so that slow ones never take all of a server's threads; no judge itself.
 
-    slots = Slots(64)
-    method = Bounded(PAMMethod("myproxy"), slots)
+    slots = Slots(96)
+    with slots.take(network_of(address)):       # BusyError: there is none for this network
+        method.check(username, passphrase)
 
 A judge that waits for a network or sleeps after a wrong password holds a thread meanwhile. There are fewer slots than
-threads; who finds none is refused at once, instead of waiting in a thread.
+threads; who finds none is refused at once, instead of waiting in a thread. A network takes no more than it leaves free:
+the first one gets a half, the next a half of what is left, so that whoever comes from elsewhere finds one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from gsi.errors import AuthenticationError
+from myproxy.auth.base import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gsi.secret import Passphrase
-    from myproxy.auth.base import PasswordMethod
-
-__all__ = ["Bounded", "Slots"]
+__all__ = ["Slots"]
 
 
 class Slots:
     """A number of questions that may be open at once. Safe for use by several threads."""
 
     def __init__(self, count: int) -> None:
-        self._free = threading.BoundedSemaphore(count)
+        """Begin with all of them free.
+
+        Args:
+            count: How many there are.
+        """
+        self._lock = threading.Lock()
+        self._free = count
+        self._held: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def take(self) -> Iterator[None]:
+    def take(self, network: str) -> Iterator[None]:
         """Hold a slot.
 
+        Args:
+            network: For whom, as `myproxy.auth.throttle.network_of` names it.
+
         Raises:
-            AuthenticationError: There is none.
+            BusyError: There is none for this network.
         """
-        if not self._free.acquire(blocking=False):
-            raise AuthenticationError("too many logons are being judged; try again in a moment")
+        with self._lock:
+            if self._held[network] >= self._free:
+                raise BusyError
+            self._held[network] += 1
+            self._free -= 1
         try:
             yield
         finally:
-            self._free.release()
-
-
-class Bounded:
-    """A `PasswordMethod` that is asked only so often at once."""
-
-    def __init__(self, method: PasswordMethod, slots: Slots) -> None:
-        self._judge = method
-        self._slots = slots
-        self.method = method.method
-
-    def check(self, username: str, passphrase: Passphrase) -> None:
-        """See `PasswordMethod.check`."""
-        with self._slots.take():
-            self._judge.check(username, passphrase)
+            with self._lock:
+                self._free += 1
+                self._held[network] -= 1
+                if not self._held[network]:
+                    del self._held[network]

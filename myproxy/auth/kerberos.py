@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gsi.errors import AuthenticationError
+from gsi.errors import AuthenticationError, TransportError
 from gsi.kerberos import check_password, require_gssapi
-from myproxy.auth.base import Method
+from myproxy.auth.base import Method, UnjudgedError
 
 if TYPE_CHECKING:
     from gsi.secret import Passphrase
@@ -45,3 +45,5 @@ class KerberosMethod:
             check_password(username, passphrase, service=self._service, realm=self._realm, keytab=self._keytab)
         except AuthenticationError as error:
             raise AuthenticationError("Kerberos authentication failed") from error
+        except TransportError as error:
+            raise UnjudgedError("Kerberos authentication failed", asked=True) from error

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from gsi.errors import AuthenticationError, ConfigError
+from gsi.errors import AuthenticationError, ConfigError, GridError
 from gsi.ldap import LDAPPlace, connect, escape_dn, escape_filter
-from myproxy.auth.base import Method
+from myproxy.auth.base import Method, UnjudgedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,9 +142,13 @@ class LDAPMethod:
         """See `PasswordMethod.check`."""
         if not passphrase or not username or "\0" in username:
             raise AuthenticationError(_REFUSED)
-        dn = self._find(username)
-        # On a connection of its own, so that a search's identity never stands in for the account's.
-        with connect(self._place) as directory:
+        try:
+            dn = self._find(username)
+            # On a connection of its own, so that a search's identity never stands in for the account's.
+            found = connect(self._place)
+        except GridError as error:  # whatever it is, nobody has seen the pass phrase; the reader's own, perhaps
+            raise UnjudgedError(_REFUSED, asked=False) from error
+        with found as directory:
             try:
                 directory.bind(dn or _DECOY_DN, passphrase)
             except AuthenticationError as error:
@@ -156,7 +160,4 @@ class LDAPMethod:
         if isinstance(self._lookup, DNTemplate):
             return self._lookup.find(username)
         with connect(self._place) as directory:
-            try:
-                return self._lookup.find(directory, username)
-            except AuthenticationError as error:
-                raise AuthenticationError(_REFUSED) from error
+            return self._lookup.find(directory, username)

@@ -21,6 +21,7 @@ import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi.errors import AuthenticationError, ConfigError
+from myproxy.auth.base import UnjudgedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ _OK: Final = 0
 _CONTINUE: Final = 1
 _FAIL: Final = -1
 _BADPARAM: Final = -7
+_CANNOT_TELL: Final = frozenset({_FAIL, -2, -8, -24})  # SASL_FAIL, NOMEM, TRYAGAIN, UNAVAIL
 _PROP_USERNAME: Final = 0
 _PROP_AUTHUSER: Final = 16
 _PROP_SECURITY: Final = 101
@@ -168,6 +170,8 @@ class _Exchange:
         return array
 
     def _check(self, status: int, doing: str) -> None:
+        if status in _CANNOT_TELL:
+            raise UnjudgedError(f"SASL: {doing}: {self._words(status)}", asked=True)
         if status not in (_OK, _CONTINUE):
             raise AuthenticationError(f"SASL: {doing}: {self._words(status)}")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.ca.program import run_program
 from gsi.errors import AuthenticationError, ConfigError, GridError
-from myproxy.auth.base import Method
+from myproxy.auth.base import Method, UnjudgedError
 
 if TYPE_CHECKING:
     from gsi.secret import Passphrase
@@ -63,7 +63,9 @@ class PAMMethod:
                 raise AuthenticationError("invalid password")
             case "n", words:
                 raise AuthenticationError(f"PAM authentication failed: {words}")
-        raise AuthenticationError("PAM authentication failed: no answer")
+            case "t", words:
+                raise UnjudgedError(f"PAM authentication failed: {words}", asked=True)
+        raise UnjudgedError("PAM authentication failed: no answer", asked=True)
 
     def _ask(self, username: str, passphrase: Passphrase) -> str:
         texts = (self._service.encode(), username.encode("utf-8", "surrogateescape"), passphrase.reveal())
@@ -74,5 +76,5 @@ class PAMMethod:
         try:
             answer = run_program(argv, stdin=question, seconds=self._seconds, max_bytes=MAX_ANSWER_BYTES)
         except GridError as error:
-            raise AuthenticationError("PAM authentication failed: no answer") from error
+            raise UnjudgedError("PAM authentication failed: no answer", asked=True) from error
         return answer.decode("utf-8", "replace")

@@ -5,8 +5,8 @@ sleep after a wrong password, some hang on a network, few are made for threads. 
 not notice, and ends this one when its time is up.
 
 Input: service, user name, password and directory of service files (empty: the system's), with a NUL after each.
-Output: a letter and a text in UTF-8. `y`: accepted. `u`: no such user. `p`: wrong password. `n`: anything else, with
-PAM's words. What a module tells the user goes to standard error.
+Output: a letter and a text in UTF-8. `y`: accepted. `u`: no such user. `p`: wrong password. `t`: PAM cannot tell, with
+its words. `n`: anything else, with PAM's words. What a module tells the user goes to standard error.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ __all__: list[str] = []
 
 PAM_SUCCESS: Final = 0
 PAM_AUTH_ERR: Final = 7
+PAM_CANNOT_TELL: Final = frozenset({1, 2, 3, 4, 5, 9, 24, 26, 28})
+"""OPEN_ERR, SYMBOL_ERR, SERVICE_ERR, SYSTEM_ERR, BUF_ERR, AUTHINFO_UNAVAIL, TRY_AGAIN, ABORT, MODULE_UNKNOWN."""
 PAM_USER_UNKNOWN: Final = 10
 PAM_CONV_ERR: Final = 19
 PAM_SILENT: Final = 0x8000
@@ -78,7 +80,9 @@ class _PAM:
         words = self._pam.pam_strerror(self._handle, status) or b"no reason given"
         if self._handle.value is not None:
             self._pam.pam_end(self._handle, status)
-        letter = {PAM_SUCCESS: "y", PAM_USER_UNKNOWN: "u", PAM_AUTH_ERR: "p"}.get(status, "n")
+        letter = {PAM_SUCCESS: "y", PAM_USER_UNKNOWN: "u", PAM_AUTH_ERR: "p"}.get(
+            status, "t" if status in PAM_CANNOT_TELL else "n"
+        )
         return letter, words.decode("utf-8", "replace")
 
     def _converse(self, count: int, messages: ctypes._Pointer, answers: ctypes._Pointer, _data: int | None) -> int:  # type: ignore[type-arg]  # made by CFUNCTYPE

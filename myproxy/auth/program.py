@@ -3,6 +3,8 @@
     method = ProgramMethod("/usr/local/libexec/check-password")
     method.check("alice", passphrase)           # status 0: yes; anything else is a no
 
+Status 75 (EX_TEMPFAIL) says that it cannot tell; so does one that is killed, or cannot be run.
+
 The program is run by its path, without a shell, with the server's user and environment, and is killed when its time is
 up. The pass phrase comes with a line feed behind it, and then the input ends; what the program writes is not looked at,
 but the beginning of its standard error goes into the audit.
@@ -12,9 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gsi.ca.program import PROGRAM_SECONDS, run_program
+from gsi.ca.program import PROGRAM_SECONDS, ProgramStatusError, run_program
 from gsi.errors import AuthenticationError, GridError
-from myproxy.auth.base import Method
+from myproxy.auth.base import Method, UnjudgedError
 
 if TYPE_CHECKING:
     from gsi.secret import Passphrase
@@ -23,6 +25,8 @@ __all__ = ["ProgramMethod"]
 
 MAX_ANSWER_BYTES: Final = 4096
 """Nothing is expected."""
+CANNOT_TELL: Final = 75
+"""EX_TEMPFAIL of sysexits.h."""
 _REFUSED: Final = "authentication failed"
 
 
@@ -48,5 +52,11 @@ class ProgramMethod:
             raise AuthenticationError(_REFUSED)
         try:
             run_program((self._path, username), stdin=secret + b"\n", seconds=self._seconds, max_bytes=MAX_ANSWER_BYTES)
-        except (GridError, UnicodeEncodeError) as error:
+        except UnicodeEncodeError as error:
             raise AuthenticationError(_REFUSED) from error
+        except ProgramStatusError as error:
+            if error.status == CANNOT_TELL:
+                raise UnjudgedError(_REFUSED, asked=True) from error
+            raise AuthenticationError(_REFUSED) from error
+        except GridError as error:
+            raise UnjudgedError(_REFUSED, asked=True) from error

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import AuthenticationError, ConfigError
-from myproxy.auth.base import Method, Proof
+from myproxy.auth.base import BusyError, Method, Proof, UnjudgedError
 from myproxy.auth.libsasl import MAX_DATA_BYTES, is_available
 from myproxy.auth.sasl_helper import MAX_LINE_BYTES
 from myproxy.auth.throttle import network_of
@@ -95,13 +95,14 @@ class _Helper:
                 cwd="/",
             )
         except OSError as error:
-            raise AuthenticationError(_REFUSED) from error
+            raise UnjudgedError(_REFUSED, asked=False) from error
 
     def ask(self, question: dict[str, str | None], seconds: float) -> dict[str, object]:
         """Put one question; the answer `error` is raised.
 
         Raises:
-            AuthenticationError: It says so, ended, or did not answer in time.
+            AuthenticationError: It says so.
+            UnjudgedError: It says that it cannot tell, ended, or did not answer in time.
         """
         assert self._process.stdin is not None
         try:
@@ -109,9 +110,11 @@ class _Helper:
             self._process.stdin.flush()
             answer = json.loads(self._read_line(time.monotonic() + seconds))
         except (OSError, ValueError) as error:
-            raise _refused(f"SASL: no answer: {error}") from error
-        if not isinstance(answer, dict) or "error" in answer:
-            raise _refused(str(answer.get("error")) if isinstance(answer, dict) else "SASL: no answer")
+            raise _unjudged(f"SASL: no answer: {error}") from error
+        if not isinstance(answer, dict):
+            raise _unjudged("SASL: no answer")
+        if "error" in answer:
+            raise (_unjudged if answer.get("unjudged") else _refused)(str(answer["error"]))
         return answer
 
     def _read_line(self, deadline: float) -> bytes:
@@ -167,7 +170,7 @@ class _Open:
         """Return a new process, for which another one may have to go.
 
         Raises:
-            AuthenticationError: There is no room.
+            BusyError: There is no room.
         """
         with contextlib.suppress(IndexError):
             while True:
@@ -182,7 +185,7 @@ class _Open:
             if victim is not None:
                 self._helpers.remove(victim)
             elif len(own) >= MAX_OPEN_PER_NETWORK or len(self._helpers) >= MAX_OPEN:
-                raise AuthenticationError("too many logons are being judged; try again in a moment")
+                raise BusyError
             helper = _Helper(network)
             self._helpers.append(helper)
         if victim is not None:
@@ -317,6 +320,13 @@ class _Exchange:
 def _refused(why: str) -> AuthenticationError:
     """Return a refusal in the C server's words; why goes into the audit."""
     refusal = AuthenticationError(_REFUSED)
+    refusal.__cause__ = AuthenticationError(why)
+    return refusal
+
+
+def _unjudged(why: str) -> UnjudgedError:
+    """Return the same for when nobody could say whether the client is right."""
+    refusal = UnjudgedError(_REFUSED, asked=True)
     refusal.__cause__ = AuthenticationError(why)
     return refusal
 

@@ -6,7 +6,8 @@ plug-ins wait for daemons and networks; here they may, and this process is ended
     in   {"fqdn": ..., "realm": ...}                    out  {"mechanisms": "..."}
     in   {"mechanism": "...", "data": base64 or null}   out  {"challenge": base64}, or {"names": [wanted, proved]}
     in   {"data": base64}                               out  the same
-         in place of each answer                        out  {"error": "..."}, and the end
+         in place of each answer                        out  {"error": "...", "unjudged": whether it cannot tell}, and
+                                                             the end
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from typing import Final
 
 from gsi.errors import GridError
+from myproxy.auth.base import UnjudgedError
 from myproxy.auth.libsasl import ServerExchange, Step
 
 __all__ = ["MAX_LINE_BYTES", "SERVICE", "main"]
@@ -43,7 +45,7 @@ def main() -> int:
     except EOFError:
         return 0
     except GridError as error:
-        _write({"error": error.message})
+        _write({"error": error.message, "unjudged": isinstance(error, UnjudgedError)})
     return 0
 
 

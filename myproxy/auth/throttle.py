@@ -2,7 +2,7 @@
 
     limiter = Throttle(store, ThrottleRules(), clock=now)
     seconds = limiter.admit("alice", "192.0.2.7", waited=0)     # ThrottledError, or how long to wait first
-    limiter.report("alice", "192.0.2.7", right=False)
+    limiter.report("alice", "192.0.2.7", Outcome.WRONG)
 
 Two counts are kept. The first belongs to an account *and* a network (/24, or /64): after `free_tries` wrong ones each
 further one doubles the time in which tries from there are refused unjudged, up to `longest_seconds`. A right one ends
@@ -12,8 +12,10 @@ only after a wait of up to `slow_seconds`. It never refuses, so that strangers e
 A refused try changes nothing, so whoever keeps trying blindly is not locked out for longer. Names are compared after
 Unicode normalisation and without case and blanks, because directories take such spellings for the same account.
 
-A right try writes nothing unless wrong ones came before it. So that many guesses at once do not all pass before the
-first is counted, only so many of one account and network are judged at once in a process as it has free tries left.
+So that many guesses at once do not all pass before the first is counted, each try takes its place in the store before
+it is judged, as if it were wrong, and gives it back when it is right or nobody could judge it. Of one account and
+network only so many are judged at once as have free tries left; the others wait for their turn. Taking and giving back
+wait for no disk. A process that is killed meanwhile gives nothing back: turns are forgotten after `TURN_SECONDS`.
 
 A clock that jumps back finds times in the future: a wait is never longer than the rule that made it allows, seen from
 now, and what lies beyond is written anew from now. One that jumps forward ends waits early.
@@ -21,24 +23,28 @@ now, and what lies beyond is written anew from now. One that jumps forward ends 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
-import threading
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from gsi.errors import ConfigError
-from myproxy.auth.base import ThrottledError
+from gsi.errors import ConfigError, StorageError
+from myproxy.auth.base import Outcome, ThrottledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
 __all__ = ["GuessStore", "Guesses", "Throttle", "ThrottleRules", "network_of", "normalise"]
 
 AGAIN_SECONDS: Final = 0.05
 """When a try that found too many others being judged asks again: a few derivations later."""
+LONGEST_STEP_SECONDS: Final = 1.0
+"""How often one at least looks that waits for its account's rate."""
+TURN_SECONDS: Final = 60
+"""How long a turn counts from the last one that was taken: two judges that take all the time they have."""
 PRUNE_SECONDS: Final = 300
 """How often a process removes what may be forgotten."""
 SKEW_MS: Final = 2_000
@@ -50,19 +56,15 @@ _NORMAL_ROUNDS: Final = 4  # what is taken out may leave characters side by side
 _UNSEEN: Final = frozenset({"Cf", "Cc", "Mn"})
 
 
-@dataclass(frozen=True, slots=True)
-class Guesses:
-    """What is kept under one key.
-
-    Attributes:
-        failures: Wrong tries.
-        until_ms: Unix milliseconds: the end of the refusals, or for an account where its rate has got to.
-        expires_ms: When the row may be forgotten.
-    """
+class Guesses(NamedTuple):
+    """What is kept under one key."""
 
     failures: int
+    """Wrong tries; under the key of turns, those that are being judged."""
     until_ms: int
+    """Unix milliseconds: the end of the refusals, or for an account where its rate has got to."""
     expires_ms: int
+    """When the row may be forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,16 +128,24 @@ class GuessStore(Protocol):
         """Return what is kept under these keys; StorageError when the store cannot be read."""
         ...
 
-    def change(self, keys: Sequence[str], change: Callable[[str, Guesses | None], Guesses]) -> Mapping[str, Guesses]:
-        """Replace what is kept under each key by what `change` makes of it, in one transaction; nobody gets between.
+    def change(
+        self,
+        keys: Sequence[str],
+        change: Callable[[Mapping[str, Guesses]], Mapping[str, Guesses | None]],
+        *,
+        durable: bool = True,
+    ) -> None:
+        """Put in place what `change` makes of what is kept under these keys, in one transaction; nobody gets between.
+
+        Args:
+            keys: Which.
+            change: Gets what is there and returns what is to be there; None removes, what is left out stays. What it
+                raises is passed on, and nothing is changed. May be called again.
+            durable: Whether the change is to outlive a loss of power.
 
         Raises:
             StorageError: The store cannot be written; nothing was changed.
         """
-        ...
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """Remove keys; StorageError when the store cannot be written."""
         ...
 
     def prune(self, *, before_ms: int, after_ms: int) -> int:
@@ -147,12 +157,15 @@ class GuessStore(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Running:
-    """Tries on one account from one network that are being judged in this process."""
+class _Keys(NamedTuple):
+    """Under what is kept what belongs to one try."""
 
-    count: int = 0
-    counted: bool = False  # whether there are wrong ones before them
+    pair: str
+    """Wrong tries on the account from the network."""
+    account: str
+    """How far the account's rate has got, with the tries that are being judged."""
+    turns: str
+    """How many tries on the account from the network are being judged."""
 
 
 class Throttle:
@@ -169,65 +182,104 @@ class Throttle:
         self._store = store
         self._rules = rules
         self._clock = clock
-        self._lock = threading.Lock()
-        self._running: dict[str, _Running] = {}
         self._pruned_ms = 0
 
     def admit(self, username: str, address: str, *, waited: float) -> float:
         """See `Limiter.admit`."""
-        pair, account = _keys(username, address)
-        rules = self._rules
-        with self._lock:
-            running = self._running.setdefault(pair, _Running())
-            if running.count >= rules.free_tries:
-                return AGAIN_SECONDS
-            running.count += 1  # a place is taken before the store is asked, so that it can be asked without the lock
-        admitted = False
-        try:
-            found = self._store.read((pair, account))
+        keys = _keys(username, address)
+        now_ms = self._now_ms()
+        found = self._mend(keys, self._store.read(keys), now_ms)
+        seconds = self._wait(keys, found, now_ms, waited)
+        if seconds > 0:
+            return seconds
+
+        def reserve(found: Mapping[str, Guesses]) -> Mapping[str, Guesses]:
+            nonlocal seconds
             now_ms = self._now_ms()
-            guesses = found.get(pair)
-            if guesses is not None and guesses.expires_ms >= now_ms:
-                self._check(pair, guesses, now_ms)
-                with self._lock:
-                    running.counted = True
-                    if running.count > max(1, rules.free_tries - guesses.failures):
-                        return AGAIN_SECONDS
-            if account in found:
-                slow = rules.slow_ms(found[account].until_ms, now_ms) / 1000
-                if slow > waited:
-                    return slow - waited
-            admitted = True
-        finally:
-            if not admitted:
-                self._leave(pair)
-        return 0.0
+            seconds = self._wait(keys, found, now_ms, waited)
+            if seconds > 0:  # others were faster
+                return {}
+            account = self._account(keys, found, now_ms)
+            until_ms = account.until_ms + self._rules.interval_ms
+            turns = self._turns(keys, found, now_ms) + 1
+            return {
+                keys.account: Guesses(account.failures, until_ms, until_ms),
+                keys.turns: Guesses(turns, now_ms, now_ms + TURN_SECONDS * 1000),
+            }
 
-    def report(self, username: str, address: str, *, right: bool | None) -> None:
+        self._store.change(keys, reserve, durable=False)
+        return seconds
+
+    def report(self, username: str, address: str, outcome: Outcome) -> None:
         """See `Limiter.report`."""
-        pair, account = _keys(username, address)
-        try:
-            if right is False:
-                with self._lock:
-                    if pair in self._running:
-                        self._running[pair].counted = True
-                self._count(pair, account)
-            elif right:
-                with self._lock:
-                    counted = pair in self._running and self._running[pair].counted
-                if counted:
-                    self._store.forget((pair,))
-        finally:
-            self._leave(pair)
+        keys, rules = _keys(username, address), self._rules
 
-    def _check(self, pair: str, guesses: Guesses, now_ms: int) -> None:
+        def settle(found: Mapping[str, Guesses]) -> Mapping[str, Guesses | None]:
+            now_ms = self._now_ms()
+            changes: dict[str, Guesses | None] = {}
+            turns = self._turns(keys, found, now_ms)
+            if turns:
+                changes[keys.turns] = found[keys.turns]._replace(failures=turns - 1)
+            account = self._account(keys, found, now_ms)
+            if outcome in {Outcome.RIGHT, Outcome.UNJUDGED}:
+                until_ms = account.until_ms - rules.interval_ms
+                changes[keys.account] = Guesses(account.failures, until_ms, max(until_ms, now_ms))
+            if outcome is Outcome.RIGHT and keys.pair in found:
+                changes[keys.pair] = None
+            if outcome is Outcome.WRONG:
+                until_ms = max(account.until_ms, now_ms + 1)
+                changes[keys.account] = Guesses(account.failures + 1, until_ms, until_ms)
+                failures = self._failures(keys, found, now_ms) + 1
+                until_ms = now_ms + rules.refusal_ms(failures)
+                changes[keys.pair] = Guesses(failures, until_ms, now_ms + rules.memory_seconds * 1000)
+            return changes
+
+        if outcome is Outcome.WRONG:
+            self._store.change(keys, settle)
+        else:
+            with contextlib.suppress(StorageError):  # what is not given back is forgotten after a while
+                self._store.change(keys, settle, durable=False)
+        self._prune()
+
+    def _wait(self, keys: _Keys, found: Mapping[str, Guesses], now_ms: int, waited: float) -> float:
+        """Return how long a try has to wait, 0 when it may be judged.
+
+        Raises:
+            ThrottledError: The refusals of its account and network last.
+        """
+        rules, failures = self._rules, self._failures(keys, found, now_ms)
+        if failures:
+            self._check(found[keys.pair], now_ms)
+        if self._turns(keys, found, now_ms) >= max(1, rules.free_tries - failures):
+            return AGAIN_SECONDS
+        if keys.account not in found:
+            return 0.0
+        left = rules.slow_ms(found[keys.account].until_ms, now_ms) / 1000 - waited
+        # Not all at once: those who are being judged may turn out right, and give their room back.
+        return min(left, max(AGAIN_SECONDS, min(waited / 2, LONGEST_STEP_SECONDS))) if left > 0 else 0.0
+
+    def _failures(self, keys: _Keys, found: Mapping[str, Guesses], now_ms: int) -> int:
+        """Return the wrong tries that are not forgotten."""
+        guesses = found.get(keys.pair)
+        return guesses.failures if guesses is not None and guesses.expires_ms >= now_ms else 0
+
+    def _turns(self, keys: _Keys, found: Mapping[str, Guesses], now_ms: int) -> int:
+        """Return how many are being judged; what a process that was killed has left does not count for long."""
+        turns = found.get(keys.turns)
+        longest_ms = now_ms + TURN_SECONDS * 1000 + SKEW_MS
+        return turns.failures if turns is not None and now_ms <= turns.expires_ms <= longest_ms else 0
+
+    def _account(self, keys: _Keys, found: Mapping[str, Guesses], now_ms: int) -> Guesses:
+        """Return how far the account's rate has got, at least to the present and no further than it may."""
+        before = found.get(keys.account)
+        if before is None or before.expires_ms < now_ms:
+            return Guesses(0, now_ms, now_ms)
+        furthest_ms = now_ms + self._rules.furthest_ms + self._rules.interval_ms
+        return before._replace(until_ms=max(now_ms, min(before.until_ms, furthest_ms)))
+
+    def _check(self, guesses: Guesses, now_ms: int) -> None:
         """Refuse a try while the refusals of its account and network last."""
-        longest = self._rules.refusal_ms(guesses.failures)
-        left = guesses.until_ms - now_ms
-        if left > longest + SKEW_MS:  # the clock has gone back: the wait begins anew instead of lasting until then
-            left = longest
-            now_guesses = Guesses(guesses.failures, now_ms + longest, now_ms + self._rules.memory_seconds * 1000)
-            self._store.change((pair,), lambda _key, found: now_guesses if found == guesses else found or now_guesses)
+        left = min(guesses.until_ms - now_ms, self._rules.refusal_ms(guesses.failures) + SKEW_MS)
         if left > 0:
             seconds = left / 1000
             raise ThrottledError(
@@ -235,33 +287,26 @@ class Throttle:
                 seconds=seconds,
             )
 
-    def _count(self, pair: str, account: str) -> None:
-        """Count a wrong try under both keys."""
+    def _mend(self, keys: _Keys, found: Mapping[str, Guesses], now_ms: int) -> Mapping[str, Guesses]:
+        """Let refusals begin anew where the clock has gone back, instead of lasting until then."""
+        guesses = found.get(keys.pair)
+        if guesses is None:
+            return found
+        longest = self._rules.refusal_ms(guesses.failures)
+        if guesses.until_ms - now_ms <= longest + SKEW_MS:
+            return found
+        anew = Guesses(guesses.failures, now_ms + longest, now_ms + self._rules.memory_seconds * 1000)
+        self._store.change((keys.pair,), lambda there: {keys.pair: anew} if there.get(keys.pair) == guesses else {})
+        return {**found, keys.pair: anew}
+
+    def _prune(self) -> None:
+        """Remove now and then what may be forgotten."""
         rules, now_ms = self._rules, self._now_ms()
-
-        def count(key: str, found: Guesses | None) -> Guesses:
-            before = found if found is not None and found.expires_ms >= now_ms else Guesses(0, 0, 0)
-            failures = before.failures + 1
-            if key == account:
-                reached = max(now_ms, min(before.until_ms, now_ms + rules.furthest_ms))
-                until_ms = reached + rules.interval_ms
-                return Guesses(failures, until_ms, until_ms)
-            until_ms = now_ms + rules.refusal_ms(failures)
-            return Guesses(failures, until_ms, now_ms + rules.memory_seconds * 1000)
-
-        self._store.change((pair, account), count)
         if not 0 <= now_ms - self._pruned_ms < PRUNE_SECONDS * 1000:
             self._pruned_ms = now_ms
             latest = max(rules.memory_seconds * 1000, rules.furthest_ms) + rules.interval_ms + 86_400_000
-            self._store.prune(before_ms=now_ms, after_ms=now_ms + latest)
-
-    def _leave(self, pair: str) -> None:
-        with self._lock:
-            running = self._running.get(pair)
-            if running is not None:
-                running.count -= 1
-                if running.count <= 0:
-                    del self._running[pair]
+            with contextlib.suppress(StorageError):  # the next one will do it
+                self._store.prune(before_ms=now_ms, after_ms=now_ms + latest)
 
     def _now_ms(self) -> int:
         return int(self._clock().timestamp() * 1000)
@@ -291,10 +336,10 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network((found, prefix), strict=False))
 
 
-def _keys(username: str, address: str) -> tuple[str, str]:
-    """Return the keys of account and network together, and of the account alone."""
-    name = normalise(username)
-    return _key("pair", name, network_of(address)), _key("account", name)
+def _keys(username: str, address: str) -> _Keys:
+    """Return the keys of a try."""
+    name, network = normalise(username), network_of(address)
+    return _Keys(_key("pair", name, network), _key("account", name), _key("turns", name, network))
 
 
 def _key(*parts: str) -> str:

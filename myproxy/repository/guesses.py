@@ -18,7 +18,7 @@ from gsi.errors import ConflictError
 from myproxy.auth.throttle import Guesses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -36,7 +36,7 @@ _TABLE: Final = sa.Table(
 )
 _C: Final = _TABLE.c
 _TRIES: Final = 5
-"""A writer collides with another one's new row at most once for each of its two keys; more means something else."""
+"""A writer collides with another one's new row at most once for each of its three keys; more means something else."""
 
 
 class SQLGuessStore:
@@ -49,20 +49,22 @@ class SQLGuessStore:
         """See `GuessStore.read`."""
         return self._database.reading(lambda connection: _read(connection, _select(keys)))
 
-    def change(self, keys: Sequence[str], change: Callable[[str, Guesses | None], Guesses]) -> dict[str, Guesses]:
+    def change(
+        self,
+        keys: Sequence[str],
+        change: Callable[[Mapping[str, Guesses]], Mapping[str, Guesses | None]],
+        *,
+        durable: bool = True,
+    ) -> None:
         """See `GuessStore.change`; where a server is lost while it commits, the change may be made twice."""
         for attempt in range(_TRIES):
             try:
-                return self._database.writing(lambda connection, _again: _change(connection, sorted(keys), change))
+                self._database.writing(lambda connection, _again: _change(connection, keys, change), durable=durable)
             except ConflictError:  # another writer inserted one of the keys meanwhile
                 if attempt == _TRIES - 1:
                     raise
-        raise AssertionError
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """See `GuessStore.forget`."""
-        gone = sa.delete(_TABLE).where(_C.key.in_(list(keys)))
-        self._database.writing(lambda connection, _again: connection.execute(gone))
+            else:
+                return
 
     def prune(self, *, before_ms: int, after_ms: int) -> int:
         """See `GuessStore.prune`."""
@@ -71,18 +73,21 @@ class SQLGuessStore:
 
 
 def _change(
-    connection: Connection, keys: Sequence[str], change: Callable[[str, Guesses | None], Guesses]
-) -> dict[str, Guesses]:
+    connection: Connection,
+    keys: Sequence[str],
+    change: Callable[[Mapping[str, Guesses]], Mapping[str, Guesses | None]],
+) -> None:
     # What is read is locked until the commit, in one order; a row that is not there yet only one of several can insert.
     found = _read(connection, _select(keys).order_by(_C.key).with_for_update())
-    changed = {key: change(key, found.get(key)) for key in keys}
-    for key, guesses in changed.items():
+    for key, guesses in sorted(change(found).items()):
+        if guesses is None:
+            connection.execute(sa.delete(_TABLE).where(_C.key == key))
+            continue
         values = {"failures": guesses.failures, "until_ms": guesses.until_ms, "expires_ms": guesses.expires_ms}
         if key in found:
             connection.execute(sa.update(_TABLE).where(_C.key == key).values(**values))
         else:
             connection.execute(sa.insert(_TABLE).values(key=key, **values))
-    return changed
 
 
 def _select(keys: Sequence[str]) -> sa.Select[str, int, int, int]:

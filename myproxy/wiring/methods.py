@@ -15,7 +15,6 @@ from gsi.secret import Passphrase
 from gsi.system import clock
 from gsi.system.files import read_private
 from myproxy.auth.base import Unlimited, Use
-from myproxy.auth.bounded import Bounded, Slots
 from myproxy.auth.certificate import CertificateMethod
 from myproxy.auth.kerberos import KerberosMethod
 from myproxy.auth.ldap import DNTemplate, EntrySearch, LDAPMethod
@@ -38,11 +37,7 @@ if TYPE_CHECKING:
     from myproxy.commands import ChainVerifier
     from myproxy.config import ServerConfig
 
-__all__ = ["OUTSIDE_SLOTS", "make_codes", "make_methods", "make_throttle"]
-
-OUTSIDE_SLOTS: Final = 96
-"""Judges outside of the process that one worker asks at once; the rest of its threads (`myproxy.server.THREADS`) are
-for what does not wait for others."""
+__all__ = ["make_codes", "make_methods", "make_throttle"]
 
 DEFAULT_PAM_SERVICE: Final = "myproxy"
 DEFAULT_KERBEROS_SERVICE: Final = "myproxy"
@@ -65,7 +60,6 @@ def make_methods(config: ServerConfig, verify: ChainVerifier, database: Database
     renewals = [AuthorizationMethod.CERTIFICATE_SHA256]
     if config.allow_sha1_renewal:
         renewals.append(AuthorizationMethod.CERTIFICATE)
-    slots = Slots(OUTSIDE_SLOTS)
     # Nearest first: of several that suffice, the others are asked only after a no.
     makers: tuple[tuple[Method, Callable[[ServerConfig], PasswordMethod]], ...] = (
         (config.auth_program, _make_program),
@@ -74,9 +68,7 @@ def make_methods(config: ServerConfig, verify: ChainVerifier, database: Database
         (config.pam, _make_pam),
     )
     return Methods(
-        passwords=tuple(
-            (Bounded(make(config), slots), Use(use.value)) for use, make in makers if use is not Method.DISABLED
-        ),
+        passwords=tuple((make(config), Use(use.value)) for use, make in makers if use is not Method.DISABLED),
         rounds=() if config.sasl is Method.DISABLED else ((_make_sasl(config), Use(config.sasl.value)),),
         renewals=tuple(CertificateMethod(number, verify, clock.now) for number in renewals),
         codes=None if config.otp is Method.DISABLED else make_codes(config, database),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,8 @@ import pytest
 
 from gsi.errors import NotFoundError, StorageError
 from gsi.sql.engine import Database
-from myproxy.auth.throttle import Guesses, Throttle, ThrottleRules
+from myproxy.auth.base import Outcome, ThrottledError
+from myproxy.auth.throttle import Guesses, Throttle, ThrottleRules, _keys
 from myproxy.auth.totp import StoredSecret
 from myproxy.repository.codes import SQLCodeStore
 from myproxy.repository.guesses import SQLGuessStore
@@ -62,18 +63,27 @@ def at_once(count: int, work: object) -> list[object]:
 def test_rows_come_go_and_change(database: Database) -> None:
     store = SQLGuessStore(database)
     assert store.read((KEY, OTHER)) == {}
-    made = store.change((KEY,), lambda _key, found: Guesses(1 if found is None else found.failures + 1, 3, 4))
-    assert made == store.read((KEY, OTHER)) == {KEY: Guesses(1, 3, 4)}
-    store.change((OTHER, KEY), lambda _key, found: Guesses(1 if found is None else found.failures + 1, 5, 2**60))
-    assert store.read((KEY, OTHER)) == {KEY: Guesses(2, 5, 2**60), OTHER: Guesses(1, 5, 2**60)}
-    store.forget((KEY, "c" * 64))
-    assert store.read((KEY, OTHER)) == {OTHER: Guesses(1, 5, 2**60)}
+    store.change((KEY,), lambda found: {KEY: Guesses(1 + len(found), 3, 4)})
+    assert store.read((KEY, OTHER)) == {KEY: Guesses(1, 3, 4)}
+    store.change((OTHER, KEY), lambda found: dict.fromkeys((KEY, OTHER), Guesses(found[KEY].failures + 1, 5, 2**60)))
+    assert store.read((KEY, OTHER)) == dict.fromkeys((KEY, OTHER), Guesses(2, 5, 2**60))
+    store.change((OTHER, KEY), lambda _found: {OTHER: Guesses(3, 5, 2**60)}, durable=False)
+    store.change((KEY, "c" * 64), lambda found: dict.fromkeys(found, None))
+    assert store.read((KEY, OTHER)) == {OTHER: Guesses(3, 5, 2**60)}
+
+    def fail(_found: Mapping[str, Guesses]) -> dict[str, Guesses | None]:
+        raise ThrottledError("no", seconds=1)
+
+    with pytest.raises(ThrottledError):
+        store.change((OTHER,), fail)
+    assert store.read((OTHER,)) == {OTHER: Guesses(3, 5, 2**60)}
 
 
 def test_only_what_is_due_is_pruned(database: Database) -> None:
     store = SQLGuessStore(database)
     for number in range(5):
-        store.change((str(number) * 64,), lambda key, _found: Guesses(1, 0, int(key[0]) * 10))
+        key = str(number) * 64
+        store.change((key,), lambda _found, key=key, due=number * 10: {key: Guesses(1, 0, due)})  # type: ignore[misc]  # bound now
     assert store.prune(before_ms=10, after_ms=30) == 2
     assert {key[0] for key in store.read([str(number) * 64 for number in range(5)])} == {"1", "2", "3"}
 
@@ -81,9 +91,12 @@ def test_only_what_is_due_is_pruned(database: Database) -> None:
 def test_what_many_write_at_once_is_all_counted(database: Database) -> None:
     store = SQLGuessStore(database)
 
-    def count(_number: int) -> None:
+    def more(found: Mapping[str, Guesses]) -> dict[str, Guesses | None]:
+        return {key: Guesses(found[key].failures + 1 if key in found else 0, 0, 0) for key in (KEY, OTHER)}
+
+    def count(number: int) -> None:
         for _ in range(3):
-            store.change((OTHER, KEY), lambda _key, found: Guesses(0 if found is None else found.failures + 1, 0, 0))
+            store.change((OTHER, KEY), more, durable=number % 2 == 0)
 
     at_once(6, count)
     assert {guesses.failures for guesses in store.read((KEY, OTHER)).values()} == {17}
@@ -96,15 +109,21 @@ def test_wrong_tries_on_two_servers_are_one_count(database: Database) -> None:
     def guess(number: int) -> None:
         for _ in range(3):
             assert nodes[number % 2].admit("alice", "192.0.2.7", waited=100) == 0
-            nodes[number % 2].report("alice", "192.0.2.7", right=False)
+            nodes[number % 2].report("alice", "192.0.2.7", Outcome.WRONG)
 
     at_once(6, guess)
-    kept: list[Guesses] = []
-    nodes[0]._store.change((KEY,), lambda _key, _found: Guesses(0, 0, 0))
-    from myproxy.auth.throttle import _keys
+    keys = _keys("ALICE", "192.0.2.8")
+    kept = nodes[1]._store.read(keys)
+    assert [kept[key].failures for key in keys] == [18, 18, 0]
 
-    kept += nodes[1]._store.read(_keys("ALICE", "192.0.2.8")).values()
-    assert [guesses.failures for guesses in kept] == [18, 18]
+
+def test_tries_at_the_same_moment_on_many_servers_are_judged_as_the_rules_say(database: Database) -> None:
+    """From one network, and then from as many as there are tries."""
+    nodes = [Throttle(SQLGuessStore(database), ThrottleRules(), clock=lambda: NOW) for _ in range(4)]
+    here = at_once(24, lambda number: nodes[number % 4].admit("alice", "192.0.2.7", waited=0) == 0)
+    assert here.count(True) == 5
+    elsewhere = at_once(24, lambda number: nodes[number % 4].admit("bob", f"198.18.{number}.1", waited=0) == 0)
+    assert elsewhere.count(True) == 11
 
 
 # One-time codes ---------------------------------------------------------------------------------------------------

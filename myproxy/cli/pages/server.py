@@ -58,14 +58,16 @@ directives, `sasl2/myproxy.conf`), and, ours, an LDAP bind (`ldap`: `ldap_server
 either `ldap_bind_dn` such as `uid=%u,ou=people,dc=example,dc=org` or `ldap_search_base` and `ldap_search_filter`), a
 Kerberos password (`kerberos`: `kerberos_service`, `kerberos_keytab`, `kerberos_realm`), a program (`auth_program`,
 `auth_program_path`: the account as argument, the pass phrase on standard input, status 0 for a yes) and one-time codes
-(`otp`, `otp_key_file`; see myproxy-admin-otp(8)). Each is `required`, `sufficient` or `disabled`: all that are required
-have to agree, under all conditions; of those that suffice one is enough, where nothing is required.
+(`otp`, `otp_key_file`; see myproxy-admin-otp(8)); a program that cannot tell ends with status 75. Each is `required`,
+`sufficient` or `disabled`: all that are required have to agree, under all conditions; of those that suffice one is
+enough, where nothing is required.
 
 Guessing is slowed down, on all servers of a repository together: after `throttle_free_tries` wrong pass phrases for an
 account from one network tries from there are refused for `throttle_first_delay` seconds, doubling up to
 `throttle_longest_delay`, and forgotten after `throttle_memory`. Beyond `throttle_user_rate` wrong tries a minute on an
-account from everywhere, tries wait up to `throttle_user_delay` seconds, but are never refused for it. `throttle off`
-ends both.
+account from everywhere, tries wait up to `throttle_user_delay` seconds, but are never refused for it. Tries that are
+being judged count until they are known to be right; a directory or program that is away makes none of them wrong.
+`throttle off` ends both.
 
 Where nothing is stored for a user and `certificate_issuer_cert` and `certificate_issuer_key` or
 `certificate_issuer_program` are set, GET is answered with a certificate of that authority. The key may be a file, a

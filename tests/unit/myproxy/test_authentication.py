@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
@@ -12,8 +13,8 @@ import pytest
 
 from gsi.errors import AuthenticationError, DeniedError, GridError, StorageError, TransportError
 from gsi.secret import Passphrase
-from myproxy.auth.base import DelayedRefusalError, Method, Proof, Use
-from myproxy.auth.bounded import Bounded, Slots
+from myproxy.auth.base import BusyError, DelayedRefusalError, Method, Outcome, Proof, UnjudgedError, Unlimited, Use
+from myproxy.auth.bounded import Slots
 from myproxy.auth.certificate import CertificateMethod
 from myproxy.auth.pace import FIRST_SECONDS, LONGEST_SECONDS, Pace
 from myproxy.auth.throttle import Throttle, ThrottleRules
@@ -293,20 +294,66 @@ def test_one_that_suffices_is_enough(world: World, people: dict[str, Issued]) ->
     assert (first.asked, second.asked, third.asked) == ([SECRET], [SECRET], [])
 
 
-def test_who_is_slow_is_not_asked_by_everybody_at_once() -> None:
-    slots = Slots(2)
-    inner = Judge("x")
+def test_slots_are_left_for_other_networks() -> None:
+    slots = Slots(8)
+    with contextlib.ExitStack() as held:
+        for network, share in (("a", 4), ("b", 2), ("c", 1), ("d", 1), ("e", 0)):
+            for _ in range(share):
+                held.enter_context(slots.take(network))
+            with pytest.raises(BusyError, match="too many logons"):
+                held.enter_context(slots.take(network))
+    assert slots._held == {}
+    with slots.take("a"):
+        pass
 
-    def ask_again() -> None:
-        Bounded(inner, slots).check("alice", Passphrase("x"))
 
-    outer = Bounded(Judge("x", fails=ask_again), slots)
-    Bounded(Judge("x", fails=lambda: None), slots).check("alice", Passphrase("x"))
-    outer.check("alice", Passphrase("x"))
-    full = Bounded(Judge("x", fails=lambda: outer.check("alice", Passphrase("x"))), slots)
-    with pytest.raises(AuthenticationError, match="too many logons"):
-        full.check("alice", Passphrase("x"))
-    outer.check("alice", Passphrase("x"))  # all slots are free again
+def outcomes(world: World, *refusals: AuthenticationError | None, use: Use) -> list[Outcome]:
+    """What the limiter hears of a try that these judges refuse; None says no."""
+    heard: list[Outcome] = []
+
+    class Hearing(Unlimited):
+        def report(self, username: str, address: str, outcome: Outcome) -> None:
+            heard.append(outcome)
+
+    judges = [Judge("other", fails=None if refusal is None else raise_(refusal)) for refusal in refusals]
+    world.configure(
+        Settings(access=POLICY), Methods(passwords=tuple((judge, use) for judge in judges), limiter=Hearing())
+    )
+    with pytest.raises(AuthenticationError, match=rf"^{INVALID}$"):
+        begin(world, None, ask(Command.GET))
+    return heard
+
+
+AWAY, SILENT = UnjudgedError("away", asked=False), UnjudgedError("silent", asked=True)
+
+
+@pytest.mark.parametrize("use", [Use.REQUIRED, Use.SUFFICIENT])
+def test_an_outage_is_nobodys_wrong_pass_phrase(world: World, people: dict[str, Issued], use: Use) -> None:
+    world.put(people[OWNER], ask(Command.PUT, passphrase=Passphrase(b"")))
+    assert outcomes(world, AWAY, use=use) == [Outcome.UNJUDGED]
+    assert outcomes(world, AWAY, SILENT, use=use) == [Outcome.UNANSWERED]
+    assert outcomes(world, BusyError(), use=use) == [Outcome.UNJUDGED]
+    assert outcomes(world, AuthenticationError("no"), use=use) == [Outcome.WRONG]
+    # The no of one is a no, whoever else is away: else the others' outage would be a time to guess.
+    assert outcomes(world, AWAY, None, use=use) == [Outcome.WRONG]
+
+
+def test_a_wrong_pass_phrase_of_a_key_counts_whoever_is_away(world: World, people: dict[str, Issued]) -> None:
+    world.put(people[OWNER], ask(Command.PUT, passphrase=Passphrase("its own words")))
+    assert outcomes(world, AWAY, use=Use.REQUIRED) == [Outcome.WRONG]
+    world.put(people[OWNER], ask(Command.PUT))
+    assert outcomes(world, AWAY, use=Use.REQUIRED) == [Outcome.UNJUDGED]
+
+
+def test_who_finds_no_slot_is_refused_unjudged(world: World, people: dict[str, Issued]) -> None:
+    world.put(people[OWNER], ask(Command.PUT, passphrase=Passphrase(b"")))
+    judge = Judge(SECRET)
+    world.configure(Settings(access=POLICY), Methods(passwords=((judge, Use.SUFFICIENT),), slots=Slots(0)))
+    with pytest.raises(DelayedRefusalError, match=rf"^{INVALID}$"):
+        begin(world, None, ask(Command.GET))
+    with pytest.raises(AuthenticationError, match="too many logons are being judged"):
+        begin(world, people[OTHER], ask(Command.GET))
+    assert judge.asked == []
 
 
 # One-time codes -----------------------------------------------------------------------------------------------------
@@ -546,7 +593,7 @@ def test_a_limiter_that_fails_lets_nobody_in(world: World, people: dict[str, Iss
         def admit(self, username: str, address: str, *, waited: float) -> float:
             raise StorageError("gone")
 
-        def report(self, username: str, address: str, *, right: bool | None) -> None:
+        def report(self, username: str, address: str, outcome: Outcome) -> None:
             raise StorageError("gone")
 
     world.put(people[OWNER], ask(Command.PUT))
@@ -576,7 +623,7 @@ def test_a_user_whom_strangers_attack_waits_and_gets_in(world: World, people: di
     assert isinstance(step, Pause)
     assert 0 < step.seconds <= ThrottleRules().slow_seconds
     assert len(world.sink.records) == records  # nothing is decided yet
-    assert isinstance(step.resume(), RetrievalGrant)
+    assert isinstance(patient(lambda *_: step.resume(), caller, ask(Command.GET)), RetrievalGrant)
 
 
 # How long a no takes ------------------------------------------------------------------------------------------------
