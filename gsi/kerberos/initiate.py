@@ -17,6 +17,8 @@ from gsi.kerberos.ccache import open_cache
 from gsi.kerberos.libkrb5 import (
     CACHE_MISSING,
     CACHE_NOT_FOUND,
+    KDC_UNREACH,
+    UNKNOWN_SERVICE,
     Context,
     Credentials,
     Data,
@@ -166,6 +168,10 @@ def _server_of(context: Context, encoded: Data) -> Principal:
         context.library.krb5_free_ticket(context.handle, found)
 
 
+_HINTS: Final = {
+    KDC_UNREACH: "is the realm's KDC running, and right in krb5.conf? KRB5_TRACE=/dev/stderr shows what is tried",
+    UNKNOWN_SERVICE: "the realm knows no service of this name: the host must be called as in its principal",
+}
 _EXPIRED: Final = -1765328352  # KRB5KRB_AP_ERR_TKT_EXPIRED
 
 
@@ -180,4 +186,4 @@ def _no_ticket(context: Context, code: int, service: str, host: str | None) -> C
             hint="run kinit",
         )
     name = service if host is None else f"{service}/{host}"
-    return KerberosError(f"no Kerberos ticket for {name}: {words}", code=code)
+    return KerberosError(f"no Kerberos ticket for {name}: {words}", code=code, hint=_HINTS.get(code))

@@ -27,6 +27,7 @@ __all__ = [
     "CACHE_MISSING",
     "CACHE_NOT_FOUND",
     "KDC_UNREACH",
+    "UNKNOWN_SERVICE",
     "Context",
     "Credentials",
     "Data",
@@ -54,6 +55,8 @@ CACHE_MISSING: Final = -1765328189
 """KRB5_FCC_NOFILE: there is no credential cache."""
 KDC_UNREACH: Final = -1765328228
 """KRB5_KDC_UNREACH: no KDC answers."""
+UNKNOWN_SERVICE: Final = _BASE + 7
+"""KDC_ERR_S_PRINCIPAL_UNKNOWN."""
 MAX_DATA_BYTES: Final = 1 << 20
 """More than any ticket or name; a length beyond it is no length."""
 MAX_COMPONENTS: Final = 64

@@ -42,7 +42,7 @@ __all__ = ["ClientSession", "csr_plus", "rsa_key"]
 _HINTS: Final = {
     ErrorCode.CLIENT_BAD: "the service will not do this for you; ask its administrator",
     ErrorCode.CLIENT_FIX: "change what it says, and try again",
-    ErrorCode.CLIENT_TEMPORARY: "check this machine's clock, get a fresh ticket with kinit, and try again",
+    ErrorCode.CLIENT_TEMPORARY: "the ticket is not taken: compare the clocks, get a fresh one, and mind whom it is for",
     ErrorCode.SERVER_BAD: "only the service's administrator can help",
     ErrorCode.SERVER_TEMPORARY: "try again in a moment",
     HEIMDAL_POLICY: "the service's policy is against it; an initial ticket may be wanted: kinit -S kca_service/HOST",
