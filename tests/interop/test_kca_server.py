@@ -286,3 +286,38 @@ def test_log_rotation(realm: Realm, alice: dict[str, str], tmp_path: Path) -> No
         _wait_for(one, "configuration read again", 2)
         one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
         assert [record["verdict"] for record in one.records()] == ["permit"]
+
+
+def test_tickets_for_the_realm(tmp_path: Path) -> None:
+    """What Heimdal 8's client shows by default, a ticket for the realm itself, is taken where that is allowed."""
+    principal = f"krbtgt/{REALM}@{REALM}"
+    with mit_kdc(tmp_path, users={"alice": "pw"}, services=[SERVICE]) as realm:
+        realm.kadmin(f"ktadd -norandkey -k {realm.keytab} {principal}")
+        for allowed in (True, False):
+            place = tmp_path / str(allowed)
+            place.mkdir()
+            with kca_server(place, realm, server=f"realm_tickets = {str(allowed).lower()}") as one:
+                done = one.ours("kx509", "-no-cache", "-o", "-", "-service", principal, env=realm.login("alice", "pw"))
+                assert (done.returncode == 0) is allowed, done
+                assert one.ours("kx509", "-no-cache", "-o", "-", env=realm.login("alice", "pw")).returncode == 0
+
+
+def test_ticket_got_by_a_certificate(tmp_path: Path) -> None:
+    """The loop from certificate to ticket to certificate ends here; the KDC calls SPAKE `pkinit` for this test."""
+    with (
+        mit_kdc(
+            tmp_path,
+            users={"alice": "pw", "bob": "pw"},
+            services=[SERVICE],
+            settings="  spake_preauth_indicator = pkinit\n",
+            defaults="spake_preauth_groups = edwards25519\n",
+            orders=["modprinc +requires_preauth alice"],
+        ) as realm,
+        kca_server(tmp_path, realm) as one,
+    ):
+        done = one.ours("kx509", "-no-cache", "-o", "-", env=realm.login("alice", "pw"))
+        assert done.returncode == 1
+        assert "pkinit" in done.stderr or "certificate" in done.stderr
+        assert "the service says" in done.stderr
+        one.ours("kx509", "-no-cache", "-o", "-", env=realm.login("bob", "pw")).check()
+        assert [record["verdict"] for record in one.records()] == ["deny", "permit"]

@@ -208,3 +208,30 @@ def test_clocks_too_far_apart(realm: Realm) -> None:
     )
     (found,) = json.loads(done.stdout)
     assert found["code"] == 37  # KRB_AP_ERR_SKEW
+
+
+def test_no_kdc(realm: Realm) -> None:
+    """A KDC that is down is told from a service that nobody knows."""
+    conf = realm.directory / "down.conf"
+    conf.write_text(realm.krb5_conf.read_text().replace(f":{realm.port}", ":1"))
+    (found,) = _try(realm, realm.login("alice", "pw") | {"KRB5_CONFIG": str(conf)})
+    assert "KDC running" in found["hint"]
+    (found,) = _try(realm, realm.login("alice", "pw"), initiate=("kca_service", "unknown.localhost"))
+    assert "Server" in found["text"]
+
+
+def test_another_realm(realm: Realm, tmp_path: Path) -> None:
+    """A client of a realm that ours trusts comes with its own name and realm; ours has checked the way."""
+    shared = "shared-key-of-both"
+    trust = [f"addprinc -pw {shared} krbtgt/{REALM}@{OTHER}"]
+    with mit_kdc(tmp_path, users={"dave": "pw"}, services=[], realm=OTHER, orders=trust) as other:
+        realm.kadmin(*trust)
+        conf = tmp_path / "both.conf"
+        section = f"[realms]\n{OTHER} = {{\n  kdc = 127.0.0.1:{other.port}\n}}\n"
+        conf.write_text(realm.krb5_conf.read_text() + section)
+        env = other.login("dave", "pw") | {"KRB5_CONFIG": str(conf)}
+        (found,) = _try(realm, env)
+        assert found["client"] == f"dave@{OTHER}", found
+        assert found["server"] == f"{SERVICE}@{REALM}"
+        assert found["same_key"]
+        assert found["transited"] == []  # nobody between the two
