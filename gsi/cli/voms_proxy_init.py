@@ -79,7 +79,7 @@ def build_parser() -> VOMSParser:
         "-target",
         metavar="HOST",
         repeatable=True,
-        text="make the attributes good for this host only; may be repeated",
+        text="make the attributes good for this host only; may be repeated, or name several with commas",
     )
     what.value(
         "-vomslife",
@@ -208,7 +208,7 @@ def _execute(arguments: Namespace) -> int:
         wishes,
         places=arguments.vomses,
         order=arguments.order,
-        targets=arguments.target,
+        targets=[host for text in arguments.target for host in text.split(",") if host],
         lifetime=_attribute_lifetime(arguments),
     )
     console = make_console(PROG, arguments)

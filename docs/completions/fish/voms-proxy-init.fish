@@ -2,7 +2,7 @@
 complete -c voms-proxy-init -f
 complete -c voms-proxy-init -o voms -l voms -x -d 'ask this VO for attributes: vo, vo:/vo/group, vo:/vo/group/Role=r, vo:/Role=r or vo:all; may be repeated, for several attributes and several VOs'
 complete -c voms-proxy-init -o order -l order -x -d 'put this attribute first; may be repeated'
-complete -c voms-proxy-init -o target -l target -x -d 'make the attributes good for this host only; may be repeated'
+complete -c voms-proxy-init -o target -l target -x -d 'make the attributes good for this host only; may be repeated, or name several with commas'
 complete -c voms-proxy-init -o vomslife -l vomslife -x -d 'lifetime of the attributes (default: that of the proxy; 0:0: as long as the server gives)'
 complete -c voms-proxy-init -o list -l list -d 'show the attributes that the server of the one VO would give, and make no proxy'
 complete -c voms-proxy-init -o separate -l separate -r -F -d 'write the attributes to FILE, and make no proxy'
