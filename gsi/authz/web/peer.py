@@ -129,8 +129,8 @@ class FrontEnd:
                 raise ConfigError(f"front end: {name!r} is no header's name", hint="letters, digits and -")
         if not self.certificate_header or not self.secret_header:
             raise ConfigError("front end: a header without a name")
-        own = {name.lower() for name in (self.certificate_header, self.secret_header, self.chain_header) if name}
-        if len(own) != len([name for name in names[:3] if name]):
+        own = {name.lower() for name in names if name}
+        if len(own) != len([name for name in names if name]):
             raise ConfigError("front end: one header for two purposes")
         own |= {f"{self.chain_header.lower()}-{number}" for number in range(MAX_NUMBERED) if self.chain_header}
         object.__setattr__(self, "_networks", networks)

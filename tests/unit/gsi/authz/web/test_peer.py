@@ -164,6 +164,17 @@ def test_nothing_of_it_reaches_the_application() -> None:
     assert stripped["headers"] == [(b"X-Other", b"x")]
 
 
+def test_addresses_that_a_stranger_tells_reach_nobody() -> None:
+    """The application would take them for the front end's word."""
+    for address in ("127.0.0.1", "192.0.2.66"):
+        asked = environ(X_REAL_IP="192.0.2.1", X_OTHER="x") | {"REMOTE_ADDR": address}
+        strip_environ(asked, ADDRESSED)
+        assert "HTTP_X_REAL_IP" not in asked
+        assert asked["HTTP_X_OTHER"] == "x"
+        told = scope(address, ("X-Real-IP", "192.0.2.1"), ("x_real_ip", "192.0.2.1"), ("X-Other", "x"))
+        assert strip_scope(told, ADDRESSED)["headers"] == [(b"X-Other", b"x")]
+
+
 # --- connections ------------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +299,7 @@ def test_the_extension_of_asgi() -> None:
         {"certificate_header": "X_Cert", "unix_socket": True},
         {"certificate_header": "X-Cert", "chain_header": "x-cert", "unix_socket": True},
         {"certificate_header": "X-Front-End-Secret", "unix_socket": True},
+        {"certificate_header": "X-Cert", "address_header": "X-cert", "unix_socket": True},
         {"certificate_header": "X-Cert", "addresses": ("localhost",)},
         {"certificate_header": "X-Cert", "addresses": ("192.0.2.7/24",)},
         {"certificate_header": "X-Cert", "unix_socket": True, "secret": Passphrase("short")},
