@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gsi.ca.issuer import Issuer
     from gsi.ca.records import IssuanceRecord
     from gsi.ca.request import CertificateRequest
+    from gsi.ca.signer import Signer
     from gsi.kerberos.ticket import Principal, ProvenTicket
 
 __all__ = [
@@ -170,6 +171,7 @@ class Authority:
 
     Attributes:
         issuer: Signs.
+        signer: Its key, for `close`; None where somebody else closes it.
         chain: The CA certificates that are sent with each certificate, as the issuer was told.
         policies: Certificate policies, dotted.
         crl_urls: Where the CRL lies.
@@ -178,6 +180,7 @@ class Authority:
     """
 
     issuer: Issuer
+    signer: Signer | None = None
     chain: tuple[Certificate, ...] = ()
     policies: tuple[str, ...] = ()
     crl_urls: tuple[str, ...] = ()
@@ -188,6 +191,11 @@ class Authority:
     def certificates(self) -> tuple[Certificate, ...]:
         """The CA's certificate and those above it."""
         return (self.issuer.certificate, *self.chain)
+
+    def close(self) -> None:
+        """Let go of the key: of the token that it is in."""
+        if self.signer is not None:
+            self.signer.close()
 
     @property
     def id(self) -> str:

@@ -57,7 +57,9 @@ def _authority(config: KCAConfig) -> str:
     from gsi.errors import IssuanceError, IssuanceStep
     from kca.wiring.authority import make_authority
 
-    certificate = make_authority(config.authority).issuer.certificate
+    authority = make_authority(config.authority)
+    authority.close()
+    certificate = authority.issuer.certificate
     now = clock.now()
     if not certificate.not_before <= now < certificate.not_after:
         raise IssuanceError("the CA's certificate does not hold now", step=IssuanceStep.AUTHORITY)

@@ -41,7 +41,7 @@ class _Nobody:
 
 
 def make_authority(settings: AuthoritySettings) -> Authority:
-    """Return the CA.
+    """Return the CA, which whoever asked for it closes.
 
     Raises:
         ConfigError: A file cannot be used.
@@ -59,6 +59,7 @@ def make_authority(settings: AuthoritySettings) -> Authority:
         raise
     return Authority(
         issuer=issuer,
+        signer=signer,
         chain=sent,
         policies=settings.policies,
         crl_urls=settings.crl_urls,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from kca.config import KCAConfig
     from kca.repository.sql import SQLBooks
+    from kca.service import Authority
     from kca.trail import AuditSink
 
 __all__ = ["OpenedService", "open_books", "open_service", "prepare"]
@@ -42,10 +43,11 @@ class OpenedService:
         audit: Its audit file, which `reopen` follows after a log rotation.
     """
 
-    def __init__(self, service: KCAService, books: SQLBooks, audit: AuditLog) -> None:
+    def __init__(self, service: KCAService, books: SQLBooks, audit: AuditLog, authority: Authority) -> None:
         self.service = service
         self.books = books
         self.audit = audit
+        self._authority = authority
 
     def __enter__(self) -> Self:
         return self
@@ -56,9 +58,10 @@ class OpenedService:
         self.close()
 
     def close(self) -> None:
-        """Close books and audit."""
+        """Close books and audit, and let go of the CA's key."""
         self.books.close()
         self.audit.close()
+        self._authority.close()
 
 
 def prepare(config: KCAConfig) -> None:
@@ -111,15 +114,15 @@ def open_service(
         ConfigError: The configuration cannot be used.
         GridError: The CA's key, the books or the audit cannot be used.
     """
-    authority = make_authority(config.authority)
-    authorize = make_authorization(config.policy)
-    directories = make_directories(config.realm)
-    books = open_books(config, patient=True)
-    try:
+    with contextlib.ExitStack() as opened:
+        authority = make_authority(config.authority)
+        opened.callback(authority.close)
+        authorize = make_authorization(config.policy)
+        directories = make_directories(config.realm)
+        books = open_books(config, patient=True)
+        opened.callback(books.close)
         audit = AuditLog(config.store.audit_path)
-    except BaseException:
-        books.close()
-        raise
+        opened.pop_all()  # from here on all of it belongs to who gets it
     service = KCAService(
         realms=config.realm,
         limits=config.limits,
@@ -130,4 +133,4 @@ def open_service(
         directories=directories,
         clock=now,
     )
-    return OpenedService(service, books, audit)
+    return OpenedService(service, books, audit, authority)
