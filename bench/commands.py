@@ -34,6 +34,10 @@ HELP_COMMANDS = (
     "myproxy-info",
     "myproxy-destroy",
     "myproxy-server",
+    "kx509",
+    "kxlist",
+    "kxdestroy",
+    "kca-server",
 )
 
 

@@ -15,6 +15,7 @@ from bench import (
     commands,
     fetch_crl,
     gridmap,
+    kx509,
     myproxy,
     repository,
     rsl,
@@ -40,6 +41,7 @@ def main() -> int:
                 *repository.figures(),
                 *capabilities.figures(),
                 *cas_forms.figures(),
+                *kx509.figures(),
             ]
         )
         else 1
