@@ -333,6 +333,11 @@ def _gridmap(arguments: Namespace, words: list[str]) -> int:
     from kca.wiring.service import open_books
 
     config = _config(arguments)
+    if not words and arguments.realm is None and len(config.realm) > 1:
+        raise UsageError(
+            "there are several realms, and people of one name in them are not one person",
+            hint="name the realm whose accounts these are with -realm",
+        )
     status, lines, found = EXIT_OK, [], []
     if words:
         for word in words:

@@ -173,6 +173,18 @@ def test_gridmap(world: KCAWorld, admin: Callable[..., str], capsys: pytest.Capt
     assert gridmap_line("/O=x/CN=a", Principal(("a",), "X")) == '"/O=x/CN=a" a'
 
 
+def test_accounts_are_those_of_one_realm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Alice of another realm must not get the account of ours."""
+    with authority(tmp_path, TEXT + '[realm."PARTNER.NET"]\nbase = "/O=Partner"\n') as world:
+        for who in (f"alice@{REALM}", "alice@PARTNER.NET"):
+            world.issue(world.ticket(who))
+        config = str(tmp_path / "kca.toml")
+        assert main(["gridmap", "-c", config]) == 1
+        assert "are not one person" in capsys.readouterr().err
+        assert main(["gridmap", "-realm", REALM, "-c", config]) == 0
+        assert capsys.readouterr().out == '"/O=Grid/OU=Test/CN=alice" alice\n'
+
+
 def test_explain(world: KCAWorld, admin: Callable[..., str]) -> None:
     told = json.loads(admin("explain", "carol/grid", "-json"))
     assert told["subject"] == "/O=Grid/OU=Test/OU=grid/CN=carol"

@@ -25,7 +25,8 @@ long before the last one ends.
 `trust-package` makes what sites install: the CA's certificate, a signing policy and a namespaces file that let it sign
 names below the realms' bases and nothing else, and the place of the revocation list. `gridmap` prints grid-mapfile
 lines for all subjects in the books, or for the principals that are named, whether or not they ever came; an account is
-called like the principal's first component, and principals with an instance have none.
+called like the principal's first component, and principals with an instance have none. Where several realms are listed,
+`-realm` says whose accounts they are: Alice of another realm is somebody else.
 
 `explain` prints what a principal would get by the rules, with the groups that the directory knows now; limits and
 policy are looked at when a ticket comes. `prune` removes certificates from the books that ended long ago; whose a
