@@ -16,7 +16,7 @@ from gsi.certificate import Certificate
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError
 from gsi.saml.assertion import Action, Attribute, AuthorizationDecision
 from gsi.saml.trust import AssertionIssuer
-from gsi.saml.verify import AssertionOptions, AssertionVerifier, VerifiedAssertion
+from gsi.saml.verify import AssertionOptions, AssertionVerifier, VerifiedAssertion, _read_signed
 from gsi.tokens.replay import ReplayMemory
 from gsi.trust.peer import VerifiedPeer
 from gsi.trust.verify import verify_chain
@@ -41,6 +41,7 @@ class World:
         self.alice = self.ca.issue("/O=Grid/CN=Alice")
         self.bob = self.ca.issue("/O=Grid/CN=Bob")
         self.proxy = self.alice.proxy()
+        self.independent = self.alice.proxy(info=INDEPENDENT_INFO)
         self.issuer = SAMLIssuer(self.cas)
         self.anchors = make_anchors(self.ca)
         self.now = datetime.now(UTC)
@@ -92,6 +93,10 @@ def _cut(xml: bytes, name: str) -> bytes:
     found = re.search(rb"<ds:%s[ >].*</ds:%s>" % (name.encode(), name.encode()), xml, re.DOTALL)
     assert found
     return found[0]
+
+
+def _issued_at(xml: str, moment: datetime) -> str:
+    return re.sub('IssueInstant="[^"]*"', f'IssueInstant="{moment:%Y-%m-%dT%H:%M:%SZ}"', xml)
 
 
 def _wrapped(w: World, where: str) -> bytes:
@@ -163,6 +168,20 @@ ROWS: Final[dict[str, Row]] = {
     "holder of the end entity's key": Row(lambda w: w.xml_2(confirmations=_holder_2(w.alice)), options=KEYS),
     "one of two confirmations": Row(
         lambda w: w.xml_2(confirmations=_holder_2(w.bob) + _holder_2(w.alice)), options=KEYS
+    ),
+    "an independent proxy for itself": Row(
+        lambda w: w.cas_xml(
+            subject=w.independent.subject, qualifier="", method=HOLDER1, confirmation=key_info(w.independent)
+        ),
+        options=KEYS,
+        peer=lambda w: w.independent,
+    ),
+    "the second confirmation is due": Row(
+        lambda w: w.xml_2(
+            confirmations=_holder_2(w.proxy, data=' NotBefore="2199-01-01T00:00:00Z"')
+            + _holder_2(w.proxy, data=' NotBefore="2020-01-01T00:00:00Z"')
+        ),
+        options=KEYS,
     ),
     "issued 30 s ahead": Row(lambda w: w.cas_xml(not_before=w.now + timedelta(seconds=30))),
     "SHA-1 switched on": Row(
@@ -299,6 +318,18 @@ ROWS: Final[dict[str, Row]] = {
         lambda w: w.cas_xml(not_before=w.now - timedelta(hours=2), not_after=w.now - timedelta(seconds=2)), P.EXPIRED
     ),
     "in the future": Row(lambda w: w.cas_xml(not_before=w.now + timedelta(minutes=5)), P.NOT_YET_VALID),
+    "issued in the future, valid before": Row(
+        lambda w: w.issuer.sign(_issued_at(w.issuer.cas_assertion(w.alice), w.now + timedelta(minutes=5))),
+        P.NOT_YET_VALID,
+    ),
+    "issued in the future, without a beginning": Row(
+        lambda w: w.issuer.sign(
+            re.sub(
+                ' NotBefore="[^"]*"', "", _issued_at(w.issuer.assertion_2(w.alice), w.now + timedelta(minutes=5))
+            )
+        ),
+        P.NOT_YET_VALID,
+    ),
     "over-long": Row(lambda w: w.cas_xml(not_after=w.now + timedelta(days=30)), P.LIFETIME),
     "without end": Row(
         lambda w: w.issuer.sign(re.sub(r' NotOnOrAfter="[^"]*"', "", w.issuer.cas_assertion(w.alice))), P.LIFETIME
@@ -336,6 +367,13 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "no name": Row(lambda w: w.cas_xml(subject=" "), P.HOLDER),
     "an independent proxy": Row(lambda w: w.cas_xml(), P.HOLDER, peer=lambda w: w.alice.proxy(info=INDEPENDENT_INFO)),
+    "an independent proxy with the key above it": Row(
+        lambda w: w.cas_xml(
+            subject=w.independent.subject, qualifier="", method=HOLDER1, confirmation=key_info(w.alice)
+        ),
+        P.HOLDER,
+        peer=lambda w: w.independent,
+    ),
     "unknown confirmation": Row(lambda w: w.cas_xml(method="urn:x"), P.HOLDER),
     "Bob's key": Row(lambda w: w.cas_xml(method=HOLDER1, confirmation=key_info(w.bob)), P.HOLDER),
     "the CA's key": Row(lambda w: w.cas_xml(method=HOLDER1, confirmation=key_info(w.ca.credential)), P.HOLDER),
@@ -344,6 +382,9 @@ ROWS: Final[dict[str, Row]] = {
     "no confirmation, where a key must be": Row(lambda w: w.cas_xml(method=None), P.HOLDER, KEYS),
     "confirmation expired": Row(
         lambda w: w.xml_2(confirmations=_holder_2(w.proxy, data=' NotOnOrAfter="2020-01-01T00:00:00Z"')), P.HOLDER
+    ),
+    "confirmation not yet valid": Row(
+        lambda w: w.xml_2(confirmations=_holder_2(w.proxy, data=' NotBefore="2199-01-01T00:00:00Z"')), P.HOLDER
     ),
     "confirmation for another": Row(
         lambda w: w.xml_2(confirmations=_holder_2(w.proxy, data=' Recipient="https://other"')), P.HOLDER
@@ -428,6 +469,46 @@ def test_a_statement_about_another(world: World) -> None:
     with pytest.raises(CapabilityError) as caught:
         world.judge(world.cas_xml(more=statement[0]))
     assert caught.value.problem is P.HOLDER
+
+
+def test_bound_to_a_key_only_where_every_statement_is(world: World) -> None:
+    """Each subject of SAML 1 is confirmed by itself; one by name alone leaves the whole to whoever has the name."""
+    by_key = world.issuer.cas_assertion(world.alice, method=HOLDER1, confirmation=key_info(world.proxy))
+    by_name = world.issuer.cas_assertion(world.alice)
+    for first, second, is_bound in ((by_key, by_key, True), (by_key, by_name, False), (by_name, by_key, False)):
+        statement = re.search(r"<AuthorizationDecisionStatement.*</AuthorizationDecisionStatement>", second)
+        assert statement
+        xml = world.issuer.sign(first.replace("</Assertion>", f"{statement[0]}</Assertion>"))
+        assert world.judge(xml).is_bound is is_bound
+        if not is_bound:
+            with pytest.raises(CapabilityError) as caught:
+                world.judge(xml, options=KEYS)
+            assert caught.value.problem is P.HOLDER
+
+
+def test_what_was_signed_is_what_was_shown(world: World) -> None:
+    """The last check of all: whatever a parser or the library of signatures made of the document before."""
+    for xml, issuer in (
+        (world.issuer.cas_assertion(world.alice, identifier="_x"), world.issuer.name),
+        (world.issuer.assertion_2(world.alice, identifier="_x"), world.issuer.name),
+    ):
+        assert _read_signed(xml.encode(), "_x", issuer).identifier == "_x"
+        for identifier, name in (("_y", issuer), ("", issuer), ("_x", "/O=Grid/CN=other"), ("_x", "")):
+            with pytest.raises(CapabilityError, match="not what the document shows") as caught:
+                _read_signed(xml.encode(), identifier, name)
+            assert caught.value.problem is P.MALFORMED
+
+
+def test_no_signature_within_what_was_signed(world: World) -> None:
+    """Not even where nothing is read, such as within a statement about how somebody logged in."""
+    inner = f'<AuthnContext><ds:Signature xmlns:ds="{DS}"/></AuthnContext>'
+    statement = f'<AuthnStatement AuthnInstant="2026-01-01T00:00:00Z">{inner}</AuthnStatement>'
+    xml = world.issuer.assertion_2(world.alice, identifier="_x", statements=statement)
+    with pytest.raises(CapabilityError, match="a signature within") as caught:
+        _read_signed(xml.encode(), "_x", world.issuer.name)
+    assert caught.value.problem is P.MALFORMED
+    harmless = xml.replace(inner, "<AuthnContext/>")
+    assert _read_signed(harmless.encode(), "_x", world.issuer.name).decisions == ()
 
 
 def test_lifetime_is_capped_by_the_chain(world: World) -> None:
