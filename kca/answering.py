@@ -4,7 +4,7 @@
     reply = answerer.answer(message, peer="192.0.2.7", transport="udp")     # None: say nothing
 
     1. form        no KX.509 at all: silence; another version: one word; a probe without a ticket: one word, unproved
-    2. again?      the same message of the same client: the same reply
+    2. again?      the same message of the same client: the same reply, or while it is being made silence (TCP waits)
     3. ticket      krb5_rd_req with the service's key; a replay over UDP: silence, the first one's reply is on its way
     4. seal        the request's HMAC, made with the ticket's key
     5. key         form, strength, and in a PKCS#10 the proof that the client has it
@@ -27,6 +27,7 @@ from gsi.kerberos.accept import ReplayError
 from gsi.kerberos.libkrb5 import KerberosError
 from kca.protocol.messages import MACPolicy, RequestKind, VersionError
 from kca.protocol.server import Exchange, open_request, probe_reply, refuse_unauthenticated, refuse_version
+from kca.replies import UNDER_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +43,9 @@ __all__ = ["UNPROVEN_RECORDS_PER_SECOND", "Answerer", "Outcome"]
 UNPROVEN_RECORDS_PER_SECOND: Final = 20
 """Requests without a good ticket that a worker writes into the audit in a second; each costs a write to the disk, which
 anybody on the net could cause. What is beyond is counted in the log."""
+WAIT_SECONDS: Final = 10.0
+"""How long a connection waits for the reply to the same message over UDP that another thread is making."""
+_LOOK_SECONDS: Final = 0.05
 _WRONG_SERVICE: Final = frozenset({35, 44, 45})
 """KRB_AP_ERR_NOT_US, BADKEYVER, NOKEY: another of our names may be meant."""
 _WRONG_PRINCIPAL: Final = -1765328240  # KRB5KRB_AP_WRONG_PRINC
@@ -99,6 +103,7 @@ class Answerer:
         policy: MACPolicy = MACPolicy.AUTO,
         observe: Callable[[str, float], None] = lambda _outcome, _seconds: None,
         monotonic: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """Put the parts together.
 
@@ -109,6 +114,7 @@ class Answerer:
             policy: The dialect of replies.
             observe: Hears what became of each message, and how many seconds that took.
             monotonic: A clock that all processes share.
+            pause: Lets so many seconds go by.
         """
         self._service = service
         self._acceptors = acceptors
@@ -116,6 +122,7 @@ class Answerer:
         self._policy = policy
         self._observe = observe
         self._monotonic = monotonic
+        self._pause = pause
         self._pace = _Pace(UNPROVEN_RECORDS_PER_SECOND)
 
     def answer(self, message: bytes, *, peer: str, transport: str) -> bytes | None:
@@ -140,13 +147,16 @@ class Answerer:
             return Outcome.GARBAGE, None
         if request.kind is RequestKind.PROBE:
             return Outcome.PROBE, probe_reply(request, length=len(message))
-        known = self._replies.find(peer, message, now=self._monotonic())
+        known = self._known(message, peer, transport)
         if known is not None:
-            return Outcome.REPEATED, known
+            return Outcome.REPEATED, known or None
         visit = _Visit(peer, transport, hashlib.sha256(message).digest())
         try:
             accepted = self._accept(request.authenticator)
         except ReplayError as error:
+            known = self._known(message, peer, transport)  # it may have come in between
+            if known is not None:
+                return Outcome.REPEATED, known or None
             self._record(error, visit)
             # An error now could overtake the certificate that another worker is making.
             reply = None if transport == "udp" else refuse_unauthenticated(error, length=len(message))
@@ -155,9 +165,19 @@ class Answerer:
             self._record(error, visit)
             code = error.protocol_code if isinstance(error, KerberosError) else None
             return Outcome.UNPROVEN, refuse_unauthenticated(error, length=len(message), protocol_code=code)
+        self._replies.begin(peer, message, now=self._monotonic())
         outcome, reply = self._serve(request, accepted, visit)
         self._replies.put(peer, message, reply, now=self._monotonic())
         return outcome, reply
+
+    def _known(self, message: bytes, peer: str, transport: str) -> bytes | None:
+        """Return the reply given before, `UNDER_WAY` where that is not there yet, None where nobody knows of any."""
+        deadline = self._monotonic() + WAIT_SECONDS
+        while True:
+            found = self._replies.find(peer, message, now=self._monotonic())
+            if found != UNDER_WAY or transport == "udp" or self._monotonic() >= deadline:
+                return found
+            self._pause(_LOOK_SECONDS)
 
     def _accept(self, ap_req: bytes) -> Accepted:
         last: AuthenticationError | None = None

@@ -216,7 +216,7 @@ class _Exchange(Generic[_T]):
         if not way.is_stream:
             return self._judge(data)
         if not data:
-            self._closed = not way.received
+            self._closed = self._closed or not way.received
             self._drop(way, "closed without an answer")
             return None
         way.received += data

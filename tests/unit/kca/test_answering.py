@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,6 +128,38 @@ def test_again(world: KCAWorld, desk: Desk, wanted: bytes) -> None:
     assert desk(message) is None
     assert desk.outcomes == [Outcome.ISSUED, Outcome.REPEATED, Outcome.REPEATED, Outcome.REPLAY]
     assert world.records()[-1]["verdict"] != "permit"
+
+
+def test_again_while_it_is_made(world: KCAWorld, tickets: Tickets, wanted: bytes) -> None:
+    """A copy that comes while a slow directory is asked: silence over UDP; a connection waits, and gets the same."""
+    client = _session()
+    message = client.ask(wanted)
+    meanwhile: list[bytes | None] = []
+
+    class Slow:
+        """A service in whose time the client grows impatient."""
+
+        def issue(self, *arguments: Any, **keywords: Any) -> object:
+            meanwhile.append(desk(message))
+            thread.start()
+            waiting.wait(20)
+            return world.service.issue(*arguments, **keywords)
+
+    waiting = threading.Event()
+    desk = Desk(world, tickets, service=Slow())
+
+    def pause(_seconds: float) -> None:
+        waiting.set()
+        time.sleep(0.001)
+
+    desk.answerer._pause = pause
+    thread = threading.Thread(target=lambda: meanwhile.append(desk(message, transport="tcp")))
+    reply = desk(message)
+    thread.join()
+    assert meanwhile == [None, reply]
+    assert reply is not None
+    client.receive(reply)
+    assert tickets.seen == [b"\x6e\0"]
 
 
 def test_replay_of_another(world: KCAWorld, desk: Desk, wanted: bytes) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-from kca.replies import KEEP_SECONDS, MAX_REPLY_BYTES, ReplyCache
+from kca.replies import KEEP_SECONDS, MAX_REPLY_BYTES, UNDER_WAY, WORK_SECONDS, ReplyCache
 
 
 def test_found_for_the_same_alone() -> None:
@@ -27,6 +27,19 @@ def test_too_long() -> None:
     assert cache.find("::1", b"request", now=0.0) is None
     cache.put("::1", b"request", bytes(MAX_REPLY_BYTES), now=0.0)
     assert cache.find("::1", b"request", now=0.0) == bytes(MAX_REPLY_BYTES)
+
+
+def test_under_way() -> None:
+    cache = ReplyCache(slots=4)
+    cache.begin("::1", b"request", now=0.0)
+    assert cache.find("::1", b"request", now=0.0) == UNDER_WAY
+    assert cache.find("::1", b"another", now=0.0) is None
+    assert cache.find("::1", b"request", now=WORK_SECONDS + 0.1) is None  # whoever was at it is dead
+    cache.put("::1", b"request", b"reply", now=1.0)
+    assert cache.find("::1", b"request", now=1.0) == b"reply"
+    cache.begin("::1", b"request", now=2.0)
+    cache.put("::1", b"request", bytes(MAX_REPLY_BYTES + 1), now=2.0)
+    assert cache.find("::1", b"request", now=2.0) is None
 
 
 def test_half_written() -> None:
