@@ -405,6 +405,16 @@ class CertificateBlockParser:
         return bytes(self._buffer[self._offset :] if self._is_complete() else self._buffer)
 
     @property
+    def announced(self) -> int:
+        """How many certificates the block has by its first byte; 0 before that has come."""
+        return self._count
+
+    @property
+    def complete(self) -> int:
+        """How many of them have come."""
+        return len(self._certificates)
+
+    @property
     def consumed(self) -> int:
         """How many bytes the certificates complete so far have taken, the count byte included."""
         return self._offset

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -47,6 +48,9 @@ __all__ = ["Conversation", "refusal"]
 DRAIN_SECONDS: Final = 2.0
 """How long a refused client may take to close, after each of its reads."""
 
+LAST_SECONDS: Final = 1.0
+"""Before the end of a conversation's time: for recording that it was not enough, and saying so."""
+
 DRAIN_READS: Final = 64
 """How much of a refused client's bytes is read, in records: a request of the largest size allowed."""
 
@@ -67,6 +71,7 @@ class Conversation:
         service: MyProxyService,
         executor: Executor,
         *,
+        seconds: float | None = None,
         observe: Callable[[str, float], None] = lambda _command, _seconds: None,
         may_log: Callable[[str], bool] = lambda _slug: True,
     ) -> None:
@@ -77,6 +82,8 @@ class Conversation:
             session: The protocol's state, fresh.
             service: Decides and acts.
             executor: Where its methods run.
+            seconds: After which time from now the connection will be ended; what is not whole a little before that is
+                refused and recorded, instead of just ending. None where nobody ends it.
             observe: Told how many seconds a command took.
             may_log: Asked before a refusal is logged.
         """
@@ -84,6 +91,8 @@ class Conversation:
         self._session = session
         self._service = service
         self._executor = executor
+        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
+        self._margin = 0.0 if seconds is None else min(LAST_SECONDS, seconds / 4)
         self._observe = observe
         self._may_log = may_log
         self._request: Request | None = None
@@ -137,7 +146,8 @@ class Conversation:
     async def _drain(self) -> None:
         """Read what the client still sends: closing on unread bytes would reset the connection and lose our words."""
         for _ in range(DRAIN_READS):
-            if not await self._connection.receive_within(DRAIN_SECONDS):
+            left = self._deadline - time.monotonic() - self._margin / 4  # aborting would lose our words, too
+            if left <= 0 or not await self._connection.receive_within(min(DRAIN_SECONDS, left)):
                 return
 
     async def refuse_after_request(self, error: GridError, request_id: str) -> None:
@@ -261,11 +271,17 @@ class Conversation:
     async def _next_event(self) -> Event:
         while (event := self._session.next_event()) is NEED_DATA:
             silence = self._session.silence
-            data = await (self._connection.receive() if silence is None else self._connection.receive_within(silence))
-            if data is None:
+            left = self._deadline - self._margin - time.monotonic()
+            seconds = math.inf if left <= 0 else min(left, math.inf if silence is None else silence)
+            data = await (
+                self._connection.receive() if seconds == math.inf else self._connection.receive_within(seconds)
+            )
+            if data is not None:
+                self._session.receive_data(data)
+            elif seconds == silence:
                 self._session.end_of_burst()
             else:
-                self._session.receive_data(data)
+                self._session.end_of_time()
         return event
 
 

@@ -240,6 +240,7 @@ class MyProxyServer:
             session,
             self._service,
             self._executor,
+            seconds=self.limits.request_seconds,
             observe=self._metrics.observe,
             may_log=functools.partial(self._thinner.admit, source_of(connection.peer)),
         )

@@ -147,6 +147,13 @@ class ReceiveBuffer:
         return self._taken + len(self._data)
 
     @property
+    def missing(self) -> str:
+        """What is known of a message that is not whole, for people."""
+        if self._block is None:
+            return f"{len(self)} bytes of it came"
+        return f"{self._block.announced} certificates are announced, {self._block.complete} came whole"
+
+    @property
     def in_block(self) -> bool:
         """Whether a block of certificates has begun and is not complete."""
         return self._block is not None

@@ -4,6 +4,7 @@
     session.receive_data(data)                       # b"" = the client has closed
     event = session.next_event()                     # RequestReceived, ..., NEED_DATA
     session.silence                                  # how long to wait before `end_of_burst`, None = for ever
+    session.end_of_time()                            # no more is waited for: what is not whole is an error
     out = session.send_response(Response.ok())       # one message; encrypt and send it in one burst
 
 The legal order is the table `_NEXT`; an exchange by command:
@@ -75,7 +76,8 @@ noticed: GET and PUT go on with a message of the client's that the rest would sp
 segment after 0.2, 0.6 and 1.4 seconds; the few clients that write no NUL do nothing but wait meanwhile."""
 FINAL_SILENCE_SECONDS: Final = 15.0
 """The same, where the answer ends the exchange and a cut request would have done its damage: DESTROY without the name
-that was still to come removes another credential. Six losses in a row last 12.6 seconds."""
+that was still to come removes another credential. Six losses in a row last 12.6 seconds, so whatever is not whole after
+this time will not be: fewer certificates than their number says, a request cut short."""
 
 
 class ServerState(Enum):
@@ -137,6 +139,19 @@ _MAY_REFUSE: Final = frozenset(
 """Where an error response can be understood. Not in place of a credential text: C clients would write it to a file."""
 
 
+_WORDS: Final = {
+    ServerState.AWAIT_REQUEST: "request",
+    ServerState.AWAIT_AUTHORIZATION: "authorization",
+    ServerState.AWAIT_CERTIFICATE_REQUEST: "certificate request",
+    ServerState.AWAIT_CERTIFICATES: "certificates",
+    ServerState.AWAIT_CREDENTIAL: "credential",
+}
+"""What the client has to send where."""
+
+_OWED: Final = frozenset({ServerState.AWAIT_CERTIFICATES, ServerState.AWAIT_CREDENTIAL})
+"""Where a client that says nothing has left its request undone. After GET's OK it may just have wanted to know."""
+
+
 class ServerSession:
     """One conversation. Not safe for use by two threads at once.
 
@@ -144,7 +159,7 @@ class ServerSession:
         max_request_bytes: Limit of a request (the directive `request_size_limit`).
     """
 
-    __slots__ = ("_broken", "_buffer", "_max_request", "_method", "_offers", "_request", "_silence", "_state")
+    __slots__ = ("_broken", "_buffer", "_cut", "_max_request", "_method", "_offers", "_request", "_silence", "_state")
 
     def __init__(self, *, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
         self._buffer = ReceiveBuffer()
@@ -154,6 +169,7 @@ class ServerSession:
         self._offers: frozenset[str] = frozenset()
         self._method: AuthorizationMethod | None = None
         self._broken = False
+        self._cut = False  # what is not whole by now will not be
         self._silence: float | None = SILENCE_SECONDS
 
     @property
@@ -169,9 +185,7 @@ class ServerSession:
         access policies or the name of what is to be destroyed; so only silence tells the two apart, and what is
         buffered is looked at when it has lasted, not at every record.
         """
-        if self._state not in (ServerState.AWAIT_REQUEST, ServerState.AWAIT_CREDENTIAL) or not len(self._buffer):
-            return None
-        return self._silence
+        return self._silence if self._state in _WORDS and len(self._buffer) else None
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client; no bytes mean that it has closed.
@@ -185,19 +199,29 @@ class ServerSession:
     def end_of_burst(self) -> None:
         """Say that nothing has come for `silence` seconds: a text that is whole but for its NUL is taken.
 
-        What is not whole then waits for more bytes, and a request that would do lasting damage for a longer silence.
+        What is not whole then, and a request that would do lasting damage, waits for a longer silence; what is not
+        whole even after that is an error of the client's.
         """
-        before, self._silence = self.silence, None
+        before = self.silence
         if before is None:
             return
         text = self._buffer.peek(len(self._buffer))
+        is_final = False
         if self._state is ServerState.AWAIT_CREDENTIAL:
-            self._buffer.burst_ended = b"-----END " in text
-        elif looks_complete(text):
-            if find_command(text) in _FINAL and before < FINAL_SILENCE_SECONDS:
-                self._silence = FINAL_SILENCE_SECONDS
-            else:
-                self._buffer.burst_ended = True
+            is_whole = b"-----END " in text
+        else:
+            is_whole = self._state is ServerState.AWAIT_REQUEST and looks_complete(text)
+            is_final = find_command(text) in _FINAL
+        if before < FINAL_SILENCE_SECONDS and (is_final or not is_whole):
+            self._silence = FINAL_SILENCE_SECONDS
+        elif is_whole:
+            self._silence, self._buffer.burst_ended = None, True
+        else:
+            self._cut = True
+
+    def end_of_time(self) -> None:
+        """Say that no more is waited for: a message that has begun, or that the client owes, is an error."""
+        self._cut = self._state in _WORDS and (len(self._buffer) > 0 or self._state in _OWED)
 
     def next_event(self) -> Event:
         """Return what has arrived, or NEED_DATA.
@@ -211,6 +235,8 @@ class ServerSession:
             raise RemoteProtocolError("the client has left the protocol")
         try:
             event = self._read()
+            if event is None and self._cut:
+                raise RemoteProtocolError(f"the {_WORDS[self._state]} did not come whole: {self._buffer.missing}")
         except RemoteProtocolError:
             self._broken = True
             raise

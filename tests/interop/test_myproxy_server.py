@@ -574,9 +574,47 @@ def test_slow_peers_are_dropped(site: Site) -> None:
     site.configure(OPEN + "request_timeout 1\n")
     with site.start() as daemon:
         client = RawClient(site)
-        client.send(b"0", b"VERSION=")
+        client.send(b"0")
         assert client.rest() == b""
         assert "the request took too long" in daemon.log()
+        client = RawClient(site)
+        client.send(b"0", b"VERSION=")
+        assert b"the request did not come whole: 8 bytes of it came" in client.rest()
+    (record,) = site.audit()
+    assert (record["action"], record["verdict"]) == ("UNREADABLE", "deny")
+
+
+@pytest.mark.parametrize(
+    ("count", "verdict"), [(0, None), (1, None), (2, b"RESPONSE=0"), (3, b"3 certificates"), (255, b"255 ")]
+)
+def test_wrong_counts_of_certificates_are_told(site: Site, count: int, verdict: bytes | None) -> None:
+    site.configure(OPEN + "request_timeout 3\n")
+    issued = site.grid.users["rsa2048", "rsa2048"]
+    with site.start():
+        client = RawClient(site, issued)
+        client.send(b"0", request(1))
+        client.until(b"\0")
+        wanted = parse_delegation_request(client.take_der())
+        block = encode_certificate_block(grant_delegation(credential_of(issued), wanted, now=now()))
+        assert block[0] == 2
+        client.send(bytes((count,)) + block[1:])
+        answer = client.until(b"\0")
+    assert (verdict or b"RESPONSE=1") in answer
+    assert (b"RESPONSE=0" in answer) == (count == 2)
+    (record,) = [line for line in site.audit() if line["action"] == "PUT"]
+    assert record["verdict"] == ("permit" if count == 2 else "deny")
+
+
+def test_a_certificate_request_cut_short_is_told(site: Site) -> None:
+    site.configure(OPEN + "request_timeout 3\n")
+    with site.start():
+        Person(site, "alice", site.grid.users["rsa2048", "rsa2048"]).put().check()
+        client = RawClient(site)
+        client.send(b"0", request(0))
+        client.until(b"\0")
+        client.send(DelegationRequester(generate_key(KeyType.P256)).request_der[:-1])
+        assert b"the certificate request did not come whole" in client.until(b"\0")
+    assert [line["verdict"] for line in site.audit()][-2:] == ["permit", "deny"]
 
 
 # Durability, signals, files ---------------------------------------------------------------------------------------

@@ -344,11 +344,100 @@ def test_silence_in_the_middle_of_a_request_is_no_end() -> None:
     assert server.next_event() is NEED_DATA
     server.end_of_burst()
     assert server.next_event() is NEED_DATA
-    assert server.silence is None  # looked at once; nothing changes without more bytes
+    assert server.silence == FINAL_SILENCE_SECONDS
     server.receive_data(data[20:30])
     assert [server.silence] == [SILENCE_SECONDS]
     server.receive_data(data[30:])
     assert isinstance(server.next_event(), RequestReceived)
+
+
+def at_certificates() -> ServerSession:
+    server = ServerSession()
+    server.receive_data(b"0" + encode_request(request(Command.PUT)))
+    server.next_event()
+    server.send_response(Response.ok())
+    server.send_certificate_request(CSR)
+    return server
+
+
+def at_certificate_request() -> ServerSession:
+    server = ServerSession()
+    server.receive_data(b"0" + encode_request(request(Command.GET)))
+    server.next_event()
+    server.send_response(Response.ok())
+    return server
+
+
+def at_credential() -> ServerSession:
+    server = ServerSession()
+    server.receive_data(b"0" + encode_request(request(Command.STORE)))
+    server.next_event()
+    server.send_response(Response.ok())
+    return server
+
+
+CUT = [
+    (at_certificates, b"\x03" + CSR + CSR, "3 certificates are announced, 2 came whole"),
+    (at_certificates, b"\xff" + CSR + CSR, "255 certificates are announced, 2 came whole"),
+    (at_certificates, b"\x01" + CSR[:-1], "1 certificates are announced, 0 came whole"),
+    (at_certificates, b"V", "1 bytes of it came"),
+    (at_certificate_request, CSR[:-1], rf"certificate request did not come whole: {len(CSR) - 1} bytes of it came"),
+    (at_credential, b"-----BEGIN CERTIFICATE-----\nMII", "credential did not come whole"),
+    (ServerSession, b"0VERSION=MYPROXYv2\nCOMMAND=0\n", "request did not come whole"),
+]
+
+
+@pytest.mark.parametrize(("where", "data", "words"), CUT)
+def test_what_never_becomes_whole_is_an_error(where: Callable[[], ServerSession], data: bytes, words: str) -> None:
+    server = where()
+    server.receive_data(data)
+    assert server.next_event() is NEED_DATA
+    for seconds in (SILENCE_SECONDS, FINAL_SILENCE_SECONDS):
+        assert server.silence == seconds
+        assert server.next_event() is NEED_DATA
+        server.end_of_burst()
+    with pytest.raises(RemoteProtocolError, match=words):
+        server.next_event()
+    assert b"RESPONSE=1" in server.send_response(Response.refuse("no"))
+
+
+@pytest.mark.parametrize(("where", "data", "words"), CUT)
+def test_what_is_not_whole_at_the_end_of_the_time_is_an_error(
+    where: Callable[[], ServerSession], data: bytes, words: str
+) -> None:
+    server = where()
+    server.receive_data(data)
+    assert server.next_event() is NEED_DATA
+    server.end_of_time()
+    with pytest.raises(RemoteProtocolError, match=words):
+        server.next_event()
+
+
+@pytest.mark.parametrize(
+    ("where", "owes"),
+    [(at_certificates, True), (at_credential, True), (at_certificate_request, False), (ServerSession, False)],
+)
+def test_who_owes_something_at_the_end_of_the_time(where: Callable[[], ServerSession], owes: bool) -> None:
+    server = where()
+    assert server.next_event() is NEED_DATA
+    assert server.silence is None
+    server.end_of_time()
+    if not owes:
+        assert server.next_event() is NEED_DATA
+        return
+    with pytest.raises(RemoteProtocolError, match="did not come whole"):
+        server.next_event()
+
+
+def test_certificates_in_many_pieces_with_pauses_are_whole_in_the_end() -> None:
+    server = at_certificates()
+    for piece in (b"\x02", CSR[:10], CSR[10:], CSR):
+        server.receive_data(piece)
+        event = server.next_event()
+        if event is NEED_DATA:
+            server.end_of_burst()
+            assert server.next_event() is NEED_DATA
+    assert event == CertificatesReceived((CSR, CSR))
 
 
 def test_more_lines_after_the_silence_are_not_lost() -> None:
