@@ -581,7 +581,7 @@ def test_slow_peers_are_dropped(site: Site) -> None:
         client.send(b"0", b"VERSION=")
         assert b"the request did not come whole: 8 bytes of it came" in client.rest()
     (record,) = site.audit()
-    assert (record["action"], record["verdict"]) == ("UNREADABLE", "deny")
+    assert (record["action"], record["verdict"]) == ("REQUEST", "deny")
 
 
 @pytest.mark.parametrize(
