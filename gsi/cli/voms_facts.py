@@ -169,7 +169,7 @@ def _read(certificate: Certificate) -> tuple[AttributeCertificate, ...]:
 def _judge(credential: Credential, certdir: str, vomsdir: str | None) -> Callable[[AttributeCertificate], object]:
     """Return what raises for a certificate that must not be believed: all of them when the chain is not good."""
     from gsi.cli.user_credential import verify_made
-    from gsi.cli.voms_fetch import Judge
+    from gsi.cli.voms_judge import Judge
     from gsi.system.trustdir import TrustDirectory
 
     directory = TrustDirectory(certdir)

@@ -1,6 +1,6 @@
-"""Asking VOMS servers on behalf of a command and judging what they gave; the bytes are `gsi.transport.voms`'s.
+"""Asking VOMS servers on behalf of a command; `gsi.transport.voms` carries the bytes, `gsi.cli.voms_judge` judges.
 
-    questions = plan(wishes, places=None, order=(), targets=(), lifetime=lifetime)     # before any pass phrase
+    questions = plan(wishes, places=(), order=(), targets=(), lifetime=lifetime)     # before any pass phrase
     certificates = collect(credential, directory, questions, console)
     ProxyOptions(extensions=carriers(certificates))
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from gsi import oids
 from gsi.certificate import Extension
 from gsi.cli.run import printable, warn
+from gsi.cli.voms_judge import Judge
 from gsi.errors import (
     CapabilityError,
     CapabilityProblem,
@@ -29,7 +30,7 @@ from gsi.errors import (
     TransportError,
 )
 from gsi.system import clock
-from gsi.system.vomsdir import VOMSDirectory, read_vomses, vomsdir_path, vomses_places
+from gsi.system.vomsdir import read_vomses, vomses_places
 from gsi.transport.stream import CONNECT_TIMEOUT
 from gsi.transport.voms import fetch_attributes
 from gsi.voms.attribute_cert import (
@@ -39,7 +40,6 @@ from gsi.voms.attribute_cert import (
     split_authority,
 )
 from gsi.voms.exchange import ALL
-from gsi.voms.verify import AttributeVerifier, VerifiedAttributes, VOMSOptions
 from gsi.voms.wishes import make_questions, plain_fqan
 
 if TYPE_CHECKING:
@@ -49,12 +49,11 @@ if TYPE_CHECKING:
     from gsi.credential import Credential
     from gsi.system.trustdir import TrustDirectory
     from gsi.transport.voms import Fetched
-    from gsi.trust.peer import VerifiedPeer
     from gsi.voms.exchange import FetchRequest
     from gsi.voms.vomses import VOMSEntry
     from gsi.voms.wishes import Question, Wish
 
-__all__ = ["Asker", "Console", "Judge", "carriers", "collect", "encode_certificates", "plan", "read_certificates"]
+__all__ = ["Asker", "Console", "carriers", "collect", "encode_certificates", "plan", "read_certificates"]
 
 _LABEL: Final = "ATTRIBUTE CERTIFICATE"
 _MAX_FILE_BYTES: Final = 8 << 20  # as many as one proxy may carry, in base64
@@ -236,35 +235,7 @@ def _no_server(question: Question, failures: Sequence[GridError]) -> GridError:
     )
 
 
-# --- judging ----------------------------------------------------------------------------------------------------------
-
-
-class Judge:
-    """Judges attribute certificates for their holder by what this machine trusts, wherever they are meant for.
-
-    Args:
-        directory: The trust directory.
-        vomsdir: The directory of trusted servers; None for the usual one.
-    """
-
-    __slots__ = ("_path", "_verifier")
-
-    def __init__(self, directory: TrustDirectory, vomsdir: str | None) -> None:
-        self._path = vomsdir or vomsdir_path()
-        self._verifier = AttributeVerifier(VOMSDirectory(self._path), directory.anchors, VOMSOptions(any_host=True))
-
-    def verify(self, certificate: AttributeCertificate, holder: VerifiedPeer) -> VerifiedAttributes:
-        """Return what a certificate proves about its holder.
-
-        Raises:
-            CapabilityError: It must not be believed; with the directory of trusted servers in the hint.
-        """
-        try:
-            return self._verifier.verify(certificate, holder, now=clock.now())
-        except CapabilityError as error:
-            if error.problem is CapabilityProblem.ISSUER and self._path not in (error.hint or ""):
-                error.hint = f"{error.hint}; the vomsdir is {self._path}" if error.hint else f"see {self._path}"
-            raise
+# --- both -------------------------------------------------------------------------------------------------------------
 
 
 def collect(
