@@ -1,0 +1,195 @@
+"""The form over HTTP without Kerberos: a stand-in says whose a token is, the service behind it is the real one."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gsi.errors import AuthenticationError, ConfigError
+from gsi.kerberos.negotiate import Negotiated
+from kca.config import HTTPSettings
+from kca.http import PATH, UNPROVEN_RECORDS_PER_SECOND, create_app
+from kca.metrics import Metrics, render
+from tests.harness.ca import new_key, parse_name
+from tests.harness.kca import PLAIN_REALM, REALM, KCAWorld, authority
+
+TEXT = "[limits]\ncertificates = 3\n" + PLAIN_REALM
+
+
+class KnowsTokens:
+    """Stands in for Kerberos: `ticket:NAME` proves NAME, `trouble` is trouble, all else proves nothing."""
+
+    def __init__(self, world: KCAWorld) -> None:
+        self.world = world
+        self.bound = False
+
+    def accept(self, token: bytes, *, binding: bytes | None = None) -> Negotiated:
+        kind, _, name = token.decode("latin-1").partition(":")
+        if kind == "trouble":
+            raise ConfigError("the keytab is gone")
+        if kind != "ticket":
+            raise AuthenticationError("Negotiate: nothing")
+        return Negotiated(self.world.ticket(name), b"answer", self.bound)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[KCAWorld]:
+    with authority(tmp_path, TEXT) as made:
+        yield made
+
+
+def client_of(world: KCAWorld, settings: HTTPSettings | None = None, **more: object) -> FlaskClient:
+    app = create_app(
+        world.service,
+        KnowsTokens(world),  # type: ignore[arg-type]  # has what is used of a Negotiator
+        settings or HTTPSettings(),
+        now=lambda: world.now,
+        **more,  # type: ignore[arg-type]  # by name
+    )
+    return app.test_client()
+
+
+@pytest.fixture
+def client(world: KCAWorld) -> FlaskClient:
+    return client_of(world)
+
+
+def proof(name: str) -> dict[str, str]:
+    return {"Authorization": "Negotiate " + base64.b64encode(f"ticket:{name}".encode()).decode()}
+
+
+def csr(encoding: Encoding = Encoding.PEM) -> bytes:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(parse_name("/CN=x"))
+    return builder.sign(new_key("p256"), hashes.SHA256()).public_bytes(encoding)
+
+
+def test_a_certificate(client: FlaskClient) -> None:
+    answer = client.post(PATH, data=csr(), headers=proof("alice"))
+    assert answer.status_code == 200
+    assert answer.headers["WWW-Authenticate"] == "Negotiate " + base64.b64encode(b"answer").decode()
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert x509.load_pem_x509_certificate(answer.data).subject.rfc4514_string() == "CN=alice,OU=Test,O=Grid"
+
+
+@pytest.mark.parametrize("text", ["1800", "30m", "1800s"])
+def test_lifetimes(client: FlaskClient, world: KCAWorld, text: str) -> None:
+    answer = client.post(f"{PATH}?lifetime={text}", data=csr(Encoding.DER), headers=proof("alice"))
+    certificate = x509.load_pem_x509_certificate(answer.data)
+    assert certificate.not_valid_after_utc == world.now + timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1y", "9999999999", "1.5", "x", "१"])
+def test_lifetimes_that_are_none(client: FlaskClient, text: str) -> None:
+    assert client.post(f"{PATH}?lifetime={text}", data=csr(), headers=proof("alice")).status_code == 400
+
+
+def test_the_rate(client: FlaskClient, world: KCAWorld) -> None:
+    for _ in range(3):
+        assert client.post(PATH, data=csr(), headers=proof("alice")).status_code == 200
+    for _ in range(2):
+        answer = client.post(PATH, data=csr(), headers=proof("alice"))
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1201")
+        assert answer.headers["WWW-Authenticate"].startswith("Negotiate ")
+    world.now += timedelta(minutes=20)
+    assert client.post(PATH, data=csr(), headers=proof("alice")).status_code == 200
+
+
+def test_trouble_on_this_side_says_nothing_of_it(client: FlaskClient, world: KCAWorld) -> None:
+    with world.opened.books.database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE issued")
+    answer = client.post(PATH, data=csr(), headers=proof("alice"))
+    assert (answer.status_code, answer.headers["Retry-After"], answer.text) == (503, "5", "not now; try again\n")
+    trouble = {"Authorization": "Negotiate " + base64.b64encode(b"trouble").decode()}
+    answer = client.post(PATH, data=csr(), headers=trouble)
+    assert (answer.status_code, answer.text) == (500, "the authority cannot issue certificates now\n")
+    assert "the keytab is gone" in world.records()[-1]["reason"]
+
+
+def test_nothing_is_said_without_a_record(client: FlaskClient, world: KCAWorld) -> None:
+    world.opened.audit.close()
+    for data, name in ((csr(), "alice"), (csr(), "alice/admin"), (b"garbage", "alice")):
+        assert client.post(PATH, data=data, headers=proof(name)).status_code == 503
+    assert client.post(PATH, headers={"Authorization": "Negotiate AAAA"}).status_code == 503
+
+
+def test_strangers_do_not_fill_the_audit(client: FlaskClient, world: KCAWorld) -> None:
+    count = 5 * UNPROVEN_RECORDS_PER_SECOND
+    for _ in range(count):
+        assert client.post(PATH, data=b"x", headers={"Authorization": "Negotiate AAAA"}).status_code == 401
+    assert UNPROVEN_RECORDS_PER_SECOND <= len(world.records()) < count
+
+
+def test_a_binding_that_is_required(world: KCAWorld, tmp_path: Path) -> None:
+    settings = HTTPSettings(require_channel_binding=True, certificate=str(tmp_path / "x"))
+    answer = client_of(world, settings).post(PATH, data=csr(), headers=proof("alice"))
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Negotiate")
+
+
+def test_the_query_of_bx509d(client: FlaskClient) -> None:
+    der = csr(Encoding.DER)
+    for text in (base64.b64encode(der).decode(), base64.urlsafe_b64encode(der).decode()):
+        answer = client.get("/get-cert", query_string={"csr": text}, headers=proof("alice"))
+        assert answer.status_code == 200, answer.text
+    assert (
+        client.get("/bx509", query_string={"csr": base64.b64encode(csr())}, headers=proof("alice")).status_code == 200
+    )
+    for query, expected in (
+        ({}, 400),
+        ({"csr": ["QQ==", "QQ=="]}, 400),
+        ({"csr": "QQ=="}, 400),
+        ({"csr": "!"}, 400),
+        ({"csr": "A" * 9000}, 414),
+        ({"csr": "QQ==", "eku": "1.2.3"}, 403),
+        ({"csr": "QQ==", "lifetime": "never"}, 400),
+    ):
+        assert client.get("/get-cert", query_string=query, headers=proof("alice")).status_code == expected
+    assert client.head("/get-cert", headers=proof("alice")).status_code == 405
+    assert client.post("/get-cert", headers=proof("alice")).status_code == 405
+
+
+def test_front_ends(world: KCAWorld) -> None:
+    client = client_of(world, HTTPSettings(address_header="X-Real-IP"))
+    assert client.post(PATH, data=csr(), headers=proof("alice")).status_code == 500
+    for value, address in (("192.0.2.1", "192.0.2.1"), ("2001:DB8::1", "2001:db8::1")):
+        answer = client.post(PATH, data=csr(), headers={**proof("alice"), "X-Real-IP": value})
+        assert answer.status_code == 200
+        assert world.records()[-1]["address"] == address
+    for value in ("nowhere", "192.0.2.1, 192.0.2.2", ""):
+        assert client.post(PATH, headers={**proof("alice"), "X-Real-IP": value}).status_code == 500
+    doubled = [("X-Real-IP", "192.0.2.1"), ("X-Real-IP", "192.0.2.2"), *proof("alice").items()]
+    assert client.post(PATH, data=csr(), headers=doubled).status_code == 500
+
+
+def test_numbers(tmp_path: Path) -> None:
+    metrics = Metrics(workers=2)
+    with authority(tmp_path, TEXT) as world:
+        told = client_of(world, metrics=lambda: render(metrics)).get("/metrics")
+        assert told.status_code == 200
+        assert 'kca_decisions_total{action="ISSUE",verdict="permit"} 0.0' in told.text
+        assert client_of(world).get("/metrics").status_code == 404
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
+@given(
+    header=st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=60)
+    | st.sampled_from(["Negotiate", "negotiate dGlja2V0OmFsaWNl", "Negotiate dGlja2V0OmFsaWNl"]),
+    body=st.binary(max_size=200) | st.just(b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n"),
+    query=st.text(max_size=20),
+)
+def test_whatever_comes_gets_an_answer_of_the_table(world: KCAWorld, header: str, body: bytes, query: str) -> None:
+    client = client_of(world)
+    answer = client.post(PATH, data=body, headers={"Authorization": header}, query_string={"lifetime": query})
+    assert answer.status_code in {400, 401}
+    answer = client.get("/get-cert", headers={"Authorization": header}, query_string={"csr": query})
+    assert answer.status_code in {400, 401}
+    assert f"alice@{REALM}" not in answer.text
