@@ -102,7 +102,13 @@ def test_below_the_base_path() -> None:
     table = {"/vo/x/data/f": P, "/data/f": D, "/vo/data": D, "/vo/xdata/f": D, "/vo/x": D}
     for resource, effect in table.items():
         assert decide(authorizer, subject, "read", resource).effect is effect, resource
-    assert decide(authorizer, holder(token("storage.read:/", base=("vo",))), "read", "/vo").effect is P
+    whole = holder(token("storage.read:/", base=("vo",)))
+    assert decide(authorizer, whole, "read", "/vo").effect is P
+    for resource in ("/other", "/other/f", "/other/vo/f", "/vox/f", "/VO/f", "/"):
+        assert decide(authorizer, whole, "read", resource).effect is D, resource
+    deep = holder(token("storage.read:/data", base=("vo", "x")))
+    for resource in ("/other/x/data/f", "/vo/other/data/f", "/a/b/data/f"):
+        assert decide(authorizer, deep, "read", resource).effect is D, resource
 
 
 def test_two_tokens_are_not_mixed() -> None:

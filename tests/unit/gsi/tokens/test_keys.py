@@ -65,6 +65,16 @@ def test_which_keys_count() -> None:
     assert len(found.problems) == 17
 
 
+def test_weak_keys_are_refused_by_the_house_rule() -> None:
+    """Keys that the library of tokens takes without a word: it looks at the length of the modulus alone."""
+    numbers = {"kty": "RSA", "n": jwk_of(pooled_key("rsa2048"))["n"], "kid": "k"}
+    assert list(parse_key_set(_set(numbers | {"e": "AQAB"})).keys) == ["k"]
+    for exponent in ("Aw", "EQ", "AQE"):  # 3, 17, 257
+        found = parse_key_set(_set(numbers | {"e": exponent}))
+        assert found.keys == {}
+        assert "malformed" not in found.problems[0]
+
+
 def test_one_name_for_two_keys_is_none() -> None:
     one, other = jwk_of(new_key("p256"), "k"), jwk_of(new_key("p256"), "k")
     assert parse_key_set(_set(one, other)).keys == {}

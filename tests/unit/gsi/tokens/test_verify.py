@@ -95,6 +95,8 @@ ROWS: Final[dict[str, Row]] = {
     "alg NoNe": Row(lambda: _whole(b'{"alg":"NoNe","kid":"k1"}'), P.ALGORITHM),
     "no signature": Row(lambda: _whole(b'{"alg":"none","kid":"k1"}').rpartition(".")[0] + ".", P.MALFORMED),
     "HMAC with the public key": Row(lambda: ISSUER.hmac_token(_spki()), P.ALGORITHM),
+    "alg none, and no key of that name": Row(lambda: _whole(b'{"alg":"none","kid":"k9"}'), P.ALGORITHM),
+    "HMAC, and no key of that name": Row(lambda: _whole(b'{"alg":"HS512","kid":"k9"}'), P.ALGORITHM),
     "no alg": Row(lambda: _whole(b'{"kid":"k1"}'), P.ALGORITHM),
     "alg not text": Row(lambda: _whole(b'{"alg":["ES256"],"kid":"k1"}'), P.ALGORITHM),
     "another algorithm than the key's": Row(lambda: ISSUER.sign(ISSUER.claims(), {"alg": "ES384"}), P.ALGORITHM),
@@ -319,6 +321,18 @@ def test_bound_to_a_certificate() -> None:
     assert caught.value.problem is P.HOLDER
 
 
+def test_bound_in_a_second_way_too() -> None:
+    """Whoever meets one binding and not the other, which nobody here can check, is not the holder."""
+    ca = TestCA()
+    alice = ca.issue("/O=Grid/CN=Alice")
+    peer = verify_chain(alice.chain_der, make_anchors(ca), now=_now())
+    assert judge(ISSUER.token(cnf=_thumbprint(alice)), peer=peer).is_bound
+    for other in ({"jkt": "abc"}, {"x5t": "abc"}, {"": None}):
+        with pytest.raises(CapabilityError, match="not known here") as caught:
+            judge(ISSUER.token(cnf=_thumbprint(alice) | other), peer=peer)
+        assert caught.value.problem is P.HOLDER
+
+
 # --- one use ----------------------------------------------------------------------------------------------------------
 
 
@@ -335,10 +349,11 @@ def test_replayed() -> None:
     with pytest.raises(CapabilityError):  # a bad token does not use up its jti
         judge(ISSUER.token(jti="three", aud="x"), rules=once, replay=guard)
     judge(ISSUER.token(jti="three"), rules=once, replay=guard)
-    for rules, text in ((once, ISSUER.token()), (once, ISSUER.scitoken())):
-        with pytest.raises(CapabilityError) as caught:
-            judge(text, rules=rules, replay=None if rules is once and "." in text else guard)
+    for text, memory in ((ISSUER.token(), None), (ISSUER.scitoken(), None), (ISSUER.scitoken(), ReplayMemory())):
+        with pytest.raises(CapabilityError, match="nobody can remember it") as caught:  # a token without a jti, too
+            judge(text, rules=once, replay=memory)
         assert caught.value.problem is P.REPLAYED
+    judge(ISSUER.scitoken(jti="four"), rules=once, replay=ReplayMemory())
 
 
 def test_memory_of_replays() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from gsi import oids
 from gsi.certificate import Certificate
-from gsi.errors import CapabilityError, CapabilityProblem, ParseError
+from gsi.errors import CapabilityError, CapabilityProblem, ParseError, VerificationError
 from gsi.trust.anchors import TrustAnchors
 from gsi.trust.peer import VerifiedPeer
 from gsi.trust.verify import verify_chain
 from gsi.voms.attribute_cert import AttributeCertificate
 from gsi.voms.lsc import TrustedServer, parse_lsc
-from gsi.voms.verify import SIGNER_MEMORY, AttributeVerifier, VOMSOptions, check_fqan
-from tests.harness.ca import Issued, TestCA
-from tests.harness.trust import make_anchors, utc_now
+from gsi.voms.verify import GRACE, SIGNER_MEMORY, AttributeVerifier, VOMSOptions, check_fqan
+from tests.harness.ca import Issued, TestCA, tlv
+from tests.harness.trust import forge, make_anchors, utc_now
 from tests.harness.voms import HOST, VO, VOMSServer, ac_extension, extension, target_list
 
 
@@ -163,6 +166,101 @@ def test_signed_by_a_proxy(world: World) -> None:
     ac = AttributeCertificate.parse(liar.attribute_certificate(site.alice, certificates=chain))
     with pytest.raises(CapabilityError, match="proxy") as caught:
         site.verifier().verify(ac, site.peer(site.alice), now=site.now)
+    assert caught.value.problem is CapabilityProblem.SIGNER
+
+
+def test_pinned_servers_are_not_mixed_up(world: World) -> None:
+    """Certificates that bring no others: what is remembered of one server must not stand for another."""
+    site = World()
+    one, other = (VOMSServer(site.ca, site.ca.issue(f"/O=Grid/CN=voms{n}.example.org", "p256")) for n in (1, 2))
+    pinned = tuple(Certificate.parse(server.credential.der) for server in (one, other))
+    site.servers.trusted = TrustedServer((), pinned)
+    verifier, peer = site.verifier(), site.peer(site.alice)
+    for server, certificate in zip((one, other, one), (*pinned, pinned[0]), strict=True):
+        ac = AttributeCertificate.parse(server.attribute_certificate(site.alice, certificates=()))
+        assert verifier.verify(ac, peer, now=site.now).signer.leaf == certificate
+
+
+def test_an_lsc_file_longer_than_the_path(world: World) -> None:
+    """Every pair of lines has to be met; what the path does not reach is not met."""
+    site = World()
+    ac, peer = site.ac(), site.peer(site.alice)
+    server, ca = site.server.lsc(), site.ca.credential.subject
+    for more in ("", f"{ca}\n{ca}\n"):
+        site.servers.trusted = parse_lsc(f"{server}{more}".encode())
+        assert site.verifier().verify(ac, peer, now=site.now).fqans
+    for more in (f"{ca}\n/O=Grid/CN=Root\n", f"{ca}\n{ca}\n{ca}\n{ca}\n", f"{ca}\n{ca}\n/O=Grid/CN=Root\n/CN=x\n"):
+        site.servers.trusted = parse_lsc(f"{server}{more}".encode())
+        with pytest.raises(CapabilityError, match="lsc names") as caught:
+            site.verifier().verify(ac, peer, now=site.now)
+        assert caught.value.problem is CapabilityProblem.ISSUER
+
+
+def test_grace_goes_no_further_than_what_it_stands_on() -> None:
+    site = World()
+    end = site.now + timedelta(minutes=30)
+    verifier, peer = site.verifier(), site.peer(site.alice)
+    found = verifier.verify(site.ac(not_after=end), peer, now=site.now)
+    assert (found.not_after, found.usable_until) == (end, end + GRACE)
+    chain_ends = end + timedelta(minutes=1)
+    brief = site.peer(site.alice.proxy(not_after=chain_ends))
+    found = verifier.verify(site.ac(not_after=end), brief, now=site.now)
+    assert (found.not_after, found.usable_until) == (end, chain_ends)
+    server_ends = end + timedelta(minutes=2)
+    site.server.__dict__["credential"] = site.ca.issue(f"/O=Grid/CN={HOST}", not_after=server_ends)
+    found = site.verifier().verify(site.ac(not_after=end), peer, now=site.now)
+    assert (found.not_after, found.usable_until) == (end, server_ends)
+
+
+def test_two_extensions_with_attributes(world: World) -> None:
+    """Chains with such certificates are refused before; here a chain that came past that."""
+    ac = world.ac().der
+    proxy = world.alice.proxy(extensions=[ac_extension(ac)])
+    peer = world.peer(proxy)
+    once = peer.leaf
+    carrier = next(one for one in once.extensions if one.oid == oids.VOMS_AC_SEQUENCE)
+    twice = Certificate.parse(forge(once.der, world.alice.key, extensions=[*once.extensions, carrier]))
+    (found,) = world.verifier().verify_chain(replace(peer, chain=(twice, *peer.chain[1:])), now=world.now)
+    assert found.attributes is None
+    assert found.error is not None
+    assert found.error.problem is CapabilityProblem.MALFORMED
+    with pytest.raises(VerificationError):
+        verify_chain([twice.der, *proxy.chain_der[1:]], world.anchors, now=world.now)
+
+
+def _key_identifier(issuer: bytes, serial: int) -> bytes:
+    number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    return extension("2.5.29.35", tlv(0x30, tlv(0xA1, tlv(0xA4, issuer)) + tlv(0x82, number)))
+
+
+def test_a_key_identifier_that_names_a_certificate(world: World) -> None:
+    """By issuer and serial number, and both have to be the signer's certificate's."""
+    own = world.server.credential.certificate
+    issuer, peer = own.issuer.public_bytes(), world.peer(world.alice)
+    good = world.ac(leave_out=["aki"], extensions=[_key_identifier(issuer, own.serial_number)])
+    assert world.verifier().verify(good, peer, now=world.now).fqans
+    for name, serial in ((issuer, own.serial_number + 1), (own.subject.public_bytes(), own.serial_number)):
+        bad = world.ac(leave_out=["aki"], extensions=[_key_identifier(name, serial)])
+        with pytest.raises(CapabilityError, match="another certificate") as caught:
+            world.verifier().verify(bad, peer, now=world.now)
+        assert caught.value.problem is CapabilityProblem.SIGNER
+
+
+@pytest.mark.parametrize("value", [b"", b"\x05", b"\x05\x00\x00", b"\x05\x01\x00", b"\x30\x00", b"\x01\x01\xff"])
+def test_no_revocation_information_is_null(value: bytes, world: World) -> None:
+    odd = world.ac(leave_out=["noRevAvail"], extensions=[extension("2.5.29.56", value)])
+    with pytest.raises(CapabilityError, match="noRevAvail") as caught:
+        world.verifier().verify(odd, world.peer(world.alice), now=world.now)
+    assert caught.value.problem is CapabilityProblem.CONTENT
+
+
+@pytest.mark.parametrize(("size", "exponent"), [(1024, 65537), (2048, 3)])
+def test_a_server_with_a_weak_key(size: int, exponent: int, world: World) -> None:
+    weak = rsa.generate_private_key(public_exponent=exponent, key_size=size)
+    site = World()
+    site.server.__dict__["credential"] = site.ca.issue(f"/O=Grid/CN={HOST}", weak)
+    with pytest.raises(CapabilityError, match="its signer") as caught:
+        site.verifier().verify(site.ac(), site.peer(site.alice), now=site.now)
     assert caught.value.problem is CapabilityProblem.SIGNER
 
 
