@@ -26,7 +26,7 @@ from tests.harness.ca import TestCA, new_key, parse_name, write_file
 from tests.harness.daemons import Daemon, free_port, running
 from tests.harness.environment import clean_environment
 from tests.harness.kca import PLAIN_REALM, write_config
-from tests.harness.kdc import REALM, Realm, mit_kdc
+from tests.harness.kdc import HEIMDAL_REALM, REALM, Realm, heimdal_kdc, mit_kdc
 from tests.harness.run import Done, c_program, our_program, run
 
 PATH = "/kca/v1/certificate"
@@ -355,3 +355,39 @@ def test_numbers_for_monitors(realm: Realm, alice: dict[str, str], tmp_path: Pat
     assert 'kca_failures_total{reason="authentication"} 1.0\n' in told
     assert "kca_audit_works 1.0\n" in told
     assert 'kca_audit_seconds_bucket{le="+Inf"} 3.0\n' in told
+
+
+def test_tickets_of_a_heimdal_kdc(tmp_path: Path) -> None:
+    """The KDC is another's, the library that takes its tickets MIT's."""
+    with heimdal_kdc(tmp_path, users={"erin": "pw"}, services=["HTTP/localhost"]) as other:
+        text = LIMITS + f'[realm."{HEIMDAL_REALM}"]\nbase = "/O=Heimdal"\n'
+        with web(other, tmp_path / "kca", text=text) as site:
+            env = other.login("erin", "pw", lifetime="20m")
+            status, _, body = last_answer(curl(site, PATH, "--data-binary", f"@{csr(tmp_path)}", env=env))
+    assert status == 200, body
+    certificate = x509.load_pem_x509_certificate(body.encode())
+    assert certificate.subject.rfc4514_string() == "CN=erin,O=Heimdal"
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    assert timedelta(minutes=18) < left <= timedelta(minutes=20)
+
+
+def test_another_realm(realm: Realm, tmp_path: Path) -> None:
+    """Listed, its people have names of their own; the way they came cannot be seen here, so it has to be allowed."""
+    trust = [f"addprinc -pw shared-key-of-both krbtgt/{REALM}@OTHER.EXAMPLE"]
+    with mit_kdc(tmp_path, users={"dave": "pw"}, services=[], realm="OTHER.EXAMPLE", orders=trust) as other:
+        realm.kadmin(*trust)
+        both = tmp_path / "both.conf"
+        both.write_text(
+            realm.krb5_conf.read_text() + f"[realms]\nOTHER.EXAMPLE = {{\n  kdc = 127.0.0.1:{other.port}\n}}\n"
+        )
+        env = other.login("dave", "pw") | {"KRB5_CONFIG": str(both)}
+        answers = []
+        listed = '[realm."OTHER.EXAMPLE"]\nbase = "/O=Other"\n'
+        for number, rest in enumerate(("", listed, listed + 'via = ["?"]\n')):
+            with web(realm, tmp_path / f"kca{number}", text=LIMITS + PLAIN_REALM + rest) as site:
+                answers.append(last_answer(curl(site, PATH, "--data-binary", f"@{csr(tmp_path)}", env=env)))
+    assert [status for status, _, _ in answers] == [403, 403, 200]
+    assert "'OTHER.EXAMPLE' is not listed" in answers[0][2]
+    assert "came through the realm '?'" in answers[1][2]
+    found = x509.load_pem_x509_certificate(answers[2][2].encode())
+    assert found.subject.rfc4514_string() == "CN=dave,O=Other"
