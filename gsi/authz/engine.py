@@ -126,9 +126,7 @@ class Engine:
                 one all the same: it has an id and is recorded and audited.
         """
         self.refresh()
-        decision = self._decide(self._policy, request, preview=not leasing)
-        if not leasing:
-            decision = replace(decision, decision_id=os.urandom(_ID_BYTES).hex())
+        decision = self._decide(self._policy, request, os.urandom(_ID_BYTES).hex(), preview=not leasing)
         return self._keep(request, decision)
 
     async def authorize_async(self, request: AuthorizationRequest) -> Decision:
@@ -147,7 +145,7 @@ class Engine:
     def preview(self, request: AuthorizationRequest) -> Decision:
         """Say what would be decided: nothing is leased, recorded or audited, and the decision gets no id."""
         self.refresh()
-        return self._decide(self._policy, request, preview=True)
+        return self._decide(self._policy, request, "", preview=True)
 
     def find(self, decision_id: str) -> Recorded | None:
         """Return one of the last decisions, or None."""
@@ -171,7 +169,7 @@ class Engine:
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
-    def _decide(self, policy: Policy, request: AuthorizationRequest, *, preview: bool) -> Decision:
+    def _decide(self, policy: Policy, request: AuthorizationRequest, ident: str, *, preview: bool) -> Decision:
         trace: list[DecisionStep] = []
         try:
             decision = self._judge(policy, request, _Ask(preview, trace))
@@ -183,7 +181,7 @@ class Engine:
             decision.reason,
             decision.obligations if decision.effect is Effect.PERMIT else (),
             decision.authorizer,
-            "" if preview else os.urandom(_ID_BYTES).hex(),
+            ident,
             _earliest(decision.not_after, request.subject.not_after),
             tuple(trace),
         )

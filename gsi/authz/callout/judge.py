@@ -201,7 +201,8 @@ class Judge:
             offered = replace(subject, assertions=(*subject.assertions, assertion))
             if self._permits(engine.preview(self._offer(offered, request.service))):
                 subject = offered
-        return OpenSession(request, setup.config, engine, policy, subject, asked.environment.now)
+        name = setup.config.policy_for(request.service) or ""
+        return OpenSession(request, setup.config, name, engine, policy, subject, asked.environment.now)
 
     def _login(self, service: str, chain: tuple[bytes, ...], *, desired: str | None = None) -> AuthorizationRequest:
         return AuthorizationRequest(

@@ -244,7 +244,7 @@ class _Fields:
         return None if found is None else _decode(found)
 
     def texts(self, tag: _Tag) -> tuple[str, ...]:
-        return tuple(map(_decode, self.every(tag)))
+        return tuple(map(_decode, self._values.pop(tag, ())))
 
     def required(self, tag: _Tag, limit: int | None = None) -> str:
         found = self.octets(tag)

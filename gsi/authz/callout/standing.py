@@ -94,7 +94,8 @@ class OpenSession:
     Attributes:
         request: What opened it.
         config: The configuration then.
-        engine: The engine that the configuration gives its service.
+        name: The policy that the configuration gives its service.
+        engine: Its engine.
         policy: The engine's policy then.
         subject: Who it is, with the assertions that were accepted.
         judged_at: When.
@@ -102,6 +103,7 @@ class OpenSession:
 
     request: SessionRequest
     config: CalloutConfig
+    name: str
     engine: Engine
     policy: object
     subject: Subject
@@ -112,6 +114,6 @@ class OpenSession:
         return (
             self.engine.policy is self.policy
             and setup.config is self.config
-            and any(self.engine is each for each in setup.engines.values())
+            and setup.engines.get(self.name) is self.engine
             and abs(setup.clock() - self.judged_at) < REVIEW_AFTER
         )
