@@ -42,6 +42,7 @@ def check(config: KCAConfig) -> tuple[Finding, ...]:
         ("books", _books),
         ("audit", _audit),
         ("keytab", _keytab),
+        ("HTTP keytab", _http_keytab),
     )
     found = []
     for what, look in looks:
@@ -113,11 +114,21 @@ def _audit(config: KCAConfig) -> str:
 
 
 def _keytab(config: KCAConfig) -> str:
+    return _private(config.server.keytab, f"{config.server.service}/HOST")
+
+
+def _http_keytab(config: KCAConfig) -> str:
+    path = config.http.keytab
+    return (
+        _private(path, "HTTP/HOST") if os.path.lexists(path) else f"{path} does not exist, which kca-http alone needs"
+    )
+
+
+def _private(path: str, service: str) -> str:
     from gsi.errors import ConfigError
 
-    path = config.server.keytab
     if not os.access(path, os.R_OK):
-        raise ConfigError(f"{path} cannot be read by this user", hint="kadmin -q 'ktadd -k FILE kca_service/HOST'")
+        raise ConfigError(f"{path} cannot be read by this user", hint=f"kadmin -q 'ktadd -k {path} {service}'")
     if os.stat(path).st_mode & 0o077:
         raise ConfigError(f"{path} can be read by others", hint=f"chmod 600 {path}")
     return path

@@ -55,8 +55,11 @@ directory = "{home}/kca"
 [realm."EXAMPLE.ORG"]
 base = "/O=Grid/OU=Example"
 lifetime = "6h"
+[server]
+keytab = "{home}/kca.keytab"
 [http]
 listen = "0.0.0.0:0"
+keytab = "{home}/http.keytab"
 """
 BAD_MAP = b"""\
 "/O=Grid/CN=B" daemon

@@ -391,3 +391,13 @@ def test_another_realm(realm: Realm, tmp_path: Path) -> None:
     assert "came through the realm '?'" in answers[1][2]
     found = x509.load_pem_x509_certificate(answers[2][2].encode())
     assert found.subject.rfc4514_string() == "CN=dave,O=Other"
+
+
+def test_a_new_key_while_it_runs(realm: Realm, tmp_path: Path) -> None:
+    """Tickets under the old key and the new one are both good as long as the keytab has both."""
+    with web(realm, tmp_path / "kca") as site:
+        before = realm.login("carol", "secret", service="HTTP/localhost")
+        realm.kadmin(f"ktadd -k {realm.keytab} HTTP/localhost")
+        after = realm.login("carol", "secret", service="HTTP/localhost")
+        body = csr(tmp_path).read_bytes()
+        assert post(site, body, [token(after, tmp_path), token(before, tmp_path)]) == [200, 200]
