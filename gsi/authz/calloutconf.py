@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from gsi.authz.callout.build import CALLOUTS, LIBRARY_NAME
 from gsi.errors import GridError
 from gsi.system.config import nearest
 from gsi.system.environ import GRID_SECURITY_DIR, get_variable
@@ -138,15 +139,20 @@ MISSING_TYPE: Final[Mapping[str, tuple[frozenset[Family], str]]] = {
 }
 """Types that must be there: who asks them, and what an absent one means."""
 
-_OTHER_TYPES: Final = frozenset(
-    {
-        "GLOBUS_GSI_AUTHZ_SYSTEM_INIT",
-        "GLOBUS_GSI_AUTHZ_SYSTEM_DESTROY",
-        "GLOBUS_GSI_AUTHZ_HANDLE_DESTROY",
-        "GLOBUS_GSI_AUTHZ_CANCEL",
-        "GLOBUS_GSI_GET_AUTHORIZATION_IDENTITY",
-    }
-)
+_UNFINISHED: Final[Mapping[str, str]] = {
+    "GLOBUS_GSI_AUTHZ_SYSTEM_INIT": "the library is not told that the service begins",
+    "GLOBUS_GSI_AUTHZ_SYSTEM_DESTROY": "the library is not told that the service ends",
+    "GLOBUS_GSI_AUTHZ_HANDLE_DESTROY": "a session's connection to the daemon stays open until its process ends",
+    "GLOBUS_GSI_AUTHZ_CANCEL": "a question that is given up is waited for",
+    "GLOBUS_GSI_GET_AUTHORIZATION_IDENTITY": "the library is not asked whom a session belongs to",
+}
+"""Types that decide nothing: what an absent one means."""
+
+_OTHER_TYPES: Final = frozenset(_UNFINISHED)
+_OWN_LIBRARY: Final = LIBRARY_NAME.removesuffix(".so")
+_SETTINGS: Final = ("GSI_AUTHZ_SOCKET", "GSI_AUTHZ_SERVER_UID", "GSI_AUTHZ_TIMEOUT")
+"""What our library is told in its lines."""
+
 _KNOWN_TYPES: Final = _OTHER_TYPES | frozenset(MISSING_TYPE)
 _OPEN: Final = "the services silently use the grid-mapfile alone and allow every file operation"
 
@@ -187,8 +193,19 @@ def lint_callouts(path: str, *, families: frozenset[Family] = frozenset(Family))
 
 
 def _lint_file(path: str) -> Iterator[Finding]:
-    for place in (path, os.path.dirname(os.path.abspath(path))):
-        yield from _lint_writers(path, None, place)
+    yield from _lint_writers(path, None, path)
+    yield from _lint_folders(path, None, os.path.abspath(path))
+
+
+def _lint_folders(path: str, line: int | None, place: str) -> Iterator[Finding]:
+    """Look at every directory above a file: who can rename one of them can put another in its place."""
+    folder = os.path.dirname(place)
+    while True:
+        yield from _lint_writers(path, line, folder)
+        above = os.path.dirname(folder)
+        if above == folder:
+            return
+        folder = above
 
 
 def _lint_writers(path: str, line: int | None, place: str) -> Iterator[Finding]:
@@ -245,6 +262,8 @@ def lint_text(data: bytes, *, path: str, families: frozenset[Family] = frozenset
     for kind in dict.fromkeys(entry.type for entry in entries):
         found += _lint_order(path, [entry for entry in entries if entry.type == kind])
     found += _lint_missing(path, {entry.type for entry in entries}, families)
+    if Family.GRIDFTP in families:
+        found += _lint_unfinished(path, entries)
     return found
 
 
@@ -278,6 +297,35 @@ def _lint_entry(path: str, entry: Entry) -> Iterator[Finding]:
         hint = nearest(entry.type, _KNOWN_TYPES)
         yield Finding(Severity.HOLE, path, entry.line, message, hint or "types are case-sensitive")
     yield from _lint_environment(path, entry)
+    if _is_ours(entry):
+        yield from _lint_own(path, entry)
+
+
+def _is_ours(entry: Entry) -> bool:
+    """Say whether a line names the library of gsi-authz-build-callout, or one of its functions."""
+    name = os.path.basename(entry.library).removesuffix(".so")
+    return name == _OWN_LIBRARY or entry.symbol in CALLOUTS.values()
+
+
+def _lint_own(path: str, entry: Entry) -> Iterator[Finding]:
+    """Look at a line of our own library: the function must be its type's, and be told whom to ask."""
+    wanted = CALLOUTS.get(entry.type)
+    if wanted is not None and entry.symbol != wanted:
+        message = (
+            f"{entry.symbol} is not the function for {entry.type}: it allows, or refuses, what it is not asked for"
+        )
+        yield Finding(Severity.HOLE, path, entry.line, message, f"{entry.type} {entry.library} {wanted}")
+    given = {word.removeprefix("ENV:").partition("=")[0] for word in entry.rest.split()}
+    for name in sorted(given):
+        if name.startswith("GSI_AUTHZ_") and name not in _SETTINGS:
+            message = f"the library knows no {name}"
+            yield Finding(Severity.BROKEN, path, entry.line, message, nearest(name, _SETTINGS) or "")
+    missing = [name for name in _SETTINGS[:2] if name not in given]
+    if missing:
+        message = (
+            f"no {' and no '.join(missing)}: the daemon must be root's, at the usual socket, or everybody is refused"
+        )
+        yield Finding(Severity.NOTE, path, entry.line, message, "gsi-authz-build-callout -install writes the settings")
 
 
 def _lint_environment(path: str, entry: Entry) -> Iterator[Finding]:
@@ -349,6 +397,17 @@ def _lint_missing(path: str, types: set[str], families: frozenset[Family]) -> It
             yield Finding(Severity.HOLE, path, None, f"no {kind} ({who}): {effect}", f"{kind} LIBRARY SYMBOL")
 
 
+def _lint_unfinished(path: str, entries: list[Entry]) -> Iterator[Finding]:
+    """Look for the types without which a GridFTP session begins and does not end as it should."""
+    types = {entry.type for entry in entries}
+    if "GLOBUS_GSI_AUTHZ_HANDLE_INIT" not in types:
+        return
+    ours = any(_is_ours(entry) for entry in entries)
+    for kind, effect in _UNFINISHED.items():
+        if kind not in types and (ours or kind == "GLOBUS_GSI_AUTHZ_HANDLE_DESTROY"):
+            yield Finding(Severity.NOTE, path, None, f"no {kind} (gridftp): {effect}", f"{kind} LIBRARY SYMBOL")
+
+
 # --- libraries --------------------------------------------------------------------------------------------------------
 
 
@@ -385,7 +444,7 @@ def _lint_library(path: str, entry: Entry) -> Iterator[Finding]:
         message = f"the C services load {loaded}, because it comes before {library}"
         yield Finding(Severity.HOLE, path, entry.line, message, f"remove {loaded}")
     yield from _lint_writers(path, entry.line, os.path.realpath(loaded))
-    yield from _lint_writers(path, entry.line, os.path.dirname(os.path.realpath(loaded)))
+    yield from _lint_folders(path, entry.line, os.path.realpath(loaded))
     problem = try_load(loaded, [entry.symbol])
     if problem:
         yield Finding(Severity.BROKEN, path, entry.line, f"{problem}: {denied}", "gsi-authz-build-callout -install")

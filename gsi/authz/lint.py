@@ -7,7 +7,7 @@ What cannot be read is one finding, since nothing of such a file is in force.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gsi.authz.calloutconf import Finding, Severity
 from gsi.authz.combine import Combining
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gsi.authz.rulefile import Rule
 
 __all__ = ["lint_policy"]
+
+_COMMON: Final = frozenset({"file", "http", "job", "login"})
+"""Types of services that decide nothing by themselves; others may leave everything to their own directives."""
 
 
 def lint_policy(path: str) -> list[Finding]:
@@ -81,7 +84,9 @@ def _lint_rules(authorizer: RulesAuthorizer) -> Iterator[Finding]:
 
 
 def _rule_doubts(rule: Rule) -> Iterator[tuple[str, str]]:
-    everything = not rule.resources and any(action is None for _, action in rule.actions)
+    everything = not rule.resources and any(
+        action is None and (kind is None or kind in _COMMON) for kind, action in rule.actions
+    )
     if rule.effect is Effect.PERMIT and rule.anyone and everything and not rule.networks:
         yield "everybody, even without a certificate, may do everything", "say to what, and on which resource"
     if rule.effect is Effect.PERMIT:

@@ -9,12 +9,11 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion, UsageError, count
-from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, run
+from gsi.cli.run import EXIT_OK, printable, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gsi.authz.calloutconf import Finding
     from gsi.authz.decision import AuthorizationRequest, Subject
     from gsi.authz.engine import Engine
     from gsi.authz.policyfile import LoadedPolicy
@@ -25,6 +24,8 @@ __all__ = ["build_parser", "main"]
 PROG: Final = "gsi-authz"
 DEFAULT_SOCKET: Final = "/run/gsi-authz/socket"
 FAMILIES: Final = ("gridftp", "gatekeeper", "jobmanager")
+"""The C services, as `gsi.authz.calloutconf.Family` has them: that would be imported for the help as well."""
+
 _JOB_ACTIONS: Final = frozenset({"start", "status", "cancel", "signal", "renew", "register", "unregister"})
 MAX_CHAIN_FILE_BYTES: Final = 4 << 20
 """As for grid-proxy-verify: a hundred certificates with attributes."""
@@ -91,8 +92,8 @@ def build_parser() -> CommandParser:
         "-callouts",
         metavar="SERVICE",
         repeatable=True,
-        choices=FAMILIES,
-        text="the C services that this site runs; by default all",
+        choices=(*FAMILIES, "none"),
+        text="the C services that this site runs, or none; by default all",
     )
     check.flag("-strict", text="notes count as problems")
     output = parser.section("Output")
@@ -115,7 +116,9 @@ def _execute(arguments: Namespace) -> int:
     if command == "explain":
         return _explain(arguments, rest)
     if command == "check":
-        return _check(arguments, rest)
+        from gsi.cli.authz_check import check
+
+        return check(arguments, rest)
     if command == "who-can":
         return _who_can(arguments, rest)
     if command == "ask":
@@ -123,12 +126,6 @@ def _execute(arguments: Namespace) -> int:
 
         return ask(arguments, rest)
     raise UsageError(f"there is no command {command!r}", hint=hint)
-
-
-def _print_json(told: object) -> None:
-    import json
-
-    sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=True) + "\n")
 
 
 # --- explain ----------------------------------------------------------------------------------------------------------
@@ -142,7 +139,7 @@ def _explain(arguments: Namespace, words: list[str]) -> int:
 
 def _explain_decision(arguments: Namespace, decision_id: str) -> int:
     from gsi.authz.record import DecisionFile
-    from gsi.cli.authz_text import decision_text
+    from gsi.cli.authz_text import decision_text, print_json
     from gsi.errors import ConfigError
 
     for option in ("subject", "chain", "proxy", "action"):
@@ -161,7 +158,7 @@ def _explain_decision(arguments: Namespace, decision_id: str) -> int:
     record = DecisionFile(path)
     told = record.last() if decision_id == "last" else record.find(decision_id.lower())
     if arguments.json:
-        _print_json(told)
+        print_json(told)
     else:
         sys.stdout.write(decision_text(told))
     return EXIT_OK
@@ -170,7 +167,7 @@ def _explain_decision(arguments: Namespace, decision_id: str) -> int:
 def _explain_dry(arguments: Namespace) -> int:
     from gsi.authz.engine import Engine
     from gsi.authz.record import describe_decision
-    from gsi.cli.authz_text import decision_text
+    from gsi.cli.authz_text import decision_text, print_json
 
     if not arguments.action:
         raise UsageError("explain needs a decision, or -action with who asks", hint=f"see '{PROG} -help'")
@@ -182,7 +179,7 @@ def _explain_dry(arguments: Namespace) -> int:
     asked = {step.authorizer for step in decision.trace}
     not_asked = [m.authorizer.name for m in engine.policy.root.walk() if m.authorizer.name not in asked]
     if arguments.json:
-        _print_json(told | {"not_asked": not_asked})
+        print_json(told | {"not_asked": not_asked})
     else:
         sys.stdout.write(decision_text(told, not_asked))
     return EXIT_OK
@@ -288,68 +285,6 @@ def _verified_subject(arguments: Namespace) -> Subject:
     return replace(Subject.from_peer(peer, fqans=tuple(arguments.fqan)), groups=frozenset(arguments.group))
 
 
-# --- check ------------------------------------------------------------------------------------------------------------
-
-
-def _check(arguments: Namespace, words: list[str]) -> int:
-    from gsi.authz.calloutconf import Severity
-    from gsi.cli.authz_text import finding_text
-
-    paths = words or _default_files()
-    findings: list[Finding] = []
-    for path in paths:
-        findings += _check_file(arguments, path)
-    problems = [finding for finding in findings if arguments.strict or finding.severity is not Severity.NOTE]
-    if arguments.json:
-        _print_json(
-            {
-                "files": paths,
-                "findings": [
-                    {
-                        "severity": finding.severity.value,
-                        "path": finding.path,
-                        "line": finding.line,
-                        "message": finding.message,
-                        "fix": finding.fix,
-                    }
-                    for finding in findings
-                ],
-            }
-        )
-    else:
-        for finding in findings:
-            sys.stdout.write(finding_text(finding))
-        if not findings:
-            shown = ", ".join(printable(path) for path in paths) or "no policy and no callout configuration is there"
-            sys.stdout.write(f"nothing to report: {shown}\n")
-    return EXIT_ERROR if problems else EXIT_OK
-
-
-def _default_files() -> list[str]:
-    """Return every policy of the directory, and the configuration of C callouts if there is one or should be."""
-    import os
-
-    from gsi.authz.calloutconf import find_callout_conf
-    from gsi.system.environ import authz_policy_dir, get_variable
-
-    directory = authz_policy_dir()
-    try:
-        found = sorted(os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".toml"))
-    except OSError:
-        found = []
-    conf, is_there = find_callout_conf()
-    return [*found, *([conf] if is_there or get_variable("GSI_AUTHZ_CONF") else [])]
-
-
-def _check_file(arguments: Namespace, path: str) -> list[Finding]:
-    from gsi.authz.calloutconf import Family, lint_callouts
-    from gsi.authz.lint import lint_policy
-
-    if path.endswith(".toml"):
-        return lint_policy(path)
-    return lint_callouts(path, families=frozenset(map(Family, arguments.callouts or FAMILIES)))
-
-
 # --- who-can ----------------------------------------------------------------------------------------------------------
 
 
@@ -360,6 +295,7 @@ def _who_can(arguments: Namespace, words: list[str]) -> int:
     from gsi.authz.engine import Engine
     from gsi.authz.record import describe_obligation
     from gsi.authz.whocan import who_can
+    from gsi.cli.authz_text import print_json
 
     action, resource, *more = [*words, *([""] * (2 - len(words)))] if len(words) < 2 else words
     action, resource = action or arguments.action, resource or arguments.resource or ""
@@ -369,7 +305,7 @@ def _who_can(arguments: Namespace, words: list[str]) -> int:
     found = list(islice(who_can(engine, _request(arguments, ANONYMOUS, action, resource)), arguments.limit + 1))
     shown = found[: arguments.limit]
     if arguments.json:
-        _print_json(
+        print_json(
             [
                 {
                     "who": answer.who,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, cast
 
 from gsi.cli.run import printable
@@ -11,7 +12,14 @@ if TYPE_CHECKING:
 
     from gsi.authz.calloutconf import Finding
 
-__all__ = ["decision_text", "finding_text"]
+__all__ = ["decision_text", "finding_text", "print_json"]
+
+
+def print_json(told: object) -> None:
+    """Print a value as JSON, in ASCII."""
+    import json
+
+    sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=True) + "\n")
 
 
 def decision_text(told: Mapping[str, object], not_asked: Iterable[str] = ()) -> str:

@@ -117,15 +117,71 @@ def test_check(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert f"{folder}/bans:1: broken" in out
 
 
-@pytest.mark.skipif(os.path.exists("/etc/grid-security/gsi-authz.conf"), reason="this machine has a configuration")
-def test_check_where_there_is_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GSI_AUTHZ_POLICY_DIR", str(tmp_path))
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without policies and C services; its /etc."""
+    monkeypatch.setenv("GSI_AUTHZ_POLICY_DIR", str(tmp_path / "authz.d"))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GLOBUS_LOCATION", str(tmp_path / "globus"))
     monkeypatch.delenv("GSI_AUTHZ_CONF", raising=False)
+    monkeypatch.setattr("gsi.authz.serviceconf.ETC", str(tmp_path / "etc"))
+    (tmp_path / "etc").mkdir()
+    return tmp_path / "etc"
+
+
+no_conf = pytest.mark.skipif(
+    os.path.exists("/etc/grid-security/gsi-authz.conf"), reason="this machine has a configuration"
+)
+
+
+@no_conf
+@pytest.mark.usefixtures("machine")
+def test_check_where_there_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """An absent file is never silence: it is the first of the traps."""
     assert main(["check"]) == 0
-    assert "no policy and no callout configuration is there" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "note: no policy is there" in out
+    assert "gsi-authz.conf: note: it is not there: C services, of which none is configured here" in out
+    assert main(["check", "-callouts", "none"]) == 0
+    assert "gsi-authz.conf" not in capsys.readouterr().out
+    assert main(["check", "-callouts", "none", "-callouts", "gridftp"]) == 1
+
+
+@no_conf
+@pytest.mark.parametrize("family", ["gridftp", "gatekeeper", "jobmanager"])
+@pytest.mark.usefixtures("machine")
+def test_check_a_service_that_is_named(family: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "-callouts", family]) == 1
+    assert "gsi-authz.conf: hole: No such file or directory" in capsys.readouterr().out
+
+
+@no_conf
+def test_check_the_services_of_this_machine(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / "gridftp.conf").write_text("cas 0\n")
+    assert main(["check"]) == 1
+    out = capsys.readouterr().out
+    assert "gsi-authz.conf: hole" in out
+    assert f"{machine}/gridftp.conf:1: hole: cas is off" in out
+    assert main(["check", "-callouts", "jobmanager"]) == 1
+    assert "globus-gram-job-manager.conf: note: it is not there" in capsys.readouterr().out
+
+
+def test_check_one_configuration_of_a_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = tmp_path / "globus-gram-job-manager.conf"
+    assert main(["check", str(conf)]) == 1
+    assert "broken: No such file" in capsys.readouterr().out
+    conf.write_text("-log-pattern /tmp/x\n")
+    assert main(["check", "-strict", str(conf)]) == 1
+    assert f"{conf}: hole: no -enable-callout" in capsys.readouterr().out
+    conf.write_text("-enable-callout\n")
+    assert main(["check", "-strict", "--", str(conf)]) == 0
+    assert f"nothing to report: {conf}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("package", ["myproxy", "kca"])
+def test_policies_that_come_with_services_are_good(package: str, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = Path(__file__).parents[2] / package / "policies" / f"{package}.toml"
+    assert main(["check", "-strict", str(policy)]) == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gsi.authz.calloutconf import library_candidates, lint_text
+from gsi.authz.callout.build import LIBRARY_NAME, ConfOptions, compile_library, render_conf
+from gsi.authz.calloutconf import Severity, library_candidates, lint_callouts, lint_text
+from gsi.authz.serviceconf import ServiceFiles, family_of, lint_service_files
 from tests.harness.run import ALLOW_MISSING_PEERS
 
 pytestmark = pytest.mark.interop
@@ -41,6 +43,26 @@ def library() -> None:
         if ALLOW_MISSING_PEERS:
             pytest.skip("libglobus_callout is not installed")
         pytest.fail("libglobus_callout is not installed")
+
+
+def test_what_the_packages_install_is_open(tmp_path: Path) -> None:
+    """A perfect `gsi-authz.conf` beside the services' own files as they come: strangers manage jobs, trees move."""
+    compile_library(str(tmp_path))
+    conf = tmp_path / "gsi-authz.conf"
+    conf.write_text(render_conf(ConfOptions(library=str(tmp_path / LIBRARY_NAME))))
+    assert lint_callouts(str(conf)) == []
+    for place, says in {
+        "/etc/globus/globus-gram-job-manager.conf": "no -enable-callout",
+        "/etc/gridftp.conf": "MLSR: done without that anybody is asked",
+        "/etc/grid-services/available/jobmanager-fork-poll": "no gate before the job manager",
+    }.items():
+        family = family_of(place)
+        assert family is not None
+        copy = tmp_path / place.removeprefix("/etc/")
+        copy.parent.mkdir(exist_ok=True, parents=True)
+        copy.write_bytes(Path(place).read_bytes())
+        found = lint_service_files(ServiceFiles(family, (str(copy),)))
+        assert any(finding.severity is Severity.HOLE and says in finding.message for finding in found), place
 
 
 def ask_c(conf: Path) -> tuple[int, int | None]:

@@ -20,7 +20,7 @@ complete -c gsi-authz -o owner -l owner -x -d 'whose job it is, if not the subje
 complete -c gsi-authz -o at -l at -x -d 'as of this time: ISO 8601, or seconds since 1970'
 complete -c gsi-authz -o limit -l limit -x -d 'who-can: end after so many (1000)'
 complete -c gsi-authz -o socket -l socket -r -F -d 'the socket of gsi-authz-server (/run/gsi-authz/socket)'
-complete -c gsi-authz -o callouts -l callouts -x -a 'gridftp gatekeeper jobmanager' -d 'the C services that this site runs; by default all'
+complete -c gsi-authz -o callouts -l callouts -x -a 'gridftp gatekeeper jobmanager none' -d 'the C services that this site runs, or none; by default all'
 complete -c gsi-authz -o strict -l strict -d 'notes count as problems'
 complete -c gsi-authz -o json -l json -d 'print one JSON object'
 complete -c gsi-authz -o help -l help -o usage -l usage -d 'print this help and exit'

@@ -25,11 +25,14 @@ directory stands for `$(HOME)` in it. An action without a service type is taken 
 
 `explain last` explains the newest decision of the record.
 
-`check` reads policy files (names that end in `.toml`) and the `gsi-authz.conf` of C services (any other name), and says
-what is wrong, on which line, and what to do. Without names it reads every policy of the directory, and the
-`gsi-authz.conf` that C services would read here. A *hole* allows something that the site believes to be decided:
-C services allow whatever has no callout. What is *broken* refuses everybody or stops a service. A *note* works, but
-hardly as meant. Libraries are loaded in a process of its own.
+`check` reads policy files (names that end in `.toml`), the `gsi-authz.conf` of C services, and what configures those
+services: GridFTP's `gridftp*.conf` and files of `gridftp.d`, the job manager's `*job-manager.conf`, and the lines of
+`grid-services`. It says what is wrong, on which line, and what to do. Without names it reads every policy of the
+directory, the `gsi-authz.conf` that C services would read here, and the configurations of services in `/etc`. It says
+so if there is no `gsi-authz.conf`: a *hole*, if `-callouts` names a service or one is configured here. `-callouts none`
+is for a machine without C services. A *hole* allows something that the site believes to be decided: C services allow
+whatever has no callout. What is *broken* refuses everybody or stops a service. A *note* works, but hardly as meant.
+Libraries are loaded in a process of its own. What services are told on their command lines cannot be seen.
 
 `who-can` lists everybody that the policy names (in rules, in grid-mapfiles, in VOMS maps) and who may do the action,
 with the entry that lets them. Patterns, groups and FQANs are tried one by one, so it cannot see that somebody who is
@@ -52,6 +55,8 @@ or the chain of `-chain`. Unlike `explain` it is a real question, with an audit.
     files=(
         ("/etc/grid-security/gsi-authz.d/<service>.toml", "The policy of a service."),
         ("/etc/grid-security/gsi-authz.conf", "The configuration of callouts that C services read."),
+        ("/etc/gridftp.conf, /etc/gridftp.d", "The configuration of the GridFTP server."),
+        ("/etc/globus/globus-gram-job-manager.conf, /etc/grid-services", "The configuration of GRAM."),
         TRUST_DIRECTORIES,
     ),
     examples=(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gsi.authz.callout.build import ConfOptions, render_conf
+from gsi.authz.callout.build import CALLOUTS, ConfOptions, render_conf
 from gsi.authz.calloutconf import (
     MISSING_TYPE,
     Family,
@@ -93,6 +93,44 @@ def test_each_type_that_is_missing_is_a_hole(kind: str) -> None:
     assert finding.severity is HOLE
     assert finding.line is None
     assert f"no {kind}" in finding.message
+
+
+LIBRARY = "/usr/lib/gsi-authz/libgsi_authz_callout.so"
+SETTINGS = "ENV:GSI_AUTHZ_SOCKET=/run/s GSI_AUTHZ_SERVER_UID=990"
+
+
+@pytest.mark.parametrize(
+    ("line", "severity", "says"),
+    [
+        # a function that always answers yes, in the place of one that decides
+        (f"globus_authorization {LIBRARY} gsi_authz_system_init {SETTINGS}", HOLE, "not the function for globus_auth"),
+        (f"GLOBUS_GSI_AUTHORIZE_ASYNC {LIBRARY} gsi_authz_handle_destroy {SETTINGS}", HOLE, "not the function"),
+        (f"globus_mapping {LIBRARY} gsi_authz_service {SETTINGS}", HOLE, "not the function"),
+        (f"globus_mapping {LIBRARY[:-3]} gsi_authz_service {SETTINGS}", HOLE, "not the function"),
+        (f"globus_mapping /opt/other.so gsi_authz_service {SETTINGS}", HOLE, "not the function"),
+        (f"globus_mapping {LIBRARY} printf {SETTINGS}", HOLE, "not the function"),
+        (f"globus_mapping {LIBRARY} gsi_authz_mapping", NOTE, "no GSI_AUTHZ_SOCKET and no GSI_AUTHZ_SERVER_UID"),
+        (f"globus_mapping {LIBRARY} gsi_authz_mapping ENV:GSI_AUTHZ_SOCKET=/s", NOTE, "no GSI_AUTHZ_SERVER_UID"),
+        (f"globus_mapping {LIBRARY} gsi_authz_mapping {SETTINGS} GSI_AUTHZ_TIME=1", BROKEN, "knows no GSI_AUTHZ_TIME"),
+    ],
+)
+def test_lines_of_our_own_library(line: str, severity: Severity, says: str) -> None:
+    kind = line.split(maxsplit=1)[0]
+    others = "".join(each for each in GOOD.splitlines(keepends=True) if not each.startswith(f"{kind} "))
+    (finding,) = lint(f"{line}\n{others}")
+    assert (finding.severity, finding.line) == (severity, 1)
+    assert says in finding.message
+    assert finding.fix
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CALLOUTS if kind not in MISSING_TYPE])
+def test_types_that_decide_nothing(kind: str) -> None:
+    """They are named as well, since our own file says that it needs every line."""
+    text = "".join(line for line in GOOD.splitlines(keepends=True) if not line.startswith(f"{kind} "))
+    (finding,) = lint(text)
+    assert (finding.severity, finding.line) == (NOTE, None)
+    assert f"no {kind}" in finding.message
+    assert lint(text, Family.GATEKEEPER) == []
 
 
 def test_only_the_services_that_run_count() -> None:
@@ -194,6 +232,22 @@ def test_files_that_others_can_change(folder: Path) -> None:
     folder.chmod(0o777)
     assert any("can be changed by others" in finding.message for finding in lint_callouts(str(conf)))
     folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("depth", range(1, 4))
+def test_directories_above_that_others_can_change(folder: Path, depth: int) -> None:
+    """Who can rename a directory of the path can put another in its place."""
+    below = folder / "a/b/c"
+    below.mkdir(parents=True)
+    library = build(folder, "libshim.so").rename(below / "libshim.so")
+    conf = folder / "gsi-authz.conf"
+    conf.write_text(f"globus_mapping {library} f\n")
+    open_one = below.parents[depth - 1] if depth < 3 else below
+    open_one.chmod(0o777)
+    found = [each for each in lint_callouts(str(conf), families=frozenset()) if f"{open_one} can be" in each.message]
+    assert [(each.severity, each.line) for each in found] == [(HOLE, 1)]
+    open_one.chmod(0o1777)  # as /tmp
+    assert not lint_callouts(str(conf), families=frozenset())
 
 
 def test_a_library_that_ends_the_process(folder: Path) -> None:
