@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import shutil
 import ssl
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from tests.harness.daemons import Daemon, free_port, running
 from tests.harness.environment import clean_environment
 from tests.harness.kca import PLAIN_REALM, write_config
 from tests.harness.kdc import HEIMDAL_REALM, REALM, Realm, heimdal_kdc, mit_kdc
+from tests.harness.nginx import nginx
 from tests.harness.run import Done, c_program, our_program, run
 
 PATH = "/kca/v1/certificate"
@@ -401,3 +403,37 @@ def test_a_new_key_while_it_runs(realm: Realm, tmp_path: Path) -> None:
         after = realm.login("carol", "secret", service="HTTP/localhost")
         body = csr(tmp_path).read_bytes()
         assert post(site, body, [token(after, tmp_path), token(before, tmp_path)]) == [200, 200]
+
+
+def test_behind_nginx(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
+    """The front end of the how-to: it ends TLS, and tickets may be bound to its certificate."""
+    page = (Path(__file__).resolve().parents[2] / "docs/howto/kca.md").read_text("utf-8")
+    block = re.search(r"```nginx\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    ca = TestCA("/O=Grid/CN=Web CA")
+    host = ca.issue_host()
+    host.write(tmp_path / "web.pem", tmp_path / "web.key")
+    (tmp_path / "web-ca.pem").write_bytes(ca.certificate.public_bytes(Encoding.PEM))
+    binding = server_end_point(host.certificate.public_bytes(Encoding.DER))
+    assert binding is not None
+    place = tmp_path / "kca"
+    place.mkdir(mode=0o700)
+    table = (
+        f'[http]\nlisten = "{tmp_path}/socket"\nkeytab = "{realm.keytab}"\nworkers = 1\n'
+        f'front_end_certificate = "{tmp_path}/web.pem"\naddress_header = "X-Real-IP"\nrequire_channel_binding = true\n'
+    )
+    config = write_config(place, LIMITS + PLAIN_REALM + table)
+    env = clean_environment(place) | realm.variables | {"PYTHONWARNINGS": "default"}
+    text = block[1].replace("/etc/kca/web", f"{tmp_path}/web").replace("/run/kca/http", f"{tmp_path}/socket")
+    argv = [our_program("kca-http"), "-c", str(config)]
+    context = ssl.create_default_context(cafile=str(tmp_path / "web-ca.pem"))
+    (tmp_path / "nginx").mkdir()
+    with (
+        running(argv, env=env, port=None, directory=place, unix=tmp_path / "socket") as server,
+        nginx(text.replace("kca.example.org", "localhost"), tmp_path / "nginx") as port,
+    ):
+        site = Site(realm, f"https://localhost:{port}", place, server)
+        body = csr(tmp_path).read_bytes()
+        assert post(site, body, [token(alice, tmp_path, binding)], context) == [200]
+        assert site.records()[-1]["address"] == "127.0.0.1"
+        assert post(site, body, [token(alice, tmp_path)], context) == [401]
