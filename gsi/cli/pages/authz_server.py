@@ -17,20 +17,24 @@ it through the callout library that `gsi-authz-build-callout` makes, and the gat
 and then asks the engine.
 
 It listens on a Unix socket that every mapped user can reach, because the services ask as the mapped user from the
-log-in on. The kernel tells it who asks. Mappings are for the accounts in `service_users` only; a session is opened
-for those alone who map to the account that asks; and nothing secret is ever answered. Whatever goes wrong is a
-refusal.
+log-in on. The kernel tells it who asks. Mappings are for the accounts in `service_users` only, and nothing else leases
+accounts; a session is opened for those alone who map to the account that asks; and nothing secret is ever answered.
+Whatever goes wrong is a refusal. Each line of the audit has `uid` and `pid` of who asked, and `proof`: with `none`, for
+jobs, nothing but that uid is known for sure.
 
 It stays in the foreground and logs to standard error. SIGTERM and SIGINT let questions under way finish; services
 open their sessions anew with the daemon that comes next. SIGHUP reads the configuration again; policies are followed
-without that. What is broken leaves the old ones in force, and the log says so.
+without that. Sessions that are open follow both, and the trust directory within a minute. What is broken leaves the
+old ones in force, and the log says so.
 
 The configuration is a TOML file. Table `[server]`: `socket`, `socket_mode`, `service_users` (`["root"]`), `workers`
-(2), `connections` and `per_user` for each worker, `request_time`, `idle_time`, `drain_time`, `threads`, `audit` (a
-file for the audit), `host`, `job_owner_manages` (true: the owner of a job may query and cancel it unless a rule
-denies). Table `[files]`: `renames`, `directory_renames`, `recursive_deletes`, `real_paths`. Each `[[services]]` gives
-a service by the `name` it calls itself, with `*` and `?`, its `policy`: a name in `/etc/grid-security/gsi-authz.d`
-without `.toml`, or a path. A service that is not named is refused.
+(2), `request_time`, `idle_time`, `drain_time`, `audit` (a file for the audit), `host`, `job_owner_manages` (true: the
+owner of a job may query and cancel it unless a rule denies); and for each worker `connections` (4096: of all uids that
+are not in `service_users`), `per_user` (1024: of one of them), `service_connections` (4096: of those in
+`service_users`), `threads` (16: questions that wait for something, of users), `user_threads` (4: of one of them) and
+`service_threads` (8). Table `[files]`: `renames`, `directory_renames`, `recursive_deletes`, `real_paths`. Each
+`[[services]]` gives a service by the `name` it calls itself, with `*` and `?`, its `policy`: a name in
+`/etc/grid-security/gsi-authz.d` without `.toml`, or a path. A service that is not named is refused.
 
 Every key may be left out. Without the file, `file` (GridFTP) is judged by the policy `gridftp` and `jobmanager*` by
 `gram`, where these exist.
