@@ -155,7 +155,8 @@ class Community:
 
     def enrol(self, nickname: str, *groups: str) -> None:
         """Enrol a user, and what groups are missing."""
-        self.make(Enrol(User(nickname, dn(nickname), "ca")))
+        if self.repository.reading(lambda view: view.find(user(nickname))) is None:
+            self.make(Enrol(User(nickname, dn(nickname), "ca")))
         for name in groups:
             if self.repository.reading(lambda view: view.find(group(name))) is None:  # noqa: B023  called at once
                 self.make(Enrol(UserGroup(name)))
