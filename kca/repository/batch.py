@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from gsi.errors import ConflictError, GridError, StorageError
+from gsi.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +127,10 @@ def _attempt(connection: Connection, piece: _Piece, again: bool, place: str) -> 
             piece.work(connection, again)
     except sa.exc.IntegrityError:
         return ConflictError(f"the change contradicts what is stored in {place}")
-    except GridError as error:
+    except sa.exc.DataError as error:
+        return StorageError(f"{place} cannot hold a value: {type(error.orig).__name__}")
+    except sa.exc.SQLAlchemyError:  # the connection, which concerns all
+        raise
+    except Exception as error:  # noqa: BLE001  whoever wrote the work hears of it, and nobody else
         return error
     return None
