@@ -209,7 +209,7 @@ class BanListAuthorizer:
         from ipaddress import ip_network
 
         self._name = name
-        self._path = path
+        self.path = path
         self._silent = not_applicable(name, "not banned")
         self._dns, self._issuers = _Names(), _Names()
         self._serials: dict[int, list[tuple[Glob, Ban]]] = {}
@@ -236,6 +236,11 @@ class BanListAuthorizer:
         """What the policy calls it."""
         return self._name
 
+    @property
+    def address_bans(self) -> tuple[Ban, ...]:
+        """The bans of networks, which hold only where a service tells the client's address."""
+        return tuple(ban for _, ban in self._networks)
+
     def decide(self, request: AuthorizationRequest) -> Decision:
         """Deny if a ban holds that has not ended.
 
@@ -246,7 +251,7 @@ class BanListAuthorizer:
         for ban in self._find(request):
             if ban.until is None or now < ban.until:
                 because = f": {ban.because}" if ban.because else ""
-                return deny(self._name, f"{ban.kind} is banned, {self._path}:{ban.line}{because}")
+                return deny(self._name, f"{ban.kind} is banned, {self.path}:{ban.line}{because}")
         return self._silent
 
     def _find(self, request: AuthorizationRequest) -> Iterator[Ban]:

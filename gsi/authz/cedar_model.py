@@ -25,7 +25,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from gsi import names
-from gsi.authz.principals import normal_fqan, rights_fqans
+from gsi.authz.principals import normal_fqan, plain_host, rights_fqans
 from gsi.authz.resources import Reading, readings
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _context(environment: Environment) -> dict[str, object]:
     context: dict[str, object] = {
         "now": {"__extn": {"fn": "datetime", "arg": moment}},
         "service": environment.service,
-        "host": environment.host,
+        "host": plain_host(environment.host),
         "desiredAccount": environment.desired_account or "",
     }
     try:

@@ -7,20 +7,24 @@ What cannot be read is one finding, since nothing of such a file is in force.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
+from gsi.authz.ban import BanListAuthorizer
+from gsi.authz.callout.config import DEFAULT_CONFIG, CalloutConfig, load_config, policy_path
 from gsi.authz.calloutconf import Finding, Severity
 from gsi.authz.combine import Combining
 from gsi.authz.decision import Effect
 from gsi.authz.policy import Chain, Member
 from gsi.authz.policyfile import load_policy
 from gsi.authz.registry import Place
+from gsi.authz.rsl.rules import RslAuthorizer
 from gsi.authz.rules import RulesAuthorizer
-from gsi.errors import ConfigError
+from gsi.errors import ConfigError, GridError
 from gsi.names import oneline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gsi.authz.policyfile import LoadedPolicy
     from gsi.authz.rulefile import Rule
@@ -46,6 +50,8 @@ def lint_policy(path: str) -> list[Finding]:
     for member in loaded.policy.root.walk():
         if isinstance(member.authorizer, RulesAuthorizer):
             found += _lint_rules(member.authorizer)
+    if is_for_c_services(path):
+        found += _lint_addresses(loaded)
     if loaded.policy.allow_root:
         message = "allow_root: whoever a rule or map makes root is root"
         found.append(Finding(Severity.NOTE, path, None, message, "leave it off"))
@@ -67,6 +73,41 @@ def _lint_bans(path: str, loaded: LoadedPolicy, chain: Chain) -> Iterator[Findin
             before = ", ".join(m.name if isinstance(m, Chain) else m.authorizer.name for m in chain.members[:index])
             message = f"in the chain {chain.name!r} the bans of {name!r} come behind {before}, whose permit is final"
             yield Finding(Severity.HOLE, path, None, message, "put it first")
+
+
+def is_for_c_services(path: str) -> bool:
+    """Say whether gsi-authz-server asks a policy: by its configuration, or by the usual names where there is none."""
+    try:
+        served = load_config(DEFAULT_CONFIG).policies(every=True)
+    except GridError:
+        served = CalloutConfig().policies(every=True)
+    return os.path.realpath(path) in {os.path.realpath(policy_path(policy)) for policy in served} or (
+        os.path.basename(path).removesuffix(".toml") in served
+    )
+
+
+def _lint_addresses(loaded: LoadedPolicy) -> Iterator[Finding]:
+    """Yield what speaks of clients' addresses, which the C services do not tell."""
+    for member in loaded.policy.root.walk():
+        authorizer = member.authorizer
+        if isinstance(authorizer, BanListAuthorizer):
+            for ban in authorizer.address_bans:
+                message = "GridFTP and GRAM do not tell the client's address: this bans nobody who logs in there"
+                yield Finding(
+                    Severity.HOLE, authorizer.path, ban.line, message, "ban the name, or have a firewall do it"
+                )
+        elif isinstance(authorizer, RulesAuthorizer):
+            yield from _lint_networks(authorizer.path, authorizer.rules)
+        elif isinstance(authorizer, RslAuthorizer):
+            yield from _lint_networks(authorizer.path, (each.rule for each in authorizer.rules))
+
+
+def _lint_networks(path: str, rules: Iterable[Rule]) -> Iterator[Finding]:
+    for rule in rules:
+        if rule.networks:
+            whom = "everybody" if rule.effect is Effect.DENY else "nobody"
+            message = f"GridFTP and GRAM do not tell the client's address: from holds for {whom} who logs in there"
+            yield Finding(Severity.NOTE, path, rule.line, message, "leave it out")
 
 
 def _has_ban(loaded: LoadedPolicy, member: Member | Chain) -> bool:

@@ -41,6 +41,7 @@ __all__ = [
     "name_part_keys",
     "normal_fqan",
     "parse_dn",
+    "plain_host",
     "rights_fqans",
     "skeleton",
     "skeleton_text",
@@ -99,6 +100,11 @@ class Glob:
 
     def __repr__(self) -> str:
         return f"Glob({self.text!r})"
+
+
+def plain_host(text: str) -> str:
+    """Return a host's name as hosts are compared: small letters, without the dot of the root."""
+    return text.strip().lower().rstrip(".")
 
 
 # --- distinguished names ----------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ from gsi.authz.decision import (
     StorageQuota,
 )
 from gsi.authz.lines import Clause, Line, clauses, read_lines
-from gsi.authz.principals import FqanPattern, Glob, NamePattern, parse_dn
+from gsi.authz.principals import FqanPattern, Glob, NamePattern, parse_dn, plain_host
 from gsi.authz.resources import ResourcePattern
 from gsi.errors import ParseError
 from gsi.proxy.kinds import ProxyKind
@@ -123,7 +123,7 @@ class Rule:
         proxies: Kinds of chains, None for one without proxy; None for any (but see `gsi.authz.rules`).
         methods: Ways of authentication.
         services: Globs of services.
-        hosts: Globs of hosts, in lower case.
+        hosts: Globs of hosts, as `plain_host` writes them.
         networks: Networks of the client.
         windows: Times of the week.
         after: The first moment.
@@ -321,7 +321,7 @@ _CLAUSES: Final[dict[str, tuple[str, Callable[[Clause], object]]]] = {
     "proxy": ("proxies", _proxies),
     "by": ("methods", lambda clause: frozenset(clause.values)),
     "service": ("services", _each(Glob)),
-    "host": ("hosts", _each(lambda text: Glob(text.lower()))),
+    "host": ("hosts", _each(lambda text: Glob(plain_host(text)))),
     "from": ("networks", _each(_network)),
     "during": ("windows", _each(_window)),
     "after": ("after", _moment),

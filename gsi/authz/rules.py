@@ -32,6 +32,7 @@ from gsi.authz.principals import (
     name_part_keys,
     normal_fqan,
     parse_dn,
+    plain_host,
     rights_fqans,
     skeleton,
     skeleton_text,
@@ -210,11 +211,25 @@ class _Ready:
         return (
             (not rule.methods or subject.authenticated_by in rule.methods)
             and (not rule.services or any(glob.matches(environment.service) for glob in rule.services))
-            and (not rule.hosts or any(glob.matches(environment.host.lower()) for glob in rule.hosts))
+            and (not rule.hosts or self._holds_host(environment.host))
             and (not rule.networks or self._holds_network(environment.peer_address))
             and (not rule.windows or any(window.holds(now) for window in rule.windows))
             and (rule.after is None or now >= rule.after)
             and (rule.before is None or now < rule.before)
+        )
+
+    def _holds_host(self, text: str) -> bool:
+        """Compare the host; one that is unknown is none that permits, and any that denies."""
+        host = plain_host(text)
+        if not host:
+            return self.denies
+        if any(glob.matches(host) for glob in self.rule.hosts):
+            return True
+        # A name without a domain may be that of any domain.
+        return (
+            self.denies
+            and "." not in host
+            and any(Glob(g.text.partition(".")[0]).matches(host) for g in self.rule.hosts)
         )
 
     def _holds_network(self, address: str) -> bool:

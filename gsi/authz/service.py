@@ -11,6 +11,7 @@ changes. What a permit is bound to and `understands` does not name refuses.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from gsi.authz.decision import (
@@ -48,6 +49,7 @@ class ServiceAuthorizer:
         service: What the service calls itself.
         understands: The types of obligations that the service carries out.
         clock: The time now, aware UTC.
+        host: What the service's host is called.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ServiceAuthorizer:
         kind: str = "file",
         understands: Collection[type[Obligation]] = (),
         clock: Callable[[], datetime] = clock.now,
+        host: str | None = None,
     ) -> None:
         """Put it together.
 
@@ -67,11 +70,13 @@ class ServiceAuthorizer:
             kind: The type of service that plain action words belong to ("read" is then `file:read`).
             understands: The types of obligations that the service carries out.
             clock: The time.
+            host: What the service's host is called; by default what the machine calls itself.
         """
         self.engine = engine
         self.service = service
         self.understands = tuple(understands)
         self.clock = clock
+        self.host = os.uname().nodename if host is None else host
         self._kind = kind
 
     def authorize(
@@ -144,6 +149,7 @@ class ServiceAuthorizer:
         environment = Environment(
             now=self.clock(),
             service=self.service,
+            host=self.host,
             peer_address=address,
             desired_account=account,
             attributes=attributes or {},
@@ -160,6 +166,7 @@ def open_authorizer(
     kind: str = "file",
     understands: Collection[type[Obligation]] = (),
     audit: AuditLog | None = None,
+    host: str | None = None,
 ) -> ServiceAuthorizer:
     """Return what asks the policy of a service.
 
@@ -169,13 +176,14 @@ def open_authorizer(
         kind: As for `ServiceAuthorizer`.
         understands: As for `ServiceAuthorizer`.
         audit: Where each decision is on disk before it is returned; without it the log has them.
+        host: As for `ServiceAuthorizer`.
 
     Raises:
         ConfigError: The policy cannot be used.
     """
     record = None if audit is None else audit_to(audit)
     engine = open_engine(authz_policy_path(policy or service), service="" if policy else service, audit=record)
-    return ServiceAuthorizer(engine, service=service, kind=kind, understands=understands)
+    return ServiceAuthorizer(engine, service=service, kind=kind, understands=understands, host=host)
 
 
 _VERDICTS = {Effect.PERMIT: Verdict.PERMIT, Effect.INDETERMINATE: Verdict.FAIL}

@@ -5,6 +5,7 @@ It has no counterpart among the C tools. `gsi.authz` decides; here are only ques
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -68,7 +69,7 @@ def build_parser() -> CommandParser:
     what.value("-called", metavar="NAME", text="what the service calls itself, if not as its policy (file, jobmanager)")
     what.value("-account", metavar="NAME", text="the account that the client asks for")
     what.value("-address", metavar="IP", text="the client's address")
-    what.value("-host", metavar="NAME", text="the service's host")
+    what.value("-host", metavar="NAME", text="the service's host, if not this one")
     what.value("-rsl", metavar="FILE", completion=Completion.FILE, text="the job's description, for its start or later")
     what.value("-owner", metavar="DN", text="whose job it is, if not the subject's")
     what.value("-at", metavar="TIME", convert=_time, text="as of this time: ISO 8601, or seconds since 1970")
@@ -206,7 +207,7 @@ def _request(arguments: Namespace, subject: Subject, action: str, resource: str)
     environment = Environment(
         now=arguments.at or clock.now(),
         service=arguments.called or arguments.service or "",
-        host=arguments.host or "",
+        host=arguments.host or os.uname().nodename,
         peer_address=arguments.address or "",
         desired_account=arguments.account,
     )

@@ -14,7 +14,7 @@ complete -c gsi-authz -o resource -l resource -x -d 'the resource: a URL or an a
 complete -c gsi-authz -o called -l called -x -d 'what the service calls itself, if not as its policy (file, jobmanager)'
 complete -c gsi-authz -o account -l account -x -d 'the account that the client asks for'
 complete -c gsi-authz -o address -l address -x -d 'the client\'s address'
-complete -c gsi-authz -o host -l host -x -d 'the service\'s host'
+complete -c gsi-authz -o host -l host -x -d 'the service\'s host, if not this one'
 complete -c gsi-authz -o rsl -l rsl -r -F -d 'the job\'s description, for its start or later'
 complete -c gsi-authz -o owner -l owner -x -d 'whose job it is, if not the subject\'s'
 complete -c gsi-authz -o at -l at -x -d 'as of this time: ISO 8601, or seconds since 1970'

@@ -93,3 +93,30 @@ def test_root(tmp_path: Path) -> None:
     ((severity, message),) = lint(tmp_path, 'allow_root = true\norder = ["bans", "rules"]' + TABLES)
     assert severity is NOTE
     assert "allow_root" in message
+
+
+@pytest.mark.parametrize("name", ["gridftp", "gram"])
+def test_addresses_that_c_services_do_not_tell(tmp_path: Path, name: str) -> None:
+    """A ban of an address bans nobody from GridFTP; elsewhere it is none of this lint's business."""
+    (tmp_path / "bans").write_text("address 192.0.2.0/24\ndn /CN=x\naddress 0.0.0.0/0\n")
+    (tmp_path / "rules").write_text("permit anyone to login on /x\ndeny anyone from 192.0.2.0/24\n")
+    (tmp_path / "jobs").write_text("permit anyone to start executable /x from 192.0.2.0/24\n")
+    text = 'order = ["bans", "rules", "jobs"]' + TABLES + '[authorizer.jobs]\ntype = "rsl"\nfile = "jobs"\n'
+    for service in (name, "storage"):
+        (tmp_path / f"{service}.toml").write_text(text)
+    found = lint_policy(str(tmp_path / f"{name}.toml"))
+    told = [(each.severity, Path(each.path).name, each.line) for each in found]
+    assert told == [(HOLE, "bans", 1), (HOLE, "bans", 3), (NOTE, "rules", 2), (NOTE, "jobs", 1)]
+    assert "from holds for everybody" in found[2].message
+    assert "from holds for nobody" in found[3].message
+    assert lint_policy(str(tmp_path / "storage.toml")) == []
+
+
+def test_everything_of_a_service_with_directives_of_its_own(tmp_path: Path) -> None:
+    """What `permit anyone to myproxy:*` leaves open, the directives of that server decide."""
+    order = 'order = ["bans", "rules"]' + TABLES
+    assert lint(tmp_path, order, "permit anyone to myproxy:*\n") == []
+    for actions in ("*", "file:*", "login:*"):
+        ((severity, message),) = lint(tmp_path, order, f"permit anyone to {actions}\n")
+        assert severity is NOTE
+        assert "everybody" in message

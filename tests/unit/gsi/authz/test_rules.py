@@ -100,6 +100,10 @@ def test_who(who: str, subject: Subject, effect: Effect) -> None:
         ("dn-like /O=Grid/**", user("/O=Grid")),
         ("fqan /vo/Role=prod", user("/CN=x", fqans=("/VO/Role=Prod",))),
         ("group suspended", user("/CN=x", groups=frozenset({"SUSPENDED "}))),
+        ("group SUSPENDED", user("/CN=x", groups=frozenset({"suspended"}))),
+        ('group " Suspended\u200b  users"', user("/CN=x", groups=frozenset({"suspended users"}))),
+        ("group SUSP*", user("/CN=x", groups=frozenset({"suspended"}))),
+        ("dn /O=Grid/CN=Alice group SUSPENDED", user("/O=Grid/CN=Alice", groups=frozenset({"suspended"}))),
         ("issuer /O=Grid/CN=CA", user("/CN=x", issuer="/o=grid/cn=ca")),
         ("anyone", NOBODY),
         ("authenticated", ALICE),
@@ -153,6 +157,12 @@ def test_chains() -> None:
         assert answer(f"permit {general} to read", independent) is N
         assert answer(f"permit anyone to *\ndeny {general}", independent) is D
     assert answer("permit dn /O=Grid/CN=Alice/CN=7 to read", independent) is P
+    # nor where another clause has found the rule
+    own, staff = "dn /O=Grid/CN=Alice/CN=7", frozenset({"staff"})
+    for general in ("dn-like /O=Grid/**", "fqan /vo", "issuer /O=Grid/CN=CA"):
+        assert answer(f"permit {own} {general} to read", independent) is N
+        assert answer(f"permit group staff {general} to read", replace(independent, groups=staff)) is N
+        assert answer(f"permit group staff {general} to read", replace(limited, groups=staff)) is P
 
 
 # --- what -------------------------------------------------------------------------------------------------------------
@@ -183,6 +193,10 @@ def test_resources_where_permit_and_denial_differ() -> None:
     assert answer(permit, resource="/database") is N
     assert answer(permit, resource="") is N
     assert answer("permit anyone to read on **", resource="") is P
+    for deep in ("/**", "/*", "/*/x/**", "*", "ftp://*/**"):  # these stand where all rules of an index are looked for
+        assert answer(f"permit anyone to read on {deep}", resource="") is N
+        assert answer(f"permit anyone to read\ndeny anyone on {deep}", resource="") is P
+    assert answer("permit anyone to read\ndeny anyone on **", resource="") is D
     assert answer("permit anyone to read", resource="") is P
     # what could be read as something else is permitted only if both are, and denied if one is
     assert answer(permit, resource="/data%2fx") is N
@@ -232,6 +246,8 @@ def test_a_chain_of_two_kinds_needs_both_to_be_permitted_and_one_to_be_denied() 
         ("service jobmanager-*", {"service": "jobmanager"}, False),
         ("host *.Example.org", {"host": "SE.example.org"}, True),
         ("host *.example.org", {"host": "example.org"}, False),
+        ("host se.example.org", {"host": "SE.example.org."}, True),
+        ("host se.example.org.", {"host": "se.example.org"}, True),
         ("from 192.0.2.0/24", {"peer_address": "192.0.2.7"}, True),
         ("from 192.0.2.0/24", {"peer_address": "::ffff:192.0.2.7"}, True),
         ("from 192.0.2.0/24", {"peer_address": "192.0.3.7"}, False),
@@ -267,6 +283,19 @@ def test_conditions(condition: str, environment: dict[str, object], *, holds: bo
 def test_an_unknown_address_is_nowhere_for_a_permit_and_everywhere_for_a_denial(address: str) -> None:
     assert answer("permit anyone to read from 0.0.0.0/0, ::/0", peer_address=address) is N
     assert answer("permit anyone to read\ndeny anyone from 192.0.2.0/24", peer_address=address) is D
+
+
+@pytest.mark.parametrize("host", ["", ".", " ", "se", "SE", "se."])
+def test_an_unknown_host_is_none_for_a_permit_and_any_for_a_denial(host: str) -> None:
+    """A name without a domain may be that of any domain."""
+    assert answer("permit anyone to read host se.example.org", host=host) is N
+    assert answer("permit anyone to read\ndeny anyone host se.example.org", host=host) is D
+    assert answer("permit anyone to read\ndeny anyone host s*.example.org", host=host) is D
+
+
+def test_another_host() -> None:
+    for host in ("ce", "ce.example.org", "se.example.com"):
+        assert answer("permit anyone to read\ndeny anyone host se.example.org", host=host) is P
 
 
 def test_a_permit_ends_when_its_rule_does() -> None:
