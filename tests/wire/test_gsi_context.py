@@ -644,6 +644,20 @@ def test_a_token_before_the_first(parties: Parties) -> None:
         parties.initiator().step(b"x")
 
 
+def test_messages_have_a_limit(parties: Parties) -> None:
+    """On both sides: what is sent, and what is taken in one token, though it be good."""
+    initiator, acceptor = established(parties)
+    with pytest.raises(LocalProtocolError, match="message"):
+        initiator.wrap(bytes(MAX_TOKEN_BYTES // 2 + 1))
+    token = initiator.wrap(bytes(MAX_TOKEN_BYTES // 2))
+    assert len(acceptor.unwrap(token)) == MAX_TOKEN_BYTES // 2
+    longer = b"".join(initiator.wrap(bytes(MAX_TOKEN_BYTES // 2)) for _ in range(2))
+    with pytest.raises(RemoteProtocolError, match=f"limit {MAX_TOKEN_BYTES}"):
+        acceptor.unwrap(longer)
+    with pytest.raises(LocalProtocolError, match="not established"):
+        acceptor.unwrap(longer[:100])
+
+
 # Delegation over an established context
 
 

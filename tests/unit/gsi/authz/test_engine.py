@@ -183,8 +183,11 @@ def test_a_late_answer_is_indeterminate() -> None:
     decision = Engine(policy_of(Hanging(), may_block=True, time_limit=0.01)).authorize(REQUEST)
     assert decision.effect is I
     assert "0.01 seconds" in decision.reason
-    in_place = policy_of(Fixed(P), time_limit=-1.0)  # whatever it takes is too long
-    assert Engine(in_place).authorize(REQUEST).effect is I
+    for member in (Fixed(P), Fixed(D)):
+        in_place = policy_of(member, time_limit=-1.0)  # whatever it takes is too long
+        decision = Engine(in_place).authorize(REQUEST)
+        assert decision.effect is I
+        assert "took longer than" in decision.reason
     gate.set()
 
 
@@ -380,6 +383,16 @@ def test_a_source_that_fails_or_meddles_is_indeterminate(change: Callable[[Autho
         decision = _sourced(add, change, may_block=may_block)
         assert decision.effect is I
         assert decision.authorizer == "source"
+
+
+def test_a_source_that_answers_late_is_indeterminate() -> None:
+    """Also one that is asked in place, where nobody could cut it off: what it took is looked at afterwards."""
+    add = _with_subject(groups=frozenset({"staff"}))
+    for limit, effect in ((5.0, P), (-1.0, I)):  # whatever it takes is more than less than nothing
+        sources = (Source(_Source(add), time_limit=limit, may_block=False),)
+        decision = Engine(policy_of(_Group("staff"), sources=sources)).authorize(REQUEST)
+        assert decision.effect is effect
+        assert ("took longer than" in decision.reason) is (effect is I)
 
 
 def test_what_a_source_adds_may_end_earlier_and_never_later() -> None:

@@ -96,6 +96,27 @@ def test_other_names_stay_other_names() -> None:
     assert skeleton_text("a b") != skeleton_text("ab")
 
 
+def test_compatibility_forms_before_and_after_the_case() -> None:
+    """Letters whose case is seen only once they are taken apart, and those that lower case takes apart."""
+    for capital in ("\u210c", "\U0001d407", "\uff28", "\u24bd"):  # black-letter, bold, wide, in a circle
+        assert skeleton_text(f"{capital}ans") == "hans"
+    forms = {skeleton_text(form) for form in ("\u01f0", "J\u030c", "j\u030c")}
+    assert forms == {"\u01f0"}  # an accent is part of a name, however it is written
+    assert skeleton_text("j") not in forms
+    assert skeleton_text("\u0390") != skeleton_text("\u03b9")
+
+
+def test_every_attribute_for_a_user_id() -> None:
+    """Of pilots (RFC 4524's `uid` under its older number) and of RFC 4519."""
+    numbers = ("0.9.2342.19200300.100.1.1", "0.9.2342.19200300.100.1.44")
+    found = {
+        skeleton(name_of((x509.ObjectIdentifier(number), value, _ASN1Type.UTF8String)))
+        for number in numbers
+        for value in ("x", "X")
+    }
+    assert found == {"/uid=x"}
+
+
 def test_identities_that_are_no_names() -> None:
     assert subject_key(Subject()) == ""
     assert subject_key(Subject(identity="https://iss#a")) != subject_key(Subject(identity="https://iss#A"))

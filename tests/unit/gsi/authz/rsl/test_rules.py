@@ -34,7 +34,7 @@ def ask(
     rsl: str | None = None,
     *,
     owner: str | None = None,
-    signal: int | None = None,
+    signal: int | str | None = None,
     update: str | None = None,
     **more: object,
 ) -> Decision:
@@ -182,6 +182,21 @@ def test_substitutions_are_worked_out_before_anything_is_compared() -> None:
     assert ask(rules, BO, "start", "&(executable=$(SCRATCH_DIRECTORY)/x)").effect is DENY
 
 
+def test_what_the_job_manager_says_of_a_job_comes_before_the_policy() -> None:
+    """A policy's variables are for what nobody says; HOME is each account's own."""
+    rules = parse_job_rules(b"permit anyone to start executable /home/bo/x, /site/x\n", path="f")
+    judge = RslAuthorizer("jobs", rules, path="f", variables={"HOME": "/everybody", "SITE": "/site"})
+    for given, rsl, effect in (
+        (("HOME=/home/bo",), "&(executable=$(HOME)/x)", PERMIT),
+        ((), "&(executable=$(HOME)/x)", DENY),
+        (("HOME=/elsewhere",), "&(executable=$(HOME)/x)", DENY),
+        (("HOME=/home/bo",), "&(executable=$(SITE)/x)", PERMIT),
+        (("SITE=/other",), "&(executable=$(SITE)/x)", DENY),
+    ):
+        attributes = {"rsl": (rsl,), "variables": given}
+        assert judge.decide(request_of(user(BO), "start", "jm", kind="job", attributes=attributes)).effect is effect
+
+
 @pytest.mark.parametrize("grants", ["allow *", "environment *", "allow environment"])
 def test_variables_that_load_code_need_to_be_named(grants: str) -> None:
     rules = f"permit anyone to start executable * {grants}\n"
@@ -284,6 +299,9 @@ def test_signals() -> None:
     assert ask(denied, BO, "signal", "", signal=3).effect is DENY
     assert ask(denied, BO, "signal", "", signal=2).effect is PERMIT
     assert ask(denied, BO, "status", "").effect is PERMIT
+    for unknown in (None, "x", ""):  # which signal it is nobody knows; it may be this one
+        assert ask(denied, BO, "signal", "", signal=unknown).effect is DENY
+    assert ask(denied, BO, "signal", "", signal=99).effect is SILENT
     required = OPEN + "permit anyone to signal signals stdio-update\nrequire anyone to signal queue *\n"
     assert ask(required, BO, "signal", '&("queue" = "x" )', signal=7, update="&(stdout=/x)").effect is PERMIT
     assert ask(required, BO, "signal", "", signal=7, update="&(stdout=/x)").effect is DENY
