@@ -24,7 +24,7 @@ PROG: Final = "kxdestroy"
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(PROG, "remove the certificate of kx509 and its key from the credential cache")
+    parser = CommandParser(PROG, "remove the certificate of kx509 and its key from the cache")
     section = parser.section("Which cache")
     section.value(
         "-cache",
