@@ -199,7 +199,7 @@ class MyProxyServer:
         self._config = setup.config
         self._credential = setup.credential
         self._tls = self._make_tls(setup.credential)
-        self._repository = open_repository(setup.config, options.storage, patient=True)
+        self._repository = open_repository(setup.config, options.storage, patient=True, create=False)
         self._audit = AuditLog(self._audit_path(self._config), node=self._config.node_name)
         self._sealer = make_sealer(self._config, self._repository)
         self._service = self._make_service(self._config, self._sealer)

@@ -8,7 +8,8 @@
 SQLite runs in WAL mode with synchronous=FULL: a commit returns after the log has been synced, readers never wait for
 writers, and writers of several processes queue for `BUSY_TIMEOUT_SECONDS`. Writing transactions begin IMMEDIATE, so two
 of them can never deadlock while upgrading a read lock. The file is 0600 in a directory that only its owner can write.
-PostgreSQL is opened by `gsi.sql.postgres`.
+A file that is removed or replaced meanwhile ends all use of it (`gsi.sql.presence`). PostgreSQL is opened by
+`gsi.sql.postgres`.
 
 `reading` and `writing` take the work as a function, so that it can be done again when the database server went away in
 the middle of it: the connections in the pool are dropped, and new ones looked for until the database's patience ends.
@@ -26,11 +27,13 @@ import os
 import stat
 import time
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
+from urllib.parse import quote
 
 import sqlalchemy
 from sqlalchemy import event
 
 from gsi.errors import ConflictError, StorageError
+from gsi.sql.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +117,13 @@ class Database:
     """An engine whose transactions translate driver errors. Safe for use by several threads, not across a fork."""
 
     def __init__(
-        self, engine: Engine, *, place: str, backend: Backend | None = None, patience_seconds: float = 0.0
+        self,
+        engine: Engine,
+        *,
+        place: str,
+        backend: Backend | None = None,
+        patience_seconds: float = 0.0,
+        presence: Presence | None = None,
     ) -> None:
         """Wrap an engine.
 
@@ -123,7 +132,9 @@ class Database:
             place: Where the data is, for messages; without a password.
             backend: What its kind of database does in its own way; SQLite by default.
             patience_seconds: How long `reading` and `writing` look for a server that is away.
+            presence: Says whether the database's file is still there; None where there is no file of ours.
         """
+        self._presence = presence
         self._engine = engine
         self._place = place
         self._backend = backend or _SQLite()
@@ -217,6 +228,8 @@ class Database:
         self, *, writes: bool, find: Callable[[], Connection], durable: bool = True
     ) -> Iterator[Connection]:
         committing = False
+        if self._presence is not None:
+            self._presence.check()
         try:
             with find() as plain:
                 kind = {_BEGIN: "IMMEDIATE", _SYNCHRONOUS: "FULL" if durable else "NORMAL"}
@@ -232,6 +245,9 @@ class Database:
                     raise
                 committing = writes
                 self._backend.commit(connection, transaction)
+                if writes and self._presence is not None:  # before anybody is told that it is done
+                    self._presence.check()
+                    self._presence.check_log()
         except sqlalchemy.exc.IntegrityError as error:
             raise ConflictError(f"the change contradicts what is stored in {self._place}") from error
         except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
@@ -251,27 +267,29 @@ class Database:
         self.close()
 
 
-def open_sqlite(path: str) -> Database:
+def open_sqlite(path: str, *, create: bool = True) -> Database:
     """Open or create a SQLite file (0600) in a private directory; tables come from `gsi.sql.migrate`.
 
     Args:
         path: The file. Its directory is made (0700) if missing.
+        create: Whether a missing file is made; else it is an error.
 
     Raises:
-        StorageError: Directory or file are not safe, or cannot be created.
+        StorageError: Directory or file are not safe, are missing, or cannot be created.
     """
     path = os.path.abspath(path)
     prepare_private_directory(os.path.dirname(path))
-    _prepare_private_file(path)
+    _prepare_private_file(path, create=create)
     engine = sqlalchemy.create_engine(
-        sqlalchemy.URL.create("sqlite", database=path),
+        # SQLite itself never makes the file, or a later connection would make another one where it was removed.
+        sqlalchemy.URL.create("sqlite", database=f"file:{quote(path)}", query={"mode": "rw", "uri": "true"}),
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False, "isolation_level": None},
         pool_size=POOLED_CONNECTIONS,
         max_overflow=-1,  # the callers' threads are the limit; waiting for a connection here would hide them
     )
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return Database(engine, place=path)
+    return Database(engine, place=path, presence=Presence(path))
 
 
 def prepare_private_directory(path: str) -> None:
@@ -310,10 +328,11 @@ def _check_above(path: str, above: str) -> None:
         )
 
 
-def _prepare_private_file(path: str) -> None:
-    """Create the file 0600 before SQLite would with the umask's mode; its -wal and -shm files inherit the mode."""
+def _prepare_private_file(path: str, *, create: bool) -> None:
+    """Create the file 0600, whatever the umask; its -wal and -shm files inherit the mode."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_CREAT if create else 0)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        descriptor = os.open(path, flags, 0o600)
     except OSError as error:
         raise StorageError(f"cannot open the database {path}: {_reason(error)}") from error
     try:

@@ -112,6 +112,7 @@ def import_at_first_start(
     *,
     now: datetime,
     agree: Callable[[ImportReport], None],
+    first: Callable[[], bool] = lambda: True,
 ) -> ImportReport | None:
     """Take over all of a directory in one transaction, if this store has never been used; None where it has.
 
@@ -121,6 +122,7 @@ def import_at_first_start(
         directory: The C store.
         now: The time.
         agree: Called with the outcome before it counts; what it raises undoes everything.
+        first: Asked where the store was never used whether the directory was not either; what it raises ends all.
 
     Raises:
         StorageError: Directory or database cannot be used; nothing was taken over.
@@ -134,8 +136,9 @@ def import_at_first_start(
         if connection.execute(started).first() is not None:
             return None
         report: ImportReport | None = None
+        is_first = first()
         is_fresh = connection.execute(sa.select(_C.id).limit(1)).first() is None
-        if is_fresh and has_spool(directory):
+        if is_first and is_fresh and has_spool(directory):
             report = _import_all(connection, sealer, _source(directory), read_spool(directory), now)
             agree(report)
         _remember(connection, _FIRST_START, "", ("", ""), now)

@@ -198,13 +198,17 @@ def insert_or_replace(connection: Connection, row: Mapping[str, object]) -> None
     connection.execute(sa.insert(_TABLE).values(**{**row, "version": 1}))
 
 
-def open_sqlite_repository(directory: str) -> SQLRepository:
+def open_sqlite_repository(directory: str, *, create: bool = True) -> SQLRepository:
     """Open the SQLite store in a storage directory, creating or upgrading it.
+
+    Args:
+        directory: The storage directory.
+        create: Whether a missing store is made; else it is an error.
 
     Raises:
         StorageError: The directory or file is not safe, cannot be written, or comes from a newer version.
     """
-    database = open_sqlite(os.path.join(directory, DATABASE_NAME))
+    database = open_sqlite(os.path.join(directory, DATABASE_NAME), create=create)
     return _upgraded(database)
 
 

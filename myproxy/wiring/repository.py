@@ -15,10 +15,11 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from gsi.errors import ConfigError
+from gsi.errors import ConfigError, StorageError
 from gsi.sql.engine import prepare_private_directory
 from gsi.system import clock
 from gsi.system.audit import AuditLog, AuditRecord, Verdict
+from gsi.system.files import write_private
 from myproxy.repository.importing import import_at_first_start
 from myproxy.repository.keysources import load_server_keys
 from myproxy.repository.seal import Sealer
@@ -32,13 +33,17 @@ from myproxy.repository.sql import (
 from myproxy.repository.sweep import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from myproxy.config import ServerConfig
     from myproxy.repository.importing import ImportReport
     from myproxy.repository.serverkeys import ServerKeys
 
 __all__ = ["has_repository", "import_record", "make_sealer", "make_sweeper", "open_repository", "prepare_repository"]
+
+MARKER_NAME: Final = "first-start.done"
+"""File in the storage directory that is there from the first start on."""
+MARKER_TEXT: Final = b"myproxy-server has taken over this directory; myproxy.db holds its credentials.\n"
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _SHOWN_FAULTS: Final = 20
@@ -47,7 +52,7 @@ _SHOWN_FAULTS: Final = 20
 _log: Final = logging.getLogger("myproxy.repository")
 
 
-def open_repository(config: ServerConfig, storage: str, *, patient: bool = False) -> SQLRepository:
+def open_repository(config: ServerConfig, storage: str, *, patient: bool = False, create: bool = True) -> SQLRepository:
     """Open the store, creating or upgrading its tables.
 
     Args:
@@ -55,13 +60,14 @@ def open_repository(config: ServerConfig, storage: str, *, patient: bool = False
         storage: The storage directory.
         patient: Whether requests wait for a database server that is away, as a failover takes its time; a start does
             not.
+        create: Whether a SQLite store that is not there is made. Not by a server that has been running with one.
 
     Raises:
         ConfigError: The database is not one that is known here.
         StorageError: Directory or database cannot be used, or are not safe.
     """
     if config.database is None:
-        return open_sqlite_repository(storage)
+        return open_sqlite_repository(storage, create=create)
     if not config.database.startswith(_SCHEMES):
         raise ConfigError(
             "database: not the URI of a PostgreSQL database",
@@ -81,6 +87,10 @@ def prepare_repository(config: ServerConfig, storage: str, audit_path: str) -> N
     At the first start on a directory of the C server, its credentials are taken over, all at once: either all that
     can be used are in the store and in the audit, or none. The files are left as they are.
 
+    Whether it is the first is not left to the database alone: one that was lost, and made anew empty, would bring back
+    what users have destroyed since, and their former pass phrases. A file in the storage directory says so, too, and
+    where there is no database any more, a record in the audit log.
+
     Args:
         config: The configuration.
         storage: The storage directory.
@@ -88,9 +98,24 @@ def prepare_repository(config: ServerConfig, storage: str, audit_path: str) -> N
 
     Raises:
         ConfigError: The database or a server key cannot be used.
-        StorageError: Directory or store are not safe or cannot be used, or the import cannot be recorded.
+        StorageError: Directory or store are not safe or cannot be used, the store that was here is gone, or the import
+            cannot be recorded.
     """
     prepare_private_directory(storage)
+    marker = os.path.join(storage, MARKER_NAME)
+    if config.database is None and not os.path.exists(os.path.join(storage, DATABASE_NAME)):
+        traces = [path for path in (marker, audit_path) if _is_used(path)]
+        if traces:
+            raise _lost(storage, "is gone", traces)
+
+    def first() -> bool:
+        if not os.path.exists(marker):
+            return True
+        if config.database is None:
+            raise _lost(storage, "is empty", [marker])
+        _log.warning("%s was used with another database: its C credentials are not imported again", storage)
+        return False
+
     with contextlib.closing(open_repository(config, storage)) as repository:
         sealer = make_sealer(config, repository)
 
@@ -98,7 +123,9 @@ def prepare_repository(config: ServerConfig, storage: str, audit_path: str) -> N
             with contextlib.closing(AuditLog(audit_path)) as audit:
                 audit.record(import_record(report, storage))
 
-        report = import_at_first_start(repository.database, sealer, storage, now=clock.now(), agree=record)
+        report = import_at_first_start(repository.database, sealer, storage, now=clock.now(), agree=record, first=first)
+    if not os.path.exists(marker):  # also beside a store from before there was such a file
+        write_private(marker, MARKER_TEXT)
     if report is None:
         return
     _log.warning(
@@ -111,6 +138,21 @@ def prepare_repository(config: ServerConfig, storage: str, audit_path: str) -> N
         _log.warning("import: %s: %s", fault.stem, fault.reason)
     if len(report.faults) > _SHOWN_FAULTS:
         _log.warning("import: myproxy-admin-import names all %d that were not imported", len(report.faults))
+
+
+def _is_used(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except OSError:
+        return False
+
+
+def _lost(storage: str, what: str, traces: Sequence[str]) -> StorageError:
+    return StorageError(
+        f"the database {os.path.join(storage, DATABASE_NAME)} {what}, but there was one: see {' and '.join(traces)}",
+        hint="bring it back from a backup, with the -wal file beside it; to begin anew all the same, with what the C "
+        f"server left and without anything stored since, move {' and '.join(traces)} away",
+    )
 
 
 def import_record(report: ImportReport, directory: str) -> AuditRecord:

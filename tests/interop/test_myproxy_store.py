@@ -8,17 +8,21 @@ import os
 import re
 import signal
 import subprocess
+import time
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.harness.ca import write_file
-from tests.harness.daemons import MYPROXY_CONFIG, Daemon, c_myproxy_server
+from tests.harness.daemons import MYPROXY_CONFIG, Daemon, c_myproxy_server, free_port
 from tests.harness.environment import UserEnvironment, clean_environment
 from tests.harness.run import Done, c_program, our_program, run
 from tests.interop.conftest import ALICE, Grid
-from tests.interop.test_myproxy_server import Site, wait_for
+from tests.interop.test_myproxy_operations import fetch
+from tests.interop.test_myproxy_server import OPEN, Site, wait_for
+from tests.interop.test_myproxy_server import Person as SitePerson
 
 SECRET = "correct horse\n"
 LONG = "a-very-long-name-" * 8
@@ -322,3 +326,48 @@ def test_changing_the_key_of_the_server(site: Site, grid: Grid, tmp_path: Path) 
             client.logon(username, None).check()
         for username, name in NAMES[1:3]:
             client.logon(username, name).check()
+
+
+def test_a_database_that_is_removed_under_the_server_is_noticed(tmp_path: Path, grid: Grid) -> None:
+    """Nothing is acknowledged any more, monitors hear of it, and no restart begins anew from the C server's files."""
+    directory = tmp_path / "site"
+    directory.mkdir(mode=0o700)
+    site, monitor = Site(directory, grid), free_port()
+    site.configure(OPEN + f"monitor_listen 127.0.0.1:{monitor}\n")
+    alice = SitePerson(site, "alice", grid.users["rsa2048", "rsa2048"])
+    with site.start() as daemon:
+        alice.put("-k", "kept").check()
+        assert json.loads(fetch(monitor, "/health"))["status"] == "ok"
+        database = site.store / "myproxy.db"
+        for path in site.store.glob("myproxy.db*"):
+            path.rename(path.with_name(f"away.{path.name}"))
+        assert alice.put("-k", "lost").returncode
+        assert alice.logon("-k", "kept").returncode
+        assert "removed or replaced while it is in use" in daemon.log()
+        os.kill(daemon.pid, signal.SIGHUP)
+        assert alice.put("-k", "lost").returncode
+        deadline = time.monotonic() + 20
+        while health(monitor).get("store") in {None, "ok"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert "removed or replaced" in health(monitor)["store"]
+        assert not database.exists()
+    failed = run([our_program("myproxy-server"), *site.arguments("-foreground")], env=site.environment)
+    assert failed.returncode == 1
+    assert "myproxy.db is gone, but there was one" in failed.stderr
+    for path in site.store.glob("away.*"):
+        path.rename(path.with_name(path.name.removeprefix("away.")))
+    with site.start():
+        alice.logon("-k", "kept").check()
+        assert alice.logon("-k", "lost").returncode
+
+
+def health(port: int) -> dict[str, str]:
+    """What the health page says of each part."""
+    try:
+        document = json.loads(fetch(port, "/health"))
+    except urllib.error.HTTPError as error:
+        with error:
+            document = json.loads(error.read())
+    checks: dict[str, str] = document["checks"]
+    return checks

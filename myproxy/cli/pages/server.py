@@ -30,7 +30,9 @@ C server could open. What expired more than `expired_credential_grace` hours ago
 Every decision is written and synced to the audit log before its answer leaves; what cannot be recorded is refused.
 
 At its first start on a directory of the C server it takes over the credentials there; the files stay as they are. What
-cannot be used is named in the log: see myproxy-admin-import(8), and myproxy-admin-export(8) for the way back.
+cannot be used is named in the log: see myproxy-admin-import(8), and myproxy-admin-export(8) for the way back. From then
+on `first-start.done` lies beside them: a server whose database is gone does not start from the C server's files again.
+Neither does a running one go on when `myproxy.db` is removed or replaced under it.
 
 With a connection as standard input it serves that one and ends, as for inetd. A service manager is told when the server
 is ready, reloads and stops, and that it is alive, and may pass listening sockets (sd_notify(3), sd_listen_fds(3)).
@@ -87,6 +89,7 @@ The user's name comes from `ca_ldap_server`, `certificate_mapapp` or the grid-ma
     files=(
         ("/etc/myproxy-server.config", "The configuration."),
         ("/var/lib/myproxy", "The storage directory. Only its owner may be able to write it."),
+        ("/var/lib/myproxy/first-start.done", "There from the first start on; its absence permits an import."),
         ("/etc/grid-security/hostcert.pem, /etc/grid-security/hostkey.pem", "The host's certificate and key."),
     ),
     examples=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -171,6 +171,9 @@ class Leaving:
     def reading(self, connection: sa.Connection) -> sa.Connection:
         return connection
 
+    def hasten(self, connection: sa.Connection) -> None:
+        pass
+
     def commit(self, _connection: sa.Connection, transaction: sa.RootTransaction) -> None:
         if self.before_commit:
             self.before_commit -= 1
@@ -230,3 +233,95 @@ def test_errors_of_the_work_are_final(database: Database) -> None:
     with pytest.raises(ConflictError):
         opened.writing(work)
     assert tries == 1
+
+
+# A file that goes away ---------------------------------------------------------------------------------------------
+
+GONE = "removed or replaced while it is in use"
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[Database]:
+    with open_sqlite(str(tmp_path / "store" / "test.db")) as database:
+        database.writing(lambda connection, _again: connection.execute(sa.text("CREATE TABLE t (a TEXT)")))
+        yield database
+
+
+def insert(database: Database, *, durable: bool = True) -> None:
+    insertion = sa.text("INSERT INTO t VALUES ('x')")
+    database.writing(lambda connection, _again: connection.execute(insertion), durable=durable)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def replace_by_a_copy(path: Path) -> None:
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    copy.chmod(0o600)
+    copy.replace(path)
+
+
+def move_the_directory(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("change", [remove, replace_by_a_copy, move_the_directory])
+def test_a_file_that_is_not_there_any_more_is_neither_read_nor_written(
+    filled: Database, change: Callable[[Path], None]
+) -> None:
+    insert(filled)
+    change(Path(filled.place))
+    for _ in range(2):
+        with pytest.raises(StorageError, match=GONE) as caught:
+            insert(filled)
+        with pytest.raises(StorageError, match=GONE), filled.read():
+            pass
+        with pytest.raises(StorageError, match=GONE), filled.write():
+            pass
+    assert "bring the file back" in str(caught.value.hint)
+    assert not Path(filled.place).exists() or change is replace_by_a_copy  # nobody has made another one
+
+
+@pytest.mark.parametrize("name", ["test.db", "test.db-wal"])
+def test_what_is_written_while_the_file_goes_is_not_acknowledged(filled: Database, name: str) -> None:
+    insert(filled)
+
+    def work(connection: sa.Connection, _again: bool) -> None:
+        connection.execute(sa.text("INSERT INTO t VALUES ('y')"))
+        Path(filled.place).with_name(name).unlink()
+
+    with pytest.raises(StorageError, match=GONE):
+        filled.writing(work)
+    with pytest.raises(StorageError, match=GONE):
+        insert(filled)
+
+
+def test_a_log_that_sqlite_makes_anew_is_no_loss(filled: Database) -> None:
+    insert(filled)
+    filled.engine.dispose()  # the last connection takes the log with it
+    assert not Path(f"{filled.place}-wal").exists()
+    insert(filled)
+    insert(filled, durable=False)
+    with filled.read() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM t")).scalar() == 3
+
+
+def test_a_missing_file_is_made_only_where_that_is_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "store" / "a ?#%.db"
+    with pytest.raises(StorageError, match="No such file"):
+        open_sqlite(str(path), create=False)
+    assert not path.exists()
+    open_sqlite(str(path)).close()
+    with open_sqlite(str(path), create=False) as database, database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE t (a TEXT)"))
+
+
+def test_what_is_not_durable_waits_for_no_disk_and_changes_nothing_for_the_next(filled: Database) -> None:
+    def level(connection: sa.Connection, _again: bool) -> object:
+        return connection.execute(sa.text("PRAGMA synchronous")).scalar()
+
+    assert [filled.writing(level, durable=durable) for durable in (True, False, False, True, False)] == [2, 1, 1, 2, 1]
+    with filled.write() as connection:
+        assert level(connection, False) == 2

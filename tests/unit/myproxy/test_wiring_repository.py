@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gsi.errors import ConfigError
+from gsi.errors import ConfigError, StorageError
 from gsi.secret import Passphrase
 from gsi.sql.postgres import check_conninfo
 from myproxy.config import ServerConfig, parse_config
@@ -99,3 +99,67 @@ def test_copies_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
         blob = make_sealer(parse(text), repository).seal(key_of(issued), Passphrase("correct horse"), place)
         assert method_of(blob) == method
     repository.close()
+
+
+def spool(storage: Path) -> None:
+    """What makes a directory look like one of the C server's."""
+    storage.mkdir(mode=0o700, exist_ok=True)
+    write_file(storage / "alice.creds", b"nothing that can be imported", 0o600)
+
+
+def starts(storage: Path, text: str = "") -> None:
+    prepare_repository(parse(text), str(storage), str(storage / "audit.log"))
+
+
+def imports(storage: Path) -> int:
+    return (storage / "audit.log").read_bytes().count(b'"IMPORT"') if (storage / "audit.log").exists() else 0
+
+
+def test_a_store_that_was_lost_is_not_begun_anew(tmp_path: Path) -> None:
+    storage = tmp_path / "store"
+    spool(storage)
+    for _ in range(2):
+        starts(storage)
+        assert imports(storage) == 1
+    kept = (storage / "myproxy.db").read_bytes()
+    for traces in (["audit.log", "first-start.done"], ["first-start.done"], ["audit.log"]):
+        (storage / "myproxy.db").unlink()
+        hidden = [storage / name for name in ("audit.log", "first-start.done") if name not in traces]
+        for path in hidden:
+            path.rename(path.with_suffix(".hidden"))
+        with pytest.raises(StorageError, match=r"is gone, but there was one: see .*" + traces[0]) as caught:
+            starts(storage)
+        assert "bring it back from a backup" in str(caught.value.hint)
+        assert not (storage / "myproxy.db").exists()
+        for path in hidden:
+            path.with_suffix(".hidden").rename(path)
+        write_file(storage / "myproxy.db", kept, 0o600)
+        starts(storage)
+    assert imports(storage) == 1
+
+
+def test_an_empty_database_in_its_place_is_noticed(tmp_path: Path) -> None:
+    storage = tmp_path / "store"
+    spool(storage)
+    starts(storage)
+    write_file(storage / "myproxy.db", b"", 0o600)
+    with pytest.raises(StorageError, match="is empty, but there was one"):
+        starts(storage)
+    assert imports(storage) == 1
+    (storage / "first-start.done").unlink()  # as the hint says
+    starts(storage)
+    assert imports(storage) == 2
+
+
+def test_a_store_from_before_the_mark_gets_it(tmp_path: Path) -> None:
+    storage = tmp_path / "store"
+    starts(storage)
+    (storage / "first-start.done").unlink()
+    starts(storage)
+    assert (storage / "first-start.done").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_running_server_makes_no_other_store(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"):
+        open_repository(parse(""), str(tmp_path / "store"), create=False)
+    assert not has_repository(parse(""), str(tmp_path / "store"))
