@@ -40,7 +40,8 @@ def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
 
 @pytest.fixture(scope="module")
 def server(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KCA]:
-    with kca_server(tmp_path_factory.mktemp("server"), realm) as made:
+    rest = f'[limits]\ncertificates = 0\n[realm."{REALM}"]\nbase = "/O=Grid/OU=Test"\n'
+    with kca_server(tmp_path_factory.mktemp("server"), realm, rest=rest) as made:
         yield made
 
 
@@ -321,3 +322,31 @@ def test_ticket_got_by_a_certificate(tmp_path: Path) -> None:
         assert "the service says" in done.stderr
         one.ours("kx509", "-no-cache", "-o", "-", env=realm.login("bob", "pw")).check()
         assert [record["verdict"] for record in one.records()] == ["deny", "permit"]
+
+
+def test_ticket_about_to_end(server: KCA, realm: Realm) -> None:
+    """A certificate that is over at once helps nobody; the no is the service's own."""
+    done = server.ours("kx509", "-no-cache", "-o", "-", env=realm.login("alice", "pw", lifetime="40s"))
+    assert done.returncode == 1
+    assert "the service says: the ticket has expired, or is about to" in done.stderr
+
+
+def test_postdated_ticket(server: KCA, realm: Realm) -> None:
+    """One that begins in an hour, and was not validated by the KDC."""
+    before = len(server.records())
+    principal = f"{SERVICE}@{realm.name}"
+    env = realm.login("alice", "pw", service=principal, options=["-s", "1h"])
+    done = server.ours("kx509", "-no-cache", "-o", "-", "-service", principal, env=env)
+    assert done.returncode == 1
+    assert all(record["verdict"] != "permit" for record in server.records()[before:])
+
+
+def test_many_at_once(server: KCA, alice: dict[str, str]) -> None:
+    """Clients of both shapes, over both transports, together: each gets its own."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    orders = [(shape, way) for shape in ("umich", "heimdal8") for way in ("udp", "tcp")] * 3
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda order: ask(order[0], server.port, env=alice, way=order[1]), orders))
+    assert [one["code"] for one in found] == [0] * len(orders), found
+    assert len({one["leaf"] for one in found}) == len(orders)
