@@ -279,6 +279,10 @@ class View(Protocol):
         """Return statements by their numbers."""
         ...
 
+    def page_statements(self, *, after: int, limit: int = MAX_PAGE) -> tuple[tuple[int, Statement], ...]:
+        """Return all statements behind one in the order of their numbers, with these."""
+        ...
+
     def is_used(self, group: Ref) -> bool:
         """Say whether a statement names a group of actions."""
         ...
@@ -288,7 +292,10 @@ class View(Protocol):
         ...
 
     def history(self, *, about: Ref | None = None, after: int = 0, limit: int = MAX_PAGE) -> tuple[HistoryEntry, ...]:
-        """Return changes in their order, from behind a revision on; all, or those of one thing."""
+        """Return changes in their order, from behind a revision on; all, or those of one thing.
+
+        Changes that were made together are never parted: there may be more than the limit.
+        """
         ...
 
 

@@ -82,24 +82,21 @@ def has_token(connection: Connection, token: str, *, above: int) -> bool:
 
 
 def read_history(connection: Connection, *, about: Ref | None, after: int, limit: int) -> tuple[HistoryEntry, ...]:
-    """Return changes in their order, from behind a revision on.
+    """Return changes in their order, from behind a revision on; whole revisions, so perhaps more than the limit.
 
     Raises:
         StorageError: One is damaged.
     """
     columns = "h.revision, h.time, h.actor, h.reason, h.request_id, h.change"
-    if about is None:
-        query = f"SELECT {columns} FROM history h WHERE h.revision > :after ORDER BY h.revision, h.id LIMIT :limit"
-        found = rows(connection, query, after=after, limit=limit)
-    else:
-        found = rows(
-            connection,
-            f"SELECT {columns} FROM history_of o JOIN history h ON h.id = o.history_id"
-            " WHERE o.about = :about AND h.revision > :after ORDER BY h.revision, h.id LIMIT :limit",
-            about=_key(about),
-            after=after,
-            limit=limit,
-        )
+    of_one = "" if about is None else " JOIN history_of o ON o.history_id = h.id AND o.about = :about"
+    values: dict[str, object] = {} if about is None else {"about": _key(about)}
+    beginning = f"FROM history h{of_one} WHERE h.revision > :after"
+    query = f"SELECT h.revision {beginning} ORDER BY h.revision, h.id LIMIT :limit"
+    page = rows(connection, query, after=after, limit=limit, **values)
+    if not page:
+        return ()
+    query = f"SELECT {columns} {beginning} AND h.revision <= :last ORDER BY h.revision, h.id"
+    found = rows(connection, query, after=after, last=page[-1][0], **values)
     return tuple(_read(row) for row in found)
 
 

@@ -258,6 +258,12 @@ class SQLView:
         query = "SELECT * FROM statements WHERE id IN :ids ORDER BY id"
         return statements_of(self._connection, run(self._connection, query, ids=list(numbers)).mappings().all())
 
+    def page_statements(self, *, after: int, limit: int = MAX_PAGE) -> tuple[tuple[int, Statement], ...]:
+        """See `View.page_statements`."""
+        query = "SELECT * FROM statements WHERE id > :after ORDER BY id LIMIT :limit"
+        found = run(self._connection, query, after=after, limit=min(limit, MAX_PAGE)).mappings().all()
+        return tuple(zip((row["id"] for row in found), statements_of(self._connection, found), strict=True))
+
     def is_used(self, group: Ref) -> bool:
         """See `View.is_used`."""
         number = get_id(self._connection, group)

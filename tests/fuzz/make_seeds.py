@@ -54,6 +54,33 @@ TO Issuer "/O=Grid/CN=CA" \\
   PERMIT Subject "/O=Grid/.*"
 TO Issuer "self" DENY Subject "/O=Grid/CN=(x|y)[a-z]*"
 """
+_COMMUNITY: Final = (
+    b"""\
+Resource: FTPDirectoryTree|ftp://sample1.org/data/*
+ file read
+ file lookup
+Resource: uri:samlResourceWildcard
+ uri:samlActionNSWildcard uri:samlActionWildcard
+""",
+    b"""\
+# first
+ta-name=defaultTrustAnchor
+ta-authMethod=X509
+ta-authData=/O=Grid/CN=CA
+user-name=superUser
+user-subject=/O=Grid/CN=Admin
+userGroupname=superUserGroup
+""",
+    b"alice\t/O=Grid/CN=Alice\tca\treaders,writers\nbob\tCN=Bob,O=Grid\tca\n",
+    b"""\
+{"format":"cas-policy","version":1}
+{"do":"enrol","entity":{"kind":"user","nickname":"a","subject":"/CN=A","anchor":"ca"},"owner":null}
+{"do":"grant","statement":{"group":"g","effect":"deny","action":["serviceAction","file","read"],"object":["object","F",\
+"ftp://h/*"],"terms":[null,1893456000,"full",3]}}
+""",
+    "\u0430\u043b\u0438\u0441\u0430".encode(),
+    b"FTP://Host:2811/data/a b/*",
+)
 _GSI_CONF: Final = b"# settings\nMIN_TLS_PROTOCOL=TLS1_2_VERSION_DEPRECATED\nCIPHERS = HIGH:!aNULL # c\n\n"
 _CONFIG: Final = b"""\
 accepted_credentials  "/O=Grid/*"
@@ -503,6 +530,7 @@ def _all() -> dict[str, list[bytes]]:
         "ca_names": _lines("DNS:www.example.org, IP:192.0.2.1, email:a@b.org, URI:http://x/", "IP:2001:db8::1"),
         "ca_request": list(_requests(alice)),
         "calloutconf": [_CALLOUTS],
+        "cas_policy": list(_COMMUNITY),
         "cas_published": _published(),
         "cas_voms_request": list(_VOMS_REQUESTS),
         "certificate": certificates,

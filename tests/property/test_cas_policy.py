@@ -47,7 +47,6 @@ from cas.policy.model import (
     UserGroup,
 )
 from cas.policy.request import EVERYTHING, PolicyRequest, Wanted, encode_request, parse_request
-from cas.policy.text import encode_text, parse_text
 from cas.repository.base import Author, View
 from cas.repository.sql import SQLPolicy, open_sqlite_policy
 from gsi.errors import ConflictError, ParseError
@@ -335,19 +334,6 @@ words = st.from_regex(r"[a-z]{1,6}", fullmatch=True)
 def test_requests_are_read_as_written(wanted: list[Wanted]) -> None:
     request = PolicyRequest(tuple(wanted))
     assert parse_request(encode_request(request)) == request
-
-
-@given(st.binary(max_size=200))
-def test_bytes_that_are_no_text_of_rights(data: bytes) -> None:
-    try:
-        found = parse_text(data)
-    except ParseError:
-        return
-    assert found
-
-
-def test_no_rights_as_text() -> None:
-    assert encode_text(()) == b"\0"
 
 
 def test_the_oracle_knows_the_first_superuser() -> None:

@@ -1,10 +1,9 @@
-"""The policy request file, the compact text of rights, the bootstrap file and files of users."""
+"""The policy request file, the bootstrap file and files of users."""
 
 from __future__ import annotations
 
 import pytest
 
-from cas.assertion.value import Comparison, Right
 from cas.policy.bootstrap import MAX_BOOTSTRAP_BYTES, bootstrap_changes, implicit_changes, parse_bootstrap
 from cas.policy.model import ActionName, User
 from cas.policy.request import (
@@ -16,7 +15,6 @@ from cas.policy.request import (
     encode_request,
     parse_request,
 )
-from cas.policy.text import MAX_TEXT_BYTES, TextRight, encode_text, parse_text
 from cas.policy.userfile import MAX_LINE_CHARS, parse_users
 from gsi.errors import ParseError
 
@@ -74,74 +72,6 @@ def test_after_the_wildcard_nothing_says_more() -> None:
 def test_what_is_no_request(data: bytes) -> None:
     with pytest.raises(ParseError):
         parse_request(data)
-
-
-# --- the compact text -------------------------------------------------------------------------------------------------
-
-WILDCARD = Comparison.WILDCARD
-RIGHTS = (
-    Right("FTPDirectoryTree", "ftp://se1.example/runs/2026/list.txt", WILDCARD, "file", ("lookup", "read")),
-    Right("FTPDirectoryTree", "ftp://se1.example/runs/raw/*", WILDCARD, "file", ("lookup", "read")),
-    Right("casDefaultNS", "queue", Comparison.EXACT, "gram", ("start",)),
-)
-TEXT = b"""\
-{
-OBJECT_NAME_TYPE=wildcard
-OBJECT_NAME=ftp://se1.example/runs/2026/list.txt
-OBJECT_NAME=ftp://se1.example/runs/raw/*
-SERVICE_TYPE=file
-SERVICE_ACTION=lookup
-SERVICE_ACTION=read
-}
-{
-OBJECT_NAME_TYPE=exact
-OBJECT_NAME=queue
-SERVICE_TYPE=gram
-SERVICE_ACTION=start
-}
-\0"""
-
-
-def test_rights_as_text() -> None:
-    assert encode_text(RIGHTS) == TEXT
-    names = tuple(right.object for right in RIGHTS[:2])
-    assert parse_text(TEXT) == (
-        TextRight(WILDCARD, names, "file", ("lookup", "read")),
-        TextRight(Comparison.EXACT, ("queue",), "gram", ("start",)),
-    )
-    assert parse_text(TEXT.replace(b"=", b" = ").replace(b"{", b" { ")) == parse_text(TEXT), "blanks say nothing"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        TEXT[:-1],
-        TEXT + b"\0",
-        b"\0",
-        b"{\n}\n\0",
-        b"{\n\0",
-        b"}\n\0",
-        b"{\n{\n\0",
-        b"x=y\n\0",
-        TEXT.replace(b"exact", b"regex"),
-        TEXT.replace(b"SERVICE_TYPE=gram\n", b""),
-        TEXT.replace(b"SERVICE_TYPE=gram\n", b"SERVICE_TYPE=gram\nSERVICE_TYPE=file\n"),
-        TEXT.replace(b"OBJECT_NAME=queue\n", b""),
-        TEXT.replace(b"queue", b"\xc3\xa4"),
-        TEXT.replace(b"queue", b""),
-        TEXT.replace(b"SERVICE_TYPE=gram", b"SERVICE_KIND=gram"),
-        b" " * MAX_TEXT_BYTES + b"\0",
-    ],
-)
-def test_what_is_no_text_of_rights(data: bytes) -> None:
-    with pytest.raises(ParseError):
-        parse_text(data)
-
-
-@pytest.mark.parametrize("name", ["ftp://h/\xe4", "ftp://h/a b", "ftp://h/\n}"])
-def test_names_that_the_text_cannot_hold(name: str) -> None:
-    with pytest.raises(ParseError):
-        encode_text([Right("n", name, WILDCARD, "file", ("read",))])
 
 
 # --- the bootstrap file -----------------------------------------------------------------------------------------------
