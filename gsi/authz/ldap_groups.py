@@ -20,6 +20,8 @@ never by an account that a client has merely asked for. What the directory's ide
 once more here. Whoever has no entry has no groups; a directory that cannot be asked, or that answers with two entries,
 makes the decision indeterminate. Answers are kept for a short time.
 
+Groups in `deny` are asked about for every action, those in `permit` for `actions`: to log in, unless it says otherwise.
+
 A subject without a distinguished name is passed over, and so is a proxy that is an identity of its own (independent,
 restricted): it has none of its owner's groups.
 
@@ -51,6 +53,8 @@ from gsi.system.config import option
 from gsi.system.files import read_private
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gsi.authz.decision import AuthorizationRequest
     from gsi.authz.registry import Place
     from gsi.ldap import LDAPDirectory, LDAPEntry
@@ -168,12 +172,16 @@ class DirectorySettings:
         for claim in self.claims:
             if not _NAME.match(claim):
                 raise ConfigError(f"{claim[:80]!r} is no name of a claim")
-        for action in self.actions:
-            if not _ACTION.match(action):
-                raise ParseError(f"{action[:80]!r} is no action", what="action", hint="login, job:start, file:* or *")
+        _check_actions(self.actions)
         place = LDAPPlace(uris=self.servers, start_tls=self.start_tls)
         if not place.is_private and not all(urlsplit(uri).hostname in _LOCAL for uri in self.servers):
             raise ConfigError("over plain LDAP anybody on the way decides", hint="ldaps://, or start_tls = true")
+
+
+def _check_actions(actions: Iterable[str]) -> None:
+    for action in actions:
+        if not _ACTION.match(action):
+            raise ParseError(f"{action[:80]!r} is no action", what="action", hint="login, job:start, file:* or *")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +189,16 @@ class GroupSettings(DirectorySettings):
     """What a policy file says of the authorizer, beyond the directory.
 
     Attributes:
+        actions: For which actions `permit` counts.
+        deny_actions: For which actions `deny` counts. None for all of them; where people are looked up by the account,
+            which services do not always tell, for those of `actions`.
         permit: Groups that are permitted; `*` within a name is any text, and `*` alone is everybody with an entry.
         deny: Groups that are denied.
         account_attribute: The attribute that holds the account of a permit; empty for none.
     """
 
     actions: tuple[str, ...] = ("login",)
+    deny_actions: tuple[str, ...] | None = None
     permit: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     account_attribute: str = ""
@@ -196,6 +208,10 @@ class GroupSettings(DirectorySettings):
         DirectorySettings.__post_init__(self)
         if not self.permit and not self.deny:
             raise ConfigError("neither permit nor deny: it would never speak")
+        if self.deny_actions is not None:
+            _check_actions(self.deny_actions)
+            if not self.deny or not self.deny_actions:
+                raise ConfigError("deny_actions goes with deny, and is not empty")
         if self.account_attribute:
             equals(self.account_attribute, "x")
             if not self.permit:
@@ -247,12 +263,7 @@ class People:
 
     def speaks_of(self, request: AuthorizationRequest) -> bool:
         """Say whether the directory is asked about an action."""
-        name, service = request.action.name, request.action.service
-        for word in self._settings.actions:
-            kind, _, own = word.rpartition(":")
-            if own in {"*", name} and kind in {"", service}:
-                return True
-        return False
+        return _is_among(request, self._settings.actions)
 
     def find(self, request: AuthorizationRequest) -> Found | None:
         """Return what is known of a request's subject; None where it has no entry.
@@ -392,6 +403,15 @@ class People:
         return found
 
 
+def _is_among(request: AuthorizationRequest, actions: Iterable[str]) -> bool:
+    name, service = request.action.name, request.action.service
+    for word in actions:
+        kind, _, own = word.rpartition(":")
+        if own in {"*", name} and kind in {"", service}:
+            return True
+    return False
+
+
 class GroupSource:
     """Adds the groups and claims that a directory knows. Safe for several threads."""
 
@@ -434,6 +454,11 @@ class GroupAuthorizer:
         self._permit = tuple(Glob(group) for group in settings.permit)
         self._deny = tuple(Glob(skeleton_text(group)) for group in settings.deny)
         self._needs_account = bool(settings.account_attribute)
+        self._permit_actions = settings.actions if settings.permit else ()
+        self._deny_actions: tuple[str, ...] = ()
+        if settings.deny:
+            usual = ("*",) if settings.by is By.DN else settings.actions
+            self._deny_actions = usual if settings.deny_actions is None else settings.deny_actions
 
     @property
     def name(self) -> str:
@@ -446,14 +471,17 @@ class GroupAuthorizer:
         Raises:
             GridError: The directory cannot be asked, or its answer is none.
         """
-        if not self._people.speaks_of(request):
+        denies, permits = _is_among(request, self._deny_actions), _is_among(request, self._permit_actions)
+        if not denies and not permits:
             return not_applicable(self._name, "it speaks of other actions")
         found = self._people.find(request)
         if found is None:
             return not_applicable(self._name, "the directory has no entry of the subject")
-        for group in sorted(found.groups):
+        for group in sorted(found.groups) if denies else ():
             if any(glob.matches(skeleton_text(group)) for glob in self._deny):
                 return deny(self._name, f"{found.entry} is in {group}")
+        if not permits:
+            return not_applicable(self._name, f"{found.entry} is in no group that is denied")
         for glob in self._permit:
             if glob.text == "*" or any(glob.matches(group) for group in found.groups):
                 return self._permitted(request.environment.desired_account, found, glob.text)

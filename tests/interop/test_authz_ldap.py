@@ -282,6 +282,30 @@ def test_decisions(server: Directory) -> None:
         login(members(server, account_attribute="description"), ALICE)  # which is no name of an account
 
 
+def test_denials_are_for_every_action(server: Directory) -> None:
+    """Who is suspended is so for web services and files as well, without that the policy says it once more."""
+
+    def effect(authorizer: GroupAuthorizer, dn: str, action: str, kind: str) -> Effect:
+        return authorizer.decide(request_of(user(dn), action, kind=kind)).effect
+
+    only = members(server, permit=(), account_attribute="")
+    for action, kind in (("read", "http"), ("write", "file"), ("start", "job"), ("login", "login")):
+        assert effect(only, EVE, action, kind) is Effect.DENY
+        assert effect(only, ALICE, action, kind) is Effect.NOT_APPLICABLE
+    both = members(server, actions=("read",))
+    assert effect(both, EVE, "write", "file") is Effect.DENY
+    assert effect(both, ALICE, "read", "file") is Effect.PERMIT
+    assert effect(both, ALICE, "write", "file") is Effect.NOT_APPLICABLE
+    narrow = members(server, actions=("*",), deny_actions=("login", "job:*"))
+    assert effect(narrow, EVE, "start", "job") is Effect.DENY
+    assert effect(narrow, EVE, "read", "file") is Effect.NOT_APPLICABLE
+    assert effect(narrow, ALICE, "read", "file") is Effect.PERMIT
+    by_account = members(server, by=By.ACCOUNT, user_attribute="uid")
+    assert effect(by_account, EVE, "read", "file") is Effect.NOT_APPLICABLE  # nobody says which account that is
+    asked = request_of(user(EVE), "login", kind="login", attributes={"account": ("eve",)})
+    assert by_account.decide(asked).effect is Effect.DENY
+
+
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
@@ -304,6 +328,7 @@ group_base = "{GROUPS}"
             '[authorizer.rules]\ntype = "rules"\nfile = "rules"\n'
             f'[source.directory]\n{common}{bound}prefix = "dir:"\n'
             f'[authorizer.members]\n{common}{bound}permit = ["staff"]\naccount_attribute = "uid"\n'
+            'deny = ["suspended"]\ndeny_actions = ["*"]\n'
         )
         place = Place(str(tmp_path / "policy.toml"))
         engine = Engine(parse_policy(text.encode(), place).policy)
@@ -338,6 +363,9 @@ group_base = "{GROUPS}"
         ({"password_file": "x"}, "go together"),
         ({"actions": ("a b",)}, "no action"),
         ({"permit": (), "deny": ()}, "never speak"),
+        ({"deny": (), "deny_actions": ("*",)}, "goes with deny"),
+        ({"deny": ("x",), "deny_actions": ()}, "goes with deny"),
+        ({"deny": ("x",), "deny_actions": ("a b",)}, "no action"),
         ({"permit": (), "deny": ("x",), "account_attribute": "uid"}, "goes with permit"),
     ],
 )
