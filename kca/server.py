@@ -46,12 +46,13 @@ if TYPE_CHECKING:
     from kca.config import KCAConfig
     from kca.wiring.service import OpenedService
 
-__all__ = ["REPLAY_NAME", "KCAServer", "ServerFactory"]
+__all__ = ["REPLAY_NAME", "KCAServer", "ServerFactory", "check_same_places", "listen_both"]
 
 REPLAY_NAME: Final = "replay.rcache2"
 """Kerberos's replay cache, in the store's directory: one for all workers, and for nobody else."""
 REQUESTS_PER_CONNECTION: Final = 32
 """Clients send one; those that keep a connection may send some more."""
+FREE_PORT_TRIES: Final = 16
 CONNECTION_SECONDS: Final = 30.0
 """For all that happens on one connection."""
 _log = logging.getLogger("kca.server")
@@ -280,9 +281,9 @@ class ServerFactory:
                 self._monitors = listen_loopback(self._config.server.metrics)
             for address in self._config.server.listen:
                 host, port = split_address(address)
-                made = listen(host or None, port)
-                self.streams += made
-                self._datagrams += listen_udp(host or None, bound_port(made))
+                streams, datagrams = listen_both(host or None, port)
+                self.streams += streams
+                self._datagrams += datagrams
         except BaseException:
             self.close()
             raise
@@ -337,6 +338,29 @@ class ServerFactory:
 
     def _try(self, config: KCAConfig) -> None:
         _open(config, self._replies, self._metrics).retire()
+
+
+def listen_both(host: str | None, port: int) -> tuple[list[socket.socket], list[socket.socket]]:
+    """Open sockets for streams and for datagrams on the same port.
+
+    Args:
+        host: A name or address, or None for every address of the machine.
+        port: The port; 0 takes one that is free for all of them.
+
+    Raises:
+        ConfigError: The name or port cannot be listened on.
+    """
+    tries = 1 if port else FREE_PORT_TRIES  # a free port of TCP may be somebody's of UDP
+    while True:
+        tries -= 1
+        streams = listen(host, port)
+        try:
+            return streams, listen_udp(host, bound_port(streams))
+        except ConfigError:
+            for one in streams:
+                one.close()
+            if not tries:
+                raise
 
 
 def check_same_places(old: KCAConfig, new: KCAConfig) -> None:
