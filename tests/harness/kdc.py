@@ -109,6 +109,15 @@ def host_name() -> str:
     return socket.gethostname()
 
 
+def _free_port() -> int:
+    """A loopback port that was free for streams and for datagrams a moment ago."""
+    while True:
+        port = free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 def _client_conf(realm: str, port: int, *, defaults: str = "") -> str:
     return f"""\
 [libdefaults]
@@ -157,7 +166,7 @@ def mit_kdc(
     """
     place = directory / f"mit-{realm}"
     place.mkdir(mode=0o700)
-    port = free_port()
+    port = _free_port()
     profile = f"""\
 [kdcdefaults]
 kdc_listen = 127.0.0.1:{port}
@@ -234,7 +243,7 @@ def heimdal_kdc(
     """
     place = directory / f"heimdal-{realm}"
     place.mkdir(mode=0o700)
-    port = free_port()
+    port = _free_port()
     server = f"""\
 [kdc]
 database = {{

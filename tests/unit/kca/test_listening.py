@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from gsi.errors import ConfigError
+from kca import datagrams as udp
 from kca import server
 from kca.server import listen_both
 
@@ -31,7 +32,7 @@ def test_port_that_is_taken_by_datagrams() -> None:
 def test_free_for_streams_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that the kernel gives for TCP may be in use for UDP: another is tried, and not for ever."""
     tried: list[int] = []
-    real = server.listen_udp
+    real = udp.listen_udp
 
     def listen_udp(host: str | None, port: int) -> list[socket.socket]:
         tried.append(port)
