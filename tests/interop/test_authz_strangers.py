@@ -6,6 +6,7 @@ A real daemon; who asks is this process, which takes on another effective user f
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -215,6 +216,27 @@ def test_a_job_longer_than_gram_takes_is_no_question(grid: Grid, path: Path, cha
         assert _ask(long, _gate(chain, longest)).verdict is Verdict.DENY
         longer.sendall(encode_request(_gate(chain, longest.ljust(MAX_GATE_RSL_BYTES + 1))))
         assert longer.recv(1) == b""
+
+
+def test_a_disk_that_does_not_keep_up_holds_up_nobody_else(grid: Grid, path: Path, chain: tuple[bytes, ...]) -> None:
+    """Refusals are recorded behind the answer; whoever makes more of them than the disk takes waits alone."""
+    rules = f'{LOGIN}permit dn "{ALICE}" to read on /data/**\n'
+    with (
+        authz_server(path, grid.trust_dir, rules, service_users='["root"]') as daemon,
+        _connected(path, service_account(), 2) as (noisy, quiet),
+    ):
+        for one in (noisy, quiet):
+            assert _ask(one, SessionRequest(service="file", chain=chain)).verdict is Verdict.PERMIT
+        assert _ask(noisy, _operation(target="/other")).verdict is Verdict.DENY
+        noisy.settimeout(1.0)
+        quiet.settimeout(PATIENCE / 2)  # the audit itself gives up after as long as the library
+        with open(daemon.audit_path, "rb") as audit:
+            fcntl.flock(audit, fcntl.LOCK_EX)
+            with contextlib.suppress(TimeoutError):
+                for _ in range(1100):
+                    assert _ask(noisy, _operation(target="/other")).verdict is Verdict.DENY
+                pytest.fail("refusals that cannot be recorded have no end")
+            assert _ask(quiet, _operation()).verdict is Verdict.PERMIT
 
 
 # --- traces -----------------------------------------------------------------------------------------------------------

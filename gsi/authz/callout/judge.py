@@ -99,13 +99,14 @@ class _Refused(Exception):  # noqa: N818  not an error: the answer, on its way o
 class Judge:
     """Judges the questions of one connection, one after the other."""
 
-    __slots__ = ("_account", "_asker", "_memory", "_open", "_peer", "_setup")
+    __slots__ = ("_account", "_asker", "_fresh", "_memory", "_open", "_peer", "_setup")
 
     def __init__(self, setup: Callable[[], Setup], peer: Peer) -> None:
         self._setup = setup
         self._peer = peer
         self._memory = SessionMemory()
         self._open: OpenSession | None = None
+        self._fresh: object = None  # the question for which the session has just been found to need no new look
         self._account = ""
         self._asker: Mapping[str, tuple[str, ...]] = {}
 
@@ -114,15 +115,22 @@ class Judge:
         session = self._open
         if session is None or not isinstance(request, OperationRequest) or request.action == ASSERTION:
             return False
-        if session.engine.policy.may_block or not session.engine.is_ready() or not session.is_current(self._setup()):
+        setup = self._setup()
+        if session.engine.policy.may_block or not session.engine.is_ready() or not session.is_current(setup):
             return False
-        return request.action != "write" or (
-            len(self._memory.objects) + len(request.files_now) + len(request.directories_now) <= QUICK_NAMES
-        )
+        if setup.is_crowded():
+            return False
+        if request.action == "write" and (
+            len(self._memory.objects) + len(request.files_now) + len(request.directories_now) > QUICK_NAMES
+        ):
+            return False
+        self._fresh = request
+        return True
 
     def judge(self, request: Request) -> Answer:
         """Judge one question. Never raises."""
-        LANE.set(LANE_OF_SERVICES if self._peer.uid in self._setup().service_uids else "")
+        if self._fresh is not request:
+            LANE.set(LANE_OF_SERVICES if self._peer.uid in self._setup().service_uids else "")
         try:
             return self._judge(request)
         except _Refused as refusal:
@@ -224,8 +232,9 @@ class Judge:
         session = self._open
         if session is None:
             return self._deny("this session was refused")
-        session.engine.refresh()
-        if not session.is_current(self._setup()):
+        if self._fresh is not request:
+            session.engine.refresh()
+        if self._fresh is not request and not session.is_current(self._setup()):
             before, session = session, self._review(session.request, session.subject.assertions)
             if before.policy is not session.policy:
                 self._memory.cleared.clear()  # what may be renamed has to be judged again

@@ -43,7 +43,10 @@ TRUST_RECHECK_SECONDS: Final = 1.0
 """How old the view of the trust directory may be."""
 
 _WAITING_RECORDS: Final = 1000
-"""Refusals whose records wait for the disk; behind that many, answers wait as well."""
+"""Refusals whose records wait for the disk; behind that many, their answers wait as well."""
+
+_CROWDED_RECORDS: Final = 500
+"""From that many on, file operations are judged in threads, where such a wait holds up nobody else."""
 
 _VERDICTS: Final = {Effect.PERMIT: Verdict.PERMIT, Effect.INDETERMINATE: Verdict.FAIL}
 
@@ -57,6 +60,16 @@ class _Trail:
         self._audit = AuditLog(settings.audit) if settings.audit else None
         self._later = ThreadPoolExecutor(1, thread_name_prefix="trail")
         self._room = threading.Semaphore(_WAITING_RECORDS)
+        self._count_lock = threading.Lock()
+        self._waiting = 0
+
+    def is_crowded(self) -> bool:
+        """Say whether many records wait."""
+        return self._waiting >= _CROWDED_RECORDS
+
+    def _count(self, change: int) -> None:
+        with self._count_lock:
+            self._waiting += change
 
     def audit(self, request: AuthorizationRequest, decision: Decision) -> None:
         """Record a decision; called before it is acted upon.
@@ -70,6 +83,7 @@ class _Trail:
             self._audit.record(_record_of(request, decision))
         elif decision.effect is not Effect.PERMIT:
             self._room.acquire()
+            self._count(1)
             self._later.submit(self._record_later, self._audit, request, decision)
 
     def _record_later(self, audit: AuditLog, request: AuthorizationRequest, decision: Decision) -> None:
@@ -78,6 +92,7 @@ class _Trail:
         except GridError as error:
             _log.error("refusal %s is not in the audit: %s", decision.decision_id, error)
         finally:
+            self._count(-1)
             self._room.release()
 
     def reopen(self, settings: ServerSettings) -> None:
@@ -197,6 +212,7 @@ class CalloutService:
             anchors=self._trust.anchors,
             clock=clock.now,
             cache=self._cache,
+            is_crowded=self._trail.is_crowded,
         )
 
 

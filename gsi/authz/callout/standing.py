@@ -38,6 +38,10 @@ REVIEW_AFTER: Final = timedelta(minutes=1)
 """How long a session goes on without a look at CRLs and mappings; a changed policy is looked at at once."""
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What judging needs, the same for all connections of a worker until it is read again.
@@ -49,6 +53,7 @@ class Setup:
         anchors: The trust directory's contents now.
         clock: The time now, aware UTC.
         cache: Verified issuers.
+        is_crowded: Whether so much waits for the audit's disk that a refusal may have to wait for it, too.
     """
 
     config: CalloutConfig
@@ -57,6 +62,7 @@ class Setup:
     anchors: Callable[[], TrustAnchors]
     clock: Callable[[], datetime]
     cache: VerificationCache | None = None
+    is_crowded: Callable[[], bool] = _never
 
 
 class Proof(StrEnum):
