@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["FileRules", "Plan", "Question", "Renames", "SessionMemory", "plan_operation", "split_object"]
 
 MAX_REMEMBERED: Final = 8192
-"""Objects looked up in one session, at some 150 bytes each; past it nobody can tell what a rename may move."""
+"""Objects looked up in one session; past it nobody can tell what a rename may move."""
+
+MAX_REMEMBERED_CHARS: Final = 1 << 20
+"""All of them together: 128 characters each, where there are that many."""
 
 
 class Renames(StrEnum):
@@ -106,11 +109,13 @@ class SessionMemory:
             was whenever it was looked at.
         cleared: Those of them that may be renamed, as the engine said; to be emptied when the policy changes.
         lost: Whether there was more than is known: the session began on another connection, or looked up too much.
+            Then nothing is kept, since nothing can be renamed any more.
     """
 
     objects: dict[str, Kind] = field(default_factory=dict)
     cleared: set[str] = field(default_factory=set)
     lost: bool = False
+    _room: int = field(default=MAX_REMEMBERED_CHARS, init=False)
 
     def remember(self, request: OperationRequest) -> None:
         """Take note of a permitted operation. Only what exists can be named by RNFR."""
@@ -128,11 +133,19 @@ class SessionMemory:
             self._add(path, Kind.DIRECTORY)
 
     def _add(self, path: str, kind: Kind) -> None:
+        if self.lost:
+            return
         known = self.objects.get(path)
-        if known is None and len(self.objects) >= MAX_REMEMBERED:
-            self.lost = True
-        elif known is None or kind not in known:
-            self.objects[path] = kind if known is None else known | kind
+        if known is None:
+            self._room -= len(path)
+            if len(self.objects) >= MAX_REMEMBERED or self._room < 0:
+                self.lost = True
+                self.objects.clear()
+                self.cleared.clear()
+            else:
+                self.objects[path] = kind
+        elif kind not in known:
+            self.objects[path] = known | kind
             self.cleared.discard(path)
 
     def sources(self, request: OperationRequest) -> tuple[str, ...]:

@@ -82,6 +82,9 @@ MAX_ASSERTIONS: Final = 8
 LANE_OF_SERVICES: Final = "services"
 """Logins do not wait in authorizers behind what users ask."""
 
+MAX_ASSERTION_CHARS: Final = 1 << 20
+"""All of them together: five of the longest that were seen. They are kept as long as the session."""
+
 QUICK_NAMES: Final = 64
 """Names of a session that a write may be judged with in the event loop: two questions to the engine for each."""
 
@@ -271,7 +274,8 @@ class Judge:
         return Answer(Verdict.PERMIT)
 
     def _assertion(self, request: OperationRequest, session: OpenSession) -> Answer:
-        if len(session.subject.assertions) >= MAX_ASSERTIONS:
+        size = sum(len(str(each)) for each in session.subject.assertions) + len(request.object)
+        if len(session.subject.assertions) >= MAX_ASSERTIONS or size > MAX_ASSERTION_CHARS:
             return self._deny("too many assertions in one session")
         offered = replace(session.subject, assertions=(*session.subject.assertions, request.object))
         decision = session.engine.authorize(self._offer(offered, session.request.service), leasing=False)

@@ -6,6 +6,7 @@ import pytest
 
 from gsi.authz.callout.fileops import (
     MAX_REMEMBERED,
+    MAX_REMEMBERED_CHARS,
     FileRules,
     Kind,
     Question,
@@ -228,4 +229,20 @@ def test_memory_is_bounded() -> None:
     memory.remember(_request("lookup", "/more"))
     lost: bool = memory.lost  # read anew
     assert lost
-    assert len(memory.objects) == MAX_REMEMBERED
+    assert not memory.objects
+    memory.remember(_request("lookup", "/0"))
+    assert not memory.objects
+
+
+def test_memory_of_long_paths_is_bounded() -> None:
+    memory = SessionMemory()
+    for number in range(MAX_REMEMBERED_CHARS // 1000):
+        memory.remember(_request("lookup", f"/{number}".ljust(1000, "x")))
+    assert not memory.lost
+    memory.cleared.update(memory.objects)
+    memory.remember(_request("lookup", "/more".ljust(1000, "x")))
+    lost: bool = memory.lost  # read anew
+    assert lost
+    assert not memory.objects
+    assert not memory.cleared
+    assert "new connection" in plan_operation(_request("write", "/new", R), memory, RULES).refusal

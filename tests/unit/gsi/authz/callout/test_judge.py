@@ -427,6 +427,9 @@ def test_assertions(bench: Bench, alice: Issued) -> None:
     assert judge.judge(OperationRequest(action="authz_assert", object="one more")).verdict is Verdict.DENY
     judge.judge(_operation())
     assert bench.script.asked[-1].subject.assertions[:2] == ("assertion 0", "assertion 1")
+    long = _open(bench, alice)
+    verdicts = [long.judge(OperationRequest(action="authz_assert", object="x" * 400_000)).verdict for _ in range(3)]
+    assert verdicts == [Verdict.PERMIT, Verdict.PERMIT, Verdict.DENY]
     bench.script.answer = lambda _: deny("script", "x")
     other = Bench(bench.anchors)
     refusing = _open(other, alice)
