@@ -266,14 +266,25 @@ def entitle(
 
 
 def encode_pkinit_name(principal: Principal) -> bytes:
-    """Return the alternative name id-pkinit-san of a principal (RFC 4556 section 3.2.2), a GeneralName in DER."""
-    strings = [der.encode_tlv(_GENERAL_STRING, part.encode("utf-8")) for part in principal.components]
+    """Return the alternative name id-pkinit-san of a principal (RFC 4556 section 3.2.2), a GeneralName in DER.
+
+    Raises:
+        ParseError: The principal is not text.
+    """
+    strings = [_general_string(part) for part in principal.components]
     name = der.encode_sequence(
         der.encode_explicit(0, der.encode_integer(_NAME_TYPE_PRINCIPAL)),
         der.encode_explicit(1, der.encode_sequence(*strings)),
     )
-    realm = der.encode_explicit(0, der.encode_tlv(_GENERAL_STRING, principal.realm.encode("utf-8")))
+    realm = der.encode_explicit(0, _general_string(principal.realm))
     return other_name(oids.PKINIT_SAN, der.encode_sequence(realm, der.encode_explicit(1, name)))
+
+
+def _general_string(text: str) -> bytes:
+    try:
+        return der.encode_tlv(_GENERAL_STRING, text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise ParseError("a principal that is not text", what="Kerberos principal") from error
 
 
 # --- one rule ---------------------------------------------------------------------------------------------------------

@@ -325,6 +325,28 @@ def _requests(alice: Issued) -> Iterator[bytes]:
     yield builder.add_extension(extension, critical).sign(alice.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
+_PRINCIPALS: Final = (
+    "alice@EXAMPLE.ORG",
+    "alice/grid@EXAMPLE.ORG",
+    "a/b/c@R",
+    "alice/admin@EXAMPLE.ORG",
+    "host/www.example.org@EXAMPLE.ORG",
+    "x\\/CN=admin@EXAMPLE.ORG",
+    "a\\@b@R",
+    "krbtgt/EXAMPLE.ORG@OTHER.ORG",
+    "proxy@R",
+)
+
+
+def _pkinit() -> Iterator[bytes]:
+    """SubjectAltName with one principal, with several names, and ExtendedKeyUsage."""
+    value = bytes.fromhex("3020a00a1b084d49542e54455354a1123010a003020101a10930071b05616c696365")
+    name = tlv(0xA0, tlv(6, bytes.fromhex("2b0601050202")) + tlv(0xA0, value))
+    yield tlv(0x30, name)
+    yield tlv(0x30, tlv(0x82, b"www.example.org") + name + tlv(0x81, b"a@example.org") + name)
+    yield tlv(0x30, tlv(6, bytes.fromhex("2b060105020304")) + tlv(6, bytes.fromhex("2b06010505070302")))
+
+
 def _kx509(alice: Issued) -> Iterator[bytes]:
     """Requests of every kind and replies of every kind, sealed with the key that the harness has."""
     key, version, ap_req = bytes(range(32)), bytes((0, 0, 2, 0)), bytes.fromhex("6e023000")
@@ -549,6 +571,7 @@ def _all() -> dict[str, list[bytes]]:
         "ftp": list(_FTP),
         "gatekeeper": list(_GATEKEEPER),
         "gsi_conf": [_GSI_CONF],
+        "kca_principal": _lines(*_PRINCIPALS),
         "keylocks": locked,
         "keys": list(_keys()),
         "kx509": list(_kx509(alice)),
@@ -563,6 +586,7 @@ def _all() -> dict[str, list[bytes]]:
         "patterns": _lines(*_PATTERNS),
         "pem": [alice.bundle(), locked[-1]],
         "pkcs12": list(_pkcs12(ca, alice)),
+        "pkinit_san": list(_pkinit()),
         "policies": list(_policies()),
         "proxy_info": [
             FULL_INFO,

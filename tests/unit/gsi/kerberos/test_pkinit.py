@@ -109,7 +109,7 @@ def test_what_the_authority_writes_is_read_back(components: list[str], realm: st
 
     try:
         encoded = encode_pkinit_name(Principal(tuple(components), realm))
-    except UnicodeEncodeError:  # a lone surrogate, which no parsed principal has
+    except ParseError:  # a lone surrogate
         return
     name = der.Reader(encoded, what="name").enter(0xA0)
     assert name.oid() == "1.3.6.1.5.2.2"
