@@ -165,8 +165,7 @@ class DatagramShell:
 
     def _read(self, source: socket.socket) -> None:
         for _ in range(READS_PER_TURN):
-            if self._in_hand >= self._most:
-                self._pause()
+            if self._in_hand >= self._most and self._pause():
                 return
             try:
                 message, ancillary, _, place = source.recvmsg(MAX_DATAGRAM, _ANCILLARY_BYTES)
@@ -182,15 +181,23 @@ class DatagramShell:
                 self._in_hand += 1
             self._executor.submit(self._serve, source, message, ancillary, place)
 
-    def _pause(self) -> None:
-        if self._loop is not None and not self._paused:
+    def _pause(self) -> bool:
+        """Read no more until half of what is in hand is done; False where that has just come to pass."""
+        with self._lock:  # else the last thread could be done in between, and nobody would begin again
+            if self._in_hand < self._most:
+                return False
             self._paused = True
+        if self._loop is not None:
             for one in self._sockets:
                 self._loop.remove_reader(one.fileno())
+        return True
 
     def _resume(self) -> None:
-        if self._loop is not None and self._paused:
+        with self._lock:
+            if not self._paused:
+                return
             self._paused = False
+        if self._loop is not None:
             for one in self._sockets:
                 self._loop.add_reader(one.fileno(), self._read, one)
 
