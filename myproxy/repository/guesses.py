@@ -69,7 +69,7 @@ class SQLGuessStore:
     def prune(self, *, before_ms: int, after_ms: int) -> int:
         """See `GuessStore.prune`."""
         gone = sa.delete(_TABLE).where(sa.or_(_C.expires_ms < before_ms, _C.expires_ms > after_ms))
-        return self._database.writing(lambda connection, _again: connection.execute(gone).rowcount)
+        return self._database.writing(lambda connection, _again: connection.execute(gone).rowcount, durable=False)
 
 
 def _change(
