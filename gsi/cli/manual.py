@@ -129,6 +129,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "kca-server": Command("kca.cli.server:build_parser", "kca.cli.pages.server:PAGE", section=8),
     "kca-http": Command("kca.cli.http:build_parser", "kca.cli.pages.http:PAGE", section=8),
     "kca-admin": Command("kca.cli.admin:build_parser", "kca.cli.pages.admin:PAGE", section=8),
+    "cas-server-bootstrap": Command(
+        "cas.cli.server_bootstrap:build_parser", "cas.cli.pages.server_bootstrap:PAGE", section=8
+    ),
 }
 
 

@@ -44,7 +44,15 @@ PLACEHOLDERS = {
     "any": r".*",
 }
 
-OURS = ("grid-", "gsi-", "myproxy-", "voms-", "kca-", "kx")
+OURS = ("grid-", "gsi-", "myproxy-", "voms-", "kca-", "kx", "cas-")
+CAS_BOOTSTRAP = b"""\
+ta-name=defaultTrustAnchor
+ta-authMethod=X509
+ta-authData=/O=Grid/CN=CA
+user-name=superUser
+user-subject=/O=Grid/CN=Admin
+userGroupname=superUserGroup
+"""
 KCA_CONFIG = """\
 [authority]
 certificate = "{home}/ca.pem"
@@ -136,6 +144,7 @@ def user(tmp_path: Path, ca: TestCA) -> UserEnvironment:
     write_file(store / "alice.data", b"OWNER=/O=Grid/CN=Alice\nLIFETIME=3600\nUSERNAME=alice\nEND_OPTIONS\n", 0o600)
     write_file(store / "broken.creds", b"", 0o600)
     write_file(home / "server.config", b"", 0o600)
+    write_file(home / "cas.bootstrap", CAS_BOOTSTRAP, 0o600)
     write_file(home / "kca.toml", KCA_CONFIG.format(home=home).encode(), 0o644)
     write_file(home / "garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)
     return made
