@@ -83,6 +83,8 @@ The C program makes a temporary proxy in `/tmp` to talk to the server; here the 
 `-confile`, `-userconf` and `-vomses` are one option, and a place that does not exist is an error. `-vomslife 0:0`
 leaves the lifetime to the server; the C program sends a lifetime of 0.
 
+The variable `VO`, which the C program puts into the proxy as it is, is not heeded: nobody vouches for it.
+
 In a file of options values may stand in quotation marks. A missing attribute is a warning. `-help` prints to standard
 output.
 """
