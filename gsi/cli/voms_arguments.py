@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion, Section, UsageError, count
-from gsi.cli.run import EXIT_ERROR
+from gsi.cli.run import EXIT_ERROR, printable
 from gsi.errors import CredentialError, CredentialProblem, GridError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "add_server_options",
     "add_user_options",
     "exit_code",
+    "one_line",
 ]
 
 EXIT_LOCKED: Final = 3
@@ -143,6 +144,11 @@ _LONGEST_TIMEOUT: Final = 600
 
 def _timeout(text: str) -> float:
     return float(_LONGEST_TIMEOUT if text == "-1" else count(text, minimum=1, maximum=_LONGEST_TIMEOUT))
+
+
+def one_line(text: str) -> str:
+    """Return a text from outside as one line for the terminal; attributes that nobody vouches for may hold anything."""
+    return printable(text.replace("\n", "\\n"))
 
 
 def exit_code(error: GridError) -> int:

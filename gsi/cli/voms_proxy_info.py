@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gsi.cli.arguments import Completion, UsageError, count, duration
 from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, report, run
-from gsi.cli.voms_arguments import VOMSParser, add_conf
+from gsi.cli.voms_arguments import VOMSParser, add_conf, one_line
 from gsi.errors import GridError
 
 if TYPE_CHECKING:
@@ -266,14 +266,14 @@ def _attributes_for_people(one: Attributes, now: datetime) -> Iterator[str]:
         yield "verified  : no\n"
     yield f"VO        : {one.authority.vo}\nsubject   : {one.holder}\nissuer    : {one.issuer}\n"
     for fqan in one.certificate.info.fqans:
-        yield f"attribute : {printable(fqan)}\n"
+        yield f"attribute : {one_line(fqan)}\n"
     for tags in one.tags:
         for tag in tags.tags:
             qualifier = f" ({tag.qualifier})" if tag.qualifier else ""
-            yield f"attribute : {printable(f'{tag.name} = {tag.value}{qualifier}')}\n"
+            yield f"attribute : {one_line(f'{tag.name} = {tag.value}{qualifier}')}\n"
     yield f"timeleft  : {_clock(one.certificate.info.not_after - now)}\n"
     for target in one.targets:
-        yield f"target    : {printable(target)}\n"
+        yield f"target    : {one_line(target)}\n"
     yield f"uri       : {one.uri}\n"
 
 
@@ -290,11 +290,11 @@ def _attributes(one: Attributes, now: datetime, shown: set[str]) -> Iterator[str
     if "actimeleft" in shown:
         yield f"{_seconds(info.not_after - now)}\n"
     if "fqan" in shown:
-        yield from (f"{printable(fqan)}\n" for fqan in info.fqans)
+        yield from (f"{one_line(fqan)}\n" for fqan in info.fqans)
     if "serial" in shown:
         yield f"{one.serial}\n"
     if "targets" in shown:
-        yield from (f"target    : {printable(target)}\n" for target in one.targets)
+        yield from (f"target    : {one_line(target)}\n" for target in one.targets)
 
 
 def _seconds(left: timedelta) -> int:

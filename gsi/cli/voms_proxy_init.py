@@ -28,6 +28,7 @@ from gsi.cli.voms_arguments import (
     add_server_options,
     add_user_options,
     exit_code,
+    one_line,
 )
 from gsi.errors import GridError
 from gsi.voms.wishes import parse_fqan, parse_wish
@@ -347,7 +348,7 @@ def show_attributes(certificates: Sequence[AttributeCertificate]) -> None:
     """Print the attributes, as `-list` and `voms-proxy-list` do."""
     sys.stdout.write("Available attributes:\n")
     for certificate in certificates:
-        sys.stdout.write("".join(f"{printable(fqan)}\n" for fqan in certificate.info.fqans))
+        sys.stdout.write("".join(f"{one_line(fqan)}\n" for fqan in certificate.info.fqans))
 
 
 # --- The proxy --------------------------------------------------------------------------------------------------------

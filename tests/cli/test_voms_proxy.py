@@ -234,6 +234,16 @@ def test_malformed_attributes(site: VOMSSite) -> None:
     assert refused["authority"] is None
 
 
+def test_attributes_do_not_drive_the_terminal(site: VOMSSite) -> None:
+    """Nor do they look like other lines, when somebody wants to see them unverified."""
+    odd = [f"/{VO}/\x1b[31mred", f"/{VO}/a\n/{VO}/Role=admin"]
+    ac = site.servers[VO].attribute_certificate(site.alice, fqans=odd)
+    site.alice.proxy(extensions=[ac_extension(ac)]).write_bundle(site.proxy)
+    assert site.ours(INFO, "-fqan").stdout == ""
+    shown = site.ours(INFO, "-fqan", "-dont-verify-ac").check().stdout
+    assert shown == f"/{VO}/\\x1b[31mred\n/{VO}/a\\n/{VO}/Role=admin\n"
+
+
 def test_info_as_json(site: VOMSSite) -> None:
     server: VOMSServer = site.servers[VO]
     good = server.attribute_certificate(site.alice, fqans=[f"/{VO}/Role=x"], serial=0x1F2)
