@@ -55,6 +55,9 @@ REMEMBERED: Final = 1024
 _ID_BYTES: Final = 12
 """96 random bits: nobody guesses the id of another's decision."""
 
+_SHOWN: Final = 8
+"""How many of each kind a trace tells that a source has found; the record has more."""
+
 _MAX_REASON_CHARS: Final = 500
 """What is kept of the words of a foreign exception."""
 
@@ -64,7 +67,7 @@ _NOTHING_SAID: Final = "no rule speaks of this request"
 
 
 class Recorded(NamedTuple):
-    """A decision with what was asked."""
+    """A decision with what was asked, and with what attribute sources have added to it."""
 
     request: AuthorizationRequest
     decision: Decision
@@ -75,6 +78,8 @@ class _Ask(NamedTuple):
 
     preview: bool
     trace: list[DecisionStep]
+    asked: list[AuthorizationRequest]
+    """The request with what each source has added so far, in this one place."""
 
 
 class Engine:
@@ -126,8 +131,7 @@ class Engine:
                 one all the same: it has an id and is recorded and audited.
         """
         self.refresh()
-        decision = self._decide(self._policy, request, os.urandom(_ID_BYTES).hex(), preview=not leasing)
-        return self._keep(request, decision)
+        return self._keep(self._decide(self._policy, request, os.urandom(_ID_BYTES).hex(), preview=not leasing))
 
     async def authorize_async(self, request: AuthorizationRequest) -> Decision:
         """Decide without holding up the event loop: in a thread where anything could wait, else in place."""
@@ -144,6 +148,10 @@ class Engine:
 
     def preview(self, request: AuthorizationRequest) -> Decision:
         """Say what would be decided: nothing is leased, recorded or audited, and the decision gets no id."""
+        return self.consider(request).decision
+
+    def consider(self, request: AuthorizationRequest) -> Recorded:
+        """As `preview`, with the request as authorizers saw it: attribute sources have added what they know."""
         self.refresh()
         return self._decide(self._policy, request, "", preview=True)
 
@@ -169,14 +177,15 @@ class Engine:
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
-    def _decide(self, policy: Policy, request: AuthorizationRequest, ident: str, *, preview: bool) -> Decision:
+    def _decide(self, policy: Policy, request: AuthorizationRequest, ident: str, *, preview: bool) -> Recorded:
         trace: list[DecisionStep] = []
+        asked = [request]
         try:
-            decision = self._judge(policy, request, _Ask(preview, trace))
+            decision = self._judge(policy, request, _Ask(preview, trace, asked))
         except Exception as error:  # noqa: BLE001  a defect of this file must not let anybody in, either
             _LOG.exception("an authorization decision failed")
             decision = Decision(Effect.INDETERMINATE, f"internal error: {type(error).__name__}", (), "engine")
-        return Decision(
+        decision = Decision(
             decision.effect,
             decision.reason,
             decision.obligations if decision.effect is Effect.PERMIT else (),
@@ -185,6 +194,7 @@ class Engine:
             _earliest(decision.not_after, request.subject.not_after),
             tuple(trace),
         )
+        return Recorded(asked[0], decision)
 
     def _judge(self, policy: Policy, request: AuthorizationRequest, ask: _Ask) -> Decision:
         now, ends = request.environment.now, request.subject.not_after
@@ -194,7 +204,7 @@ class Engine:
             found = self._collect(source, request, ask)
             if isinstance(found, Decision):
                 return found
-            request = found
+            request = ask.asked[0] = found
             ends = request.subject.not_after
             if ends is not None and now >= ends:
                 return Decision(Effect.DENY, f"what {source.source.name} found has ended", (), "engine")
@@ -220,7 +230,7 @@ class Engine:
         if problem is not None:
             ask.trace.append(DecisionStep(source.name, Effect.INDETERMINATE, problem, 1, micros))
             return Decision(Effect.INDETERMINATE, f"attribute source {source.name}: {problem}", (), source.name)
-        ask.trace.append(DecisionStep(source.name, Effect.NOT_APPLICABLE, "attributes collected", 1, micros))
+        ask.trace.append(DecisionStep(source.name, Effect.NOT_APPLICABLE, _added(request, found), 1, micros))
         return found
 
     def _ask_chain(self, chain: Chain, request: AuthorizationRequest, ask: _Ask, depth: int) -> Decision:
@@ -286,7 +296,8 @@ class Engine:
 
     # --- keeping ------------------------------------------------------------------------------------------------------
 
-    def _keep(self, request: AuthorizationRequest, decision: Decision) -> Decision:
+    def _keep(self, recorded: Recorded) -> Decision:
+        request, decision = recorded
         if self._audit is not None:
             try:
                 self._audit(request, decision)
@@ -349,6 +360,25 @@ def _is_sound(answer: object) -> bool:
         and type(answer.obligations) is tuple
         and all(type(obligation) in _OBLIGATIONS for obligation in answer.obligations)
     )
+
+
+def _added(before: AuthorizationRequest, after: AuthorizationRequest) -> str:
+    """Say what a source has added; claims by their names only."""
+    if after is before:
+        return "nothing found"
+    old, new = before.subject, after.subject
+    lists = {
+        "fqans": [fqan for fqan in new.fqans if fqan not in old.fqans],
+        "groups": sorted(new.groups - old.groups),
+        "claims": sorted(new.claims.keys() - old.claims.keys()),
+        "attributes": sorted(after.environment.attributes.keys() - before.environment.attributes.keys()),
+    }
+    told = [
+        f"{what} {', '.join(found[:_SHOWN])}{', ...' * (len(found) > _SHOWN)}" for what, found in lists.items() if found
+    ]
+    if new.not_after is not None and new.not_after != old.not_after:
+        told.append(f"until {new.not_after:%Y-%m-%dT%H:%M:%SZ}")
+    return "; ".join(told) or "nothing that has a name"
 
 
 def _widens(before: AuthorizationRequest, after: object) -> str | None:

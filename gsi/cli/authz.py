@@ -28,8 +28,6 @@ FAMILIES: Final = ("gridftp", "gatekeeper", "jobmanager")
 """The C services, as `gsi.authz.calloutconf.Family` has them: that would be imported for the help as well."""
 
 _JOB_ACTIONS: Final = frozenset({"start", "status", "cancel", "signal", "renew", "register", "unregister"})
-MAX_CHAIN_FILE_BYTES: Final = 4 << 20
-"""As for grid-proxy-verify: a hundred certificates with attributes."""
 
 
 def _time(text: str) -> object:
@@ -62,6 +60,20 @@ def build_parser() -> CommandParser:
     who.value("-certdir", metavar="DIR", completion=Completion.DIRECTORY, text="the trust directory")
     who.value("-fqan", metavar="FQAN", repeatable=True, text="the subject has this VOMS attribute, believed")
     who.value("-group", metavar="NAME", repeatable=True, text="the subject is in this group, believed")
+    who.value(
+        "-token",
+        metavar="FILE",
+        repeatable=True,
+        completion=Completion.FILE,
+        text="the subject shows this token (JWT), for the policy to verify; ask: sends it",
+    )
+    who.value(
+        "-assertion",
+        metavar="FILE",
+        repeatable=True,
+        completion=Completion.FILE,
+        text="the subject shows this assertion (SAML), for the policy to verify; ask: sends it",
+    )
     who.flag("-limited", text="with -subject: as if by a limited proxy")
     what = parser.section("What is asked (explain, who-can)")
     what.value("-action", metavar="ACTION", text="the action: read, file:read, job:start, login, ...")
@@ -143,7 +155,7 @@ def _explain_decision(arguments: Namespace, decision_id: str) -> int:
     from gsi.cli.authz_text import decision_text, print_json
     from gsi.errors import ConfigError
 
-    for option in ("subject", "chain", "proxy", "action"):
+    for option in ("subject", "chain", "proxy", "token", "assertion", "action"):
         if getattr(arguments, option):
             raise UsageError(f"-{option} goes with an explain without a decision")
     path = arguments.record
@@ -168,15 +180,16 @@ def _explain_decision(arguments: Namespace, decision_id: str) -> int:
 def _explain_dry(arguments: Namespace) -> int:
     from gsi.authz.engine import Engine
     from gsi.authz.record import describe_decision
+    from gsi.cli.authz_subject import read_subject
     from gsi.cli.authz_text import decision_text, print_json
 
     if not arguments.action:
         raise UsageError("explain needs a decision, or -action with who asks", hint=f"see '{PROG} -help'")
-    subject = _subject(arguments)
+    subject = read_subject(arguments)
     engine = Engine(_load(arguments).policy)
     request = _request(arguments, subject, arguments.action, arguments.resource or "")
-    decision = engine.preview(request)
-    told = describe_decision(request, decision)
+    considered, decision = engine.consider(request)
+    told = describe_decision(considered, decision)
     asked = {step.authorizer for step in decision.trace}
     not_asked = [m.authorizer.name for m in engine.policy.root.walk() if m.authorizer.name not in asked]
     if arguments.json:
@@ -234,56 +247,6 @@ def _job_attributes(arguments: Namespace, subject: Subject) -> dict[str, tuple[s
         data = read_public(arguments.rsl, max_bytes=4 * MAX_RSL_CHARS)
         attributes["rsl"] = (data.decode("utf-8", "surrogateescape"),)
     return attributes
-
-
-def _subject(arguments: Namespace) -> Subject:
-    ways = [bool(arguments.subject), bool(arguments.chain), arguments.proxy]
-    if sum(ways) > 1:
-        raise UsageError("only one of -subject, -chain and -proxy says who asks")
-    if arguments.limited and not arguments.subject:
-        raise UsageError("-limited goes with -subject; a chain tells by itself")
-    if arguments.chain or arguments.proxy:
-        return _verified_subject(arguments)
-    return _believed_subject(arguments)
-
-
-def _believed_subject(arguments: Namespace) -> Subject:
-    """Return the subject that the options name; anonymous without -subject."""
-    from gsi import names
-    from gsi.authz.decision import Subject
-    from gsi.authz.principals import parse_dn
-    from gsi.proxy.kinds import ProxyKind
-
-    text: str = arguments.subject or ""
-    der = parse_dn(text) if text.startswith("/") or ("=" in text and "://" not in text) else b""
-    return Subject(
-        identity=names.oneline(der) if der else text,
-        identity_der=der,
-        kind=ProxyKind.LIMITED if arguments.limited else None,
-        limited=arguments.limited,
-        authenticated_by="x509" if der else "token" if text else "anonymous",
-        fqans=tuple(arguments.fqan),
-        groups=frozenset(arguments.group),
-    )
-
-
-def _verified_subject(arguments: Namespace) -> Subject:
-    from dataclasses import replace
-
-    from gsi.authz.decision import Subject
-    from gsi.certificate import load_certificates
-    from gsi.system import clock
-    from gsi.system.environ import read_locations
-    from gsi.system.files import read_public
-    from gsi.system.trustdir import TrustDirectory
-    from gsi.trust.verify import verify_chain
-
-    locations = read_locations()
-    path = arguments.chain or locations.proxy
-    chain = load_certificates(read_public(path, max_bytes=MAX_CHAIN_FILE_BYTES), what=path)
-    anchors = TrustDirectory(arguments.certdir or locations.trust_dir).anchors()
-    peer = verify_chain(chain, anchors, now=arguments.at or clock.now())
-    return replace(Subject.from_peer(peer, fqans=tuple(arguments.fqan)), groups=frozenset(arguments.group))
 
 
 # --- who-can ----------------------------------------------------------------------------------------------------------

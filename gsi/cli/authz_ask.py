@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ask"]
 
-MAX_CHAIN_FILE_BYTES: Final = 4 << 20
-"""As for grid-proxy-verify: a hundred certificates with attributes."""
-
 SECONDS: Final = 10.0
 """As long as a service waits."""
 
@@ -60,11 +57,14 @@ def ask(arguments: Namespace, words: Sequence[str]) -> int:
 
 def _questions(arguments: Namespace) -> tuple[Request, ...]:
     """Return what a GridFTP server would ask: for files a session first, as the user who runs this."""
-    from gsi.authz.callout.messages import Fact, OperationRequest, ServiceRequest, SessionRequest
+    from gsi.authz.callout.messages import ASSERTION, Fact, OperationRequest, ServiceRequest, SessionRequest
+    from gsi.cli.authz_subject import read_shown
 
     kind, _, action = arguments.action.rpartition(":")
     service = arguments.called or "file"
     if action == "login" and kind in ("", "login"):
+        if arguments.token or arguments.assertion:
+            raise UsageError("tokens and assertions are sent in a session: ask for an operation on a file")
         return (ServiceRequest(service, _chain(arguments)),)
     if action not in _FILE_ACTIONS or kind not in ("", "file"):
         raise UsageError(f"{arguments.action!r} cannot be asked here", hint="login, or one of files")
@@ -73,11 +73,16 @@ def _questions(arguments: Namespace) -> tuple[Request, ...]:
         raise UsageError("-resource: an absolute path is needed")
     # As if it were there, and no link on the way: what the library sees on its own machine, nobody can say here.
     operation = OperationRequest(action, f"ftp://localhost{path}", Fact.RESOLVED | Fact.EXISTS, path, path)
-    return SessionRequest(service, _chain(arguments)), operation
+    shown = [
+        OperationRequest(ASSERTION, text, Fact(0), "", "")
+        for text in read_shown([*arguments.token, *arguments.assertion])
+    ]
+    return SessionRequest(service, _chain(arguments)), *shown, operation
 
 
 def _chain(arguments: Namespace) -> tuple[bytes, ...]:
     from gsi.certificate import load_certificates
+    from gsi.cli.authz_subject import MAX_CHAIN_FILE_BYTES
     from gsi.system.environ import read_locations
     from gsi.system.files import read_public
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pwd
@@ -9,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from gsi.authz.callout.messages import OperationRequest, SessionRequest
 from gsi.authz.reload import open_engine
 from gsi.cli.authz import main
 from tests.harness.authz import request_of, user, write_authz_policies
 from tests.harness.ca import LIMITED_INFO, TestCA, write_file, write_trust_dir
+from tests.harness.callout import FakeDaemon
+from tests.harness.tokens import AUDIENCE, TokenIssuer, b64
+from tests.harness.voms import VO, VOMSServer, ac_extension
 
 
 @pytest.fixture
@@ -59,6 +64,71 @@ def test_explain_a_verified_chain(folder: Path, capsys: pytest.CaptureFixture[st
     write_file(folder / "chain.pem", stranger.bundle(), 0o600)
     assert main(["explain", *options, "-action", "login"]) == 1
     assert "error" in capsys.readouterr().err
+
+
+def test_explain_what_attributes_decide(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """VOMS attributes of a verified chain, and a token that it shows."""
+    ca, tokens = TestCA("/O=Grid/CN=CA"), TokenIssuer()
+    alice = ca.issue("/O=Grid/CN=Alice")
+    voms = VOMSServer(ca)
+    vomsdir = voms.write_lsc(folder / "vomsdir")
+    write_trust_dir(folder / "trust", ca)
+    write_file(folder / "keys.json", tokens.key_set(), 0o644)
+    role = f"/{VO}/Role=prod/Capability=NULL"
+    proxy = alice.proxy(extensions=[ac_extension(voms.attribute_certificate(alice, fqans=[role]))])
+    write_file(folder / "chain.pem", proxy.bundle(), 0o600)
+    bound = {"x5t#S256": b64(hashlib.sha256(alice.der).digest())}
+    write_file(folder / "token", tokens.token(cnf=bound, scope="storage.read:/data").encode() + b"\n", 0o600)
+    (folder / "roles").write_text(f"permit fqan /{VO}/Role=prod to write on /data/**\n")
+    (folder / "se.toml").write_text(
+        'order = ["scopes", "roles"]\nsources = ["voms", "tokens"]\n[authorizer.scopes]\ntype = "token-scopes"\n'
+        'exclusive = false\n[authorizer.roles]\ntype = "rules"\nfile = "roles"\n'
+        f'[source.voms]\ntype = "voms"\nvomsdir = "{vomsdir}"\ntrust_dir = "{folder}/trust"\n'
+        f'[source.tokens]\ntype = "tokens"\naudiences = ["{AUDIENCE}"]\n'
+        f'[source.tokens.issuers.vo]\nurl = "{tokens.url}"\njwks_file = "keys.json"\n'
+    )
+    chain = ["-chain", str(folder / "chain.pem"), "-certdir", str(folder / "trust"), "-service", "se"]
+    write = ["explain", *chain, "-action", "write", "-resource", "/data/x"]
+    found = told(capsys, *write)
+    assert isinstance(found, dict)
+    assert (found["effect"], found["subject"]["fqans"]) == ("permit", [role])
+    assert main(write) == 0
+    out = capsys.readouterr().out
+    assert f"fqans      {role}" in out
+    assert f"voms    not applicable fqans {role}\n" in out
+    read = ["explain", *chain, "-action", "read", "-resource", "/data/x"]
+    assert told(capsys, *read)["effect"] == "not_applicable"  # type: ignore[index]  # JSON
+    with_token = told(capsys, *read, "-token", str(folder / "token"))
+    assert isinstance(with_token, dict)
+    assert (with_token["effect"], with_token["authorizer"]) == ("permit", "scopes")
+    assert "ey" + "J" not in json.dumps(with_token)
+    write_file(folder / "assertion", b"<x/>", 0o600)
+    assert told(capsys, *read, "-assertion", str(folder / "assertion"))["effect"] == "not_applicable"  # type: ignore[index]  # no source of such
+    write_file(folder / "token", b"\xff", 0o600)
+    assert main([*read, "-token", str(folder / "token")]) == 1
+    assert "it is no text" in capsys.readouterr().err
+    assert main(["explain", "abcdef0123", "-token", str(folder / "token"), "-service", "se"]) == 1
+
+
+def test_ask_with_a_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is sent within the session, as `globus-url-copy -aa` has it sent."""
+    write_file(tmp_path / "chain.pem", TestCA().issue("/O=Grid/CN=Alice").proxy().bundle(), 0o600)
+    write_file(tmp_path / "token", b"ey.x.y\n", 0o600)
+    write_file(tmp_path / "assertion", b"<x/>\n", 0o600)
+    place = tmp_path / "socket"
+    shown = ["-token", str(tmp_path / "token"), "-assertion", str(tmp_path / "assertion")]
+    ask = ["ask", "-socket", str(place), "-chain", str(tmp_path / "chain.pem"), *shown, "-action"]
+    with FakeDaemon(place) as daemon:
+        assert main([*ask, "read", "-resource", "/data/x"]) == 0
+        session, *operations = [request for _, request in daemon.requests]
+    assert isinstance(session, SessionRequest)
+    assert [(each.action, each.object) for each in operations if isinstance(each, OperationRequest)] == [
+        ("authz_assert", "ey.x.y"),
+        ("authz_assert", "<x/>"),
+        ("read", "ftp://localhost/data/x"),
+    ]
+    assert main([*ask, "login"]) == 1
+    assert "in a session" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

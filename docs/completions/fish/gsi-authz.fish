@@ -8,6 +8,8 @@ complete -c gsi-authz -o proxy -l proxy -d 'the subject of the present proxy, ve
 complete -c gsi-authz -o certdir -l certdir -x -a '(__fish_complete_directories)' -d 'the trust directory'
 complete -c gsi-authz -o fqan -l fqan -x -d 'the subject has this VOMS attribute, believed'
 complete -c gsi-authz -o group -l group -x -d 'the subject is in this group, believed'
+complete -c gsi-authz -o token -l token -r -F -d 'the subject shows this token (JWT), for the policy to verify; ask: sends it'
+complete -c gsi-authz -o assertion -l assertion -r -F -d 'the subject shows this assertion (SAML), for the policy to verify; ask: sends it'
 complete -c gsi-authz -o limited -l limited -d 'with -subject: as if by a limited proxy'
 complete -c gsi-authz -o action -l action -x -d 'the action: read, file:read, job:start, login, ...'
 complete -c gsi-authz -o resource -l resource -x -d 'the resource: a URL or an absolute path'

@@ -15,13 +15,15 @@ PAGE: Final = ManualPage(
 `gsi-authz` is for the administrator of a site whose services ask one decision engine: GridFTP and GRAM through the
 callout library, Python and web services directly.
 
-`explain` with the id that a client was shown, or that stands in a log, tells what each authorizer of the policy said
-to that request. The policy must keep a file of recent decisions (`record`). Without an id it tells what would be
-decided: for a subject that is only named (`-subject`, `-fqan`, `-group`: believed), or for a chain that is verified
-first (`-chain`, `-proxy`). Nothing is leased, recorded or audited by that. Rules that ask for an issuer hold for
-verified chains only. For a job, `-rsl` is its description, and `-account` the account that it is to run as, whose home
-directory stands for `$(HOME)` in it. An action without a service type is taken as one of files, jobs (`start`,
-`status`, `cancel`, `signal`, `renew`, `register`, `unregister`) or as `login`.
+`explain` with the id that a client was shown, or that stands in a log, tells what each authorizer of the policy said to
+that request. The policy must keep a file of recent decisions (`record`). Without an id it tells what would be decided:
+for a subject that is only named (`-subject`, `-fqan`, `-group`: believed), or for a chain that is verified first
+(`-chain`, `-proxy`). What the policy's attribute sources find is shown: VOMS attributes that the chain carries, and
+what comes of tokens and assertions that the subject shows (`-token`, `-assertion`), which the policy verifies as the
+service would. Nothing is leased, recorded or audited by that. Rules that ask for an issuer hold for verified chains
+only. For a job, `-rsl` is its description, and `-account` the account that it is to run as, whose home directory stands
+for `$(HOME)` in it. An action without a service type is taken as one of files, jobs (`start`, `status`, `cancel`,
+`signal`, `renew`, `register`, `unregister`) or as `login`.
 
 `explain last` explains the newest decision of the record.
 
@@ -40,7 +42,8 @@ let in by one attribute is kept out by another.
 
 `ask` puts a question to the running `gsi-authz-server`, as a GridFTP server would for the account that runs it:
 `login`, or an operation on a file that is taken to be there, with no link on the way. The client is the present proxy,
-or the chain of `-chain`. Unlike `explain` it is a real question, with an audit.
+or the chain of `-chain`; tokens and assertions are sent as GridFTP clients send them. Unlike `explain` it is a real
+question, with an audit.
 """,
     exit_status=(
         ("0", "It is explained, listed, or checked without a problem; `ask`: permitted."),
@@ -71,6 +74,10 @@ or the chain of `-chain`. Unlike `explain` it is a real question, with an audit.
         ),
         ("Is anything open on this GridFTP server?", "gsi-authz check -callouts gridftp"),
         ("Who may start jobs?", "gsi-authz who-can start -service gram"),
+        (
+            "What does this token allow her?",
+            "gsi-authz explain -service gridftp -proxy -token token.jwt -action read -resource /data/f",
+        ),
         ("Is the daemon there, and what does it say?", "gsi-authz ask -action read -resource /data/f"),
     ),
     see_also=("gsi-authz-server(8)", "gsi-authz-build-callout(8)", "grid-mapfile-check-consistency(8)"),

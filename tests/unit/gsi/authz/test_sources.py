@@ -15,6 +15,7 @@ import pytest
 from gsi.authz.decision import AuthorizationRequest, Decision, Effect, Subject
 from gsi.authz.engine import Engine
 from gsi.authz.policyfile import load_policy
+from gsi.authz.record import describe_decision
 from gsi.authz.registry import Place
 from gsi.authz.sources import PresentedAssertion, PresentedToken, token_subject
 from gsi.errors import CapabilityError, ConfigError
@@ -106,6 +107,49 @@ def _collect(engine: Engine, request: AuthorizationRequest) -> AuthorizationRequ
 
 def _decide(engine: Engine, request: AuthorizationRequest) -> Decision:
     return engine.authorize(request)
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def test_what_sources_found_is_kept_with_the_decision(site: Site) -> None:
+    """Else nobody could see why an attribute's rule has permitted."""
+    engine = site.engine(site.voms + site.token_source(), f"permit fqan /{VO}/Role=prod to read on /data/**\n")
+    kept: list[AuthorizationRequest] = []
+    engine._record = lambda request, _: kept.append(request)
+    role = f"/{VO}/Role=prod/Capability=NULL"
+    proxy = site.alice.proxy(
+        extensions=[ac_extension(site.ac(fqans=[role], not_after=site.now + timedelta(minutes=20)))]
+    )
+    asked = site.request(site.subject(proxy))
+    decision = engine.authorize(asked)
+    assert decision.effect is Effect.PERMIT
+    recorded = engine.find(decision.decision_id)
+    assert recorded is not None
+    assert recorded.request.subject.fqans == kept[0].subject.fqans == (role,)
+    told = describe_decision(*recorded)
+    assert told["subject"]["fqans"] == [role]  # type: ignore[index]  # plain values, as JSON has them
+    steps = {step.authorizer: step.reason for step in decision.trace}
+    assert steps["voms"].startswith(f"fqans {role}; until 20")
+    assert steps["tokens"] == "nothing found"
+    considered = engine.consider(asked)
+    assert considered.request.subject.fqans == (role,)
+    assert considered.decision.decision_id == ""
+    bad = site.request(site.subject(proxy, PresentedToken("eyJ.x.y")))
+    failed = engine.authorize(bad)
+    assert failed.effect is Effect.INDETERMINATE
+    found = engine.find(failed.decision_id)
+    assert found is not None
+    assert found.request.subject.fqans == (role,)  # what was found before the failure
+
+
+def test_what_a_trace_tells_is_bounded(site: Site) -> None:
+    engine = site.engine(site.voms)
+    roles = [f"/{VO}/Role=r{number}/Capability=NULL" for number in range(20)]
+    proxy = site.alice.proxy(extensions=[ac_extension(site.ac(fqans=roles))])
+    step = engine.preview(site.request(site.subject(proxy))).trace[0]
+    assert f"{roles[7]}, ..." in step.reason
+    assert roles[8] not in step.reason
 
 
 # --- VOMS -------------------------------------------------------------------------------------------------------------
