@@ -1,0 +1,131 @@
+"""What becomes of a policy when the store is full or gone, and what its questions read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from cas.policy.changes import AddMember, Enrol, Grant
+from cas.policy.conditions import Circumstances
+from cas.policy.model import Effect, Kind, ObjectGroup, ObjectName, Ref, User, UserGroup
+from cas.policy.request import EVERYTHING, PolicyRequest, Wanted
+from cas.policy.userfile import parse_users
+from cas.repository.base import Author, View
+from cas.repository.sql import SQLPolicy, open_postgres_policy, open_sqlite_policy
+from gsi.errors import StorageError
+from tests.harness.cas import ADMINS, FTP, NOW, READ, begin, dn, group, object_ref, permit, user
+from tests.harness.postgres import postgres
+
+BY = Author("/O=Grid/CN=admin", NOW)
+DATA = "ftp://h/data/*"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Iterator[SQLPolicy]:
+    store = open_sqlite_policy(str(tmp_path / "store"))
+    store.apply(begin(), BY)
+    store.apply(
+        [
+            Enrol(UserGroup("readers")),
+            Enrol(User("alice", dn("alice"), "ca")),
+            AddMember(group("readers"), user("alice")),
+            Enrol(ObjectName(FTP, DATA)),
+            Enrol(ObjectGroup("og")),
+            AddMember(Ref(Kind.OBJECT_GROUP, "og"), object_ref(DATA)),
+            Grant(permit("readers", READ, DATA)),
+            Grant(permit("readers", READ, Ref(Kind.OBJECT_GROUP, "og"), Effect.DENY)),
+        ],
+        BY,
+    )
+    yield store
+    store.close()
+
+
+def test_a_full_disk(policy: SQLPolicy) -> None:
+    """A batch that does not fit is not there at all; what was there before can be read, and changed in place."""
+    revision = policy.reading(lambda view: view.revision())
+    with policy.database.read() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # it stays as large as it is
+    lines = list(parse_users(f"m{number}\t/O=Grid/CN=Many {number}\tca\treaders\n" for number in range(3000)))
+    with pytest.raises(StorageError, match="full"):
+        policy.enrol_users(lines, BY, owner=ADMINS, digest="d", guard=lambda _view: None, confirm=lambda _count: None)
+    assert policy.reading(lambda view: (view.revision(), view.find(user("m0")))) == (revision, None)
+    assert policy.enrolled_lines("d") == 0
+    with policy.database.read() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    policy.enrol_users(lines, BY, owner=ADMINS, digest="d", guard=lambda _view: None, confirm=lambda _count: None)
+    assert policy.enrolled_lines("d") == 3000
+
+
+def test_a_database_that_is_gone() -> None:
+    with postgres() as server, server.database() as conninfo:
+        policy = open_postgres_policy(conninfo)
+        try:
+            policy.apply(begin(), BY)
+            server.stop()
+            for work in (
+                lambda: policy.reading(lambda view: view.revision()),
+                lambda: policy.apply([Enrol(UserGroup("new"))], BY),
+                lambda: policy.enrolled_lines("d"),
+            ):
+                with pytest.raises(StorageError):
+                    work()
+            server.start()
+            assert policy.apply([Enrol(UserGroup("new"))], BY).changed == (True,)
+        finally:
+            policy.close()
+
+
+def groups_of(view: View) -> frozenset[int]:
+    alice = view.find_user_named("alice")
+    assert alice is not None
+    return view.groups_of(alice.number, fqans=frozenset({"/climate"}))
+
+
+PART = PolicyRequest((Wanted(FTP, "ftp://h/data/a/*", None),))
+QUESTIONS: dict[str, Callable[[View], object]] = {
+    "user": lambda view: view.find_user("0" * 64, "0" * 64),
+    "groups": groups_of,
+    "everything": lambda view: view.applicable(groups_of(view), EVERYTHING),
+    "a part": lambda view: view.applicable(groups_of(view), PART),
+    "one": lambda view: view.matched(groups_of(view), READ, object_ref("ftp://h/data/a")),
+    "a whole": lambda view: view.matched(groups_of(view), READ, object_ref(DATA)),
+    "FQANs": lambda view: view.fqans_of(groups_of(view)),
+    "who can": lambda view: view.holders(READ, object_ref(DATA), Circumstances(NOW)),
+    "thing": lambda view: view.find(group("readers")),
+    "names": lambda view: view.list_names(Kind.USER, after="a"),
+    "members": lambda view: view.list_members(group("readers")),
+    "statements": lambda view: view.list_statements(group("readers")),
+    "history": lambda view: view.history(about=user("alice")),
+    "near": lambda view: view.objects_near(object_ref("ftp://h/*"), limit=10),
+}
+LARGE = re.compile(
+    r"^SCAN (entities|users|members|statements|history|history_of|[emosuh])\b(?! USING INDEX statements_denials)",
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_question_reads_a_whole_table(policy: SQLPolicy, question: str) -> None:
+    """Every statement has an index for what may be large, and begins with what is small; as denials are."""
+    asked: list[tuple[str, object]] = []
+
+    def hear(_connection: object, _cursor: object, statement: str, parameters: object, *_rest: object) -> None:
+        asked.append((statement, parameters))
+
+    engine = policy.database.engine
+    event.listen(engine, "before_cursor_execute", hear)
+    policy.reading(QUESTIONS[question])
+    event.remove(engine, "before_cursor_execute", hear)
+    queries = [(text, values) for text, values in asked if not text.startswith("BEGIN")]
+    assert queries
+    with policy.database.read() as connection:
+        for text, values in queries:
+            assert isinstance(values, tuple)
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
+            steps = "\n".join(str(row[3]) for row in plan)
+            assert not LARGE.search(steps), f"{text}\n{steps}"
