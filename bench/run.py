@@ -12,6 +12,7 @@ from bench import (
     callout,
     capabilities,
     cas_forms,
+    cas_policy,
     commands,
     fetch_crl,
     gridmap,
@@ -40,6 +41,7 @@ def main() -> int:
                 *myproxy.figures(),
                 *repository.figures(),
                 *capabilities.figures(),
+                *cas_policy.figures(),
                 *cas_forms.figures(),
                 *kx509.figures(),
             ]
