@@ -83,7 +83,7 @@ class Console:
             sys.stdout.write(text)
             sys.stdout.flush()
 
-    def warn(self, message: str) -> None:
+    def warn(self, message: str, *, hint: str | None = None) -> None:
         """Show a warning.
 
         Raises:
@@ -92,7 +92,7 @@ class Console:
         if self.fail_on_warnings:
             raise RefusedError(message, hint="this is only a warning; without -failonwarn it does not stop the command")
         if not self.ignore_warnings:
-            warn(self.prog, message)
+            warn(self.prog, message, hint=hint)
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from gsi.cli.arguments import (
     count,
     duration,
 )
-from gsi.cli.run import EXIT_OK, printable, run, warn
+from gsi.cli.run import EXIT_OK, printable, run
 from gsi.cli.voms_arguments import (
     VOMSParser,
     add_conf,
@@ -399,9 +399,8 @@ def _make_proxy(
     from gsi.proxy.issue import make_proxy
     from gsi.system import clock
 
-    if arguments.key_type != "rsa" and not console.ignore_warnings:
-        warn(
-            PROG,
+    if arguments.key_type != "rsa":
+        console.warn(
             f"C programs cannot sign a further proxy with a {arguments.key_type} key, so delegation fails there",
             hint="leave out -key-type if this proxy is to be delegated by GridFTP, GRAM or MyProxy programs in C",
         )

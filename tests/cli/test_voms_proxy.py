@@ -130,6 +130,8 @@ def test_a_lifetime_cut_short(site: VOMSSite) -> None:
     write_file(site.proxy, b"the old proxy", 0o600)
     assert site.ours(INIT, "-valid", "9999:00", "-failonwarn").returncode == 1
     assert _is_untouched(site)
+    assert site.ours(INIT, "-key-type", "p256", "-failonwarn").returncode == 1
+    assert _is_untouched(site)
     assert site.ours(INIT, "-valid", "0:0").check().stderr == ""
 
 
