@@ -19,8 +19,9 @@ __all__: list[str] = []
 
 PAM_SUCCESS: Final = 0
 PAM_AUTH_ERR: Final = 7
-PAM_CANNOT_TELL: Final = frozenset({1, 2, 3, 4, 5, 9, 24, 26, 28})
-"""OPEN_ERR, SYMBOL_ERR, SERVICE_ERR, SYSTEM_ERR, BUF_ERR, AUTHINFO_UNAVAIL, TRY_AGAIN, ABORT, MODULE_UNKNOWN."""
+PAM_CANNOT_TELL: Final = frozenset({1, 2, 5, 9, 24, 26, 28})
+"""OPEN_ERR, SYMBOL_ERR, BUF_ERR, AUTHINFO_UNAVAIL, TRY_AGAIN, ABORT, MODULE_UNKNOWN. Not SYSTEM_ERR, which is what
+pam_exec makes of a program's no."""
 PAM_USER_UNKNOWN: Final = 10
 PAM_CONV_ERR: Final = 19
 PAM_SILENT: Final = 0x8000

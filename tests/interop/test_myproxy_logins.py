@@ -17,7 +17,8 @@ from pathlib import Path
 import pyotp
 import pytest
 
-from gsi.errors import GridError
+from gsi.errors import GridError, TransportError
+from gsi.kerberos import check_password
 from gsi.secret import Passphrase
 from gsi.system.trustdir import TrustDirectory
 from myproxy.client import MyProxyClient, ServerAddress
@@ -307,6 +308,17 @@ def test_kerberos(tmp_path: Path, grid: Grid) -> None:
     with kdc(tmp_path, passwords, host="svc.test") as realm:
         config = f"kerberos sufficient\nkerberos_service myproxy@svc.test\nkerberos_keytab {realm.keytab}\n"
         attempts(tmp_path, grid, config, cases, realm.variables)
+
+
+def test_a_kdc_that_is_away_judges_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with kdc(tmp_path, {"alice": "krb-words"}, host="svc.test") as realm:
+        keytab = realm.keytab.read_bytes()
+    for name, value in realm.variables.items():
+        monkeypatch.setenv(name, value)
+    realm.keytab.write_bytes(keytab)
+    for words in ("krb-words", "other-words"):
+        with pytest.raises(TransportError, match="Kerberos"):
+            check_password("alice", Passphrase(words), service="myproxy@svc.test", keytab=str(realm.keytab))
 
 
 def test_a_kdc_that_is_somebody_else(tmp_path: Path, grid: Grid) -> None:

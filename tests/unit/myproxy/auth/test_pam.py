@@ -9,6 +9,7 @@ import pytest
 
 from gsi.errors import AuthenticationError, ConfigError, TimeoutExpiredError
 from gsi.secret import Passphrase
+from myproxy.auth.base import UnjudgedError
 from myproxy.auth.pam import PAMMethod
 from tests.harness.ca import write_file
 from tests.harness.logins import pam_directory
@@ -73,8 +74,16 @@ def test_who_is_not(services: str, service: str, words: str) -> None:
 
 def test_a_wrong_password(services: str) -> None:
     for wrong in ("wrong", "", "correct horse ", "correct"):
-        with pytest.raises(AuthenticationError):
+        with pytest.raises(AuthenticationError) as caught:
             check(services, "script", wrong)
+        assert not isinstance(caught.value, UnjudgedError)
+
+
+@pytest.mark.parametrize("service", ["missing", "no-such-service"])
+def test_a_pam_that_cannot_tell(services: str, service: str) -> None:
+    with pytest.raises(UnjudgedError) as caught:
+        check(services, service)
+    assert caught.value.asked
 
 
 def test_an_unknown_account_by_pam_unix(services: str) -> None:
@@ -90,7 +99,7 @@ def test_an_account_without_a_password_by_pam_unix(services: str) -> None:
 
 def test_a_module_that_hangs_is_left(services: str) -> None:
     method = PAMMethod("slow", directory=services, seconds=0.5)
-    with pytest.raises(AuthenticationError, match="no answer") as caught:
+    with pytest.raises(UnjudgedError, match="no answer") as caught:
         method.check("alice", Passphrase("x"))
     assert isinstance(caught.value.__cause__, TimeoutExpiredError)
 
