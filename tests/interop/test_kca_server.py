@@ -350,3 +350,14 @@ def test_many_at_once(server: KCA, alice: dict[str, str]) -> None:
         found = list(pool.map(lambda order: ask(order[0], server.port, env=alice, way=order[1]), orders))
     assert [one["code"] for one in found] == [0] * len(orders), found
     assert len({one["leaf"] for one in found}) == len(orders)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.2", "127.9.9.9", "::1"])
+def test_replies_from_the_address_that_was_asked(server: KCA, address: str) -> None:
+    """On a machine with several addresses; a connected socket takes no datagram from any other."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as made:
+        made.settimeout(10)
+        made.connect((address, server.port))
+        made.send(bytes.fromhex("00000200301a04000414") + bytes(20) + b"\x04\0")
+        assert b"kx509" in made.recv(4096)
