@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from gsi.authz.ban import BanListAuthorizer
 from gsi.authz.decision import ANONYMOUS, Effect, Subject
 from gsi.authz.mapping import GridmapAuthorizer, VomsMapAuthorizer
 from gsi.authz.principals import parse_dn
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from gsi.authz.engine import Engine
     from gsi.authz.rulefile import Rule
 
-__all__ = ["Answer", "Candidate", "candidates", "who_can"]
+__all__ = ["Answer", "Candidate", "candidates", "unlisted", "who_can"]
 
 _ANYBODY: Final = "/CN=anybody with a certificate"
 _SAMPLE: Final = "any"
@@ -77,6 +78,17 @@ def candidates(engine: Engine) -> Iterator[Candidate]:
     yield Candidate("authenticated", _named(parse_dn(_ANYBODY)))
     for member in engine.policy.root.walk():
         yield from _candidates_of(member.authorizer)
+
+
+def unlisted(engine: Engine) -> tuple[str, ...]:
+    """Return the names of the authorizers that may permit somebody whom no list can tell."""
+    return tuple(
+        member.authorizer.name for member in engine.policy.root.walk() if not isinstance(member.authorizer, _LISTED)
+    )
+
+
+_LISTED: Final = (RulesAuthorizer, RslAuthorizer, GridmapAuthorizer, VomsMapAuthorizer, BanListAuthorizer)
+"""Authorizers whose subjects are all known; a ban list permits nobody."""
 
 
 def _candidates_of(authorizer: Authorizer) -> Iterator[Candidate]:

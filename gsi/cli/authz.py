@@ -258,15 +258,23 @@ def _who_can(arguments: Namespace, words: list[str]) -> int:
     from gsi.authz.decision import ANONYMOUS
     from gsi.authz.engine import Engine
     from gsi.authz.record import describe_obligation
-    from gsi.authz.whocan import who_can
+    from gsi.authz.whocan import unlisted, who_can
     from gsi.cli.authz_text import print_json
 
     action, resource, *more = [*words, *([""] * (2 - len(words)))] if len(words) < 2 else words
     action, resource = action or arguments.action, resource or arguments.resource or ""
     if not action or more:
         raise UsageError("who-can takes an action and a resource", hint=f"{PROG} who-can read /data/f -service gridftp")
-    engine: Engine = Engine(_load(arguments).policy)
-    found = list(islice(who_can(engine, _request(arguments, ANONYMOUS, action, resource)), arguments.limit + 1))
+    loaded = _load(arguments)
+    engine: Engine = Engine(loaded.policy)
+    request = _request(arguments, ANONYMOUS, action, resource)
+    notes = [f"not listed: whom {name} ({loaded.built[name].kind}) permits" for name in unlisted(engine)]
+    judges_jobs = any(built.kind == "rsl" for built in loaded.built.values())
+    if request.action.service == "job" and judges_jobs and not arguments.rsl:
+        if request.action.name == "start":
+            raise UsageError("who may start a job depends on the job", hint="-rsl FILE, its description, and -account")
+        notes.append("not listed: who is permitted by a rule about the job's description, which -rsl gives")
+    found = list(islice(who_can(engine, request), arguments.limit + 1))
     shown = found[: arguments.limit]
     if arguments.json:
         print_json(
@@ -280,6 +288,7 @@ def _who_can(arguments: Namespace, words: list[str]) -> int:
                 for answer in shown
             ]
         )
+        sys.stderr.write("".join(f"{PROG}: {printable(note)}\n" for note in notes))
         return EXIT_OK
     for answer in shown:
         account = f" as {answer.decision.account}" if answer.decision.account else ""
@@ -289,6 +298,7 @@ def _who_can(arguments: Namespace, words: list[str]) -> int:
         sys.stdout.write("nobody that the policy names\n")
     if len(found) > len(shown):
         sys.stdout.write(f"... and more than {arguments.limit}; -limit shows them\n")
+    sys.stdout.write("".join(f"{printable(note)}\n" for note in notes))
     return EXIT_OK
 
 

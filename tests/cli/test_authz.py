@@ -313,3 +313,32 @@ def test_who_may_manage_a_job(jobs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.startswith("group managers\n")
     assert main(["who-can", "cancel", "-service", "gram", "-rsl", str(jobs / "job.rsl")]) == 0
     assert capsys.readouterr().out.startswith("nobody")
+
+
+def test_who_may_start_a_job(jobs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It depends on the job, and to say "nobody" without one would mislead."""
+    assert main(["who-can", "start", "-service", "gram"]) == 1
+    told = capsys.readouterr()
+    assert "depends on the job" in told.err
+    assert "-rsl FILE" in told.err
+    account = pwd.getpwuid(os.getuid()).pw_name
+    rsl = ["-rsl", str(jobs / "job.rsl"), "-account", account]
+    assert main(["who-can", "start", "-service", "gram", *rsl]) == 0
+    assert capsys.readouterr().out.startswith("dn /O=Grid/CN=Alice\n")
+    assert main(["who-can", "cancel", "-service", "gram"]) == 0
+    assert "not listed: who is permitted by a rule about the job's description" in capsys.readouterr().out
+
+
+def test_whom_who_can_cannot_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "se.toml").write_text(
+        'order = ["scopes", "directory", "rules"]\n[authorizer.scopes]\ntype = "token-scopes"\n'
+        '[authorizer.directory]\ntype = "ldap"\nservers = ["ldap://localhost:1"]\nuser_base = "o=x"\n'
+        'user_attribute = "uid"\npermit = ["staff"]\n[authorizer.rules]\ntype = "rules"\nfile = "gridftp.rules"\n'
+    )
+    assert main(["who-can", "write", "/data/vo/f", "-service", "se"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("not listed: whom scopes (token-scopes) permits\nnot listed: whom directory (ldap) permits\n")
+    assert main(["who-can", "-json", "write", "/data/vo/f", "-service", "se"]) == 0
+    told = capsys.readouterr()
+    assert isinstance(json.loads(told.out), list)
+    assert "not listed: whom directory (ldap)" in told.err

@@ -38,7 +38,9 @@ Libraries are loaded in a process of its own. What services are told on their co
 
 `who-can` lists everybody that the policy names (in rules, in grid-mapfiles, in VOMS maps) and who may do the action,
 with the entry that lets them. Patterns, groups and FQANs are tried one by one, so it cannot see that somebody who is
-let in by one attribute is kept out by another.
+let in by one attribute is kept out by another. Types that name nobody (`ldap`, `cedar`, `xacml`, `token-scopes`) are
+said to be missing from the list. Who may start a job depends on the job where job rules decide: `-rsl` is its
+description, and `-account` whose home directory stands for `$(HOME)`.
 
 `ask` puts a question to the running `gsi-authz-server`, as a GridFTP server would for the account that runs it:
 `login`, or an operation on a file that is taken to be there, with no link on the way. The client is the present proxy,
@@ -73,7 +75,7 @@ question, with an audit.
             "gsi-authz explain -service gram -subject '/O=Grid/CN=Alice' -action start -account alice -rsl job.rsl",
         ),
         ("Is anything open on this GridFTP server?", "gsi-authz check -callouts gridftp"),
-        ("Who may start jobs?", "gsi-authz who-can start -service gram"),
+        ("Who may start this job?", "gsi-authz who-can start -service gram -rsl job.rsl -account alice"),
         (
             "What does this token allow her?",
             "gsi-authz explain -service gridftp -proxy -token token.jwt -action read -resource /data/f",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from gsi.authz.ban import BanListAuthorizer, parse_bans
-from gsi.authz.decision import ANONYMOUS
+from gsi.authz.decision import ANONYMOUS, Effect
 from gsi.authz.engine import Engine
 from gsi.authz.gridmap import parse_gridmap
 from gsi.authz.mapping import GridmapAuthorizer, VomsMapAuthorizer, parse_voms_map
 from gsi.authz.rulefile import parse_rules
 from gsi.authz.rules import RulesAuthorizer
-from gsi.authz.whocan import who_can
-from tests.harness.authz import policy_of, request_of
+from gsi.authz.whocan import unlisted, who_can
+from tests.harness.authz import Fixed, policy_of, request_of
 
 
 def asked(rules: str, bans: str = "", action: str = "read", resource: str = "/data/f", kind: str = "file") -> list[str]:
@@ -66,3 +66,15 @@ def test_maps_and_bans() -> None:
     assert who == ["dn /O=Grid/CN=Alice", "dn /O=Grid/CN=Bob", "fqan /vo/*"]
     who = asked("deny anyone to write", "dn /O=Grid/CN=Bob", action="login", kind="login", resource="")
     assert who == ["dn /O=Grid/CN=Alice", "fqan /vo/*"]
+
+
+def test_who_is_not_listed() -> None:
+    """Types that name nobody, wherever they stand; a ban list permits nobody anyway."""
+    engine = Engine(
+        policy_of(
+            BanListAuthorizer("bans", ()),
+            Fixed(Effect.PERMIT, name="directory"),
+            RulesAuthorizer("rules", ()),
+        )
+    )
+    assert unlisted(engine) == ("directory",)
