@@ -1,6 +1,7 @@
 """Community authorization: who in a virtual organisation may do what, issued as signed capabilities.
 
-The package reserves its place and its name; nothing is offered yet.
+`policy` says what a community's policy means, `repository` keeps it, `service` answers and changes, `assertion` writes
+what was granted in every signed form.
 """
 
 from __future__ import annotations

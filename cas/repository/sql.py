@@ -149,17 +149,21 @@ class SQLPolicy:
         _check_author(by)
         return self._database.writing(work)
 
-    def writing(self, by: Author, work: Callable[[Transaction], T]) -> T:
+    def writing(self, by: Author, work: Callable[[Transaction, bool], T]) -> T:
         """Return what the work returns, done within a transaction that changes the policy.
+
+        Args:
+            by: Who changes it.
+            work: Gets the transaction, and whether it may have been committed already by a try before this one.
 
         Raises:
             StorageError: As `apply`.
         """
         token = secrets.token_hex(8)
 
-        def enclosed(connection: Connection, _again: bool) -> T:
+        def enclosed(connection: Connection, again: bool) -> T:
             transaction = Transaction(connection, by)
-            answer = work(transaction)
+            answer = work(transaction, again)
             transaction.finish(token)
             return answer
 
@@ -200,12 +204,15 @@ class SQLPolicy:
         confirm: Callable[[int], None],
     ) -> int:
         """See `PolicyRepository.enrol_users`."""
+        counted: list[int] = []
 
-        def work(transaction: Transaction) -> int:
+        def work(transaction: Transaction, again: bool) -> int:
+            if again and counted and enrolling.lines_done(transaction.connection, digest) == lines[-1].number:
+                return counted[-1]  # the server was lost after it had committed
             guard(SQLView(transaction.connection))
-            count = enrolling.enrol(transaction, lines, owner=owner, digest=digest)
-            confirm(count)
-            return count
+            counted.append(enrolling.enrol(transaction, lines, owner=owner, digest=digest))
+            confirm(counted[-1])
+            return counted[-1]
 
         return self.writing(by, work)
 
