@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from gsi.authz.callout.fileops import MAX_REMEMBERED
 from gsi.authz.callout.messages import (
     Answer,
+    Fact,
     MapRequest,
     OperationRequest,
     Request,
@@ -19,6 +21,7 @@ from gsi.authz.callout.messages import (
 )
 from tests.harness.callout import (
     CalloutSite,
+    Driver,
     FakeDaemon,
     callout_site,
     permit,
@@ -29,6 +32,7 @@ from tests.interop.conftest import ALICE, Grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.harness.ca import Issued
     from tests.harness.environment import UserEnvironment
@@ -178,6 +182,39 @@ def test_session_survives_a_restart_of_the_daemon(
     opened = daemon.of(SessionRequest)
     assert [request.resumed for request in opened if isinstance(request, SessionRequest)] == [True]
     assert len(daemon.of(OperationRequest)) == 2
+
+
+def test_names_that_the_library_keeps(tmp_path: Path) -> None:
+    """A write tells what names looked up before mean by now; or, when there were too many, not that it does."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "other").mkdir()
+    for name in ("d/f", "other/f", "x"):
+        (tmp_path / name).touch()
+    with callout_site() as site, FakeDaemon(site.socket) as daemon, Driver(site) as driver:
+        assert driver.call("init", "file") == "ok"
+
+        def write() -> OperationRequest:
+            assert driver.call("op", "write", f"ftp://h{tmp_path}/new") == "ok"
+            asked = daemon.of(OperationRequest)[-1]
+            assert isinstance(asked, OperationRequest)
+            return asked
+
+        assert Fact.FOLLOWED in write().facts
+        for name in ("d/f", "x", "nothing", "other"):
+            assert driver.call("op", "lookup", f"ftp://h{tmp_path}/{name}") == "ok"
+        assert write()[-2:] == ((), ())
+        (tmp_path / "d").rename(tmp_path / "moved")
+        assert write()[-2:] == ((), ())  # nothing is there any more
+        (tmp_path / "d").symlink_to("other")
+        (tmp_path / "x").unlink()
+        (tmp_path / "x").mkdir()
+        (tmp_path / "nothing").touch()
+        assert write()[-2:] == ((f"{tmp_path}/other/f",), (f"{tmp_path}/x",))
+        driver.call("op", "lookup", f"ftp://h{tmp_path}/x")
+        assert write()[-2:] == ((f"{tmp_path}/other/f",), ())  # the daemon knows of the rest
+        for number in range(MAX_REMEMBERED):
+            driver.call("op", "lookup", f"ftp://h{'/.' * (number % 100)}{'/' * (number // 100 + 1)}tmp")
+        assert Fact.FOLLOWED not in write().facts
 
 
 def test_daemon_down(grid: Grid, alice: UserEnvironment) -> None:
