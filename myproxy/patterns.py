@@ -4,9 +4,10 @@ r"""The pattern language of MyProxy's access policies; not who may do what, nor 
     pattern.matches("/O=Grid/CN=Alice Smith")       # True
 
 A pattern is a POSIX extended regular expression with three short forms: `*` stands for any text, `?` for one
-character, `.` for itself; `\*`, `\?` and `\.` give back the operators that the short forms displaced. Everything
-else of the expression language is live: `|`, `(...)`, `[...]`, `+`, `{n,m}`, `^`, `$`. The whole name must match, case
-included (gct:myproxy/source/myproxy_server.c, regex_compare).
+character, `.` for itself; `\*`, `\?` and `\.` give back the operators that the short forms displaced. Two backslashes
+become one, and that one is the expression's: `\\|` is a literal bar. One at the very end is dropped. Everything else of
+the expression language is live: `|`, `(...)`, `[...]`, `+`, `{n,m}`, `^`, `$`. The whole name must match, case included
+(gct:myproxy/source/myproxy_server_config.c, regex_compare).
 
 Patterns come from users (the RETRIEVER line of a request), so matching must not be made slow by their choice:
 `gsi.patterns` matches in bounded time. It is stricter than the C server, on purpose: back-references, word anchors
@@ -32,8 +33,11 @@ MAX_NAME_CHARS: Final = 1023
 """The longest name a pattern is tried on: what the C server keeps of a name. Longer ones never match."""
 
 _WHAT: Final = "access pattern"
-_SHORT_FORMS: Final = re.compile(r"\\.|[*?.]", re.DOTALL)
-_EXPANSIONS: Final = {"*": ".*", "?": ".", ".": "\\.", "\\*": "*", "\\?": "?", "\\.": "."}
+_SHORT_FORMS: Final = re.compile(r"\\.|[*?.\\]", re.DOTALL)
+_EXPANSIONS: Final = {
+    "*": ".*", "?": ".", ".": "\\.",
+    "\\*": "*", "\\?": "?", "\\.": ".", "\\\\": "\\", "\\": "",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
