@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from cas.repository import enrolling
 from cas.repository.base import Applied, check_clock
+from cas.repository.cache import ViewCache
 from cas.repository.changing import Changer, normal_change
 from cas.repository.history import add_entries, has_token
 from cas.repository.rows import rows, run
@@ -99,6 +100,7 @@ class SQLPolicy:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._cache = ViewCache()
         self._is_snapshot = database.engine.dialect.name == "sqlite"
 
     @property
@@ -109,9 +111,9 @@ class SQLPolicy:
     def reading(self, work: Callable[[View], T]) -> T:
         """See `PolicyRepository.reading`."""
         if self._is_snapshot:
-            return self._database.reading(lambda connection: work(SQLView(connection)))
+            return self._database.reading(self._in_snapshot(work))
         for _ in range(_TRIES):
-            for answer in self._database.reading(lambda connection: _between_changes(connection, work)):
+            for answer in self._database.reading(lambda connection: _between_changes(connection, self._cache, work)):
                 return answer
 
         def waiting(connection: Connection, _again: bool) -> T:
@@ -119,6 +121,15 @@ class SQLPolicy:
             return work(SQLView(connection))
 
         return self._database.writing(waiting)
+
+    def _in_snapshot(self, work: Callable[[View], T]) -> Callable[[Connection], T]:
+        def look(connection: Connection) -> T:
+            view = SQLView(connection, self._cache)
+            answer = work(view)
+            view.keep()
+            return answer
+
+        return look
 
     def apply(
         self,
@@ -270,17 +281,20 @@ def _upgraded(database: Database) -> SQLPolicy:
     return SQLPolicy(database)
 
 
-def _between_changes(connection: Connection, work: Callable[[View], T]) -> list[T]:
+def _between_changes(connection: Connection, cache: ViewCache, work: Callable[[View], T]) -> list[T]:
     """Return the work's answer, or nothing when the policy has moved meanwhile."""
-    view = SQLView(connection)
+    view, other = SQLView(connection, cache), SQLView(connection)
     before = view.revision()
     try:
         answer = [work(view)]
     except Exception:
-        if view.revision() == before:
+        if other.revision() == before:
             raise
         return []  # what went wrong may have been that one question saw what another did not
-    return answer if view.revision() == before else []
+    if other.revision() != before:
+        return []
+    view.keep()
+    return answer
 
 
 def _make_all(

@@ -9,7 +9,7 @@ Every question takes as many steps as its answer is large, not as the policy is:
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from cas.assertion.value import Comparison
 from cas.policy.conditions import Strength
@@ -30,6 +30,7 @@ from cas.policy.model import (
 )
 from cas.repository import speaking
 from cas.repository.base import MAX_PAGE, Found, FoundUser
+from cas.repository.cache import MAX_KEPT_STATEMENTS
 from cas.repository.closures import up
 from cas.repository.history import read_history
 from cas.repository.holders import find_holders
@@ -38,7 +39,7 @@ from cas.repository.tables import CODES, EVERYONE_ID
 from gsi.errors import ParseError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from sqlalchemy.engine import Connection, RowMapping
 
@@ -47,8 +48,11 @@ if TYPE_CHECKING:
     from cas.policy.model import ActionName, Entity, Statement
     from cas.policy.request import PolicyRequest
     from cas.repository.base import HistoryEntry, Holders
+    from cas.repository.cache import ViewCache
 
 __all__ = ["SQLView"]
+
+T = TypeVar("T")
 
 _USER: Final = (
     "SELECT u.id, e.name, a.strength FROM users u JOIN entities e ON e.id = u.id"
@@ -60,16 +64,49 @@ _SCOPES: Final = {Kind.OBJECT: Kind.NAMESPACE, Kind.SERVICE_ACTION: Kind.SERVICE
 class SQLView:
     """See `base.View`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cache: ViewCache | None = None) -> None:
+        """Look at the policy through a connection.
+
+        Args:
+            connection: In a transaction.
+            cache: Answers to take and add to; None within a transaction that changes the policy.
+        """
         self._connection = connection
+        self._cache = cache
+        self._state: tuple[int, int] | None = None
+        self._fresh: dict[Hashable, object] = {}
 
     def revision(self) -> int:
         """See `View.revision`."""
-        return int(scalar(self._connection, "SELECT revision FROM policy"))
+        return self._now()[0]
 
     def latest(self) -> datetime:
         """See `View.latest`."""
-        return datetime.fromtimestamp(int(scalar(self._connection, "SELECT latest FROM policy")), UTC)
+        return datetime.fromtimestamp(self._now()[1], UTC)
+
+    def keep(self) -> None:
+        """Add to the cache what was asked for, which has to be of one state."""
+        if self._cache is not None and self._fresh:
+            self._cache.put(self.revision(), self._fresh)
+
+    def _now(self) -> tuple[int, int]:
+        if self._state is None or self._cache is None:
+            ((revision, latest),) = rows(self._connection, "SELECT revision, latest FROM policy")
+            self._state = int(revision), int(latest)
+        return self._state
+
+    def _kept(self, key: Hashable, ask: Callable[[], T]) -> T:
+        """Return the answer of a key, which stands for the question and its values."""
+        if self._cache is None:
+            return ask()
+        found = self._cache.get(self.revision(), key)
+        if found is None:
+            found = self._fresh.get(key)
+        if found is None:
+            found = self._fresh[key] = ask()
+            if isinstance(found, tuple) and len(found) > MAX_KEPT_STATEMENTS:
+                del self._fresh[key]
+        return cast("T", found)
 
     # --- things -------------------------------------------------------------------------------------------------------
 
@@ -122,7 +159,7 @@ class SQLView:
 
     def find_namespace(self, nickname: str) -> Namespace | None:
         """See `View.find_namespace`."""
-        found = speaking.find_namespace(self._connection, nickname)
+        found = self._kept(("namespace", nickname), lambda: speaking.find_namespace(self._connection, nickname))
         return None if found is None else found[1]
 
     def list_names(self, kind: Kind, *, scope: str = "", after: str = "", limit: int = MAX_PAGE) -> tuple[str, ...]:
@@ -170,7 +207,11 @@ class SQLView:
     def find_user(self, subject_key: str, issuer_key: str) -> FoundUser | None:
         """See `View.find_user`."""
         query = f"{_USER} WHERE u.subject_key = :subject AND a.data_key = :issuer"
-        return _user(rows(self._connection, query, subject=subject_key, issuer=issuer_key))
+
+        def ask() -> FoundUser | None:
+            return _user(rows(self._connection, query, subject=subject_key, issuer=issuer_key))
+
+        return self._kept(("user", subject_key, issuer_key), ask)
 
     def find_user_named(self, nickname: str) -> FoundUser | None:
         """See `View.find_user_named`."""
@@ -181,6 +222,9 @@ class SQLView:
         self, user: int | None, *, fqans: frozenset[str] = frozenset(), groups: frozenset[str] = frozenset()
     ) -> frozenset[int]:
         """See `View.groups_of`."""
+        return self._kept(("groups", user, fqans, groups), lambda: self._groups_of(user, fqans, groups))
+
+    def _groups_of(self, user: int | None, fqans: frozenset[str], groups: frozenset[str]) -> frozenset[int]:
         fed: set[int] = set()
         for source, values in ((FeedSource.VOMS, fqans), (FeedSource.LDAP, groups)):
             for part in chunks(sorted(values)):
@@ -192,6 +236,9 @@ class SQLView:
 
     def fqans_of(self, groups: frozenset[int]) -> tuple[str, ...]:
         """See `View.fqans_of`."""
+        return self._kept(("fqans", groups), lambda: self._fqans_of(groups))
+
+    def _fqans_of(self, groups: frozenset[int]) -> tuple[str, ...]:
         found: list[str] = []
         for part in chunks(groups):
             query = "SELECT fqan FROM fqans WHERE group_id IN :ids"
@@ -232,11 +279,12 @@ class SQLView:
 
     def applicable(self, groups: frozenset[int], request: PolicyRequest) -> tuple[Applicable, ...]:
         """See `View.applicable`."""
-        return speaking.applicable(self._connection, groups, request)
+        key = ("applicable", groups, request)
+        return self._kept(key, lambda: speaking.applicable(self._connection, groups, request))
 
     def all_actions(self) -> frozenset[ActionName]:
         """See `View.all_actions`."""
-        return speaking.all_actions(self._connection)
+        return self._kept("actions", lambda: speaking.all_actions(self._connection))
 
     def actions_of(self, action: Ref) -> frozenset[ActionName]:
         """See `View.actions_of`."""
