@@ -285,6 +285,7 @@ def open_sqlite(path: str, *, create: bool = True) -> Database:
         sqlalchemy.URL.create("sqlite", database=f"file:{quote(path)}", query={"mode": "rw", "uri": "true"}),
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False, "isolation_level": None},
         pool_size=POOLED_CONNECTIONS,
+        pool_use_lifo=True,  # few stay in use, and those know the pages and the statements
         max_overflow=-1,  # the callers' threads are the limit; waiting for a connection here would hide them
     )
     event.listen(engine, "connect", _configure_sqlite)
