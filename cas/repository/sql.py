@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from cas.repository import enrolling
 from cas.repository.base import Applied, check_clock
-from cas.repository.cache import ViewCache
+from cas.repository.cache import MAX_ENTRIES, ViewCache
 from cas.repository.changing import Changer, normal_change
 from cas.repository.history import add_entries, has_token
 from cas.repository.rows import rows, run
@@ -98,9 +98,15 @@ class Transaction:
 class SQLPolicy:
     """A `PolicyRepository` over a database whose schema is current."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, kept: int = MAX_ENTRIES) -> None:
+        """Serve a policy.
+
+        Args:
+            database: Where it is.
+            kept: How many answers of its newest state are kept in memory.
+        """
         self._database = database
-        self._cache = ViewCache()
+        self._cache = ViewCache(kept)
         self._is_snapshot = database.engine.dialect.name == "sqlite"
 
     @property
@@ -244,22 +250,29 @@ class SQLPolicy:
         self._database.close()
 
 
-def open_sqlite_policy(directory: str) -> SQLPolicy:
+def open_sqlite_policy(directory: str, *, kept: int = MAX_ENTRIES) -> SQLPolicy:
     """Open the SQLite store in a directory, creating or upgrading it.
+
+    Args:
+        directory: The directory.
+        kept: As `SQLPolicy`.
 
     Raises:
         StorageError: The directory or file is not safe, cannot be written, or comes from a newer version.
     """
-    return _upgraded(open_sqlite(os.path.join(directory, DATABASE_NAME)))
+    return _upgraded(open_sqlite(os.path.join(directory, DATABASE_NAME)), kept)
 
 
-def open_postgres_policy(conninfo: str, *, connections: int = 8, patience_seconds: float = 0.0) -> SQLPolicy:
+def open_postgres_policy(
+    conninfo: str, *, connections: int = 8, patience_seconds: float = 0.0, kept: int = MAX_ENTRIES
+) -> SQLPolicy:
     """Open the store in a PostgreSQL database, making or upgrading its tables.
 
     Args:
         conninfo: A libpq connection string or URI, without a password.
         connections: How many connections are used at most.
         patience_seconds: How long a failover may take before requests fail.
+        kept: As `SQLPolicy`.
 
     Raises:
         ConfigError: The string is not good, or psycopg is not installed.
@@ -268,17 +281,17 @@ def open_postgres_policy(conninfo: str, *, connections: int = 8, patience_second
     from gsi.sql.postgres import open_postgres
 
     return _upgraded(
-        open_postgres(conninfo, application="cas", connections=connections, patience_seconds=patience_seconds)
+        open_postgres(conninfo, application="cas", connections=connections, patience_seconds=patience_seconds), kept
     )
 
 
-def _upgraded(database: Database) -> SQLPolicy:
+def _upgraded(database: Database, kept: int) -> SQLPolicy:
     try:
         upgrade(database, _MIGRATIONS)
     except BaseException:
         database.close()
         raise
-    return SQLPolicy(database)
+    return SQLPolicy(database, kept=kept)
 
 
 def _between_changes(connection: Connection, cache: ViewCache, work: Callable[[View], T]) -> list[T]:
