@@ -1,13 +1,20 @@
-"""MyProxy's part of the sandbox: its server, and the tour steps that store a credential and log on from elsewhere."""
+"""MyProxy's part of the sandbox: its server, and the tour steps around it; runs nothing itself.
+
+Alice stores a credential, logs on from elsewhere with a pass phrase and with a one-time code, a job service renews her
+proxy, and in the end nothing is left. What her authenticator would show is computed here, just before it is used.
+"""
 
 from __future__ import annotations
 
+import base64
+import secrets
 from typing import TYPE_CHECKING, Final
 
 from gsi.sandbox.plan import Command, Contribution, Service, Step
 from gsi.system.files import write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gsi.sandbox.vo import VO
@@ -20,7 +27,13 @@ _CONFIG: Final = """\
 # Everyone whose certificate the trust directory vouches for may store a credential and get it back.
 accepted_credentials  "*"
 authorized_retrievers "*"
+# The host itself, as a job service would, renews what their owners let it renew.
+authorized_renewers   "*/CN=localhost"
+# For a credential without a pass phrase of its own, a one-time code is enough.
+otp          "sufficient"
+otp_key_file "{otp_key}"
 """
+JOBS: Final = "jobs"
 _LOGON_PASSPHRASE: Final = "a pass phrase for the tour"
 
 
@@ -28,7 +41,9 @@ def contribution(vo: VO) -> Contribution:
     """Return the server and the steps of the main job."""
     state = vo.state_dir(NAME)
     config, store, port_path = state / "myproxy-server.config", state / "store", state / "port"
-    write_private(str(config), _CONFIG.encode())
+    otp_key = state / "otp.key"
+    write_private(str(otp_key), f"{secrets.token_hex(32)}\n".encode())
+    write_private(str(config), _CONFIG.format(otp_key=otp_key).encode())
     store.mkdir(mode=0o700, exist_ok=True)
     server = Service(
         name=NAME,
@@ -43,48 +58,139 @@ def contribution(vo: VO) -> Contribution:
     return Contribution(
         ORDER,
         (server,),
-        make_steps=lambda ports: _steps(vo, ports[NAME]),
+        make_steps=lambda ports: _steps(vo, config, store, ports[NAME]),
         make_exports=lambda ports: {"MYPROXY_SERVER": f"localhost:{ports[NAME]}"},
     )
 
 
-def _steps(vo: VO, port: int) -> tuple[Step, ...]:
-    environment = (("MYPROXY_SERVER", f"localhost:{port}"),)
-    alice, elsewhere = vo.person("alice"), vo.person("elsewhere")
-    key_passphrase = (alice.home / "key-passphrase").read_text("ascii")
-    answers, logon = alice.home / "myproxy-init-answers", elsewhere.home / "logon-passphrase"
-    write_private(str(answers), f"{key_passphrase}{_LOGON_PASSPHRASE}\n".encode())
-    write_private(str(logon), f"{_LOGON_PASSPHRASE}\n".encode())
-    wrong = elsewhere.home / "wrong-passphrase"
-    write_private(str(wrong), b"not the pass phrase\n")
+def _steps(vo: VO, config: Path, store: Path, port: int) -> tuple[Step, ...]:
+    tour = _Tour(vo, f"localhost:{port}")
+    return tour.store(), tour.log_on(), tour.one_time_code(config, store), tour.renew(), tour.destroy()
 
-    def command(*argv: str, user: str, stdin: Path | None = None, status: int = 0, expect: str) -> Command:
-        needed = environment if argv[0].startswith("myproxy-") else ()
-        return Command(argv, user, needed, stdin, status, (expect,))
 
-    store = Step(
-        "Alice stores a credential",
-        "The server keeps a proxy of hers for a week, sealed under a pass phrase that only she knows.",
-        (
-            command("myproxy-init", "-S", user="alice", stdin=answers, expect="now exists on localhost"),
-            command("myproxy-info", user="alice", expect="timeleft:"),
-        ),
-    )
-    log_on = Step(
-        "She logs on from elsewhere",
-        "This machine has no certificate of hers: the pass phrase is enough to get a fresh proxy, a wrong one is not.",
-        (
-            command("myproxy-logon", "-S", user="elsewhere", stdin=logon, expect="A credential has been received"),
-            command("grid-proxy-info", user="elsewhere", expect="/CN=Alice Demo"),
-            command("grid-proxy-verify", user="elsewhere", expect="/CN=Alice Demo"),
-            command(
-                "myproxy-logon", "-S", user="elsewhere", stdin=wrong, status=1, expect="invalid credential passphrase"
+class _Tour:
+    """The steps, with the answers that Alice would type in files of hers."""
+
+    def __init__(self, vo: VO, server: str) -> None:
+        self._vo = vo
+        self._server = server
+        self._alice, self._elsewhere = vo.person("alice").home, vo.person("elsewhere").home
+        self._proxy = self._elsewhere / "proxy.pem"
+
+    def store(self) -> Step:
+        """Alice's side, with her certificate."""
+        key_passphrase = (self._alice / "key-passphrase").read_text("ascii")
+        answers = self._written(self._alice / "myproxy-init-answers", f"{key_passphrase}{_LOGON_PASSPHRASE}\n")
+        return Step(
+            "Alice stores a credential",
+            "The server keeps a proxy of hers for a week, sealed under a pass phrase that only she knows.",
+            (
+                self._command("myproxy-init", "-S", stdin=answers, expect="now exists on localhost"),
+                self._command("myproxy-info", expect="timeleft:"),
             ),
-        ),
-    )
-    destroy = Step(
-        "And takes it back",
-        "Nothing of hers stays on the server.",
-        (command("myproxy-destroy", user="alice", expect="was successfully removed"),),
-    )
-    return store, log_on, destroy
+        )
+
+    def log_on(self) -> Step:
+        """The other side, with a pass phrase."""
+        right = self._written(self._elsewhere / "logon-passphrase", f"{_LOGON_PASSPHRASE}\n")
+        wrong = self._written(self._elsewhere / "wrong-passphrase", "not the pass phrase\n")
+        return Step(
+            "She logs on from elsewhere",
+            "This machine has no certificate of hers: the pass phrase is enough to get a fresh proxy, a wrong one is "
+            "not.",
+            (
+                self._there("myproxy-logon", "-S", stdin=right, expect="A credential has been received"),
+                self._there("grid-proxy-info", expect="/CN=Alice Demo"),
+                self._there("grid-proxy-verify", expect="/CN=Alice Demo"),
+                self._there("myproxy-logon", "-S", stdin=wrong, status=1, expect="invalid credential passphrase"),
+            ),
+        )
+
+    def one_time_code(self, config: Path, store: Path) -> Step:
+        """The same with a code by the clock, for a credential that a job service may renew."""
+        secret = secrets.token_bytes(20)
+        shown = self._written(self._alice / "otp-secret", f"{base64.b32encode(secret).decode('ascii')}\n")
+        code = self._elsewhere / "one-time-code"
+        where = ("-c", str(config), "-s", str(store))
+        logon = ("myproxy-logon", "-S", "-k", JOBS, "-t", "1")
+        return Step(
+            "Or with a one-time code",
+            "The administrator gives her authenticator a secret. Her second credential has no pass phrase; a code, "
+            "good once and for half a minute, opens it for an hour. (The tour computes it, as an authenticator does.)",
+            (
+                self._command(
+                    "myproxy-admin-otp", *where, "-q", "--secret", f"file:{shown}", expect="otpauth://totp/"
+                ),
+                self._command(
+                    "myproxy-init", "-S", "-k", JOBS, "-R", "localhost",
+                    stdin=self._alice / "key-passphrase", expect="now exists on localhost",
+                ),
+                self._there(
+                    *logon, stdin=code, prepare=lambda: _write_code(code, secret),
+                    expect="A credential has been received",
+                ),
+                self._there(*logon, stdin=code, status=1, expect="used before"),
+            ),
+        )  # fmt: skip
+
+    def renew(self) -> Step:
+        """The job service's side: its own certificate and her old proxy get a new one."""
+        return Step(
+            "A job service renews her proxy",
+            "Her job runs longer than the hour. The service proves itself by its own certificate and by the proxy that "
+            "it holds, and gets a fresh one; it knows no secret of hers.",
+            (
+                self._there("grid-proxy-info", "-exists", "-valid", "2:00", status=1),
+                self._there(
+                    "myproxy-logon", "-n", "-k", JOBS, "-a", str(self._proxy), "-o", str(self._proxy), as_host=True,
+                    expect="A credential has been received",
+                ),
+                self._there("grid-proxy-info", "-exists", "-valid", "2:00"),
+                self._there("grid-proxy-info", "-timeleft"),
+            ),
+        )  # fmt: skip
+
+    def destroy(self) -> Step:
+        """Alice's side again."""
+        return Step(
+            "And takes it back",
+            "No credential of hers stays on the server.",
+            (
+                self._command("myproxy-destroy", expect="was successfully removed"),
+                self._command("myproxy-destroy", "-k", JOBS, expect="was successfully removed"),
+            ),
+        )
+
+    def _there(
+        self, *argv: str, stdin: Path | None = None, status: int = 0, expect: str = "", as_host: bool = False,
+        prepare: Callable[[], None] | None = None,
+    ) -> Command:  # fmt: skip
+        variables = self._variables(argv)
+        if as_host:
+            variables += (
+                ("X509_USER_CERT", str(self._vo.host_certificate_path)),
+                ("X509_USER_KEY", str(self._vo.host_key_path)),
+            )
+        return Command(argv, "elsewhere", variables, stdin, status, (expect,), prepare)
+
+    def _command(self, *argv: str, stdin: Path | None = None, expect: str) -> Command:
+        return Command(argv, "alice", self._variables(argv), stdin, 0, (expect,))
+
+    def _variables(self, argv: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        if argv[0].startswith("myproxy-") and not argv[0].startswith("myproxy-admin-"):
+            return (("MYPROXY_SERVER", self._server),)
+        return ()
+
+    @staticmethod
+    def _written(path: Path, text: str) -> Path:
+        write_private(str(path), text.encode())
+        return path
+
+
+def _write_code(path: Path, secret: bytes) -> None:
+    """Write the code of the present half minute, as an authenticator shows it."""
+    from gsi.system.clock import now
+    from myproxy.auth.totp import PERIOD_SECONDS, code_at
+
+    code = code_at(int(now().timestamp()) // PERIOD_SECONDS, secret)
+    write_private(str(path), code + b"\n")

@@ -48,6 +48,7 @@ class Command:
         stdin_path: A file to read from, shown as `< file`; None for no input.
         status: The exit status that makes the step a success.
         expect: Texts that the output must hold.
+        prepare: Called just before the command is run, to write what depends on the time; None for nothing.
     """
 
     argv: tuple[str, ...]
@@ -56,6 +57,7 @@ class Command:
     stdin_path: Path | None = None
     status: int = 0
     expect: tuple[str, ...] = ()
+    prepare: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

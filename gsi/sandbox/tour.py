@@ -50,6 +50,8 @@ def run_tour(steps: Iterable[Step], vo: VO, out: TextIO, is_stopped: Callable[[]
 
 def _run(command: Command, vo: VO, out: TextIO) -> bool:
     person = vo.person(command.user)
+    if command.prepare is not None:
+        command.prepare()
     stdin = subprocess.DEVNULL if command.stdin_path is None else open(command.stdin_path, "rb")  # noqa: SIM115  # closed below
     try:
         done = subprocess.run(

@@ -43,6 +43,10 @@ def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
         "denied: no permission to delete /data/public/results",
         "published data stays as it is",
         "A credential has been received for user alice",
+        "otpauth://totp/MyProxy:alice?",
+        "the one-time code has been used before",
+        "== 9. A job service renews her proxy",
+        "MyProxy credential 'jobs' for user alice was successfully removed",
         "every step worked",
     ):
         assert shown in done.stdout

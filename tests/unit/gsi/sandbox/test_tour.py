@@ -21,6 +21,10 @@ def _tour(root: Path, *commands: Command) -> tuple[bool, str]:
     return good, out.getvalue()
 
 
+def _move(source: Path, target: Path) -> None:
+    source.rename(target)
+
+
 def test_shows_what_was_typed_and_what_came_out(tmp_path: Path) -> None:
     answers = tmp_path / "my answers"
     answers.write_text("from a file\n")
@@ -34,6 +38,17 @@ def test_shows_what_was_typed_and_what_came_out(tmp_path: Path) -> None:
     assert "export WHERE='a place'\n" in shown
     assert f"$ EXTRA='b c' sh -c 'echo \"$WHERE $EXTRA\"; cat' < '{answers}'\n" in shown
     assert "a place b c\nfrom a file\n" in shown
+
+
+def test_what_depends_on_the_time_is_written_just_before(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.write_text("too early\n")
+    answers = tmp_path / "answers"
+    command = Command(("cat",), "alice", (), answers, expect=("now",), prepare=lambda: _move(made, answers))
+    change = Command(("sh", "-c", f"echo now > {made}"), "alice")
+    good, shown = _tour(tmp_path, change, command)
+    assert good
+    assert "too early" not in shown
 
 
 def test_an_unexpected_status_fails(tmp_path: Path) -> None:
