@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import sqlalchemy as sa
-
 from cas.policy.changes import AddMember, Enrol
 from cas.policy.model import GRANT_ALL, Effect, Kind, Ref, Statement
 from cas.repository.changing import entity_row, statement_row, user_row
-from cas.repository.rows import CHUNK, get_id, rows, run, scalar
+from cas.repository.rows import CHUNK, get_id, insert_many, rows, run, scalar
 from cas.repository.tables import CODES, ENTITIES, EVERYONE_ID, MEMBERS, STATEMENTS, USERS
 from gsi.errors import ConflictError
 
@@ -107,8 +105,7 @@ class _Batch:
             statements.append(statement_row(grant, take(), self._owner_id, grant_all, number))
             self._transaction.entries.append((take(), Enrol(user, self._owner), ()))
         for table, values in ((ENTITIES, entities), (USERS, users), (STATEMENTS, statements)):
-            if values:
-                self._connection.execute(sa.insert(table), values)
+            insert_many(self._connection, table, values)
         return len(users)
 
     def add_members(self) -> None:
@@ -140,8 +137,7 @@ class _Batch:
                 )
                 change = AddMember(Ref(Kind.USER_GROUP, name), user.ref)
                 self._transaction.entries.append((self._transaction.changer.take_id(), change, ()))
-        if values:
-            self._connection.execute(sa.insert(MEMBERS), values)
+        insert_many(self._connection, MEMBERS, values)
         for part in _parts(sorted(touched)):
             run(self._connection, "UPDATE entities SET version = version + 1 WHERE id IN :ids", ids=part)
 

@@ -12,12 +12,10 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from cas.policy.changes import about as things_of
 from cas.policy.changes import decode_change, decode_statement, encode_change, encode_statement
 from cas.repository.base import HistoryEntry
-from cas.repository.rows import rows, scalar
+from cas.repository.rows import insert_many, rows, scalar
 from cas.repository.tables import HISTORY, HISTORY_OF
 from gsi.errors import ParseError, StorageError
 
@@ -71,8 +69,8 @@ def add_entries(
             }
         )
         things += [{"about": _key(ref), "history_id": number} for ref in dict.fromkeys(things_of(change))]
-    connection.execute(sa.insert(HISTORY), records)
-    connection.execute(sa.insert(HISTORY_OF), things)
+    insert_many(connection, HISTORY, records)
+    insert_many(connection, HISTORY_OF, things)
 
 
 def has_token(connection: Connection, token: str, *, above: int) -> bool:

@@ -52,7 +52,9 @@ from cas.policy.model import (
 from cas.policy.request import EVERYTHING, PolicyRequest, Wanted
 from cas.policy.userfile import parse_users
 from cas.repository.base import MAX_DEPTH, MAX_GROUPS, MAX_SKEW, Author, View
+from cas.repository.rows import insert_many
 from cas.repository.sql import SQLPolicy, open_postgres_policy, open_sqlite_policy
+from cas.repository.tables import ENROLMENTS
 from cas.repository.transfer import export_lines, import_lines
 from gsi.errors import ConflictError, DeniedError, NotFoundError, ParseError, StorageError
 from tests.harness.cas import ADMINS, FTP, NOW, READ, WRITE, action, begin, dn, group, object_ref, permit, user
@@ -763,6 +765,17 @@ def test_users_who_are_enrolled_already_are_passed_over(policy: SQLPolicy) -> No
     make(policy, AddMember(group("readers"), user("m4")))
     assert enrol(policy, LINES, 1, 20) == 18
     assert may(policy, "m3", READ, object_ref(DATA))
+
+
+def test_rows_that_contradict_the_schema(policy: SQLPolicy) -> None:
+    """What the driver says of many rows at once is told as what it says of one."""
+    row = {"digest": "d", "done": 1, "updated": 1}
+    with pytest.raises(ConflictError), policy.database.write() as connection:
+        insert_many(connection, ENROLMENTS, [row, row])
+    with policy.database.write() as connection:
+        insert_many(connection, ENROLMENTS, [])
+        insert_many(connection, ENROLMENTS, [row, row | {"digest": "e\t\\N\n"}])
+    assert (policy.enrolled_lines("d"), policy.enrolled_lines("e\t\\N\n")) == (1, 1)
 
 
 def test_the_schema_is_what_the_code_expects(policy: SQLPolicy) -> None:
