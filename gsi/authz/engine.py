@@ -155,6 +155,17 @@ class Engine:
         self.refresh()
         return self._decide(self._policy, request, "", preview=True)
 
+    def refuse(self, request: AuthorizationRequest, refusal: Decision) -> Decision:
+        """Keep a refusal that nobody has kept: of a preview, or a service's own (gsi.authz.refusals).
+
+        Args:
+            request: What was asked, as far as it is known.
+            refusal: What was answered. It gets an id if it has none.
+        """
+        effect = Effect.INDETERMINATE if refusal.effect is Effect.PERMIT else refusal.effect
+        ident = refusal.decision_id or os.urandom(_ID_BYTES).hex()
+        return self._keep(Recorded(request, replace(refusal, effect=effect, obligations=(), decision_id=ident)))
+
     def find(self, decision_id: str) -> Recorded | None:
         """Return one of the last decisions, or None."""
         with self._lock:

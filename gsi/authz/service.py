@@ -25,6 +25,7 @@ from gsi.authz.decision import (
     require_permit,
     understood,
 )
+from gsi.authz.refusals import peer_in_audit
 from gsi.authz.reload import open_engine
 from gsi.system import clock
 from gsi.system.audit import AuditLog, AuditRecord, Verdict
@@ -104,7 +105,7 @@ class ServiceAuthorizer:
                 the administrator; clients may be told `decision.decision_id`.
         """
         request = self.question(who, action, resource, address=address, account=account, attributes=attributes)
-        return require_permit(self.engine.authorize(request), understands=self.understands)
+        return require_permit(self.decide(request), understands=self.understands)
 
     async def authorize_async(
         self,
@@ -122,15 +123,25 @@ class ServiceAuthorizer:
             DeniedError: As for `authorize`.
         """
         request = self.question(who, action, resource, address=address, account=account, attributes=attributes)
-        return require_permit(await self.engine.authorize_async(request), understands=self.understands)
+        return require_permit(await self.decide_async(request), understands=self.understands)
 
     def decide(self, request: AuthorizationRequest) -> Decision:
         """Return the answer to a question, whatever it is; one that cannot be carried out is INDETERMINATE."""
-        return understood(self.engine.authorize(request), self.understands)
+        return self._understand(request, self.engine.authorize(request))
 
     async def decide_async(self, request: AuthorizationRequest) -> Decision:
         """As `decide`, without holding up the event loop."""
-        return understood(await self.engine.authorize_async(request), self.understands)
+        decision = await self.engine.authorize_async(request)
+        if understood(decision, self.understands) is decision:
+            return decision
+        import asyncio
+
+        return await asyncio.to_thread(self._understand, request, decision)
+
+    def _understand(self, request: AuthorizationRequest, decision: Decision) -> Decision:
+        """Return the decision; a permit that cannot be carried out is kept once more, as the refusal that it is."""
+        judged = understood(decision, self.understands)
+        return judged if judged is decision else self.engine.refuse(request, judged)
 
     def question(
         self,
@@ -201,7 +212,7 @@ def audit_to(log: AuditLog) -> Callable[[AuthorizationRequest, Decision], None]:
                 action=request.action.name,
                 verdict=_VERDICTS.get(decision.effect, Verdict.DENY),
                 reason=decision.reason,
-                peer=request.subject.identity or "<anonymous>",
+                peer=peer_in_audit(request.subject),
                 address=request.environment.peer_address,
                 details={
                     "resource": request.resource.name,

@@ -19,6 +19,7 @@ What is asked of the engine, as (action, service type):
     job start, at the gate  (start, job)
     job query               (status | cancel | signal | register | unregister | renew, job), by whoever queries
 
+Every refusal is recorded under the id that the client is told, also where no policy was asked (gsi.authz.refusals).
 Only a mapping leases anything. Who asked stands in the environment of each request: `asking-uid` and `asking-pid` from
 the kernel, and `proof`, which says who vouches that the peer is who its certificates name (`Proof`).
 """
@@ -27,10 +28,10 @@ from __future__ import annotations
 
 import logging
 import os
-import pwd
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from gsi.authz.callout.accounts import account_of, check_account, is_same, job_variables
 from gsi.authz.callout.fileops import SessionMemory, plan_operation, split_object
 from gsi.authz.callout.gram import parse_job_query
 from gsi.authz.callout.messages import (
@@ -45,9 +46,11 @@ from gsi.authz.callout.messages import (
     SessionRequest,
     Verdict,
 )
+from gsi.authz.callout.outline import address_of, outline, service_of
 from gsi.authz.callout.standing import OpenSession, asker_of
 from gsi.authz.deadline import LANE
 from gsi.authz.decision import (
+    ANONYMOUS,
     Account,
     Action,
     AuthorizationRequest,
@@ -60,9 +63,9 @@ from gsi.authz.decision import (
     Subject,
     understood,
 )
-from gsi.authz.principals import dn_key
+from gsi.authz.refusals import UNVERIFIED, describe_refused_chain, keep_refusal
+from gsi.authz.rsl.rulefile import STDIO_UPDATE
 from gsi.errors import GridError, ParseError, VerificationError
-from gsi.names import parse_oneline
 from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import verify_chain
 
@@ -89,6 +92,8 @@ QUICK_NAMES: Final = 64
 """Names of a session that a write may be judged with in the event loop: two questions to the engine for each."""
 
 _log: Final = logging.getLogger("gsi.authz.callout")
+_NAME: Final = "gsi-authz-server"
+_NO_LOGIN: Final = "you are not authorized to use this service"
 
 
 class _Refused(Exception):  # noqa: N818  not an error: the answer, on its way out
@@ -102,7 +107,7 @@ class _Refused(Exception):  # noqa: N818  not an error: the answer, on its way o
 class Judge:
     """Judges the questions of one connection, one after the other."""
 
-    __slots__ = ("_account", "_asker", "_fresh", "_memory", "_open", "_peer", "_setup")
+    __slots__ = ("_account", "_asker", "_fresh", "_memory", "_open", "_peer", "_request", "_setup", "_subject")
 
     def __init__(self, setup: Callable[[], Setup], peer: Peer) -> None:
         self._setup = setup
@@ -112,6 +117,8 @@ class Judge:
         self._fresh: object = None  # the question for which the session has just been found to need no new look
         self._account = ""
         self._asker: Mapping[str, tuple[str, ...]] = {}
+        self._request: Request | None = None  # what is being judged
+        self._subject = ANONYMOUS  # by whom, as far as it is known
 
     def is_quick(self, request: Request) -> bool:
         """Whether judging it waits for nothing and takes no time to speak of."""
@@ -134,6 +141,8 @@ class Judge:
         """Judge one question. Never raises."""
         if self._fresh is not request:
             LANE.set(LANE_OF_SERVICES if self._peer.uid in self._setup().service_uids else "")
+        self._request = request
+        self._subject = ANONYMOUS if self._open is None else self._open.subject
         try:
             return self._judge(request)
         except _Refused as refusal:
@@ -143,6 +152,8 @@ class Judge:
         except Exception:  # noqa: BLE001  logged with its traceback; a defect must refuse this question and leave the daemon to answer others
             _log.exception("judging %s failed", type(request).__name__)
             return self._fail("internal error")
+        finally:
+            self._request = None
 
     def _judge(self, request: Request) -> Answer:
         if not isinstance(request, OperationRequest) or not self._asker:
@@ -167,28 +178,31 @@ class Judge:
         self._require_service("a mapping")
         self._refuse_sharing(request.service)
         asked = self._login(request.service, request.chain, desired=request.desired)
-        decision = understood(self._engine_for(request.service).authorize(asked), (Account, PoolLease, PosixIds))
-        self._require(decision, "you are not authorized to use this service")
+        decision = self._engine_for(request.service).authorize(asked)
+        judged = understood(decision, (Account, PoolLease, PosixIds))
+        if judged is not decision:
+            return self._fail(judged.reason, decision, asked)
+        if decision.effect is not Effect.PERMIT:
+            return self._refuse(decision, _NO_LOGIN, asked)
         account = decision.account
-        problem = _check_account(decision, request)
+        problem = check_account(decision, request)
         if account is None or problem is not None:
-            return self._fail(problem or "the policy permits but names no account", decision)
+            return self._fail(problem or "the policy permits but names no account", decision, asked)
         if request.desired is not None and account != request.desired:
-            return self._deny("the requested account is not one of yours", decision)
+            return self._deny("the requested account is not one of yours", decision, asked)
         return Answer(Verdict.PERMIT, account=account, decision_id=decision.decision_id)
 
     def _use_service(self, request: ServiceRequest) -> Answer:
         self._require_service("the use of a service")
         self._refuse_sharing(request.service)
         asked = self._login(request.service, request.chain)
-        decision = self._engine_for(request.service).preview(asked)
-        self._require(decision, "you are not authorized to use this service")
-        return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
+        self._require_login(self._engine_for(request.service), asked)
+        return Answer(Verdict.PERMIT)
 
     def _open_session(self, request: SessionRequest) -> Answer:
         """Begin a session. Who asks is the mapped user's process: it may speak for those who map to that user only."""
         self._refuse_sharing(request.service)
-        self._account = _account_of(self._peer.uid)
+        self._account = account_of(self._peer.uid)
         self._open = self._review(request)
         self._memory.lost = request.resumed
         return Answer(Verdict.PERMIT)
@@ -203,10 +217,10 @@ class Judge:
         engine = self._engine_for(request.service)
         policy = engine.policy
         asked = self._login(request.service, request.chain, desired=self._account)
-        decision = engine.preview(asked)
-        self._require(decision, "you are not authorized to use this service")
+        decision = self._require_login(engine, asked)
         if decision.account is not None and decision.account != self._account:
-            raise _Refused(self._deny(f"this session runs as {self._account}, which is not your account"))
+            words = f"this session runs as {self._account}, which is not your account"
+            raise _Refused(self._deny(words, decision, asked))
         subject = asked.subject
         for assertion in assertions:
             offered = replace(subject, assertions=(*subject.assertions, assertion))
@@ -219,6 +233,17 @@ class Judge:
         return AuthorizationRequest(
             self._verify(chain), Action("login", "login"), Resource(), self._environment(service, desired=desired)
         )
+
+    def _require_login(self, engine: Engine, asked: AuthorizationRequest) -> Decision:
+        """Return the permit for a login as a preview, which is recorded where it refuses.
+
+        Raises:
+            _Refused: There is none.
+        """
+        recorded = engine.consider(asked)
+        if recorded.decision.effect is Effect.PERMIT:
+            return recorded.decision
+        raise _Refused(self._refuse(engine.refuse(*recorded), _NO_LOGIN, asked))
 
     def _require_service(self, what: str) -> None:
         if self._peer.uid not in self._setup().service_uids:
@@ -256,7 +281,7 @@ class Judge:
             asked = AuthorizationRequest(subject, Action(question.action, "file"), resource, environment)
             decision = engine.authorize(asked, leasing=False)
             if not self._permits(decision):
-                return self._refuse(decision, f"no permission to {question.action} {path}")
+                return self._refuse(decision, f"no permission to {question.action} {path}", asked)
         for source in plan.sources:
             for action in ("delete", "read"):
                 asked = AuthorizationRequest(
@@ -268,6 +293,7 @@ class Judge:
                         decision,
                         f"this could be a rename of {source}, which you have no permission to {action}; "
                         "if it is none, please use a new connection",
+                        asked,
                     )
             self._memory.cleared.add(source)
         self._memory.remember(request)
@@ -278,9 +304,10 @@ class Judge:
         if len(session.subject.assertions) >= MAX_ASSERTIONS or size > MAX_ASSERTION_CHARS:
             return self._deny("too many assertions in one session")
         offered = replace(session.subject, assertions=(*session.subject.assertions, request.object))
-        decision = session.engine.authorize(self._offer(offered, session.request.service), leasing=False)
+        asked = self._offer(offered, session.request.service)
+        decision = session.engine.authorize(asked, leasing=False)
         if not self._permits(decision):
-            return self._refuse(decision, "the assertion is not accepted")
+            return self._refuse(decision, "the assertion is not accepted", asked)
         self._open = replace(session, subject=offered)
         return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
 
@@ -302,21 +329,21 @@ class Judge:
                     "rsl": (request.rsl,),
                     "rsl_form": ("request",),
                     "owner": (subject.identity,),
-                    "account": (_account_of(self._peer.uid),),
-                    "variables": _job_variables(self._peer.uid, request.source, given),
+                    "account": (account_of(self._peer.uid),),
+                    "variables": job_variables(self._peer.uid, request.source, given),
                 },
             ),
-            self._environment(request.service, address=given.get("REMOTE_ADDR", "")),
+            self._environment(request.service, address=address_of(request)),
         )
         decision = engine.authorize(asked, leasing=False)
         if not self._permits(decision):
-            return self._refuse(decision, "you are not authorized to start this job")
+            return self._refuse(decision, "you are not authorized to start this job", asked)
         self._tell_permit(decision)
         return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
 
     def _job(self, request: JobRequest) -> Answer:
         given = dict(request.environment)
-        service = given.get("SCRIPT_NAME") or "jobmanager"
+        service = service_of(request)
         if request.query == "start":
             # Refusing here would leave the client waiting and the job on disk, to be run by the next job manager.
             # So the gate decides; without a gate in front, nothing is started at all.
@@ -330,21 +357,26 @@ class Judge:
             return self._deny("the query is not known")
         engine = self._engine_for(service)
         subject = self._verify(request.chain)
-        owns = _is_same(subject, request.target)
+        owns = is_same(subject, request.target)
         attributes = {
             "rsl": (request.rsl,),
             "rsl_form": ("canonical",),
             "owner": (request.target,),
             "is_owner": (str(owns).lower(),),
-            "account": (_account_of(self._peer.uid),),
-            "variables": _job_variables(self._peer.uid, request.target, {}),
+            "account": (account_of(self._peer.uid),),
+            "variables": job_variables(self._peer.uid, request.target, {}),
         }
         if query.signal is not None:
             attributes["signal"] = (str(query.signal),)
+            if query.signal == STDIO_UPDATE:  # the job description of which the job manager takes the files
+                attributes["update"] = (query.argument,)
         last = ""
         for action in query.actions:
             asked = AuthorizationRequest(
-                subject, Action(action, "job"), Resource(request.job_id, attributes), self._environment(service)
+                subject,
+                Action(action, "job"),
+                Resource(request.job_id, attributes),
+                self._environment(service, address=address_of(request)),
             )
             decision = engine.authorize(asked, leasing=False)
             last = decision.decision_id
@@ -352,7 +384,7 @@ class Judge:
             if self._permits(decision) or (owns and silent and self._setup().config.server.job_owner_manages):
                 self._tell_permit(decision)
                 continue
-            return self._refuse(decision, f"you are not authorized to {action} this job")
+            return self._refuse(decision, f"you are not authorized to {action} this job", asked)
         return Answer(Verdict.PERMIT, decision_id=last)
 
     # --- parts --------------------------------------------------------------------------------------------------------
@@ -370,8 +402,11 @@ class Judge:
             )
         except VerificationError as error:
             _log.info("pid %d, uid %d: chain refused: %s: %s", self._peer.pid, self._peer.uid, error.reason, error)
-            raise _Refused(self._deny(f"the certificate chain is refused: {error.reason.value}")) from error
-        return Subject.from_peer(peer)
+            self._subject = UNVERIFIED
+            words = f"the certificate chain is refused: {error.reason.value}"
+            raise _Refused(self._deny(words, why=describe_refused_chain(chain, error))) from error
+        self._subject = Subject.from_peer(peer)
+        return self._subject
 
     def _engine_for(self, service: str) -> Engine:
         setup = self._setup()
@@ -386,7 +421,7 @@ class Judge:
         return Environment(
             now=setup.clock(),
             service=service,
-            host=setup.config.server.host,
+            host=setup.config.server.host or os.uname().nodename,
             peer_address=address,
             desired_account=desired,
             attributes=self._asker,
@@ -398,16 +433,13 @@ class Judge:
             return False
         if not decision.obligations:
             return True
-        account = self._account or _account_of(self._peer.uid)
+        account = self._account or account_of(self._peer.uid)
         return decision.account == account and all(type(each) in (Account, PoolLease) for each in decision.obligations)
 
-    def _require(self, decision: Decision, words: str) -> None:
-        if decision.effect is not Effect.PERMIT:
-            raise _Refused(self._refuse(decision, words))
-
-    def _refuse(self, decision: Decision, words: str) -> Answer:
+    def _refuse(self, decision: Decision, words: str, asked: AuthorizationRequest) -> Answer:
+        """Refuse by a decision, or by a permit that is bound to what cannot be carried out."""
         if decision.effect is Effect.PERMIT:
-            return self._fail("the permit is bound to what this service cannot carry out", decision)
+            return self._fail("the permit is bound to what this service cannot carry out", decision, asked)
         if decision.effect is Effect.INDETERMINATE:
             return self._fail(decision.reason, decision)
         return self._deny(words, decision)
@@ -421,68 +453,48 @@ class Judge:
             self._peer.uid,
         )
 
-    def _deny(self, words: str, decision: Decision | None = None) -> Answer:
-        """Deny in words that are for the client."""
-        ident = decision.decision_id if decision is not None and decision.decision_id else os.urandom(8).hex()
-        why = f": {decision.reason}" if decision is not None else ""
-        _log.info("%s: pid %d, uid %d: denied: %a%a", ident, self._peer.pid, self._peer.uid, words, why)
+    def _deny(
+        self,
+        words: str,
+        decision: Decision | None = None,
+        asked: AuthorizationRequest | None = None,
+        *,
+        why: str = "",
+    ) -> Answer:
+        """Deny in words that are for the client; `why` is for the administrator, where it is more."""
+        ident = self._keep(Effect.DENY, why or words, decision, asked)
+        reason = f": {decision.reason}" if decision is not None else ""
+        _log.info("%s: pid %d, uid %d: denied: %a%a", ident, self._peer.pid, self._peer.uid, words, reason)
         return Answer(Verdict.DENY, reason=words, decision_id=ident)
 
-    def _fail(self, why: str, decision: Decision | None = None) -> Answer:
-        """Refuse because something is broken; what it is stands in the log only."""
-        ident = decision.decision_id if decision is not None and decision.decision_id else os.urandom(8).hex()
+    def _fail(self, why: str, decision: Decision | None = None, asked: AuthorizationRequest | None = None) -> Answer:
+        """Refuse because something is broken; what it is stands in log and audit only."""
+        ident = self._keep(Effect.INDETERMINATE, why, decision, asked)
         _log.warning("%s: pid %d, uid %d: cannot decide: %a", ident, self._peer.pid, self._peer.uid, why)
         return Answer(Verdict.FAILURE, reason="the authorization service cannot decide now", decision_id=ident)
 
+    def _keep(self, effect: Effect, why: str, decision: Decision | None, asked: AuthorizationRequest | None) -> str:
+        """Return the id under which a refusal is recorded; here, unless it is a decision that has been recorded."""
+        if decision is not None and decision.decision_id and decision.effect is not Effect.PERMIT:
+            return decision.decision_id
+        try:
+            return self._record(effect, why, decision, asked)
+        except Exception:  # noqa: BLE001  logged with its traceback; it is a refusal all the same
+            ident = os.urandom(8).hex()
+            _log.exception("refusal %s is not in the audit", ident)
+            return ident
 
-def _account_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _job_variables(uid: int, identity: str, given: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what the job manager defines for RSL, as far as it is known here: `NAME=value`."""
-    try:
-        entry = pwd.getpwuid(uid)
-        known = {"HOME": entry.pw_dir, "LOGNAME": entry.pw_name}
-    except KeyError:
-        known = {}
-    known |= {name: given[name] for name in ("HOME", "LOGNAME") if name in given}
-    if identity:
-        known["GLOBUS_ID"] = identity
-    return tuple(f"{name}={value}" for name, value in known.items())
-
-
-def _check_account(decision: Decision, request: MapRequest) -> str | None:
-    """Return why the service cannot take on the account, or None."""
-    name = decision.account
-    if name is None:
-        return "the policy permits but names no account"
-    try:
-        found = pwd.getpwnam(name)
-    except KeyError:
-        return f"the account {name!r} does not exist on this host"
-    if found.pw_uid == 0:
-        return f"the account {name!r} has uid 0"
-    if len(name.encode()) >= request.buffer_bytes:
-        return f"the account {name!r} is longer than the service's buffer of {request.buffer_bytes} bytes"
-    for obligation in decision.obligations:
-        if isinstance(obligation, PosixIds):
-            groups = os.getgrouplist(name, found.pw_gid)
-            if (obligation.uid, obligation.gid) != (found.pw_uid, found.pw_gid) or not set(obligation.gids) <= {
-                *groups
-            }:
-                return f"the permit's ids are not those of the account {name!r}, and the service takes those"
-    return None
-
-
-def _is_same(subject: Subject, oneline: str) -> bool:
-    """Say whether a one-line name from a security context is the subject's identity. In doubt it is not."""
-    if not subject.identity_der or not oneline:
-        return False
-    try:
-        return dn_key(subject.identity_der) == dn_key(parse_oneline(oneline))
-    except GridError:
-        return False
+    def _record(self, effect: Effect, why: str, decision: Decision | None, asked: AuthorizationRequest | None) -> str:
+        setup, request, session = self._setup(), self._request, self._open
+        assert request is not None
+        service = service_of(request) or (session.request.service if session is not None else "")
+        if asked is None:
+            desired = request.desired if isinstance(request, MapRequest) else self._account or None
+            environment = self._environment(service, desired=desired, address=address_of(request))
+            asked = outline(request, self._subject, environment)
+        engine = setup.engines.get(setup.config.policy_for(service) or "")
+        if engine is not None:
+            return keep_refusal(engine, asked, effect, why, by=_NAME, of=decision).decision_id
+        ident = os.urandom(12).hex()
+        setup.audit(asked, Decision(effect, why, (), _NAME, ident))
+        return ident

@@ -8,8 +8,10 @@ force, and the log says so.
 
 Audit: a decision about an account or a job is on disk before its answer leaves; what cannot be recorded is refused.
 Refused file operations are recorded, too, but behind the answer: a refusal need not wait for a disk. Permitted ones
-are not, since the service's own transfer log has them. Each record has pid and uid of the process that asked, and in
-`proof` who vouches that the peer is who its certificates name: with `none`, only that uid is known for sure.
+are not, since the service's own transfer log has them. What is refused without a decision of the policy (certificates,
+a session, a directory that is not empty) is recorded likewise: a question has one line, or two where a permit is not
+what it comes to. Each record has pid and uid of the process that asked, and in `proof` who vouches that the peer is who
+its certificates name: with `none`, only that uid is known for sure.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from gsi.authz.callout.config import load_config, policy_path, uids_of
 from gsi.authz.callout.judge import Judge
 from gsi.authz.callout.standing import Setup
 from gsi.authz.decision import Effect
+from gsi.authz.refusals import peer_in_audit
 from gsi.authz.reload import open_engine
 from gsi.errors import ConfigError, GridError
 from gsi.system import clock
@@ -115,7 +118,7 @@ def _record_of(request: AuthorizationRequest, decision: Decision) -> AuditRecord
         action=request.action.name,
         verdict=_VERDICTS.get(decision.effect, Verdict.DENY),
         reason=decision.reason,
-        peer=request.subject.identity or "<anonymous>",
+        peer=peer_in_audit(request.subject),
         address=request.environment.peer_address,
         details={
             "resource": request.resource.name,
@@ -213,6 +216,7 @@ class CalloutService:
             clock=clock.now,
             cache=self._cache,
             is_crowded=self._trail.is_crowded,
+            audit=self._trail.audit,
         )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gsi.authz.callout.config import CalloutConfig
     from gsi.authz.callout.daemon import Peer
     from gsi.authz.callout.messages import Request
-    from gsi.authz.decision import Subject
+    from gsi.authz.decision import AuthorizationRequest, Decision, Subject
     from gsi.authz.engine import Engine
     from gsi.trust.anchors import TrustAnchors
     from gsi.trust.verify import VerificationCache
@@ -42,6 +42,10 @@ def _never() -> bool:
     return False
 
 
+def _nowhere(request: AuthorizationRequest, refusal: Decision) -> None:
+    del request, refusal
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What judging needs, the same for all connections of a worker until it is read again.
@@ -54,6 +58,7 @@ class Setup:
         clock: The time now, aware UTC.
         cache: Verified issuers.
         is_crowded: Whether so much waits for the audit's disk that a refusal may have to wait for it, too.
+        audit: Records a refusal for which there is no engine; may raise a `GridError`.
     """
 
     config: CalloutConfig
@@ -63,6 +68,7 @@ class Setup:
     clock: Callable[[], datetime]
     cache: VerificationCache | None = None
     is_crowded: Callable[[], bool] = _never
+    audit: Callable[[AuthorizationRequest, Decision], None] = _nowhere
 
 
 class Proof(StrEnum):
