@@ -64,9 +64,9 @@ FEED = Feed(FeedSource.VOMS, "/vo/Role=x")
 
 
 @pytest.fixture(scope="module")
-def template() -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store in which everything is enrolled and nothing granted."""
-    directory = Path(tempfile.mkdtemp(prefix="cas-property-"))
+    directory = tmp_path_factory.mktemp("cas-property")
     policy = open_sqlite_policy(str(directory / "store"))
     policy.apply(begin_all(), BY)
     policy.close()
