@@ -124,5 +124,6 @@ def test_an_update_of_stdio(site: Site, alice: UserEnvironment, grid: Grid, prox
     assert ask("signal 7 &(stdout=/tmp/elsewhere)") == DENIED  # no permit of a start covers it
     assert ask(f"signal 7 &(stdout={scratch}/out-second)(environment=(LD_PRELOAD x))") == DENIED
     assert not list((scratch / "forbidden").iterdir())
+    assert ask(f"signal 7 &(stdout={scratch}/out-second)") == 0
     assert ask("status") == 0
     assert ask("cancel") == 0

@@ -69,7 +69,7 @@ class ServerSettings:
         user_threads: Of these, how many of one uid; uids come in turn.
         service_threads: The same for the uids in `service_users`, apart from all others.
         job_owner_manages: Whether the owner of a job may always query and cancel it.
-        host: This host's name for policies; empty for none.
+        host: This host's name for policies; empty for what the system calls it.
         audit: The audit file; empty for none.
     """
 
