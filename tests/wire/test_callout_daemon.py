@@ -234,7 +234,9 @@ def test_half_a_question_does_not_stay(site: CalloutSite, trust_dir: Path, tmp_p
 
 def test_too_many_connections(trust_dir: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    with authz_server(tmp_path / "socket", trust_dir, _rules(), server="connections = 3") as running:
+    with authz_server(
+        tmp_path / "socket", trust_dir, _rules(), server="connections = 3\nservice_connections = 3"
+    ) as running:
         with Asker(tmp_path / "socket"), Asker(tmp_path / "socket"), Asker(tmp_path / "socket"):
             with Asker(tmp_path / "socket") as asker:
                 assert asker.is_closed()
