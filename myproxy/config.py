@@ -5,15 +5,19 @@
 
 One directive per line; words are split at spaces and tabs, `"..."` keeps a word together (a quote after a backslash
 does not end it, and the backslash stays), `#` starts a comment where a word could start. Every directive of the C
-server is known (gct:myproxy/source/myproxy_server_config.c). What this version does not yet act upon, none of which
-restricts access, is told in `ServerConfig.notes`.
+server is known (gct:myproxy/source/myproxy_server_config.c), and what that server starts with is taken as it takes it:
+`12h` is 12, an entry of an access list that is no pattern matches nobody. `ServerConfig.notes` tells the administrator
+of all such, and of what has no effect.
 
-Stricter than the C server: numbers must be numbers, a quote must be closed, policy patterns are checked at once.
+Refused, because what is meant cannot be told and the C server would quietly switch something off: ways of
+authentication by other words than `required`, `sufficient` and `disabled`, limits that are no number at all, quotes
+that are not closed outside access lists, texts that are not UTF-8 outside access lists and comments.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -22,7 +26,7 @@ from gsi.errors import ConfigError, ParseError
 from myproxy.policy import AccessPolicy, Client, Rule, parse_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 __all__ = [
     "DEFAULT_REQUEST_BYTES",
@@ -37,12 +41,26 @@ __all__ = [
 MAX_CONFIG_BYTES: Final = 1024 * 1024
 """The largest configuration file; real ones have a few kilobytes."""
 
+MAX_HOURS: Final = 24 * 366 * 100
+"""The longest lifetime that can be set: a century. More is taken for as much."""
+
+MAX_SECONDS: Final = 366 * 86400
+"""The longest `request_timeout`; more is taken for as much."""
+
 DEFAULT_REQUEST_BYTES: Final = 1024 * 1024
 """`request_size_limit` of the C server, and our ceiling when the file asks for none."""
 
 _TRUE: Final = frozenset({"true", "enabled", "yes", "on", "1"})
 _ALIASES: Final = {"allowed_clients": "accepted_credentials", "allowed_services": "authorized_retrievers"}
-_IGNORED: Final = frozenset({"disable_usage_stats", "usage_stats_target"})
+_IGNORED: Final = {
+    "disable_usage_stats": "no usage statistics are sent",
+    "usage_stats_target": "no usage statistics are sent",
+    "slave_servers": "several servers share one database instead of copying files",
+    "certificate_openssl_engine_lockfile": "OpenSSL engines are not used here",
+    "certificate_openssl_engine_pre": "OpenSSL engines are not used here",
+    "certificate_openssl_engine_post": "OpenSSL engines are not used here",
+}
+"""Directives without effect, by the reason; the values may be anything. (An engine itself is refused.)"""
 
 
 class Method(Enum):
@@ -66,7 +84,6 @@ class State(Enum):
     """What this version makes of a directive."""
 
     ACTED_UPON = auto()
-    NOT_YET = auto()
     GONE = auto()
 
 
@@ -75,7 +92,7 @@ def _rules() -> tuple[Rule, ...] | None:
     return field(default=None, metadata={"kind": _Kind.RULES, "state": State.ACTED_UPON})
 
 
-def _text(state: State = State.NOT_YET) -> str | None:
+def _text(state: State = State.ACTED_UPON) -> str | None:
     return field(default=None, metadata={"kind": _Kind.TEXT, "state": state})
 
 
@@ -83,7 +100,7 @@ def _texts(state: State = State.ACTED_UPON) -> tuple[str, ...] | None:
     return field(default=None, metadata={"kind": _Kind.TEXTS, "state": state})
 
 
-def _bool(state: State = State.NOT_YET, *, default: bool = False) -> bool:
+def _bool(state: State = State.ACTED_UPON, *, default: bool = False) -> bool:
     return field(default=default, metadata={"kind": _Kind.BOOL, "state": state})
 
 
@@ -102,7 +119,8 @@ class ServerConfig:
     for the last, where it means 12.
 
     Attributes:
-        notes: What the administrator should read in the log: unknown directives, and those not yet acted upon.
+        notes: What the administrator should read in the log: what has no effect, and what is taken for something else
+            than it says.
     """
 
     # Who may do what (myproxy.policy).
@@ -191,9 +209,6 @@ class ServerConfig:
     certificate_serial_skip: int = _number(1)
     certificate_out_dir: str | None = _text(State.ACTED_UPON)
     certificate_openssl_engine_id: str | None = _text(State.GONE)
-    certificate_openssl_engine_lockfile: str | None = _text(State.GONE)
-    certificate_openssl_engine_pre: str | None = _text(State.GONE)
-    certificate_openssl_engine_post: str | None = _text(State.GONE)
     ca_ldap_server: str | None = _text(State.ACTED_UPON)
     ca_ldap_searchbase: str | None = _text(State.ACTED_UPON)
     ca_ldap_uid_attribute: str | None = _text(State.ACTED_UPON)
@@ -207,7 +222,6 @@ class ServerConfig:
     # The server itself. Those from audit_log on are ours, like allow_sha1_renewal and min_proxy_keylen above.
     syslog_ident: str | None = _text(State.ACTED_UPON)
     syslog_facility: str | None = _text(State.ACTED_UPON)
-    slave_servers: str | None = _text()
     request_timeout: int = _number(120)
     request_size_limit: int = _number(DEFAULT_REQUEST_BYTES)
     audit_log: str | None = _text(State.ACTED_UPON)
@@ -248,7 +262,7 @@ _FIELDS: Final = {f.name: f for f in dataclasses.fields(ServerConfig) if "kind" 
 _RANGES: Final = {
     "min_proxy_keylen": (1024, 16384),  # gsi.keys takes no smaller ones for any purpose
     "min_keylen": (0, 16384),
-    "max_cert_lifetime": (0, 24 * 366 * 100),
+    "max_cert_lifetime": (0, MAX_HOURS),
     "certificate_serial_skip": (1, 2**31 - 1),
     "worker_processes": (1, 256),
     "max_connections": (1, 1_000_000),
@@ -266,10 +280,28 @@ _RANGES: Final = {
     "throttle_memory": (60, 30 * 86400),
     "throttle_user_rate": (1, 60000),
     "throttle_user_delay": (0, 60),
-    "request_timeout": (-(2**31), 86400),
+    "max_cred_lifetime": (0, MAX_HOURS),
+    "max_proxy_lifetime": (0, MAX_HOURS),
+    "request_timeout": (-(2**31), MAX_SECONDS),
     "request_size_limit": (-(2**31), 16 * 1024 * 1024),
 }
 _DEFAULT_RANGE: Final = (0, 2**31 - 1)
+_OF_THE_C_SERVER: Final = frozenset(
+    {
+        "max_proxy_lifetime", "max_cred_lifetime", "max_cert_lifetime", "min_keylen", "certificate_serial_skip",
+        "request_timeout", "request_size_limit",
+    }
+)  # fmt: skip
+"""Numbers that the C server reads with atoi(3): what stands behind the digits does not count."""
+_NO_LIMITS: Final = frozenset({"request_timeout", "request_size_limit"})
+"""Of these no number at all means the default, as in C; of the others it would quietly switch a limit off."""
+_NARROWING: Final = frozenset({"max_cred_lifetime", "max_cert_lifetime"})
+"""Of which a negative number would refuse everything, where others take it for no limit."""
+_ATOI: Final = re.compile(r"[ \t\v\f\r]*([+-]?[0-9]*)")
+_MANY_VALUES: Final = frozenset({"certificate_mapapp"})
+"""Of which the C server does not count the values, and uses the first."""
+_NOBODY: Final = "a^"
+"""A pattern that matches nobody: no name begins behind its first character."""
 
 
 def list_directives(state: State) -> list[str]:
@@ -292,59 +324,58 @@ def parse_config(text: str, *, path: str) -> ServerConfig:
         raise ConfigError(f"larger than {MAX_CONFIG_BYTES} bytes", path=path)
     values: dict[str, object] = {}
     notes: list[str] = []
-    for line, words in _split_lines(text, path):
-        name, arguments = _ALIASES.get(words[0], words[0]), words[1:]
-        if name in _IGNORED:
-            notes.append(f"{path}:{line}: {words[0]} is ignored: no usage statistics are sent")
-        elif name not in _FIELDS:
-            notes.append(f"{path}:{line}: unknown directive {words[0]} is ignored")
-        elif _FIELDS[name].metadata["state"] is State.GONE:
-            raise ConfigError(
-                f"{words[0]}: OpenSSL engines are not used here",
-                path=path,
-                line=line,
-                hint="name the key of a hardware token as certificate_issuer_key, by a pkcs11: URI",
-            )
-        else:
-            try:
-                value = _convert(name, arguments, values.get(name))
-            except (ParseError, ValueError) as error:
-                raise ConfigError(f"{words[0]}: {error}", path=path, line=line) from error
-            _check_state(name, value, path, line, notes)
-            values[name] = value
+    for number, line in enumerate(text.split("\n"), start=1):
+
+        def note(what: str, number: int = number) -> None:
+            notes.append(f"{path}:{number}: {what}")
+
+        words = _split_words(line.removesuffix("\r"), note)
+        if not words:
+            continue
+        try:
+            _read_directive(words, values, note)
+        except ConfigError as error:
+            raise ConfigError(error.message, path=path, line=number, hint=error.hint) from error
+        except (ParseError, ValueError) as error:
+            raise ConfigError(f"{_shown(words[0])}: {error}", path=path, line=number) from error
     config = ServerConfig(**values, notes=tuple(notes))  # type: ignore[arg-type]  # built by the table of kinds
     _check_trusted_retrievers(config, path)
     return config
 
 
-def _split_lines(text: str, path: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        try:
-            words = _split_words(line.removesuffix("\r"))
-        except ValueError as error:
-            raise ConfigError(str(error), path=path, line=number) from error
-        if words:
-            yield number, words
+def _read_directive(words: list[str], values: dict[str, object], note: Callable[[str], None]) -> None:
+    """Enter the value of one line."""
+    name, arguments = _ALIASES.get(words[0], words[0]), words[1:]
+    if name in _IGNORED:
+        note(f"{name} is ignored: {_IGNORED[name]}")
+    elif name not in _FIELDS:
+        note(f"unknown directive {_shown(name)} is ignored")
+    elif _FIELDS[name].metadata["state"] is State.GONE:
+        raise ConfigError(
+            f"{name}: OpenSSL engines are not used here",
+            hint="name the key of a hardware token as certificate_issuer_key, by a pkcs11: URI",
+        )
+    else:
+        values[name] = _convert(name, arguments, values.get(name), lambda what: note(f"{words[0]}: {what}"))
 
 
-def _split_words(line: str) -> list[str]:
+def _split_words(line: str, note: Callable[[str], None]) -> list[str]:
+    """Return the words; one whose quote the line does not close ends in the line feed, as in C."""
     words: list[str] = []
     at = 0
     while True:
         while at < len(line) and line[at] in " \t":
             at += 1
-        if at == len(line) or line[at] == "#":
+        if at >= len(line) or line[at] == "#":
             return words
         if line[at] == '"':
             end = at + 1
             while end < len(line) and (line[end] != '"' or line[end - 1] == "\\"):
                 end += 1
-            if end == len(line):
-                raise ValueError("a quote is not closed")
-            words.append(line[at + 1 : end])
+            words.append(line[at + 1 : end] + ("" if end < len(line) else "\n"))
             at = end + 1
             if line[at : at + 1] not in {"", " ", "\t"}:
-                raise ValueError("text follows a closing quote without a space")
+                note("text follows a closing quote without a space; it is taken for a word of its own")
         else:
             end = at
             while end < len(line) and line[end] not in " \t":
@@ -353,25 +384,62 @@ def _split_words(line: str) -> list[str]:
             at = end
 
 
-def _convert(name: str, arguments: list[str], before: object) -> object:
+def _convert(name: str, arguments: list[str], before: object, note: Callable[[str], None]) -> object:
     """Return the value of a directive; lists grow with each line, of other directives the last line counts."""
     kind = _FIELDS[name].metadata["kind"]
-    if kind in {_Kind.RULES, _Kind.TEXTS} and not arguments:
-        raise ValueError("needs at least one value")
-    if kind is _Kind.TEXTS:
-        return (*(before if isinstance(before, tuple) else ()), *arguments)
     if kind is _Kind.RULES:
-        return (*(before if isinstance(before, tuple) else ()), *map(parse_rule, arguments))
+        if not arguments:
+            note("has no value, and therefore no effect")
+            return before
+        return (*(before if isinstance(before, tuple) else ()), *(_parse_entry(one, note) for one in arguments))
+    if any("\n" in one for one in arguments):
+        raise ValueError("a quote is not closed")
+    if not all(map(_is_text, arguments)):
+        raise ConfigError(f"{name}: is not UTF-8 text", hint="iconv -f latin1 -t utf-8")
+    if kind is _Kind.TEXTS:
+        if not arguments:
+            raise ValueError("needs at least one value")
+        return (*(before if isinstance(before, tuple) else ()), *arguments)
+    if arguments and name in _MANY_VALUES and len(arguments) > 1:
+        note("only the first value is used")
+        arguments = arguments[:1]
     if len(arguments) != 1:
         raise ValueError(f"needs exactly one value, not {len(arguments)}")
-    (argument,) = arguments
+    argument = arguments[0]
     if kind is _Kind.BOOL:
         return argument.lower() in _TRUE
     if kind is _Kind.METHOD:
-        return Method(argument.lower())
+        return _convert_method(argument)
     if kind is _Kind.NUMBER:
-        return _convert_number(name, argument)
+        return _convert_c_number(name, argument, note) if name in _OF_THE_C_SERVER else _convert_number(name, argument)
     return argument
+
+
+def _parse_entry(word: str, note: Callable[[str], None]) -> Rule:
+    """Return an entry of an access list. One that is no pattern matches nobody, as in C: lists only ever permit."""
+    try:
+        return parse_rule(word)
+    except ParseError as error:
+        why = "a quote is not closed" if "\n" in word else error.message
+    note(f"the entry {_shown(word.rstrip())!r} matches nobody: {why}")
+    return dataclasses.replace(parse_rule(_NOBODY), text=word)
+
+
+def _is_text(word: str) -> bool:
+    """Say whether what was read was UTF-8; other bytes are there as lone surrogates (PEP 383)."""
+    return not any("\udc80" <= character <= "\udcff" for character in word)
+
+
+def _shown(word: str) -> str:
+    return word.encode("utf-8", "backslashreplace").decode()
+
+
+def _convert_method(argument: str) -> Method:
+    try:
+        return Method(argument.lower())
+    except ValueError:
+        known = ", ".join(one.value for one in Method)
+        raise ValueError(f"{argument!r} is not one of {known}; nothing would be asked for") from None
 
 
 def _convert_number(name: str, argument: str) -> int:
@@ -384,10 +452,21 @@ def _convert_number(name: str, argument: str) -> int:
     return number
 
 
-def _check_state(name: str, value: object, path: str, line: int, notes: list[str]) -> None:
-    state = _FIELDS[name].metadata["state"]
-    if state is State.NOT_YET and value is not False and value is not Method.DISABLED:
-        notes.append(f"{path}:{line}: {name} is not yet acted upon by this version")
+def _convert_c_number(name: str, argument: str, note: Callable[[str], None]) -> int:
+    """Read a number as the C server does, but for what would quietly switch a limit off."""
+    found = _ATOI.match(argument)
+    assert found is not None  # it matches nothing, too
+    digits, rest = found[1], argument[found.end() :]
+    number = int(digits[:20]) if digits.lstrip("+-") else 0
+    if (not digits.lstrip("+-") or (rest and not number)) and name not in _NO_LIMITS:
+        raise ValueError(f"{argument!r} is not a whole number")
+    low, high = _RANGES[name]
+    if number < low and name in _NARROWING:
+        raise ValueError(f"{number} is not between {low} and {high}")
+    taken = min(max(number, low), high)
+    if rest or taken != number:
+        note(f"{argument!r} is taken for {taken}")
+    return taken
 
 
 def _check_trusted_retrievers(config: ServerConfig, path: str) -> None:

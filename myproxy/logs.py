@@ -7,6 +7,7 @@ Operational messages only; decisions are in the audit (`gsi.system.audit`), tied
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import logging.handlers
@@ -19,7 +20,7 @@ from typing import Final
 from gsi.cli.run import printable
 from gsi.errors import ConfigError
 
-__all__ = ["LogForm", "log_to_stderr", "log_to_syslog", "parse_facility", "parse_form"]
+__all__ = ["LogForm", "find_facility", "log_to_stderr", "log_to_syslog", "parse_facility", "parse_form"]
 
 SYSLOG_SOCKET: Final = "/dev/log"
 
@@ -72,17 +73,23 @@ def parse_form(text: str | None) -> LogForm:
         raise ConfigError(f"log_format: {text!r} is not one of text, json") from error
 
 
-def parse_facility(text: str | None) -> int:
-    """Return syslog's facility of that name, as `daemon` or, as for the C server, `LOG_DAEMON`.
+def find_facility(text: str | None) -> int | None:
+    """Return syslog's facility of that name, as `daemon` or `LOG_DAEMON`; None where there is none.
 
-    Raises:
-        ConfigError: There is no such facility.
+    As for the C server, whose number goes to openlog(3) as it is, a number counts eights: 16 is `mail`.
     """
     names = logging.handlers.SysLogHandler.facility_names
     name = (text or "daemon").lower().removeprefix("log_")
-    if name not in names:
-        raise ConfigError(f"syslog_facility: {text!r} is not one of {', '.join(sorted(names))}")
-    return names[name]
+    if digits := "".join(itertools.takewhile("0123456789".__contains__, name)):
+        number = int(digits[:9]) >> 3
+        return number if number in names.values() else None
+    return names.get(name)
+
+
+def parse_facility(text: str | None) -> int:
+    """Return syslog's facility of that name; `daemon` where there is none of it, as for the C server."""
+    found = find_facility(text)
+    return logging.handlers.SysLogHandler.LOG_DAEMON if found is None else found
 
 
 def log_to_stderr(*, verbose: bool, form: LogForm = LogForm.TEXT) -> None:

@@ -40,6 +40,7 @@ from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
 from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig, parse_config
 from myproxy.conversation import Conversation
+from myproxy.logs import find_facility
 from myproxy.metrics import MeteredSink, Metrics
 from myproxy.monitor import SILENT_SECONDS, Monitor, Sources
 from myproxy.protocol.server import ServerSession
@@ -139,9 +140,7 @@ def load_config(path: str) -> ServerConfig:
     """
     try:
         data = read_public(path, max_bytes=MAX_CONFIG_BYTES, check_writers=True)
-        return parse_config(data.decode("utf-8"), path=path)
-    except UnicodeDecodeError as error:
-        raise ConfigError("is not UTF-8 text", path=path) from error
+        return parse_config(data.decode("utf-8", "surrogateescape"), path=path)
     except ConfigError:
         raise
     except GridError as error:
@@ -381,6 +380,8 @@ class MyProxyServer:
     def _report_notes(self) -> None:
         for note in self._config.notes:
             _log.warning("%s", note)
+        if find_facility(self._config.syslog_facility) is None:
+            _log.warning("there is no syslog_facility %r: daemon is used", self._config.syslog_facility)
         for problem in self._trust.problems:
             _log.warning("trust directory: %s %s", problem.path, problem.message)
 

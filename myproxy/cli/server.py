@@ -96,7 +96,7 @@ def _start(arguments: Namespace) -> int:
     """Check everything that can be checked while the caller still watches, then serve."""
     from gsi.system.notify import take_listeners
     from gsi.transport.serve import adopt, listen
-    from myproxy.logs import log_to_stderr, parse_facility, parse_form
+    from myproxy.logs import log_to_stderr, parse_form
     from myproxy.server import ServerFactory, ServerOptions
 
     once = arguments.one_request or arguments.debug
@@ -109,7 +109,6 @@ def _start(arguments: Namespace) -> int:
     log_to_stderr(verbose=verbose)
     options = ServerOptions(config_path=find_config(arguments.config), storage=find_storage(arguments.storage))
     factory = ServerFactory(options)
-    parse_facility(factory.config.syslog_facility)
     form = parse_form(factory.config.log_format)
     sockets = adopt(descriptors) if descriptors else listen(arguments.listen, _choose_port(arguments.port))
     if once or arguments.foreground or descriptors:

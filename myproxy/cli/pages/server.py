@@ -46,7 +46,8 @@ Proxies are made for RSA keys of at least `min_proxy_keylen` bits: 2048 unless i
 
 Directives in use: {IN_USE}. A list without an entry permits nobody.
 
-The C server's other directives are known, restrict nothing, and are named in the log where they are not yet acted upon.
+`slave_servers` and the directives of usage statistics have no effect. What the C server starts with is taken as it
+takes it, with a line in the log: a number ends with its digits, an entry of a list that is no pattern matches nobody.
 
 With `allow_voms_attribute_requests on`, GET requests that name VOs (`myproxy-logon -m`) get proxies with VOMS
 attributes: the server asks the VO with the stored credential, at a place from `voms_userconf` (a vomses file or a
@@ -102,8 +103,12 @@ One or several processes serve all connections, instead of one process for each.
 A C store directory is imported at the first start; its files are left alone.
 
 Certificates have random serial numbers unless `certificate_serialfile` names a counter; their names are encoded as
-RFC 5280 asks. A lifetime of 0 asks for all that `max_cert_lifetime` gives. OpenSSL engines are not used: their
-directives stop the server with a hint. There is no mode without a store: one that cannot be used is an error.
+RFC 5280 asks. A lifetime of 0 asks for all that `max_cert_lifetime` gives. OpenSSL engines are not used:
+`certificate_openssl_engine_id` stops the server with a hint. There is no mode without a store: one that cannot be used
+is an error.
+
+What would quietly switch something off in the C server stops this one: `pam` and `sasl` with another word than
+`required`, `sufficient` or `disabled`, a limit that is no number, another `ocsp_policy` than `aia`.
 
 What `proxy_extfile` or `proxy_extapp` cannot give refuses the proxy; the program is shown the stored certificates
 without the key. An OCSP responder that does not answer is passed over, unless `ocsp_required` is set.

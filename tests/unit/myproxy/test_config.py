@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gsi.errors import ConfigError
-from myproxy.config import Method, ServerConfig, parse_config
+from myproxy.config import MAX_HOURS, MAX_SECONDS, Method, ServerConfig, parse_config
 from myproxy.policy import Client
 
 PATH = "/etc/myproxy-server.config"
@@ -58,17 +58,21 @@ def test_numbers_and_the_last_line_wins() -> None:
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("accepted_credentials", "at least one"),
         ("max_proxy_lifetime", "exactly one"),
         ("max_proxy_lifetime 1 2", "exactly one"),
-        ("max_proxy_lifetime 1h", "whole number"),
-        ("max_proxy_lifetime -1", "not between"),
-        ("max_proxy_lifetime 99999999999", "not between"),
         ("max_proxy_lifetime ²", "whole number"),
-        ('accepted_credentials "open', "not closed"),
-        ('accepted_credentials "a"b', "without a space"),
-        ("accepted_credentials ((", "parenthesis"),
-        ("pam sometimes", "pam"),
+        ("max_proxy_lifetime h", "whole number"),
+        ("max_proxy_lifetime 0x10", "whole number"),
+        ("max_proxy_lifetime -", "whole number"),
+        ("min_keylen abc", "whole number"),
+        ("max_cred_lifetime -1", "not between"),
+        ("max_cert_lifetime -1h", "not between"),
+        ("pam sometimes", "'sometimes' is not one of required, sufficient, disabled"),
+        ("sasl optional", "'optional' is not one of required, sufficient, disabled"),
+        ('pam_id "open', "not closed"),
+        ("syslog_ident J\udcfcrgen", "not UTF-8"),
+        ("server_key", "at least one"),
+        ("worker_processes 2x", "whole number"),
         ("argon2_iterations 0", "not between"),
         ("min_proxy_keylen 1023", "not between 1024 and 16384"),
     ],
@@ -84,8 +88,12 @@ def test_errors_name_file_and_line(line: str, what: str) -> None:
     [
         "slave_servers a.example.org",
         "slave_servers a;b",
+        "slave_servers",
+        "slave_servers a b",
         "nonsense 1 2 3",
         "disable_usage_stats 1",
+        "certificate_openssl_engine_pre A:b C:d",
+        "certificate_openssl_engine_lockfile /x",
     ],
 )
 def test_others_are_told(line: str) -> None:
@@ -97,8 +105,7 @@ def test_others_are_told(line: str) -> None:
     "line",
     [
         "certificate_openssl_engine_id pkcs11",
-        "certificate_openssl_engine_pre A:b C:d",
-        "certificate_openssl_engine_lockfile /x",
+        "certificate_openssl_engine_pre A:b C:d\ncertificate_openssl_engine_id pkcs11",
     ],
 )
 def test_engines_are_refused_with_a_word_on_tokens(line: str) -> None:
@@ -134,3 +141,72 @@ def test_secrets_are_not_in_the_repr() -> None:
     config = parse("certificate_issuer_key_passphrase hunter2\nca_ldap_connect_passphrase hunter3")
     assert config.certificate_issuer_key_passphrase == "hunter2"
     assert "hunter" not in repr(config) + "".join(config.notes)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value", "told"),
+    [
+        ("max_proxy_lifetime 12h", "max_proxy_lifetime", 12, "'12h' is taken for 12"),
+        ("max_proxy_lifetime 12#x", "max_proxy_lifetime", 12, "'12#x' is taken for 12"),
+        ("max_proxy_lifetime -1", "max_proxy_lifetime", 0, "'-1' is taken for 0"),
+        ("max_proxy_lifetime 99999999999", "max_proxy_lifetime", MAX_HOURS, "is taken for 878400"),
+        ("min_keylen -1", "min_keylen", 0, "'-1' is taken for 0"),
+        ("certificate_serial_skip 0", "certificate_serial_skip", 1, "'0' is taken for 1"),
+        ("request_timeout 1.5", "request_timeout", 1, "'1.5' is taken for 1"),
+        ("request_timeout abc", "request_timeout", 0, "'abc' is taken for 0"),
+        ("request_timeout 99999999999", "request_timeout", MAX_SECONDS, "is taken for"),
+        ("request_size_limit 999999999", "request_size_limit", 1 << 24, "is taken for 16777216"),
+        ("certificate_mapapp /bin/a b", "certificate_mapapp", "/bin/a", "only the first"),
+        ("default_retrievers", "default_retrievers", None, "no effect"),
+    ],
+)
+def test_what_the_c_server_takes_is_taken_and_told(line: str, name: str, value: object, told: str) -> None:
+    config = parse(line)
+    (note,) = config.notes
+    assert getattr(config, name) == value
+    assert note.startswith(f"{PATH}:1: {name}: ")
+    assert told in note
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ('max_proxy_lifetime " 12"', "max_proxy_lifetime", 12),
+        ("max_proxy_lifetime +3", "max_proxy_lifetime", 3),
+        ("max_proxy_lifetime 0", "max_proxy_lifetime", 0),
+        ("request_timeout 100000", "request_timeout", 100000),
+        ("syslog_facility 16", "syslog_facility", "16"),
+    ],
+)
+def test_what_needs_no_word(line: str, name: str, value: object) -> None:
+    config = parse(line)
+    assert (getattr(config, name), config.notes) == (value, ())
+
+
+@pytest.mark.parametrize("entry", ["((", '"*', "a)|(b", "[z-a]", "x" * 1024, "J\udcfcrgen)"])
+def test_an_entry_that_is_no_pattern_matches_nobody(entry: str) -> None:
+    config = parse(f"accepted_credentials /CN=a {entry}")
+    good, bad = config.access_policy.accepted_credentials
+    assert good.matches(Client("/CN=a"))
+    for name in ("", "a", "/CN=a", entry, entry.strip('"'), entry + "\n", "a^"):
+        assert not bad.matches(Client(name))
+    (note,) = config.notes
+    assert note.startswith(f"{PATH}:1: accepted_credentials: the entry ")
+    assert "matches nobody" in note
+    note.encode()
+
+
+def test_words_behind_a_closing_quote_are_words_of_their_own() -> None:
+    config = parse('accepted_credentials "/CN=a"/CN=b "/CN=c""/CN=d"')
+    assert texts(config.accepted_credentials) == ["/CN=a", "/CN=b", "/CN=c", "/CN=d"]
+    assert len(config.notes) == 2
+
+
+def test_bytes_that_are_not_utf8_harm_only_what_they_are_in() -> None:
+    config = parse("# caf\udce9\nnonsense \udce9\naccepted_credentials /CN=caf\udce9 /CN=caf?|/CN=a")
+    first, second = config.access_policy.accepted_credentials
+    assert not first.matches(Client("/CN=a"))
+    assert second.matches(Client("/CN=a"))
+    assert len(config.notes) == 1
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        parse("cert_dir /caf\udce9")

@@ -1,0 +1,132 @@
+"""What the C server starts with and does with it, and ours: configurations, patterns and stores of real sites."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.harness.ca import write_file
+from tests.harness.daemons import c_myproxy_server
+from tests.harness.run import c_program, our_program, run
+from tests.interop.conftest import ALICE, Grid
+from tests.interop.test_myproxy_server import OPEN, Person, Site
+
+
+@pytest.fixture
+def site(tmp_path: Path, grid: Grid) -> Site:
+    directory = tmp_path / "site"
+    directory.mkdir(mode=0o700)
+    return Site(directory, grid)
+
+
+def stores(site: Site, where: str, port: int) -> bool:
+    """Whether Alice may store at a server."""
+    alice = Person(site, where, site.grid.users["rsa2048", "rsa2048"])
+    alice.environment.variables["MYPROXY_SERVER_PORT"] = str(port)
+    return alice.put().returncode == 0
+
+
+# Configurations -----------------------------------------------------------------------------------------------------
+
+HARMLESS = """\
+slave_servers
+slave_servers a.example.org b.example.org
+syslog_facility 16
+syslog_facility nonsense
+default_retrievers
+trusted_retrievers
+max_proxy_lifetime -1
+max_proxy_lifetime 12h
+max_proxy_lifetime 99999999999
+max_proxy_lifetime " 12"
+request_size_limit 999999999
+request_timeout 100000
+request_timeout 1.5
+request_timeout abc
+certificate_serial_skip 0
+certificate_mapapp /bin/a b
+certificate_openssl_engine_pre a b
+certificate_openssl_engine_lockfile /nowhere
+authorized_renewers ((
+authorized_renewers "/CN=x" "open
+authorized_renewers "/CN=y"/CN=z
+authorized_renewers "/CN=caf\xe9"
+nonsense caf\xe9
+# caf\xe9
+"""
+
+
+def test_a_configuration_with_everything_that_the_c_server_passes_over(site: Site) -> None:
+    write_file(site.config_path, (OPEN + HARMLESS).encode("latin-1"), 0o600)
+    assert run_c_server(site) == 0
+    with site.start() as server:
+        assert stores(site, "ours", site.port)
+        log = server.log()
+    for told in (
+        "slave_servers is ignored",
+        "'12h' is taken for 12",
+        "there is no syslog_facility 'nonsense'",
+        "matches nobody: a quote is not closed",
+        "unknown directive nonsense",
+    ):
+        assert told in log
+
+
+def run_c_server(site: Site) -> int:
+    """Start the C server with the configuration, end it, and return the exit status of the start."""
+    store, pid_path = site.directory / "c-store", site.directory / "c-pid"
+    store.mkdir(mode=0o700, exist_ok=True)
+    words: list[str | Path] = [c_program("myproxy-server"), "-c", site.config_path, "-s", store, "-P", pid_path]
+    status = run([*words, "-l", "127.0.0.1", "-p", "0"], env=site.environment).returncode
+    if status == 0:
+        os.kill(int(pid_path.read_text()), signal.SIGTERM)
+    return status
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("pam optional", "'optional' is not one of required, sufficient, disabled"),
+        ("sasl bogus", "'bogus' is not one of required, sufficient, disabled"),
+        ("max_proxy_lifetime abc", "'abc' is not a whole number"),
+        ("max_cred_lifetime -5", "-5 is not between"),
+        ("trusted_retrievers /CN=a *", "every credential without a pass phrase"),
+        ("ocsp_policy bogus", "aia is the only policy"),
+    ],
+)
+def test_what_the_c_server_takes_for_less_than_it_says_is_refused(site: Site, line: str, told: str) -> None:
+    """Each of these starts the C server and quietly switches something off, or everything on."""
+    site.configure(f"{OPEN}{line}\n")
+    assert run_c_server(site) == 0
+    refused = run([our_program("myproxy-server"), *site.arguments("-foreground")], env=site.environment)
+    assert refused.returncode == 1
+    assert told in refused.stderr
+
+
+# Patterns -----------------------------------------------------------------------------------------------------------
+
+ESCAPED = [
+    ("x\\\\|*", False),
+    ("*\\", True),
+    (f"{ALICE}\\", True),
+    (f"{ALICE}\\\\", False),
+    (f"x|{ALICE}\\\\.", False),
+    ("*\\\\", False),
+    ("[^\\\\]*", True),
+    ("[^\\\\]\\+.*", False),
+    ("((", False),
+    (f"{ALICE}|((", False),
+]
+
+
+@pytest.mark.parametrize(("pattern", "expected"), ESCAPED)
+def test_backslashes_mean_what_they_mean_to_the_c_server(site: Site, grid: Grid, pattern: str, expected: bool) -> None:
+    config = f"accepted_credentials {pattern}\n"
+    with c_myproxy_server(grid.host, grid.trust_dir, config=config) as theirs:
+        assert stores(site, "theirs", theirs.port) is expected
+    site.configure(config)
+    with site.start():
+        assert stores(site, "ours", site.port) is expected
