@@ -187,6 +187,11 @@ class Forms:
         return self._signed_texts.ring.signing_key(now)
 
     @property
+    def issuer(self) -> str:
+        """What the list of withdrawn capabilities names as its issuer: that of tokens, or the community."""
+        return f"cas:{self._community}" if self.tokens is None else self.tokens.issuer
+
+    @property
     def _signed_texts(self) -> KeyRings:
         return self._rings if self.tokens is None else self.tokens.rings
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from cas.assertion.attribute_cert import carried_fqans, select_fqans
 from cas.assertion.keys import KeyHistory, KeyRings, load_ring
+from cas.assertion.token import TokenContent
 from cas.config import split_address
 from cas.issuing import Form, Forms, TokenForms
 from cas.policy.caller import Caller
@@ -22,6 +23,7 @@ from cas.rights import Rights
 from cas.service import CapabilityRequest, PolicyService
 from cas.wiring.authz import make_gate
 from cas.withdrawn import WithdrawnFile
+from gsi.authz.principals import normal_fqan
 from gsi.errors import CapabilityError
 from gsi.sql.engine import prepare_private_directory
 from gsi.system import clock
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from cas.repository.sql import SQLPolicy
     from cas.service import AuditSink
     from cas.wiring.authz import SiteGate
+    from gsi.tokens.rules import Profile
     from gsi.trust.anchors import TrustAnchors
     from gsi.trust.peer import VerifiedPeer
     from gsi.voms.attribute_cert import AttributeCertificate
@@ -176,6 +179,11 @@ class OpenedCommunity:
                     fqans += found.attributes.fqans
         return Caller.from_peer(peer, fqans=fqans, address=address, request_id=request_id)
 
+    def is_member(self, peer: VerifiedPeer) -> bool:
+        """Say whether a peer is enrolled."""
+        caller = self.caller(peer)
+        return self._repository.reading(lambda view: view.find_user(caller.subject_key, caller.issuer_key) is not None)
+
     # --- VOMS ---------------------------------------------------------------------------------------------------------
 
     def answer_voms(self, peer: VerifiedPeer, request: FetchRequest, request_id: str) -> AttributeCertificate:
@@ -202,6 +210,26 @@ class OpenedCommunity:
         )
         capability = self.service.capability(caller, wanted)
         return self.forms.attribute_certificate(capability, now=now)
+
+    def says_groups(self, profile: Profile | None) -> bool:
+        """Say whether tokens of a profile (None for the server's own) say groups."""
+        tokens = self.config.tokens
+        if tokens is None:
+            return False
+        return tokens.options(profile or tokens.profile).content is not TokenContent.CAPABILITIES
+
+    def bound_fqans(self, peer: VerifiedPeer, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return the FQANs to ask the service for: those wanted, within what the peer's proxies carry.
+
+        Returns:
+            Empty for all groups; None where nothing is left.
+        """
+        carried = tuple(dict.fromkeys(normal_fqan(one) for one in self.carried(peer)))
+        if not carried:
+            return wanted
+        if not wanted:
+            return tuple(one for one in carried if "/Role=" not in one) or None
+        return tuple(one for one in map(normal_fqan, wanted) if one in carried) or None
 
     def carried(self, peer: VerifiedPeer) -> tuple[str, ...]:
         """Return the FQANs of this community in a peer's proxies, which bound what it gets."""

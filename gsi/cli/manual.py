@@ -129,6 +129,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "kca-server": Command("kca.cli.server:build_parser", "kca.cli.pages.server:PAGE", section=8),
     "kca-http": Command("kca.cli.http:build_parser", "kca.cli.pages.http:PAGE", section=8),
     "kca-admin": Command("kca.cli.admin:build_parser", "kca.cli.pages.admin:PAGE", section=8),
+    "cas-server": Command("cas.cli.server:build_parser", "cas.cli.pages.server:PAGE", section=8),
+    "cas-proxy-init": Command("cas.cli.proxy_init:build_parser", "cas.cli.pages.proxy_init:PAGE"),
+    "cas-wrap": Command("cas.cli.wrap:build_parser", "cas.cli.pages.wrap:PAGE"),
+    "cas-whoami": Command("cas.cli.whoami:build_parser", "cas.cli.pages.whoami:PAGE"),
+    "cas-token": Command("cas.cli.token:build_parser", "cas.cli.pages.token:PAGE"),
     "cas-server-bootstrap": Command(
         "cas.cli.server_bootstrap:build_parser", "cas.cli.pages.server_bootstrap:PAGE", section=8
     ),

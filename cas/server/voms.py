@@ -1,0 +1,99 @@
+"""The listener of VOMS as a part of the server: `cas.voms_server` with the community behind it.
+
+serve(sockets, VOMSFactory(load, metrics).make, ...)
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING
+
+from cas.issuing import Form
+from cas.protocol.voms import Refusal, VOMSRefusalError
+from cas.voms_server import VOMSService, VOMSSettings
+from cas.wiring.service import open_community
+from gsi.errors import ConfigError, GridError
+from gsi.system.credential_files import load_user_credential
+from gsi.trust.options import Purpose, ValidationOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cas.config import CASConfig
+    from cas.metrics import Metrics
+    from cas.wiring.service import OpenedCommunity
+    from gsi.credential import Credential
+    from gsi.trust.peer import VerifiedPeer
+    from gsi.voms.attribute_cert import AttributeCertificate
+    from gsi.voms.exchange import FetchRequest
+
+__all__ = ["VOMSFactory"]
+
+_log = logging.getLogger("cas.voms")
+
+
+class VOMSFactory:
+    """Makes the service of each worker.
+
+    Args:
+        load: Reads the configuration.
+        metrics: Counts.
+        first_row: The row of counters of the first worker.
+    """
+
+    def __init__(self, load: Callable[[], CASConfig], metrics: Metrics, *, first_row: int) -> None:
+        self._load = load
+        self._metrics = metrics
+        self._first_row = first_row
+
+    def use(self, number: int) -> None:
+        """Say in a worker, before `make`, which one it is."""
+        self._metrics.use(self._first_row + number)
+
+    def make(self) -> VOMSService:
+        """Make it; called in each worker.
+
+        Raises:
+            GridError: Something that the configuration names cannot be used.
+        """
+        config = self._load()
+        try:
+            community = open_community(config, meter=self._metrics.meter)
+        except GridError as error:
+            _log.error("a worker cannot start: %s: %s", error.slug, error)
+            raise
+
+        def reload() -> Credential:
+            community.reload()
+            return _credential(self._load())
+
+        return VOMSService(
+            VOMSSettings(
+                vo=config.community,
+                validation=ValidationOptions(purpose=Purpose.CLIENT, crl=config.trust.crl),
+            ),
+            lambda peer, request: self._answer(community, peer, request),
+            credential=_credential(config),
+            anchors=community.anchors,
+            now=community.now,
+            on_reload=reload,
+            on_close=community.close,
+        )
+
+    def _answer(self, community: OpenedCommunity, peer: VerifiedPeer, request: FetchRequest) -> AttributeCertificate:
+        request_id = secrets.token_hex(8)
+        if not community.is_member(peer):
+            raise VOMSRefusalError(f"{peer.identity} is no member of this VO", refusal=Refusal.NOT_A_MEMBER)
+        made = community.answer_voms(peer, request, request_id)
+        self._metrics.issued(Form.ATTRIBUTES.value)
+        return made
+
+
+def _credential(config: CASConfig) -> Credential:
+    voms = config.voms
+    if voms is None:
+        raise ConfigError("[voms] is gone from the configuration", hint="restart the server")
+    if voms.certificate:
+        return load_user_credential(voms.certificate, voms.key or None)
+    return load_user_credential(config.http.certificate, config.http.key or None)

@@ -1,0 +1,18 @@
+# Completion for cas-token. Made by gsi.cli.manual from the command's parser; do not edit.
+complete -c cas-token -f
+complete -c cas-token -s f -s b -r -F -d 'ask for no more than what this policy request file says (else for everything)'
+complete -c cas-token -o audience -l audience -x -d 'the service it is meant for; may be repeated'
+complete -c cas-token -o minutes -l minutes -x -d 'for how long (else as long as the server gives)'
+complete -c cas-token -o profile -l profile -x -a 'wlcg scitokens rfc9068' -d 'the text that it follows (else the server\'s own)'
+complete -c cas-token -o bind -l bind -d 'make it of use only with the proxy that asks for it'
+complete -c cas-token -o fqan -l fqan -x -d 'these groups alone; may be repeated'
+complete -c cas-token -o out -l out -s o -r -F -d 'a file (mode 0600); else standard output'
+complete -c cas-token -s c -o url -l url -x -d 'the server\'s URL (CAS_SERVER_URL)'
+complete -c cas-token -s s -x -d 'the server\'s URL as in GT 4.2, or the name it has to have as before'
+complete -c cas-token -s z -x -d 'who the server has to be: host, self, or a distinguished name (CAS_SERVER_IDENTITY; host if not given)'
+complete -c cas-token -s x -o proxy -l proxy -r -F -d 'the proxy to ask with'
+complete -c cas-token -s m -x -a 'msg conv' -d 'no effect: TLS is used'
+complete -c cas-token -o certdir -l certdir -x -a '(__fish_complete_directories)' -d 'the trust directory (X509_CERT_DIR)'
+complete -c cas-token -o help -l help -o usage -l usage -d 'print this help and exit'
+complete -c cas-token -o version -l version -d 'print the version to standard error and exit'
+complete -c cas-token -o debug -l debug -d 'explain errors with their causes and the place in the program'
