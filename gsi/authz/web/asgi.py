@@ -73,7 +73,8 @@ class AuthorizationMiddleware:
             presented: Presented = presented_in_scope(scope, self._front_end)
             path = path_of_scope(scope)
         except Exception as error:  # noqa: BLE001  whatever it is, nobody gets in
-            return self._gate.refusal(error)
+            client = scope.get("client") or ("",)
+            return await self._gate.refusal_async(error, method=method, path=scope.get("path"), address=client[0])
         return await self._gate.judge_async(method if isinstance(method, str) else "", path, presented)
 
 

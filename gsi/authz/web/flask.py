@@ -74,5 +74,7 @@ def _judge(gate: Gate, action: str | None, resource: str | None, front_end: Fron
         presented = presented_in_environ(environ, front_end)
         path = path_of_environ(environ)
     except Exception as error:  # noqa: BLE001  whatever it is, nobody gets in
-        return gate.refusal(error)
+        return gate.refusal(
+            error, method=request.method, path=environ.get("PATH_INFO"), address=environ.get("REMOTE_ADDR")
+        )
     return gate.judge(request.method, path, presented, action=action, resource=resource)

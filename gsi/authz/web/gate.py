@@ -12,17 +12,19 @@
 | 403 | it may not, whatever the reason; or nobody could decide |
 
 A client learns that it was refused, the slug of what is wrong with its certificates, and an id. Which rule it was
-stands in the log, and `gsi-authz explain` has it under that id.
+stands in log and audit, and `gsi-authz explain` has it under that id: also where the policy was not asked, because the
+request or the certificates were refused before. Each request has one line of the audit, of bounded length, whatever a
+stranger sends.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gsi.authz.decision import ANONYMOUS, Effect, Resource, Subject
+from gsi.authz.decision import ANONYMOUS, Action, Effect, Resource, Subject
+from gsi.authz.refusals import UNVERIFIED, describe_refused_chain, keep_refusal
 from gsi.authz.service import ServiceAuthorizer, open_authorizer
 from gsi.authz.web.mapping import RequestMapping
 from gsi.errors import GridError, ParseError, VerificationError
@@ -32,7 +34,7 @@ from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from gsi.authz.decision import Decision, Obligation
     from gsi.authz.web.peer import Presented
@@ -51,6 +53,13 @@ TRUST_RECHECK_SECONDS: Final = 1.0
 _log: Final = logging.getLogger("gsi.authz.web")
 _FAILED: Final = "the authorization service cannot decide now"
 _UNREADABLE: Final = "the request cannot be understood"
+_NAME: Final = "gate"
+
+_MAX_METHOD_CHARS: Final = 32
+"""What is recorded of a method that is not mapped; the longest registered one has 18."""
+
+_MAX_PATH_CHARS: Final = 1024
+"""What is recorded of a path that is not judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ class Outcome:
         subject: Who asks, as far as it was proved.
         words: For the client, without secrets; empty for a permit.
         decision_id: For the client; every refusal has one.
-        decision: The engine's answer, or None where it was not asked.
+        decision: The engine's answer, or None where it was not asked; it has a record of the refusal all the same.
     """
 
     status: int
@@ -141,15 +150,16 @@ class Gate:
             action: The action in place of the method's.
             resource: The resource in place of the path's; a name of the service's own.
         """
-        subject = ANONYMOUS
+        subject, chain = ANONYMOUS, presented.chain
         try:
+            subject, chain = self.identify(presented), ()
             what = self.mapping.action(method) if action is None else action
             where = self.mapping.resource(path) if resource is None else Resource(resource)
-            subject = self.identify(presented)
             request = self.authorizer.question(subject, what, where, address=presented.address)
             return self._outcome(self.authorizer.decide(request), subject)
         except Exception as error:  # noqa: BLE001  whatever it is, nobody gets in
-            return self.refusal(error, subject)
+            asked = self._outline(method, path if resource is None else resource, action)
+            return self._refuse(error, subject, asked, address=presented.address, chain=chain)
 
     async def judge_async(self, method: str, path: str, presented: Presented) -> Outcome:
         """As `judge`, without holding up the event loop."""
@@ -170,21 +180,63 @@ class Gate:
         peer = verify_chain(presented.chain, anchors, now=now, options=self._options, cache=self._cache)
         return Subject.from_peer(peer)
 
-    def refusal(self, error: Exception, subject: Subject = ANONYMOUS) -> Outcome:
-        """Return the refusal for what could not be judged, and log why."""
-        ident = os.urandom(8).hex()
+    def refusal(self, error: Exception, *, method: object = "", path: object = "", address: object = "") -> Outcome:
+        """Return the refusal for a request that could not be put to `judge`, and record it. May wait for a disk.
+
+        Args:
+            error: What is wrong with it.
+            method: What is known of it, without having been looked at.
+            path: Likewise.
+            address: Likewise, of who has sent it.
+        """
+        method, path, address = (one if isinstance(one, str) else "" for one in (method, path, address))
+        return self._refuse(error, ANONYMOUS, self._outline(method, path, None), address=address[:_MAX_PATH_CHARS])
+
+    async def refusal_async(
+        self, error: Exception, *, method: object = "", path: object = "", address: object = ""
+    ) -> Outcome:
+        """As `refusal`, without holding up the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.refusal, error, method=method, path=path, address=address)
+
+    def _outline(self, method: str, path: str, action: str | None) -> tuple[Action | str, Resource]:
+        """Return what was asked, for the record alone: whatever the client has written, cut."""
+        name = action or Action(
+            self.mapping.actions.get(method) or method[:_MAX_METHOD_CHARS], self.mapping.service_type
+        )
+        return name, Resource(path[:_MAX_PATH_CHARS])
+
+    def _refuse(
+        self,
+        error: Exception,
+        subject: Subject,
+        asked: tuple[Action | str, Resource],
+        *,
+        address: str,
+        chain: Sequence[bytes] = (),
+    ) -> Outcome:
+        """Refuse what could not be judged, and say why in log, audit and record."""
+        status, words, effect, reason = 403, _FAILED, Effect.INDETERMINATE, "internal error"
         match error:
             case VerificationError():
-                _log.info("%s: client certificate refused: %s: %a", ident, error.reason.value, error.message)
-                return Outcome(401, subject, f"the client certificate is refused: {error.reason.value}", ident)
+                status, words = 401, f"the client certificate is refused: {error.reason.value}"
+                effect, reason = Effect.DENY, describe_refused_chain(chain, error)
             case ParseError():
-                _log.info("%s: request refused: %a", ident, error.message)
-                return Outcome(400, subject, _UNREADABLE, ident)
+                status, words, effect, reason = 400, _UNREADABLE, Effect.DENY, error.message
             case GridError():
-                _log.error("%s: cannot decide: %a", ident, error.message)
+                reason = error.message
+        who = UNVERIFIED if chain else subject
+        request = self.authorizer.question(who, *asked, address=address)
+        ident = keep_refusal(self.authorizer.engine, request, effect, reason, by=_NAME).decision_id
+        match error:
+            case VerificationError() | ParseError():
+                _log.info("%s: request refused: %a", ident, reason)
+            case GridError():
+                _log.error("%s: cannot decide: %a", ident, reason)
             case _:
                 _log.error("%s: internal error", ident, exc_info=error)
-        return Outcome(403, subject, _FAILED, ident)
+        return Outcome(status, subject, words, ident)
 
     def _outcome(self, decision: Decision, subject: Subject) -> Outcome:
         ident = decision.decision_id

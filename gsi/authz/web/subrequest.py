@@ -25,21 +25,18 @@ client's headers on would else, with one line forgotten, have the client say whi
 
 from __future__ import annotations
 
-import logging
-import os
 from typing import TYPE_CHECKING, Final
 
-from gsi.authz.decision import ANONYMOUS
-from gsi.authz.web.gate import Outcome
 from gsi.authz.web.mapping import split_target
 from gsi.authz.web.peer import presented_in_environ
 from gsi.authz.web.wsgi import REASONS
+from gsi.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from gsi.authz.web.gate import Gate
+    from gsi.authz.web.gate import Gate, Outcome
     from gsi.authz.web.peer import FrontEnd
 
 __all__ = ["METHOD_HEADER", "TARGET_HEADER", "SubrequestApplication"]
@@ -49,8 +46,6 @@ TARGET_HEADER: Final = "X-Original-URI"
 
 _HOP: Final = frozenset({"HTTP_HOST", "HTTP_CONNECTION"})
 """What every HTTP client sends of its own accord."""
-
-_log: Final = logging.getLogger("gsi.authz.web")
 
 
 class SubrequestApplication:
@@ -85,28 +80,24 @@ class SubrequestApplication:
         return []
 
     def _judge(self, environ: WSGIEnvironment) -> Outcome:
+        method, target = (environ.get(f"HTTP_{name}") for name in ("X_ORIGINAL_METHOD", "X_ORIGINAL_URI"))
+        address = environ.get("REMOTE_ADDR")
         try:
             foreign = sorted(key for key in environ if key.startswith("HTTP_") and key not in self._known)
             if foreign and self._only_own:
-                return self._refuse(
+                raise RemoteProtocolError(
                     f"the front end passes headers of its client ({', '.join(foreign[:3])[:200]}); "
                     "for nginx: proxy_pass_request_headers off"
                 )
             presented = presented_in_environ(environ, self._front_end)
             if not presented.by_front_end:
-                return self._refuse("a question that is not the front end's")
-            method, target = (environ.get(f"HTTP_{name}") for name in ("X_ORIGINAL_METHOD", "X_ORIGINAL_URI"))
+                raise RemoteProtocolError("a question that is not the front end's")
+            address = presented.address
             if not isinstance(method, str) or not isinstance(target, str):
-                return self._refuse(f"the front end does not say {METHOD_HEADER} and {TARGET_HEADER}")
+                raise RemoteProtocolError(f"the front end does not say {METHOD_HEADER} and {TARGET_HEADER}")
             return self._gate.judge(method, split_target(target), presented)
-        except Exception as error:  # noqa: BLE001  whatever it is, nobody gets in
-            return self._gate.refusal(error)
-
-    def _refuse(self, why: str) -> Outcome:
-        """Refuse what is the front end's mistake; the log says so, the client need not know."""
-        ident = os.urandom(8).hex()
-        _log.error("%s: question refused: %a", ident, why)
-        return Outcome(403, ANONYMOUS, "the authorization service cannot decide now", ident)
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody gets in; the front end's mistakes are told in the log
+            return self._gate.refusal(error, method=method, path=target, address=address)
 
 
 def _printable(text: str) -> str:

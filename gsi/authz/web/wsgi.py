@@ -68,7 +68,8 @@ def judge_environ(environ: WSGIEnvironment, gate: Gate, front_end: FrontEnd | No
     for key in ("REMOTE_USER", "gsi.subject", "gsi.decision", "gsi.decision_id"):
         environ.pop(key, None)
     if isinstance(presented, Exception):
-        return gate.refusal(presented)
+        told, address = environ.get("PATH_INFO"), environ.get("REMOTE_ADDR")
+        return gate.refusal(presented, method=method, path=told, address=address)
     outcome = gate.judge(method if isinstance(method, str) else "", path, presented)
     if outcome.is_permit:
         environ["gsi.subject"] = outcome.subject

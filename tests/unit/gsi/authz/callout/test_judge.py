@@ -31,7 +31,9 @@ from gsi.authz.combine import Combining
 from gsi.authz.decision import (
     Account,
     AuthorizationRequest,
+    DatabaseRole,
     Decision,
+    Effect,
     Obligation,
     PoolLease,
     PosixIds,
@@ -43,12 +45,14 @@ from gsi.authz.decision import (
 )
 from gsi.authz.engine import Engine
 from gsi.authz.policy import Chain, Member, Policy
+from gsi.authz.record import describe_decision
 from gsi.system.trustdir import TrustDirectory
 from tests.harness.ca import TestCA, write_trust_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gsi.authz.callout.messages import Request
     from gsi.trust.anchors import TrustAnchors
     from tests.harness.ca import Issued
 
@@ -93,6 +97,29 @@ def alice(ca: TestCA) -> Issued:
     return ca.issue(ALICE)
 
 
+class Checked(Judge):
+    """A judge of whose refusals each must be recorded, as a refusal, under the id that the client is told."""
+
+    def judge(self, request: Request) -> Answer:
+        answer = super().judge(request)
+        if answer.verdict is not Verdict.PERMIT:
+            setup = self._setup()
+            found = [engine.find(answer.decision_id) for engine in setup.engines.values()]
+            effects = {each.decision.effect for each in found if each is not None}
+            assert isinstance(setup.audit, Audit)
+            effects |= {decision.effect for _, decision in setup.audit if decision.decision_id == answer.decision_id}
+            assert effects, answer
+            assert Effect.PERMIT not in effects, answer
+        return answer
+
+
+class Audit(list[tuple[AuthorizationRequest, Decision]]):
+    """What the judge records without an engine."""
+
+    def __call__(self, request: AuthorizationRequest, decision: Decision) -> None:
+        self.append((request, decision))
+
+
 class Bench:
     """A judge with a scripted engine and a clock."""
 
@@ -104,6 +131,7 @@ class Bench:
         self.now = datetime.now(UTC)
         self.config = CalloutConfig(services=(ServicePolicy(name="*", policy="all"),))
         self.anchors = anchors
+        self.audit = Audit()
 
     def setup(self) -> Setup:
         return Setup(
@@ -112,10 +140,18 @@ class Bench:
             service_uids=frozenset({SERVICE_UID}),
             anchors=lambda: self.anchors,
             clock=lambda: self.now,
+            audit=self.audit,
         )
 
     def judge(self, uid: int = SERVICE_UID) -> Judge:
-        return Judge(self.setup, Peer(1, uid, 1))
+        return Checked(self.setup, Peer(1, uid, 1))
+
+    def recorded(self, answer: Answer) -> dict[str, object]:
+        """What `gsi-authz explain` has of a refusal."""
+        assert answer.verdict is not Verdict.PERMIT
+        found = self.engine.find(answer.decision_id)
+        assert found is not None
+        return describe_decision(*found)
 
 
 @pytest.fixture
@@ -176,6 +212,8 @@ def test_mapping(bench: Bench, alice: Issued) -> None:
         (_answering(Account("n" * 64)), Verdict.FAILURE),
         (_answering(Account(ACCOUNT), StorageQuota("", 1)), Verdict.FAILURE),
         (_answering(Account(ACCOUNT), PosixIds(1, 1)), Verdict.FAILURE),
+        (_answering(Account(ACCOUNT), PosixIds(USER.pw_uid, 1)), Verdict.FAILURE),
+        (_answering(Account(ACCOUNT), PosixIds(1, USER.pw_gid)), Verdict.FAILURE),
         (_answering(Account(ACCOUNT), PosixIds(USER.pw_uid, USER.pw_gid, (0,))), Verdict.DENY),
         (_answering(PosixIds(USER.pw_uid, USER.pw_gid)), Verdict.FAILURE),
         (_answering(Account(ACCOUNT), PosixIds(USER.pw_uid, USER.pw_gid)), Verdict.PERMIT),
@@ -191,6 +229,16 @@ def test_what_becomes_of_a_decision(
     assert bool(answer.account) is (verdict is Verdict.PERMIT)
     assert "secret" not in answer.reason
     assert answer.decision_id
+
+
+def test_root_is_no_account(bench: Bench, alice: Issued) -> None:
+    """Not even where the policy may name it: the service would not give its rights away."""
+    script = Member(bench.script, may_block=False)
+    bench.engine.replace(Policy(Chain("policy", Combining.FIRST_APPLICABLE, (script,)), allow_root=True))
+    bench.script.answer = _answering(Account("root"))
+    answer = bench.judge().judge(_map(alice))
+    assert (answer.verdict, answer.account) == (Verdict.FAILURE, "")
+    assert bench.recorded(answer)["reason"] == "the account 'root' has uid 0"
 
 
 def test_account_that_does_not_fit(bench: Bench, alice: Issued) -> None:
@@ -277,7 +325,11 @@ def test_one_refusal_refuses_all(bench: Bench, alice: Issued) -> None:
         (_answering(), Verdict.PERMIT),
         (_answering(Account(ACCOUNT)), Verdict.PERMIT),
         (_answering(Account("games")), Verdict.FAILURE),
+        (_answering(PoolLease(ACCOUNT, "key")), Verdict.PERMIT),
         (_answering(StorageQuota("", 1)), Verdict.FAILURE),
+        (_answering(Account(ACCOUNT), StorageQuota("", 1)), Verdict.FAILURE),
+        (_answering(Account(ACCOUNT), DatabaseRole("reader")), Verdict.FAILURE),
+        (_answering(Account(ACCOUNT), PosixIds(USER.pw_uid, USER.pw_gid)), Verdict.FAILURE),
         (lambda _: not_applicable("script"), Verdict.DENY),
         (lambda _: indeterminate("script", "x"), Verdict.FAILURE),
     ],
@@ -525,6 +577,20 @@ def test_owners_and_others(bench: Bench, alice: Issued, target: str, effect: Dec
     bench.script.answer = lambda _: effect
     request = JobRequest(job_id="1.2", query="status", chain=alice.chain_der, target=target)
     assert bench.judge(USER.pw_uid).judge(request).verdict is verdict
+    (asked,) = bench.script.asked
+    assert asked.resource.attributes["owner"] == (target,)  # whose job it is, not who asks
+
+
+@pytest.mark.parametrize("query", ["start", "status"])
+def test_obligations_of_jobs(bench: Bench, alice: Issued, query: str) -> None:
+    """A job manager, like a file server, carries out none."""
+    requests: dict[str, Request] = {
+        "start": GateRequest(service="jobmanager", rsl="x", chain=alice.chain_der),
+        "status": JobRequest(job_id="1.2", query="status", chain=alice.chain_der, target=ALICE),
+    }
+    for extra, verdict in (((), Verdict.PERMIT), ((DatabaseRole("reader"),), Verdict.FAILURE)):
+        bench.script.answer = _answering(Account(ACCOUNT), *extra)
+        assert bench.judge(USER.pw_uid).judge(requests[query]).verdict is verdict
 
 
 def test_owner_by_spoofed_name(bench: Bench, ca: TestCA) -> None:
@@ -596,3 +662,119 @@ def test_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         uids_of(["nosuchaccount"])
     assert os.path.isabs(str(path))
+
+
+# --- records of refusals ----------------------------------------------------------------------------------------------
+
+
+def _who(found: dict[str, object]) -> tuple[object, object]:
+    subject = found["subject"]
+    assert isinstance(subject, dict)
+    return subject["identity"], subject["authenticated_by"]
+
+
+def test_refused_certificates_are_recorded(bench: Bench, alice: Issued) -> None:
+    """With the name they show, of which nothing is believed."""
+    stranger = TestCA("/O=Grid/CN=CA").issue(ALICE)
+    for request, action in (
+        (_map(stranger), "login"),
+        (SessionRequest(service="file", chain=stranger.chain_der), "login"),
+        (GateRequest(service="jobmanager", rsl="x", chain=stranger.chain_der), "start"),
+        (JobRequest(job_id="1.2", query="cancel", chain=stranger.chain_der, target=ALICE), "cancel"),
+    ):
+        found = bench.recorded(bench.judge().judge(request))
+        assert found["action"] == action
+        assert _who(found) == ("", "unverified")
+        assert str(found["reason"]).startswith("certificates refused (")
+        assert str(found["reason"]).endswith(f"they show {ALICE}")
+    for chain in ((), (b"no certificate",)):
+        found = bench.recorded(bench.judge().judge(_map(alice)._replace(chain=chain)))
+        assert "they show no name" in str(found["reason"])
+
+
+def test_refused_sessions_are_recorded(bench: Bench, alice: Issued) -> None:
+    """Although permitted ones leave no trace."""
+    request = SessionRequest(service="file", chain=alice.chain_der)
+    found = bench.recorded(bench.judge(pwd.getpwnam("games").pw_uid).judge(request))
+    assert (found["action"], found["desired_account"], found["effect"]) == ("login", "games", "deny")
+    assert _who(found) == (ALICE, "x509")
+    bench.script.answer = lambda _: deny("script", "banned")
+    found = bench.recorded(bench.judge(USER.pw_uid).judge(request))
+    assert (found["reason"], found["authorizer"]) == ("banned", "script")
+    assert found["trace"]
+    found = bench.recorded(bench.judge().judge(ServiceRequest(service="file", chain=alice.chain_der)))
+    assert found["reason"] == "banned"
+
+
+def test_refused_operations_are_recorded(bench: Bench, alice: Issued) -> None:
+    """With name and path, where the policy had no say in it."""
+    tree = _operation("delete", "/d", Fact.RESOLVED | Fact.EXISTS | Fact.DIRECTORY)
+    for request, words in (
+        (tree, "the directory is not empty"),
+        (_operation("read", "/lost", Fact(0)), "cannot be followed"),
+        (_operation("grow", "/g"), "not known"),
+        (_operation("read", "/g")._replace(object="http://h/g"), "not the object of a file operation"),
+    ):
+        found = bench.recorded(_open(bench, alice).judge(request))
+        assert words in str(found["reason"])
+        assert (found["action"], found["resource"]) == (request.action, request.object)
+        assert (found["service"], found["service_type"]) == ("file", "file")
+        assert _who(found) == (ALICE, "x509")
+    judge = _open(bench, alice)
+    judge.judge(_operation("lookup", "/d", Fact.RESOLVED | Fact.EXISTS | Fact.DIRECTORY))
+    found = bench.recorded(judge.judge(_operation("write", "/new", Fact.RESOLVED)))
+    assert "could be a rename of a directory" in str(found["reason"])
+    assert found["resource"] == "ftp://h/new"
+
+
+def test_no_assertion_is_recorded(bench: Bench, alice: Issued) -> None:
+    """It may be a token that somebody else can use."""
+    judge = _open(bench, alice)
+    for _ in range(8):
+        judge.judge(OperationRequest(action="authz_assert", object="x"))
+    found = bench.recorded(judge.judge(OperationRequest(action="authz_assert", object="precious")))
+    assert found["action"] == "authz_assert"
+    assert "precious" not in str(found)
+
+
+def test_permits_that_come_to_nothing_are_recorded_as_refusals(bench: Bench, alice: Issued) -> None:
+    """Under their own id, so that the last line under it says what became of it."""
+    bench.script.answer = _answering(Account("nosuchaccount"))
+    audited: list[tuple[str, Effect]] = []
+    script = Member(bench.script, may_block=False)
+    bench.engine = Engine(
+        Policy(Chain("policy", Combining.FIRST_APPLICABLE, (script,))),
+        audit=lambda _, decision: audited.append((decision.decision_id, decision.effect)),
+    )
+    answer = bench.judge().judge(_map(alice))
+    assert audited == [(answer.decision_id, Effect.PERMIT), (answer.decision_id, Effect.INDETERMINATE)]
+    assert bench.recorded(answer)["obligations"] == []
+
+
+def test_refusals_without_a_policy_are_audited(bench: Bench, alice: Issued) -> None:
+    bench.config = CalloutConfig(services=(ServicePolicy(name="job*", policy="all"),))
+    answer = bench.judge().judge(_map(alice))
+    ((request, decision),) = bench.audit
+    assert decision.decision_id == answer.decision_id
+    assert "no policy for the service 'file'" in decision.reason
+    assert request.environment.service == "file"
+
+
+def test_what_a_stranger_writes_is_cut(bench: Bench) -> None:
+    """No question makes a longer record than its own path, name, or address is."""
+    long = TestCA("/O=Grid/CN=CA").issue("/O=Grid/CN=" + "/CN=".join(["x" * 60] * 40))
+    judge = bench.judge(USER.pw_uid)
+    for request in (
+        GateRequest(service="jobmanager", rsl="x" * 50_000, chain=long.chain_der),
+        JobRequest(job_id="1", query="x" * 5_000, rsl="x" * 50_000, chain=long.chain_der),
+    ):
+        assert len(str(bench.recorded(judge.judge(request)))) < 2_000
+
+
+def test_a_refusal_that_cannot_be_recorded_stays_one(bench: Bench, alice: Issued) -> None:
+    def broken() -> Setup:
+        raise RuntimeError("no set-up")
+
+    answer = Judge(broken, Peer(1, USER.pw_uid, 1))
+    answer._fresh = request = SessionRequest(service="file", chain=alice.chain_der)
+    assert answer.judge(request).verdict is Verdict.FAILURE
