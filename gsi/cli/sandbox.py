@@ -23,6 +23,7 @@ def build_parser() -> CommandParser:
     section = parser.section("What to do")
     section.flag("-once", text="end after the tour: exit 0 if every step worked, else 1")
     section.flag("-no-tour", dest="no_tour", text="only start the services")
+    section.flag("-kerberos", text="add a private Kerberos realm and its authority, where an MIT KDC is installed")
     section = parser.section("Where")
     section.value(
         "-dir",
@@ -44,6 +45,10 @@ def _execute(arguments: Namespace) -> int:
     from gsi.sandbox.run import run_sandbox
 
     good = run_sandbox(
-        directory=arguments.directory, once=arguments.once, keep=arguments.keep, tour=not arguments.no_tour
+        directory=arguments.directory,
+        once=arguments.once,
+        keep=arguments.keep,
+        tour=not arguments.no_tour,
+        kerberos=arguments.kerberos,
     )
     return EXIT_OK if good else EXIT_ERROR

@@ -50,6 +50,11 @@ class DemoAuthority:
         self.certificate = certificate
         self._key = key
 
+    @property
+    def key(self) -> rsa.RSAPrivateKey:
+        """Its private key, for a service that issues by itself."""
+        return self._key
+
     @classmethod
     def make(cls, name: str, *, now: datetime) -> DemoAuthority:
         """Return a new root with an RSA key, which every C grid program can use."""

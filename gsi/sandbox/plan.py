@@ -27,6 +27,8 @@ class Service:
         summary: One line for the user: what it is good for.
         port_path: The file into which it writes its TCP port once it listens on 127.0.0.1.
         socket_path: In its place, the Unix socket on which it listens.
+        port: In place of both, the TCP port on 127.0.0.1 that was chosen for it.
+        prepare: Called just before it is started, to make what it needs; may raise GridError. None for nothing.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Service:
     summary: str
     port_path: Path | None = None
     socket_path: Path | None = None
+    port: int | None = None
+    prepare: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +82,11 @@ class Contribution:
         services: The servers to start.
         make_steps: Called once the services listen, with the ports of those that have one, by name; returns the steps.
         make_exports: Called likewise; returns the variables by which a person's shell finds the services.
+        notices: Lines for the user: what of it cannot be shown on this machine, and why.
     """
 
     order: int
     services: tuple[Service, ...]
     make_steps: Callable[[Mapping[str, int]], tuple[Step, ...]]
     make_exports: Callable[[Mapping[str, int]], Mapping[str, str]] = lambda _ports: {}
+    notices: tuple[str, ...] = ()

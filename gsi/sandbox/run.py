@@ -33,7 +33,15 @@ _GROUP = "gsi.sandbox"
 _PATIENCE_SECONDS = 2.0  # a second signal after this long means that somebody lost patience
 
 
-def run_sandbox(*, directory: str | None, once: bool, keep: bool, tour: bool, out: TextIO | None = None) -> bool:
+def run_sandbox(
+    *,
+    directory: str | None,
+    once: bool,
+    keep: bool,
+    tour: bool,
+    kerberos: bool = False,
+    out: TextIO | None = None,
+) -> bool:
     """Run the sandbox and tell whether every step of the tour worked.
 
     Args:
@@ -41,6 +49,7 @@ def run_sandbox(*, directory: str | None, once: bool, keep: bool, tour: bool, ou
         once: End after the tour instead of staying up until a signal.
         keep: Leave a temporary directory behind.
         tour: Whether to run the tour at all.
+        kerberos: Whether to add a Kerberos realm, where a KDC is installed.
         out: Where to show everything; standard output by default.
 
     Raises:
@@ -51,8 +60,9 @@ def run_sandbox(*, directory: str | None, once: bool, keep: bool, tour: bool, ou
     stream = sys.stdout if out is None else out
     with _root(directory, keep=keep) as root, _stop_signals() as stopped:
         stream.write(f"making a demo virtual organisation in {root}\n")
-        vo = make_vo(root, now=now())
+        vo = make_vo(root, now=now(), kerberos=kerberos)
         contributions = _contributions(vo)
+        stream.write("".join(f"{line}\n" for one in contributions for line in one.notices))
         services = [service for one in contributions for service in one.services]
         with running(services, vo) as ports:
             _show_services(services, ports, stream)

@@ -36,6 +36,7 @@ def running(services: Iterable[Service], vo: VO) -> Iterator[dict[str, int]]:
 
     Raises:
         TransportError: A service ended or did not listen within `START_SECONDS`; the end of its log is in the hint.
+        GridError: What a service needs could not be made.
     """
     with ExitStack() as stack:
         ports: dict[str, int] = {}
@@ -55,6 +56,8 @@ def _process(service: Service, vo: VO) -> Iterator[subprocess.Popen[bytes]]:
         "X509_CERT_DIR": str(vo.trust_dir),
         **service.environment,
     }
+    if service.prepare is not None:
+        service.prepare()
     if service.port_path is not None:
         service.port_path.unlink(missing_ok=True)
     log = os.open(_log_path(service, vo), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -117,8 +120,8 @@ def _connect(service: Service) -> int | None:
         OSError: The service does not listen yet.
         ValueError: It has not written its port yet.
     """
-    if service.port_path is not None:
-        port = int(service.port_path.read_text("ascii"))
+    port = service.port if service.port_path is None else int(service.port_path.read_text("ascii"))
+    if port is not None:
         with socket.create_connection(("127.0.0.1", port), timeout=1.0):
             return port
     with socket.socket(socket.AF_UNIX) as probe:

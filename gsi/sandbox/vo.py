@@ -65,6 +65,7 @@ class VO:
         host_certificate_path: PEM certificate of the host `localhost`.
         host_key_path: Its key.
         people: By name: alice, bob (revoked), elsewhere (a machine without certificates).
+        kerberos: Whether the user wants a Kerberos realm, too.
     """
 
     root: Path
@@ -73,6 +74,7 @@ class VO:
     host_certificate_path: Path
     host_key_path: Path
     people: Mapping[str, Person]
+    kerberos: bool = False
 
     def person(self, name: str) -> Person:
         """Return a person by short name."""
@@ -90,8 +92,14 @@ class VO:
         return path
 
 
-def make_vo(root: Path, *, now: datetime) -> VO:
-    """Make the whole VO below `root`, which must be an empty private directory."""
+def make_vo(root: Path, *, now: datetime, kerberos: bool = False) -> VO:
+    """Make the whole VO below `root`, which must be an empty private directory.
+
+    Args:
+        root: The directory.
+        now: The present, aware UTC.
+        kerberos: Whether a Kerberos realm is wanted, which is a contribution's to make.
+    """
     authority = DemoAuthority.make(CA_NAME, now=now)
     trust_dir = root / "certificates"
     trust_dir.mkdir(mode=0o755)
@@ -105,6 +113,7 @@ def make_vo(root: Path, *, now: datetime) -> VO:
         host_certificate_path=host_dir / "hostcert.pem",
         host_key_path=host_dir / "hostkey.pem",
         people=people,
+        kerberos=kerberos,
     )
     host_certificate, host_key = authority.issue(f"{VO_NAME}/CN={HOST}", now=now, hosts=[HOST])
     _save(vo.host_certificate_path, vo.host_key_path, Credential(host_key, host_certificate))

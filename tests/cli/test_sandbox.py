@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.run import c_program, require_peer
+
 BIN = Path(sys.executable).parent
 COMMAND = str(BIN / "grid-sandbox")
+KDC = ("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
 
 
 def _processes_of(directory: Path) -> list[str]:
@@ -53,6 +57,81 @@ def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
     assert "FAILED" not in done.stdout
     assert _processes_of(root) == []
     assert oct(root.stat().st_mode & 0o777) == "0o700"
+
+
+def test_the_tour_with_tickets(tmp_path: Path) -> None:
+    require_peer(*KDC)
+    root = tmp_path / "vo"
+    argv = [COMMAND, "--once", "--kerberos", "--dir", str(root)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for shown in (
+        "krb5kdc listens on 127.0.0.1:",
+        "kca-server listens on 127.0.0.1:",
+        "Password for alice@GRID.EXAMPLE",
+        "identity : /O=Grid Sandbox/OU=Kerberos/CN=alice\n",
+        " alice@GRID.EXAMPLE /O=Grid Sandbox/OU=Kerberos/CN=alice\n",
+        "every step worked",
+    ):
+        assert shown in done.stdout
+    assert "FAILED" not in done.stdout
+    assert _processes_of(root) == []
+    secrets = [(root / "elsewhere/kerberos-password"), (root / "state/kca-server/ca.key")]
+    assert [oct(path.stat().st_mode & 0o777) for path in secrets] == ["0o600", "0o600"]
+
+
+def test_another_shell_finds_the_realm(tmp_path: Path) -> None:
+    """What is shown for another shell is all that a user with a password needs."""
+    require_peer(*KDC)
+    root = tmp_path / "vo"
+    argv = [COMMAND, "--no-tour", "--kerberos", "--dir", str(root)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        variables = {}
+        for line in process.stdout:
+            if line.startswith("export "):
+                name, _, value = shlex.split(line)[1].partition("=")
+                variables[name] = value
+            if "until Ctrl-C" in line:
+                break
+        with open(root / "elsewhere/kerberos-password", "rb") as password:
+            done = subprocess.run([c_program("kinit"), "alice"], env=variables, stdin=password, capture_output=True)
+        got = subprocess.run([BIN / "kx509"], env=variables, capture_output=True, text=True, timeout=60)
+        listed = subprocess.run([BIN / "kca-admin", "list"], env=variables, capture_output=True, text=True, timeout=60)
+        process.terminate()
+        process.stdout.read()
+        assert process.wait(timeout=60) == 0
+    assert done.returncode == 0, done.stderr
+    assert "Your identity: /O=Grid Sandbox/OU=Kerberos/CN=alice\n" in got.stdout, got.stderr
+    assert "alice@GRID.EXAMPLE" in listed.stdout, listed.stderr
+    assert _processes_of(root) == []
+
+
+def test_without_a_kdc_it_says_so_and_goes_on(tmp_path: Path) -> None:
+    root = tmp_path / "vo"
+    argv = [COMMAND, "--once", "--no-tour", "--kerberos", "--dir", str(root)]
+    done = subprocess.run(argv, env={"PATH": ""}, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no Kerberos realm: krb5kdc, kdb5_util, kadmin.local, kinit not found on PATH" in done.stdout
+    assert "myproxy-server listens on" in done.stdout
+    assert "kca-server listens on" not in done.stdout
+    assert not (root / "state/krb5kdc").exists()
+
+
+def test_a_kdc_that_cannot_be_set_up_is_named(tmp_path: Path) -> None:
+    """Whatever has begun by then is ended."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in KDC:
+        (programs / name).write_text("#!/bin/sh\necho the disk is full\nexit 3\n")
+        (programs / name).chmod(0o755)
+    root = tmp_path / "vo"
+    argv = [COMMAND, "--once", "--kerberos", "--dir", str(root)]
+    done = subprocess.run(argv, env={"PATH": str(programs)}, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1
+    assert "kdb5_util ended with status 3" in done.stderr
+    assert "the disk is full" in done.stderr
+    assert _processes_of(root) == []
 
 
 def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,13 @@ PAGE: Final = ManualPage(
 `grid-sandbox` makes a demo virtual organisation in a private directory: a certification authority with a signing
 policy and a revocation list, a host certificate, two users. It starts every service of this installation on a free
 port of the loopback address, and then takes you on a tour: real commands on that real input, each shown with what it
-printed, so that you can type it again.
+printed, so that you can type it again: proxies made and refused, a decision and its reason, a credential stored, got
+back by a pass phrase and by a one-time code, renewed and destroyed.
+
+With `-kerberos` there is a private Kerberos realm as well, GRID.EXAMPLE, with an authority that gives certificates for
+its tickets, and the tour goes on from a password to a proxy. It needs an MIT KDC (`krb5kdc`, `kdb5_util`,
+`kadmin.local`, `kinit`) on PATH, or in an `sbin` directory beside one there; without them it says so and goes on. The
+system's own realm and its files are not touched.
 
 Then the services stay up until Ctrl-C (or SIGTERM), which ends them and removes the directory.
 
@@ -30,10 +36,19 @@ system service, and it touches nothing outside its directory.
         ("DIR/alice, DIR/bob, DIR/elsewhere", "A home for each user, and one for a machine without certificates."),
         ("DIR/exhibits", "Chains that must be refused: forged, expired, revoked."),
         ("DIR/state", "What the services keep, and their logs."),
+        ("DIR/elsewhere/kerberos-password", "With `-kerberos`: Alice's password in the realm."),
     ),
     examples=(
         ("Look around, then use it from another shell:", "grid-sandbox"),
         ("As a test of an installation:", "grid-sandbox -once"),
+        ("With tickets:", "grid-sandbox -kerberos"),
     ),
-    see_also=("grid-proxy-init(1)", "grid-proxy-verify(1)", "myproxy-logon(1)", "myproxy-server(8)"),
+    see_also=(
+        "grid-proxy-init(1)",
+        "grid-proxy-verify(1)",
+        "myproxy-logon(1)",
+        "myproxy-server(8)",
+        "kx509(1)",
+        "kca-server(8)",
+    ),
 )
