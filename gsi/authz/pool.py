@@ -42,7 +42,7 @@ MAX_ENTRIES: Final = 200_000  # of a gridmapdir; the largest sites have some 10,
 _RESERVED: Final = "%~"
 """What our reservations start with; the C library passes over names with `%` in front or `~` within."""
 _ROUNDS: Final = 50  # looks at the directory before a lease is given up
-_TRIES: Final = 20  # scans for a free account while others reach for the same ones
+_TRIES: Final = 60  # scans for a free account while others reach for the same ones
 _WAITS: Final = 100  # for another process to let go of an account
 _PAUSE_SECONDS: Final = 0.005
 _UNSETTLED_NS: Final = 50_000_000  # a link younger than this may be withdrawn by a C process; that takes microseconds
