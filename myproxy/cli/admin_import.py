@@ -86,7 +86,7 @@ def _import(arguments: Namespace) -> ImportReport:
 
 def _look(arguments: Namespace) -> ImportReport:
     """Read the directory, as far as that goes without a store."""
-    from myproxy.repository.importing import ImportReport, judge_policies
+    from myproxy.repository.importing import ImportReport, find_warnings
     from myproxy.repository.spool import SpoolFault, read_spool
 
     report = ImportReport()
@@ -95,7 +95,7 @@ def _look(arguments: Namespace) -> ImportReport:
             report.faults.append(found)
         else:
             report.imported += 1
-            report.warnings.extend(judge_policies(found))
+            report.warnings.extend(find_warnings(found))
     return report
 
 

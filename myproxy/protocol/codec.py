@@ -41,6 +41,7 @@ from myproxy.protocol.values import (
     encode_value,
     is_sendable,
     join_lines,
+    parse_free_text,
     parse_number,
     parse_passphrase,
     parse_shown,
@@ -162,6 +163,10 @@ def parse_request(data: bytes) -> Request:
         values = attributes.get(name)
         return parse_text(name, values[0], limit) if values else None
 
+    def free(name: str) -> str | None:
+        values = attributes.get(name)
+        return parse_free_text(name, values[0], MAX_VALUE_BYTES) if values else None
+
     def repeated(name: str) -> tuple[str, ...]:
         return tuple(parse_text(name, value, MAX_VALUE_BYTES) for value in attributes.get(name, ()))
 
@@ -171,12 +176,12 @@ def parse_request(data: bytes) -> Request:
         passphrase=parse_passphrase("PASSPHRASE", attributes["PASSPHRASE"][0]),
         new_passphrase=parse_passphrase("NEW_PHRASE", attributes.get("NEW_PHRASE", [b""])[0]),
         lifetime=timedelta(seconds=max(0, parse_number("LIFETIME", attributes["LIFETIME"][0]))),
-        retriever=optional("RETRIEVER"),
-        renewer=optional("RENEWER"),
+        retriever=free("RETRIEVER"),
+        renewer=free("RENEWER"),
         credential_name=_parse_credential_name(optional("CRED_NAME", MAX_NAME_BYTES)),
-        description=optional("CRED_DESC"),
-        key_retrievers=optional("KEYRETRIEVERS"),
-        trusted_retriever=optional("RETRIEVER_TRUSTED"),
+        description=free("CRED_DESC"),
+        key_retrievers=free("KEYRETRIEVERS"),
+        trusted_retriever=free("RETRIEVER_TRUSTED"),
         wants_trust_roots=parse_number("TRUSTED_CERTS", attributes.get("TRUSTED_CERTS", [b"0"])[0]) == 1,
         vo_names=repeated("VONAME"),
         vomses=repeated("VOMSES"),

@@ -32,6 +32,7 @@ __all__ = [
     "encode_value",
     "is_sendable",
     "join_lines",
+    "parse_free_text",
     "parse_number",
     "parse_passphrase",
     "parse_shown",
@@ -187,6 +188,16 @@ def parse_text(name: str, value: bytes, limit: int) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         raise bad_request(f"{name} is not UTF-8") from None
+
+
+def parse_free_text(name: str, value: bytes, limit: int) -> str:
+    """Return a text that no account or credential is found by: UTF-8, or else Latin-1, as old clients send it."""
+    if len(value) > limit:
+        raise bad_request(f"{name} is longer than {limit} bytes")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def parse_passphrase(name: str, value: bytes) -> Passphrase:

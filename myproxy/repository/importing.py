@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gsi.sql.engine import Database
     from myproxy.repository.seal import Sealer
 
-__all__ = ["ImportReport", "import_at_first_start", "import_spool", "judge_policies"]
+__all__ = ["ImportReport", "find_warnings", "import_at_first_start", "import_spool"]
 
 BATCH: Final = 100
 """Credentials in one transaction: a second or less of other writers' waiting."""
@@ -160,7 +160,7 @@ def _import_all(
             continue
         if is_new:
             report.imported += 1
-            report.warnings.extend(judge_policies(one))
+            report.warnings.extend(find_warnings(one))
         else:
             report.known += 1
     return report
@@ -232,8 +232,10 @@ def _remember(
         connection.execute(sa.insert(IMPORTS).values(source=file[0], file=file[1], **values))
 
 
-def judge_policies(entry: SpoolEntry) -> Iterator[SpoolFault]:
-    """Yield which policies of a credential will permit nobody here."""
+def find_warnings(entry: SpoolEntry) -> Iterator[SpoolFault]:
+    """Yield what of a credential is not as it was: texts that had to be guessed, policies that permit nobody here."""
+    for name in entry.latin1:
+        yield SpoolFault(entry.stem, f"its {name} is not UTF-8 and was read as Latin-1")
     for name in ("retrievers", "renewers", "key_retrievers", "trusted_retrievers"):
         policy = getattr(entry, name)
         if policy is None:

@@ -66,6 +66,9 @@ _ATTRIBUTES: Final = {
 }
 """What a line of `.data` may be, in the order in which the C server writes them."""
 
+_GUESSED: Final = frozenset({"DESCRIPTION", "RETRIEVERS", "KEYRETRIEVERS", "TRUSTED_RETRIEVERS", "RENEWERS"})
+"""Lines whose text may be read as Latin-1: people read it, or it is compared with names, which are ASCII."""
+
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -89,6 +92,7 @@ class SpoolEntry:
         key: The key's block, locked or not.
         crypt: The crypt(3) hash of the pass phrase of a key that is not locked, or None.
         stored: When the files were written.
+        latin1: Which texts are not UTF-8, and were read as Latin-1.
         digest: SHA-256 over all of it, hexadecimal.
     """
 
@@ -107,6 +111,7 @@ class SpoolEntry:
     key: PEMBlock = field(repr=False)
     crypt: bytes | None = field(default=None, repr=False)
     stored: datetime
+    latin1: tuple[str, ...] = ()
     digest: str = ""
 
 
@@ -235,7 +240,7 @@ def _read_file(directory: int, name: str) -> tuple[bytes, datetime]:
 
 
 def _parse_entry(stem: str, credential: bytes, data: bytes, lock: bytes | None, written: datetime) -> SpoolEntry:
-    values = _parse_data(data)
+    values, latin1 = _parse_data(data)
     certificates, block = _parse_credential(credential)
     crypt = _check_key(block, certificates[0], values.get("crypt"))
     if "owner" not in values:
@@ -245,6 +250,10 @@ def _parse_entry(stem: str, credential: bytes, data: bytes, lock: bytes | None, 
     if username is None:  # as very old servers wrote it: then the file's name says it
         tail = "" if name is None else f"-{_file_name(name)}"
         username = _text(os.fsencode(stem), "file name").removesuffix(tail)
+    lock_message = None
+    if lock is not None:
+        lock_message, is_guessed = _guess(lock.rstrip(b"\n"))
+        latin1 += ["lock message"] * is_guessed
     if not username or stem_of(username, name) != stem:
         raise StorageError(
             f"the attributes are those of user {username!r}, credential {name!r}, which would lie in another file"
@@ -263,26 +272,35 @@ def _parse_entry(stem: str, credential: bytes, data: bytes, lock: bytes | None, 
         renewers=values.get("renewers"),
         key_retrievers=values.get("key_retrievers"),
         trusted_retrievers=values.get("trusted_retrievers"),
-        lock_message=None if lock is None else _text(lock.rstrip(b"\n"), "lock message"),
+        lock_message=lock_message,
         certificates=certificates,
         key=block,
         crypt=crypt,
         stored=written,
+        latin1=tuple(latin1),
         digest=digest.hexdigest(),
     )
 
 
-def _parse_data(data: bytes) -> dict[str, str]:
-    """Return the attributes; the last of a name counts, and what the C server would not read is an error."""
+def _parse_data(data: bytes) -> tuple[dict[str, str], list[str]]:
+    """Return the attributes, and which were read as Latin-1.
+
+    The last of a name counts, and what the C server would not read is an error.
+    """
     values: dict[str, str] = {}
-    lines = _text(data, "attributes").removesuffix("\n").split("\n") if data else []
+    guesses: dict[str, bool] = {}
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
     for number, line in enumerate(lines, start=1):
-        if line == _END:
-            return values
-        name, equals, value = line.partition("=")
+        if line == _END.encode():
+            return values, [name for name, guessed in guesses.items() if guessed]
+        encoded, equals, value = line.partition(b"=")
+        name = encoded.decode("latin-1")
         if not equals or name not in _ATTRIBUTES:
             raise StorageError(f"line {number} of the attributes is none that the C server reads")
-        values[_ATTRIBUTES[name]] = value
+        if name in _GUESSED:
+            values[_ATTRIBUTES[name]], guesses[name] = _guess(value)
+        else:
+            values[_ATTRIBUTES[name]] = _text(value, name)
     raise StorageError(f"the attributes end without {_END}: the file is cut short")
 
 
@@ -332,7 +350,19 @@ def _text(data: bytes, what: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise StorageError(f"the {what} is not valid UTF-8 text") from error
+        shown = data[:MAX_NAME_BYTES].decode("utf-8", "backslashreplace")
+        raise StorageError(
+            f"{what} is not UTF-8 ({shown}): convert it in the .data file, a name in those of the files "
+            "too, and run myproxy-admin-import"
+        ) from error
+
+
+def _guess(data: bytes) -> tuple[str, bool]:
+    """Return a text that is UTF-8 or else Latin-1, and whether it is the latter."""
+    try:
+        return data.decode("utf-8"), False
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), True
 
 
 def _shown(name: str) -> str:

@@ -120,7 +120,7 @@ def prepare_repository(config: ServerConfig, storage: str, audit_path: str) -> N
         sealer = make_sealer(config, repository)
 
         def record(report: ImportReport) -> None:
-            with contextlib.closing(AuditLog(audit_path)) as audit:
+            with contextlib.closing(AuditLog(audit_path, node=config.node_name)) as audit:
                 audit.record(import_record(report, storage))
 
         report = import_at_first_start(repository.database, sealer, storage, now=clock.now(), agree=record, first=first)
@@ -156,14 +156,15 @@ def _lost(storage: str, what: str, traces: Sequence[str]) -> StorageError:
 
 
 def import_record(report: ImportReport, directory: str) -> AuditRecord:
-    """Return the audit record of an import."""
+    """Return the audit record of an import: a failure where it is not whole."""
+    left = f": {len(report.faults)} could not be taken over" if report.faults else ""
     return AuditRecord(
         time=clock.now(),
         request_id=secrets.token_hex(8),
         service="myproxy",
         action="IMPORT",
-        verdict=Verdict.PERMIT,
-        reason="credentials of the C server",
+        verdict=Verdict.FAIL if report.faults else Verdict.PERMIT,
+        reason=f"credentials of the C server{left}",
         peer=f"local:{getpass.getuser()}",
         address="",
         details={

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.harness.ca import write_file
-from tests.harness.daemons import c_myproxy_server
+from tests.harness.daemons import MYPROXY_CONFIG, c_myproxy_server
 from tests.harness.run import c_program, our_program, run
 from tests.interop.conftest import ALICE, Grid
-from tests.interop.test_myproxy_server import OPEN, Person, Site
+from tests.interop.test_myproxy_server import OPEN, SECRET, Person, Site
 
 
 @pytest.fixture
@@ -130,3 +130,37 @@ def test_backslashes_mean_what_they_mean_to_the_c_server(site: Site, grid: Grid,
     site.configure(config)
     with site.start():
         assert stores(site, "ours", site.port) is expected
+
+
+# Text that is not UTF-8 -----------------------------------------------------------------------------------------------
+
+LATIN1 = "f\udcfcr alle"  # as os.fsencode makes Latin-1 of it
+JUERGEN = "j\udcfcrgen"
+
+
+def test_texts_in_latin1_are_taken_over_and_names_in_it_are_named(site: Site, grid: Grid) -> None:
+    site.configure(MYPROXY_CONFIG)
+    site.store.mkdir(mode=0o700)
+    alice = Person(site, "alice", grid.users["rsa2048", "rsa2048"])
+    with c_myproxy_server(grid.host, grid.trust_dir, store=site.store) as server:
+        alice.environment.variables["MYPROXY_SERVER_PORT"] = str(server.port)
+        alice.put("-K", LATIN1).check()
+        alice.run("myproxy-init", "-S", "-l", JUERGEN, stdin=SECRET).check()
+    alice.environment.variables["MYPROXY_SERVER_PORT"] = str(site.port)
+    with site.start() as ours:
+        log = ours.log()
+        alice.logon().check()
+        assert "description: für alle" in alice.run("myproxy-info", "-l", "alice").check().output
+        alice.put("-K", f"jetzt {LATIN1}").check()
+        assert "description: jetzt für alle" in alice.run("myproxy-info", "-l", "alice").check().output
+        refused = alice.run("myproxy-init", "-S", "-l", JUERGEN, stdin=SECRET)
+        assert refused.returncode == 1
+        assert "USERNAME is not UTF-8" in refused.stderr
+    assert "1 imported, 1 not" in log
+    assert "DESCRIPTION is not UTF-8 and was read as Latin-1" in log
+    assert r"USERNAME is not UTF-8 (j\xfcrgen)" in log
+    (record,) = (one for one in site.audit() if one["action"] == "IMPORT")
+    assert (record["verdict"], record["reason"]) == (
+        "fail",
+        "credentials of the C server: 1 could not be taken over",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from gsi.errors import ConfigError, StorageError
 from gsi.secret import Passphrase
 from gsi.sql.postgres import check_conninfo
+from gsi.system.audit import Verdict
 from myproxy.config import ServerConfig, parse_config
+from myproxy.repository.importing import ImportReport
 from myproxy.repository.seal import Place, SealParameters
 from myproxy.repository.sealforms import SEALED, SEALED_WITH_COPY, method_of
-from myproxy.wiring.repository import has_repository, make_sealer, open_repository, prepare_repository
+from myproxy.wiring.repository import has_repository, import_record, make_sealer, open_repository, prepare_repository
 from tests.harness.ca import TestCA, write_file
 from tests.unit.myproxy.repository.support import OWNER, key_of, stored
 from tests.unit.myproxy.repository.support import make_sealer as cheap_sealer
@@ -136,6 +139,18 @@ def test_a_store_that_was_lost_is_not_begun_anew(tmp_path: Path) -> None:
         write_file(storage / "myproxy.db", kept, 0o600)
         starts(storage)
     assert imports(storage) == 1
+
+
+def test_the_record_of_an_import_says_whether_everything_was_taken_over(tmp_path: Path) -> None:
+    storage = tmp_path / "store"
+    spool(storage)
+    starts(storage, "node_name a.example.org")
+    (record,) = (json.loads(line) for line in (storage / "audit.log").read_text("ascii").splitlines())
+    assert (record["action"], record["verdict"]) == ("IMPORT", "fail")
+    assert record["reason"] == "credentials of the C server: 1 could not be taken over"
+    assert record["node"] == "a.example.org"
+    whole = import_record(ImportReport(imported=3), "/x")
+    assert (whole.verdict, whole.reason) == (Verdict.PERMIT, "credentials of the C server")
 
 
 def test_an_empty_database_in_its_place_is_noticed(tmp_path: Path) -> None:

@@ -105,6 +105,11 @@ def test_numbers_as_strtol_reads_them(text: str, seconds: int) -> None:
     assert parse_request(changed(b"LIFETIME", text.encode())).lifetime == timedelta(seconds=seconds)
 
 
+def test_texts_that_find_nothing_may_be_latin1() -> None:
+    request = parse_request(PLAIN + b"CRED_DESC=f\xfcr alle\nRETRIEVER=caf\xe9\nRENEWER=caf\xc3\xa9\n")
+    assert (request.description, request.retriever, request.renewer) == ("für alle", "café", "café")
+
+
 @pytest.mark.parametrize(
     "text", ["", "x", "7x", "7 8", "08", "0x", "0xg", "1e3", "1_0", "2147483648", "9" * 40, "٣", "--1"]
 )
@@ -125,6 +130,8 @@ def test_what_is_no_number(text: str) -> None:
         (changed(b"USERNAME", None), "USERNAME is missing"),
         (changed(b"USERNAME", b""), "Invalid username received"),
         (changed(b"USERNAME", b"\xff"), "USERNAME is not UTF-8"),
+        (PLAIN + b"CRED_NAME=\xff\n", "CRED_NAME is not UTF-8"),
+        (PLAIN + b"VONAME=\xff\n", "VONAME is not UTF-8"),
         (changed(b"PASSPHRASE", None), "PASSPHRASE is missing"),
         (changed(b"LIFETIME", None), "LIFETIME is missing"),
         (PLAIN + b"LIFETIME=1\n", "LIFETIME is there more than once"),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gsi.errors import StorageError
 from gsi.pem import split_pem
+from myproxy.repository.importing import find_warnings
 from myproxy.repository.spool import SpoolEntry, SpoolFault, has_spool, read_spool, stem_of, write_entry
 from tests.harness.ca import Issued, TestCA, write_file
 from tests.unit.myproxy.repository.support import OWNER, put_files
@@ -113,7 +114,10 @@ def test_very_old_attributes(tmp_path: Path, alice: Issued) -> None:
         (f"OWNER={OWNER}\nUSERNAME=bob\nEND_OPTIONS\n", "those of user 'bob', credential None"),
         (f"OWNER={OWNER}\nNAME=x\nUSERNAME=alice\nEND_OPTIONS\n", "credential 'x', which would lie in another file"),
         (f"OWNER={OWNER}\nPASSPHRASE=clear\nUSERNAME=alice\nEND_OPTIONS\n", "no hash of crypt"),
-        ("OWNER=\udcff\nUSERNAME=alice\nEND_OPTIONS\n", "not valid UTF-8"),
+        ("OWNER=\udcff\nUSERNAME=alice\nEND_OPTIONS\n", "OWNER is not UTF-8"),
+        ("OWNER=/CN=a\nUSERNAME=j\udcfcrgen\nEND_OPTIONS\n", r"USERNAME is not UTF-8 (j\xfcrgen): "),
+        ("OWNER=/CN=a\nUSERNAME=alice\nNAME=\udcfc\nEND_OPTIONS\n", "NAME is not UTF-8"),
+        ("OWNER=/CN=a\nUSERNAME=alice\nPASSPHRASE=\udcfc\nEND_OPTIONS\n", "PASSPHRASE is not UTF-8"),
     ],
 )
 def test_broken_attributes(tmp_path: Path, alice: Issued, data: str, reason: str) -> None:
@@ -181,6 +185,23 @@ def test_names_that_are_no_text(tmp_path: Path, alice: Issued) -> None:
     found = read_one(tmp_path)
     assert isinstance(found, SpoolFault)
     assert found.stem == "\\xff"
+
+
+def test_other_texts_that_are_not_utf8_are_read_as_latin1_and_that_is_said(tmp_path: Path, alice: Issued) -> None:
+    lines = b"OWNER=/CN=a\nUSERNAME=alice\nDESCRIPTION=f\xfcr alle\nRETRIEVERS=*\nRENEWERS=caf\xe9\nEND_OPTIONS\n"
+    put_files(tmp_path, "alice", alice)
+    write_file(tmp_path / "alice.data", lines, 0o600)
+    write_file(tmp_path / "alice.lock", b"frag J\xfcrgen", 0o600)
+    found = read_one(tmp_path)
+    assert isinstance(found, SpoolEntry)
+    assert (found.description, found.retrievers, found.renewers) == ("für alle", "*", "café")
+    assert found.lock_message == "frag Jürgen"
+    assert found.latin1 == ("DESCRIPTION", "RENEWERS", "lock message")
+    assert [one.reason for one in find_warnings(found)] == [
+        "its DESCRIPTION is not UTF-8 and was read as Latin-1",
+        "its RENEWERS is not UTF-8 and was read as Latin-1",
+        "its lock message is not UTF-8 and was read as Latin-1",
+    ]
 
 
 def test_is_there_anything(tmp_path: Path, alice: Issued) -> None:
