@@ -15,6 +15,7 @@ from gsi.cli.run import EXIT_OK, run
 from myproxy.cli.desk import add_place_options
 from myproxy.cli.options import LongOptionParser, add_address_options, hours
 from myproxy.cli.policies import add_policy_options, read_policies
+from myproxy.cli.store import add_lock_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +66,7 @@ def add_deposit_options(parser: LongOptionParser, which: Section) -> None:
         convert=hours,
         text="the most that proxies made from it may live (default 12)",
     )
-    which.flag(
-        "-n", "--no_passphrase", dest="no_passphrase", text="store the key although it is not locked by a pass phrase"
-    )
+    add_lock_options(which, "store")
     add_policy_options(parser.section("Who may have it"), keys=True)
     parser.section("Output").flag("--json", dest="json", text="print a JSON object")
 
@@ -116,8 +115,7 @@ def read_deposit(arguments: Namespace) -> Deposit:
     from myproxy.protocol.messages import Command, Request
 
     policies = read_policies(arguments.given)
-    may_be_open = arguments.no_passphrase or "renewer" in policies or "trusted" in policies
-    text = read_files(arguments, read_locations(), may_be_open=may_be_open)
+    text = read_files(PROG, arguments, read_locations(), policies)
     first = next(block for block in split_pem(text, what="certificate") if block.label == "CERTIFICATE")
     subject = oneline(Certificate.parse(first.data).subject_der)
     lifetime: timedelta | None = arguments.proxy_lifetime

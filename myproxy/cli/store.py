@@ -1,9 +1,9 @@
 """The command `myproxy-store`: keep a certificate and its key on the server, locked as the key's file is.
 
 Agrees with gct:myproxy/source/myproxy_store.c in options, variables, output line and exit status (0, or 1 for any
-error). The key travels as it lies in its file, so the server learns its pass phrase only from who uses it later. Unlike
-the C command, one that is not locked is sent only with --no_passphrase, or for uses that need it so: renewal (-R, -A)
-and retrieval without a pass phrase (-Z).
+error). The key travels as it lies in its file, so the server learns its pass phrase only from who uses it later. One
+that is not locked is sent with a warning; without one it is with --no_passphrase, or for uses that need it so: renewal
+(-R, -A) and retrieval without a pass phrase (-Z). --require_passphrase refuses it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import sys
 from typing import TYPE_CHECKING
 
 from gsi.cli.arguments import Completion
-from gsi.cli.run import EXIT_OK, run
+from gsi.cli.run import EXIT_OK, run, warn
 from gsi.errors import CredentialError, CredentialProblem
 from myproxy.cli.options import LongOptionParser, add_address_options, add_server_options, hours
 from myproxy.cli.policies import add_policy_options, read_policies
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import Namespace, Section
     from gsi.system.environ import Locations
 
-__all__ = ["build_parser", "main"]
+__all__ = ["add_lock_options", "build_parser", "main", "read_files"]
 
 PROG = "myproxy-store"
 DEFAULT_PROXY_HOURS = 12
@@ -62,11 +62,19 @@ def build_parser() -> LongOptionParser:
         convert=hours,
         text="the most that proxies made from it may live (default 12)",
     )
-    which.flag(
-        "-n", "--no_passphrase", dest="no_passphrase", text="send the key although it is not locked by a pass phrase"
-    )
+    add_lock_options(which, "send")
     add_policy_options(parser.section("Who may have it"), keys=True)
     return parser
+
+
+def add_lock_options(which: Section, verb: str) -> None:
+    """Add the options that say what is done with a key that is not locked; without them it is taken, with a warning."""
+    which.flag(
+        "-n", "--no_passphrase", dest="no_passphrase", text=f"{verb} a key without a pass phrase, and do not warn"
+    )
+    which.flag(
+        "--require_passphrase", dest="require_passphrase", text=f"do not {verb} a key that is not under a pass phrase"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,8 +99,7 @@ def _execute(arguments: Namespace) -> int:
 
     address = read_address(arguments)
     locations = read_locations()
-    may_be_open = arguments.no_passphrase or "renewer" in policies or "trusted" in policies
-    text = read_files(arguments, locations, may_be_open=may_be_open)
+    text = read_files(PROG, arguments, locations, policies)
     credential = require_credential(locations)
     lifetime: timedelta | None = arguments.proxy_lifetime
     request = Request(
@@ -111,11 +118,17 @@ def _execute(arguments: Namespace) -> int:
     return EXIT_OK
 
 
-def read_files(arguments: Namespace, locations: Locations, *, may_be_open: bool) -> bytes:
+def read_files(prog: str, arguments: Namespace, locations: Locations, policies: Mapping[str, str]) -> bytes:
     """Return what is sent: certificate, key as it is in its file, further certificates, all PEM.
 
+    Args:
+        prog: The command, for a warning.
+        arguments: Which files, and whether the key may be without a pass phrase.
+        locations: Where the user's own are.
+        policies: From `read_policies`: who may have it without a pass phrase.
+
     Raises:
-        CredentialError: A file is missing or unsafe, or the key is not locked and should be.
+        CredentialError: A file is missing or unsafe, or the key is not locked and has to be.
         ParseError: A file is not what it should be.
     """
     from gsi.certificate import Certificate
@@ -135,13 +148,16 @@ def read_files(arguments: Namespace, locations: Locations, *, may_be_open: bool)
     if len(keys) != 1:
         raise ParseError(f"{key_path}: holds {len(keys)} PEM keys instead of one", what="key file")
     if not is_encrypted(keys[0]):
-        if not may_be_open:
+        danger = f"{key_path}: the key is not locked by a pass phrase, so whoever reads the server's disk has it"
+        if arguments.require_passphrase:
             raise CredentialError(
-                f"{key_path}: the key is not locked by a pass phrase, so whoever reads the server's disk has it",
+                danger,
                 problem=CredentialProblem.UNSAFE_FILE,
                 path=key_path,
-                hint="lock it with grid-change-pass-phrase, or say --no_passphrase",
+                hint="lock it with grid-change-pass-phrase",
             )
+        if not (arguments.no_passphrase or "renewer" in policies or "trusted" in policies):
+            warn(prog, danger, hint="lock it with grid-change-pass-phrase, or say --no_passphrase")
         if not same_key(parse_private_key(keys[0]), certificates[0].spki_der):
             raise CredentialError(
                 f"{key_path}: the key does not belong to {certificate_path}",

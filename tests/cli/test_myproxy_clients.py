@@ -468,7 +468,8 @@ def test_names_of_trust_roots_stay_in_their_directory() -> None:
 
 def test_files_of_a_stored_key(user: UserEnvironment, tmp_path: Path) -> None:
     certificate, key = user.cert_path, user.key_path
-    assert_error(ours(user, "myproxy-store"), "the key is not locked by a pass phrase", "grid-change-pass-phrase")
+    refused = ours(user, "myproxy-store", "--require_passphrase")
+    assert_error(refused, "error: ", "the key is not locked by a pass phrase", "grid-change-pass-phrase")
     assert_error(ours(user, "myproxy-store", "-n", "-c", str(key)), "there is no PEM certificate in it")
     assert_error(ours(user, "myproxy-store", "-n", "-y", str(tmp_path / "no")), "no")
     both = tmp_path / "both.pem"

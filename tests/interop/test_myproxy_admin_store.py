@@ -68,8 +68,14 @@ def test_what_is_not_loaded(site: Site) -> None:
     certificate, key = site.directory / "cert.pem", site.directory / "key.pem"
     site.grid.users["rsa2048", "rsa2048"].write(certificate, key)
     load = ("myproxy-admin-load-credential", "-c", certificate, "-y", key, "-l", "alice")
-    assert "not locked by a pass phrase" in admin(site, *load).stderr
-    admin(site, *load, "-n").check()
+    refused = admin(site, *load, "--require_passphrase")
+    assert refused.returncode == 1
+    assert "not locked by a pass phrase" in refused.stderr
+    warned = admin(site, *load).check()
+    assert "myproxy-admin-load-credential: warning: " in warned.stderr
+    assert "not locked by a pass phrase" in warned.stderr
+    for quiet in (["-n"], ["-Z", "portal"]):
+        assert "pass phrase" not in admin(site, *load, *quiet).check().stderr
     site.grid.host.write(certificate, key)  # somebody else
     refused = admin(site, *load, "-n")
     assert refused.returncode == 1

@@ -164,3 +164,23 @@ def test_texts_in_latin1_are_taken_over_and_names_in_it_are_named(site: Site, gr
         "fail",
         "credentials of the C server: 1 could not be taken over",
     )
+
+
+# Keys without a pass phrase -------------------------------------------------------------------------------------------
+
+
+def test_a_host_key_is_stored_as_by_the_c_command(site: Site) -> None:
+    certificate, key = site.directory / "www.pem", site.directory / "wwwkey.pem"
+    site.grid.users["rsa2048", "rsa2048"].write(certificate, key)
+    with site.start():
+        alice = Person(site, "alice", site.grid.users["rsa2048", "rsa2048"])
+        words: list[str | Path] = ["-c", certificate, "-y", key, "-l", "www"]
+        told = alice.run("myproxy-store", *words).check()
+        argv: list[str | Path] = [our_program("myproxy-store"), *words]
+        ours = run(argv, env=alice.environment.variables).check()
+        assert ours.stdout == told.stdout
+        assert "warning: " in ours.stderr
+        assert "the key is not locked by a pass phrase" in ours.stderr
+        assert run([*argv, "--no_passphrase"], env=alice.environment.variables).check().stderr == ""
+        refused = run([*argv, "--require_passphrase"], env=alice.environment.variables)
+    assert (refused.returncode, refused.stdout) == (1, "")

@@ -36,8 +36,9 @@ stored is recorded in the server's audit log before.
     ),
     differences="""\
 As root the command acts as the owner of the storage directory that was named; the C command acts as that of
-/var/lib/myproxy, and fails when `-s` names another. A key without a pass phrase is stored only with `-n`, or for uses
-that need it so (`-R`, `-A`, `-Z`). A chain that is not valid is refused. Somebody else's credential is not replaced.
+/var/lib/myproxy, and fails when `-s` names another. A key without a pass phrase is stored with a warning, unless `-n`
+or a policy for uses that need it so (`-R`, `-A`, `-Z`) says that it is meant; `--require_passphrase` refuses it. A
+chain that is not valid is refused. Somebody else's credential is not replaced.
 """,
     see_also=("myproxy-server(8)", "myproxy-admin-query(8)"),
 )

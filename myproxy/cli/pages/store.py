@@ -30,9 +30,9 @@ that are meant to live on the server.
         ),
     ),
     differences="""\
-A key that is not locked by a pass phrase is sent only with `--no_passphrase`, or with a policy for uses that need it
-so (`-R`, `-A`, `-Z`). What is sent is parsed before, and a key
-in clear has to belong to the certificate.
+A key that is not locked by a pass phrase is sent with a warning on standard error, unless `--no_passphrase` or a policy
+for uses that need it so (`-R`, `-A`, `-Z`) says that this is meant; `--require_passphrase` refuses it. What is sent is
+parsed before, and a key in clear has to belong to the certificate.
 """,
     see_also=("myproxy-retrieve(1)", "myproxy-logon(1)", "grid-change-pass-phrase(1)"),
 )
