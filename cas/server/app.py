@@ -16,6 +16,7 @@ import json
 import logging
 import secrets
 import time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, request
@@ -53,6 +54,9 @@ __all__ = ["LIST_SECONDS", "create_app"]
 
 LIST_SECONDS: Final = 600
 """How long a list of withdrawn capabilities proves something: so late a withdrawal may arrive."""
+
+LIST_PAUSE_SECONDS: Final = 1.0
+"""How long one signed list is given to all who ask for it."""
 
 RETRY_SECONDS: Final = 5
 _BROWSERS: Final = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode")
@@ -95,6 +99,7 @@ class _App:
         self._rates = rates
         self._count = count
         self._limit = limit
+        self._list: tuple[float, str] | None = None
 
     # --- who asks -----------------------------------------------------------------------------------------------------
 
@@ -116,8 +121,14 @@ class _App:
             self._hold(f"address {presented.address}")
             raise
         self._hold(peer.identity)
-        caller = self._community.caller(peer, address=presented.address, request_id=request_id)
-        self._community.gate.require(peer, site_action, on, address=presented.address, request_id=request_id)
+        try:
+            caller = self._community.caller(peer, address=presented.address, request_id=request_id)
+            self._community.gate.require(peer, site_action, on, address=presented.address, request_id=request_id)
+        except DeniedError as error:
+            self._community.note_refusal(
+                site_action, error, peer=peer.identity, address=presented.address, request_id=request_id
+            )
+            raise
         return Asked(self._community, caller, peer, {}, self._count)
 
     def _hold(self, who: str) -> None:
@@ -170,7 +181,7 @@ class _App:
                 raise tokens.TokenRefusalError("invalid_request", "the body is to be a form")
             form = _read_form(self._read())
             asked = self._admit(request_id, "ISSUE", "jwt")
-            made = tokens.exchange(asked, form)
+            made = self._exchange(asked, form)
         except tokens.TokenRefusalError as error:
             _log.info("%s: %s: %s", request_id, error.code, error)
             return _json({"error": error.code, "error_description": error.message, "request_id": request_id}, 400)
@@ -194,21 +205,35 @@ class _App:
             }
         )
 
-    def withdrawn(self) -> Response:
-        """Tell which capabilities are withdrawn."""
-        from datetime import timedelta
+    def _exchange(self, asked: Asked, form: dict[str, list[str]]) -> dict[str, object]:
+        """Return what `tokens.exchange` does; its own refusals are in the audit, as the service's are by themselves."""
+        try:
+            return tokens.exchange(asked, form)
+        except tokens.TokenRefusalError as error:
+            caller = asked.caller
+            self._community.note_refusal(
+                "exchange", error, peer=caller.identity, address=caller.address, request_id=caller.request_id
+            )
+            raise
 
+    def withdrawn(self) -> Response:
+        """Tell which capabilities are withdrawn; signed anew when a second has gone by, since everybody may ask."""
+        moment = time.monotonic()
+        signed = self._list
+        if signed is None or not 0 <= moment - signed[0] < LIST_PAUSE_SECONDS:
+            try:
+                signed = (moment, self._sign_list())
+            except GridError as error:
+                return self.refuse(error, secrets.token_hex(8))
+            self._list = signed
+        return Response(signed[1] + "\n", mimetype="application/jwt", headers={"Cache-Control": "max-age=60"})
+
+    def _sign_list(self) -> str:
         community = self._community
         now = community.now()
-        try:
-            self._hold(f"address {request.remote_addr}")
-            issuer = community.forms.issuer
-            until = now + timedelta(seconds=LIST_SECONDS)
-            listed = RevocationList(issuer, now, until, community.withdrawn.read(now=now))
-            text = sign_revocations(listed, community.forms.list_key(now))
-        except GridError as error:
-            return self.refuse(error, secrets.token_hex(8))
-        return Response(text + "\n", mimetype="application/jwt", headers={"Cache-Control": "max-age=60"})
+        until = now + timedelta(seconds=LIST_SECONDS)
+        listed = RevocationList(community.forms.issuer, now, until, community.withdrawn.read(now=now))
+        return sign_revocations(listed, community.forms.list_key(now))
 
     def jwks(self) -> Response:
         """Publish the keys."""
@@ -324,6 +349,4 @@ def _read_form(data: bytes) -> dict[str, list[str]]:
 
 
 def _left(expires: str, community: OpenedCommunity) -> int:
-    from datetime import datetime
-
     return max(0, int((datetime.fromisoformat(expires) - community.now()).total_seconds()))

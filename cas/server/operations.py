@@ -150,9 +150,9 @@ def _texts(body: Mapping[str, object], name: str, limit: int) -> tuple[str, ...]
 
 
 def _seconds(body: Mapping[str, object], name: str) -> timedelta | None:
-    value = _take(body, name, int, -1)
-    if value == -1:
+    if body.get(name) is None:
         return None
+    value = _take(body, name, int, 0)
     if not 0 <= value <= _MAX_LIFETIME:
         raise _no(f"{name} is to be a number of seconds")
     return timedelta(seconds=value)
@@ -307,12 +307,12 @@ def _changes(asked: Asked) -> dict[str, object]:
     changes: list[Change] = [decode_change(one) for one in listed]
     if _take(body, "dry_run", bool, False):
         return _preview(asked, changes)
-    revision = _take(body, "expected_revision", int, -1)
+    revision = None if body.get("expected_revision") is None else _take(body, "expected_revision", int, 0)
     applied = asked.community.service.apply(
         asked.caller,
         changes,
         reason=_take(body, "reason", str, ""),
-        expected_revision=None if revision == -1 else revision,
+        expected_revision=revision,
         expected=_versions(body.get("expected_versions")),
     )
     return {"revision": applied.revision, "changed": list(applied.changed)}

@@ -24,10 +24,10 @@ from cas.service import CapabilityRequest, PolicyService
 from cas.wiring.authz import make_gate
 from cas.withdrawn import WithdrawnFile
 from gsi.authz.principals import normal_fqan
-from gsi.errors import CapabilityError
+from gsi.errors import CapabilityError, DeniedError
 from gsi.sql.engine import prepare_private_directory
 from gsi.system import clock
-from gsi.system.audit import AuditLog
+from gsi.system.audit import AuditLog, AuditRecord, Verdict
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
 from gsi.system.vomsdir import VOMSDirectory
@@ -184,6 +184,31 @@ class OpenedCommunity:
         caller = self.caller(peer)
         return self._repository.reading(lambda view: view.find_user(caller.subject_key, caller.issuer_key) is not None)
 
+    def note_refusal(
+        self, action: str, error: DeniedError, *, peer: str, address: str = "", request_id: str = ""
+    ) -> None:
+        """Record a refusal that the service does not hear of.
+
+        Raises:
+            StorageError: It could not be recorded.
+        """
+        reasons = [error.message]
+        cause = error.__cause__
+        if isinstance(cause, DeniedError):
+            reasons.append(cause.message)
+        self.audit.record(
+            AuditRecord(
+                time=self.now(),
+                request_id=request_id,
+                service="cas",
+                action=action.lower(),
+                verdict=Verdict.DENY,
+                reason=" <- ".join(reasons),
+                peer=peer,
+                address=address,
+            )
+        )
+
     # --- VOMS ---------------------------------------------------------------------------------------------------------
 
     def answer_voms(self, peer: VerifiedPeer, request: FetchRequest, request_id: str) -> AttributeCertificate:
@@ -194,8 +219,12 @@ class OpenedCommunity:
             GridError: It cannot be issued.
         """
         now = self.now()
-        self.gate.require(peer, "ISSUE", Form.ATTRIBUTES.value, request_id=request_id)
-        caller = self.caller(peer, request_id=request_id)
+        try:
+            self.gate.require(peer, "ISSUE", Form.ATTRIBUTES.value, request_id=request_id)
+            caller = self.caller(peer, request_id=request_id)
+        except DeniedError as error:
+            self.note_refusal("issue", error, peer=peer.identity, request_id=request_id)
+            raise
         held = self._repository.reading(lambda view: view.fqans_of(Rights.of(view, caller, now).groups))
         root = f"/{self.config.community}"
         ours = [root, *(fqan for fqan in held if fqan.startswith(f"{root}/"))]
