@@ -38,18 +38,22 @@ def running(services: Iterable[Service], vo: VO) -> Iterator[dict[str, int]]:
         TransportError: A service ended or did not listen within `START_SECONDS`; the end of its log is in the hint.
         GridError: What a service needs could not be made.
     """
-    with ExitStack() as stack:
+    started: list[tuple[Service, subprocess.Popen[bytes]]] = []
+    try:
+        for service in services:
+            process = _start(service, vo)  # when this fails, those before it are ended
+            started.append((service, process))
         ports: dict[str, int] = {}
-        started = [(service, stack.enter_context(_process(service, vo))) for service in services]
         for service, process in started:
             port = _wait_until_listening(service, process, vo)
             if port is not None:
                 ports[service.name] = port
         yield ports
+    finally:
+        _end([process for _, process in started])
 
 
-@contextmanager
-def _process(service: Service, vo: VO) -> Iterator[subprocess.Popen[bytes]]:
+def _start(service: Service, vo: VO) -> subprocess.Popen[bytes]:
     environment = {
         "PATH": vo.person("alice").environment["PATH"],
         "HOME": str(vo.state_dir(service.name)),
@@ -63,7 +67,7 @@ def _process(service: Service, vo: VO) -> Iterator[subprocess.Popen[bytes]]:
     log = os.open(_log_path(service, vo), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         # A session of its own: Ctrl-C in the terminal reaches the sandbox alone, which then ends each service by pid.
-        process = subprocess.Popen(
+        return subprocess.Popen(
             service.argv,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -76,20 +80,23 @@ def _process(service: Service, vo: VO) -> Iterator[subprocess.Popen[bytes]]:
         raise TransportError(f"{service.name} cannot be started: {error}") from error
     finally:
         os.close(log)
+
+
+def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Ask all to end, then wait for each; also for the others when somebody breaks off the waiting for one."""
+    with ExitStack() as stack:
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+                stack.callback(_wait_for_end, process)
+
+
+def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
     try:
-        yield process
-    finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # its own session, so the group is the service and its workers
-            process.wait()
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # its own session, so the group is the service and its workers
+        process.wait()
 
 
 def _wait_until_listening(service: Service, process: subprocess.Popen[bytes], vo: VO) -> int | None:
