@@ -35,7 +35,9 @@ from gsi.authz.callout.messages import (
     encode_request,
     parse_answer,
 )
+from tests.harness.ca import TestCA
 from tests.harness.callout import authz_server, callout_site, service_account
+from tests.harness.run import our_program, run
 from tests.interop.conftest import ALICE, Grid
 
 if TYPE_CHECKING:
@@ -218,8 +220,18 @@ def test_a_job_longer_than_gram_takes_is_no_question(grid: Grid, path: Path, cha
         assert longer.recv(1) == b""
 
 
-def test_a_disk_that_does_not_keep_up_holds_up_nobody_else(grid: Grid, path: Path, chain: tuple[bytes, ...]) -> None:
+REFUSED: Final = {
+    "by the policy": _operation(target="/other"),
+    "without being asked": _operation("delete")._replace(facts=FACTS | Fact.DIRECTORY),
+}
+
+
+@pytest.mark.parametrize("how", REFUSED)
+def test_a_disk_that_does_not_keep_up_holds_up_nobody_else(
+    grid: Grid, path: Path, chain: tuple[bytes, ...], how: str
+) -> None:
     """Refusals are recorded behind the answer; whoever makes more of them than the disk takes waits alone."""
+    refused = REFUSED[how]
     rules = f'{LOGIN}permit dn "{ALICE}" to read on /data/**\n'
     with (
         authz_server(path, grid.trust_dir, rules, service_users='["root"]') as daemon,
@@ -227,14 +239,14 @@ def test_a_disk_that_does_not_keep_up_holds_up_nobody_else(grid: Grid, path: Pat
     ):
         for one in (noisy, quiet):
             assert _ask(one, SessionRequest(service="file", chain=chain)).verdict is Verdict.PERMIT
-        assert _ask(noisy, _operation(target="/other")).verdict is Verdict.DENY
+        assert _ask(noisy, refused).verdict is Verdict.DENY
         noisy.settimeout(1.0)
         quiet.settimeout(PATIENCE / 2)  # the audit itself gives up after as long as the library
         with open(daemon.audit_path, "rb") as audit:
             fcntl.flock(audit, fcntl.LOCK_EX)
             with contextlib.suppress(TimeoutError):
                 for _ in range(1100):
-                    assert _ask(noisy, _operation(target="/other")).verdict is Verdict.DENY
+                    assert _ask(noisy, refused).verdict is Verdict.DENY
                 pytest.fail("refusals that cannot be recorded have no end")
             assert _ask(quiet, _operation()).verdict is Verdict.PERMIT
 
@@ -264,6 +276,48 @@ def test_permits_in_somebody_elses_name_are_told_apart(grid: Grid, path: Path, c
             assert record["proof"] == "none"
         assert (login["uid"], login["proof"]) == (0, "service")
         assert "permitted, for certificates it shows" in daemon.log
+
+
+def test_every_refusal_is_found_under_its_id(grid: Grid, path: Path, chain: tuple[bytes, ...]) -> None:
+    """In the audit, and by `gsi-authz explain`: with name and path, also where the policy was not asked."""
+    rules = f'{LOGIN}permit dn "{ALICE}" to read, lookup, write, create, delete on /data/**\n'
+    policy = 'order = ["rules"]\nrecord = "decisions"\n[authorizer.rules]\ntype = "rules"\nfile = "rules"\n'
+    stranger = TestCA("/O=Grid/CN=Elsewhere").issue(ALICE).chain_der
+    tree = REFUSED["without being asked"]
+    new = _operation("write", "/data/new")._replace(facts=Fact.RESOLVED | Fact.FOLLOWED)
+    told: list[tuple[Answer, str, str, str]] = []
+    with authz_server(path, grid.trust_dir, rules, policy=policy, gram=policy, service_users='["root"]') as daemon:
+        with _connected(path, service_account()) as (one,):
+            assert _ask(one, SessionRequest(service="file", chain=chain)).verdict is Verdict.PERMIT
+            told.append((_ask(one, tree), ALICE, "the directory is not empty", tree.object))
+            found = _ask(one, _operation("lookup", "/data/d")._replace(facts=FACTS | Fact.DIRECTORY))
+            assert found.verdict is Verdict.PERMIT
+            told.append((_ask(one, new), ALICE, "could be a rename of a directory", new.object))
+        for account, shown, who, words in (
+            ("games", chain, ALICE, "the account 'games' was asked for"),
+            (service_account(), stranger, "<unverified>", f"they show {ALICE}"),
+        ):
+            with _connected(path, account) as (one,):
+                told.append((_ask(one, SessionRequest(service="file", chain=shown)), who, words, ""))
+        with _connected(path, "games") as (one,):
+            told.append((_ask(one, MapRequest(service="file", buffer_bytes=64, chain=chain)), "", "may not ask", ""))
+        daemon.process.send_signal(signal.SIGTERM)  # what waits is written
+        daemon.process.wait(PATIENCE)
+        lines = {record["id"]: record for record in _records(daemon)}
+        for answer, who, words, resource in told:
+            assert answer.verdict is Verdict.DENY
+            line = lines[answer.decision_id]
+            assert line["verdict"] == "deny"
+            assert line["peer"] == (who or "<anonymous>")
+            assert words in str(line["reason"])
+            assert line["resource"] == resource
+            assert line["uid"]
+            explained = run(
+                [our_program("gsi-authz"), "explain", answer.decision_id, "-record", daemon.directory / "decisions"],
+                env=daemon.variables,
+            ).check()
+            assert words in explained.stdout
+            assert resource in explained.stdout
 
 
 def test_only_mappings_lease(grid: Grid, path: Path, chain: tuple[bytes, ...]) -> None:
