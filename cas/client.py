@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from gsi._version import __version__
-from gsi.errors import ConfigError, RefusedError, RemoteProtocolError, TransportError
+from gsi.errors import ConfigError, RefusedError, RemoteProtocolError, TimeoutExpiredError, TransportError
 from gsi.transport.stream import CONNECT_TIMEOUT, HostPort, connect
 from gsi.transport.tls import ClientTLS
 from gsi.transport.tls_stream import TLSStream
@@ -42,6 +42,7 @@ MAX_ANSWER_BYTES: Final = 8 << 20
 """The longest answer: a page of a thousand names takes some 200 kB, a large assertion 256 kB."""
 
 ANSWER_TIMEOUT: Final = 60.0
+_TRIES: Final = 3  # connections that are closed before anything was asked
 _SERVER: Final = ValidationOptions(purpose=Purpose.SERVER)
 _OLD_PATH: Final = "CASService"
 
@@ -230,12 +231,8 @@ class CASClient:
         ]
         if content:
             head += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
-        connected, _ = connect([where], timeout=self._timeout, read_timeout=self._answer_timeout)
-        host = self.place.host
-        name = None if host.replace(".", "").isdigit() or ":" in host else host  # SNI is for names
-        stream = TLSStream(connected, self._tls.session(self._verify, server_name=name))
+        stream = self._open(where)
         try:
-            stream.handshake()
             stream.send("\r\n".join([*head, "", ""]).encode("ascii") + content)
             received = bytearray()
             while data := stream.receive():
@@ -245,6 +242,29 @@ class CASClient:
         finally:
             stream.close()
         return _parse(bytes(received))
+
+    def _open(self, where: HostPort) -> TLSStream:
+        """Return a connection. A worker that is being replaced may hang up on one; nothing was asked by then."""
+        host = self.place.host
+        name = None if host.replace(".", "").isdigit() or ":" in host else host  # SNI is for names
+        last: TransportError | None = None
+        for _ in range(_TRIES):
+            connected, _ = connect([where], timeout=self._timeout, read_timeout=self._answer_timeout)
+            stream = TLSStream(connected, self._tls.session(self._verify, server_name=name))
+            try:
+                stream.handshake()
+                return stream
+            except TimeoutExpiredError:
+                stream.close()
+                raise
+            except TransportError as error:
+                stream.close()
+                last = error
+            except BaseException:
+                stream.close()
+                raise
+        assert last is not None
+        raise last
 
     def _verify(self, chain: tuple[bytes, ...]) -> VerifiedPeer:
         peer = verify_chain(chain, self._anchors(), now=self._now(), options=_SERVER)

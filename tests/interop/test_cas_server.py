@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import socket
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -188,3 +193,47 @@ def test_monitors_and_audit(server: CASServer) -> None:
     assert fetch(f"http://{server.metrics}/health") == b"ok\n"
     (record,) = [one for one in server.records() if given.identifier in json.dumps(one)]
     assert record["peer"] == ALICE
+
+
+def test_reloading_keeps_what_was_good(tmp_path: Path) -> None:
+    with cas_server(tmp_path) as server:
+        config = server.directory / "cas.toml"
+        good = config.read_bytes()
+        write_file(config, good + b"\n[nonsense]\n", 0o600)
+        os.kill(server.daemon.pid, signal.SIGHUP)
+        until(lambda: "the old one stays" in server.daemon.log())
+        assert server.client().whoami() == "admin"
+        write_file(config, good.replace(b"threads = 4", b"threads = 4\nrequests_per_minute = 2"), 0o600)
+        os.kill(server.daemon.pid, signal.SIGHUP)
+        until(lambda: is_held_up(server))
+
+
+def is_held_up(server: CASServer) -> bool:
+    try:
+        server.client().whoami()
+    except CASRefusedError as error:
+        return error.status == 429
+    return False
+
+
+def test_a_part_that_ends_ends_all(tmp_path: Path) -> None:
+    with contextlib.suppress(ProcessLookupError), cas_server(tmp_path) as server:
+        pid = server.daemon.pid
+        first = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        os.kill(first, signal.SIGKILL)
+        until(lambda: "has ended with status -9" in server.daemon.log())
+        until(lambda: not is_open(server.daemon.port))
+        until(lambda: not is_open(server.voms_port))
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so; fail when that takes longer than a slow machine needs."""
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
