@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import socket
@@ -214,6 +215,30 @@ def test_the_account_and_the_record(site: Site) -> None:
     audit = (site.directory / "audit.log").read_text()
     assert found[1] in audit
     assert '"account":"grid001"' in audit
+
+
+def test_refusals_before_the_policy_have_a_record(site: Site) -> None:
+    """What was asked and from where, and who it was or seemed to be."""
+    elsewhere = TestCA("/O=Grid/CN=Unknown CA").issue(ALICE)
+    for issued, target, method, peer, words in (
+        (elsewhere, "/data/alice/f", "GET", "<unverified>", f"they show {ALICE}"),
+        (site.bob, "/data/alice/f", "MOVE", "/O=Grid/OU=Test/CN=Bob", "no action is mapped to the method 'MOVE'"),
+        (site.bob, "/data/x/../alice/f", "GET", "/O=Grid/OU=Test/CN=Bob", "'..'"),
+    ):
+        refused = site.ask(issued, target, method=method)
+        found = re.search(r"decision ([0-9a-f]{24})", refused.body)
+        assert found is not None, refused
+        lines = map(json.loads, (site.directory / "audit.log").read_text().splitlines())
+        (line,) = [each for each in lines if each["id"] == found[1]]
+        assert (line["verdict"], line["peer"], line["resource"]) == ("deny", peer, target)
+        assert line["address"] == "127.0.0.1"
+        assert words in line["reason"]
+        explained = run(
+            [our_program("gsi-authz"), "explain", found[1], "-policy", site.directory / "web.toml"],
+            env=clean_environment(site.directory),
+        ).check()
+        assert words in explained.stdout
+        assert target in explained.stdout
 
 
 # --- who does not -----------------------------------------------------------------------------------------------------

@@ -735,6 +735,7 @@ def test_no_assertion_is_recorded(bench: Bench, alice: Issued) -> None:
     found = bench.recorded(judge.judge(OperationRequest(action="authz_assert", object="precious")))
     assert found["action"] == "authz_assert"
     assert "precious" not in str(found)
+    assert judge._request is None  # nor is it kept as long as the session
 
 
 def test_permits_that_come_to_nothing_are_recorded_as_refusals(bench: Bench, alice: Issued) -> None:
