@@ -41,9 +41,10 @@ class Connection:
     Attributes:
         peer: The other side's numeric address and port.
         tls: The TLS state, for `verify_peer`; None on a plain connection.
+        has_spoken: Whether the other side has sent anything, the handshake aside.
     """
 
-    __slots__ = ("_raw", "_reads", "_unread", "peer", "tls")
+    __slots__ = ("_raw", "_reads", "_unread", "has_spoken", "peer", "tls")
 
     def __init__(self, raw: RawConnection, tls: TLSSession | None) -> None:
         self._raw = raw
@@ -51,6 +52,7 @@ class Connection:
         self._unread = b""
         self.peer = raw.peer
         self.tls = tls
+        self.has_spoken = False
 
     async def receive(self) -> bytes:
         """Wait for bytes; none mean that the peer has closed.
@@ -59,11 +61,13 @@ class Connection:
             TransportError: TLS or the connection failed.
         """
         if self.tls is None:
-            return await self._raw.receive()
-        if self._unread:
+            data = await self._raw.receive()
+        elif self._unread:
             data, self._unread = self._unread, b""
-            return data
-        return await self._read(self.tls, flush=True)
+        else:
+            data = await self._read(self.tls, flush=True)
+        self.has_spoken = self.has_spoken or bool(data)
+        return data
 
     async def _read(self, tls: TLSSession, *, flush: bool) -> bytes:
         """Read what is decrypted, else wait for more; before waiting send what TLS itself has to say, if so wished."""

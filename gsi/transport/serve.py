@@ -8,7 +8,8 @@ belongs to that worker. For every connection within the limits the service gives
 is done here under a time limit, then `Service.handle` has the connection until it returns or its time is up. The last
 flight of the handshake waits until the handler receives or sends: before that it can still refuse the client.
 
-SIGTERM and SIGINT stop accepting, wait for running requests (`Limits.drain_seconds`), then end. SIGHUP calls
+SIGTERM and SIGINT stop accepting, wait for running requests (`Limits.drain_seconds`), then end; who has asked for
+nothing yet is not waited for. SIGHUP calls
 `Service.reload`. With several workers the first process only supervises: it passes signals on and replaces workers that
 died; workers stop when it is gone.
 """
@@ -51,6 +52,8 @@ __all__ = [
 
 BACKLOG: Final = 512
 """Connections that the kernel holds for us: a burst of that many logons waits instead of being refused."""
+SILENT_SECONDS: Final = 1.0
+"""At the end, for peers that have sent nothing yet: their request may be under way."""
 CLOSE_SECONDS: Final = 1.0
 """At the end, for the last bytes of finished connections."""
 ACCEPT_BATCH: Final = 32
@@ -120,7 +123,7 @@ class _Worker:
         self._service = service
         self._once = once
         self._watcher = watcher or Watcher()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Connection | None] = {}
         self._open: dict[str, int] = {}
         self._count = 0
         self._stop = asyncio.Event()
@@ -181,8 +184,12 @@ class _Worker:
             asyncio.get_running_loop().call_later(self._watcher.seconds, self._tick)
 
     async def _drain(self) -> None:
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=self._service.limits.drain_seconds)
+        patience = self._service.limits.drain_seconds
+        first = min(patience, SILENT_SECONDS)
+        for seconds, only_silent in ((first, True), (patience - first, False)):
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=seconds)
+            late = [task for task in self._tasks if not (only_silent and self._has_spoken(task))]
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -190,6 +197,10 @@ class _Worker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._idle.wait()
+
+    def _has_spoken(self, task: asyncio.Task[None]) -> bool:
+        connection = self._tasks.get(task)
+        return connection is not None and connection.has_spoken
 
     def _reload(self) -> None:
         self._watcher.reloading()
@@ -224,8 +235,8 @@ class _Worker:
             raw.abort()
             return
         task = asyncio.get_running_loop().create_task(self._serve(raw, limits))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     def _forget(self, raw: RawConnection) -> None:
         source = source_of(raw.peer)
@@ -243,6 +254,9 @@ class _Worker:
         what = "TLS handshake"
         try:
             connection = Connection(raw, self._service.tls_session())
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks[task] = connection
             async with asyncio.timeout(limits.handshake_seconds):
                 await connection.handshake()
             what = "request"

@@ -445,6 +445,28 @@ def test_a_stop_does_not_wait_for_ever() -> None:
         assert _closed(one)
 
 
+def test_a_stop_waits_for_nobody_who_has_said_nothing() -> None:
+    """The limit is an hour: only who has begun to speak is worth it."""
+    with server(limits="drain_seconds=3600") as running, running.connect() as busy, running.connect() as idle:
+        assert ask(busy, b"hello") == b"hello!"
+        running.process.terminate()
+        assert _closed(idle)
+        assert ask(busy, b"still") == b"still!"
+        busy.close()
+        assert running.process.wait(WAIT) == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_stop_waits_for_no_handshake(trust: Path, tmp_path: Path, version: str) -> None:
+    with (
+        server(trust=trust, limits="drain_seconds=3600") as running,
+        Client(running, None, version, tmp_path) as client,
+    ):
+        running.process.terminate()
+        assert _closed(client.socket)
+        assert running.process.wait(WAIT) == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_reload_reaches_every_worker_and_drops_nothing(workers: int) -> None:
     with server(workers=workers) as running, running.connect() as one:
