@@ -16,6 +16,7 @@ on a line of its own. `gsi.system.audit_chain` ties the lines to one another and
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -195,6 +196,7 @@ class AuditLog:
             self._path = path
             if self._writer is None:
                 old: int | None = self._descriptor
+                self._remember_place(self._descriptor)
                 self._descriptor, self._size = fresh, None
             else:  # only the writer knows when the old one is free
                 old, self._fresh = self._fresh, fresh
@@ -285,6 +287,13 @@ class AuditLog:
                 return self._state, Beginning.FOREIGN
         state, begins = find_state(descriptor, size)
         return state, Beginning.OPEN if begins is Beginning.NONE and self._size is None else begins
+
+    def _remember_place(self, descriptor: int) -> None:
+        """Keep in mind where the chain stands in a file that is left before anything was written to it from here."""
+        if self._state is None:
+            with contextlib.suppress(OSError):  # then the next file begins a chain of its own
+                if size := os.fstat(descriptor).st_size:
+                    self._state = find_state(descriptor, size)[0]
 
 
 def _open_private(path: str) -> int:

@@ -228,7 +228,11 @@ def verify_files(paths: list[str]) -> list[ChainReport]:
         if not old.records or not new.records or (new.first, new.before) == due:
             continue
         if new.first == 1:
-            new.tell(0, f"begins a chain of its own behind {old.path}: nothing ties the two", is_fault=False)
+            new.tell(
+                0,
+                f"begins a chain of its own behind {old.path}, which ends with line {old.state.sequence} of another: a "
+                "file between them was removed, or the log was rotated while nobody wrote",
+            )
         else:
             new.tell(0, f"does not go on where {old.path} ends (line {old.state.sequence} of the chain)")
     return reports

@@ -198,12 +198,25 @@ def test_a_rotation_ties_the_files(path: Path, tmp_path: Path, copied: bool) -> 
     assert [told(report) for report in verify_files([str(old), str(path)])] == [[], [(0, True)]]
 
 
-def test_a_restart_behind_a_rotation_begins_anew(path: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_removed_behind_a_rotation_shows_after_a_restart(path: Path, tmp_path: Path) -> None:
     write(path, 2)
     path.rename(tmp_path / "audit.log.1")
     write(path, 1)
     reports = verify_files([str(tmp_path / "audit.log.1"), str(path)])
-    assert [told(report) for report in reports] == [[], [(0, False)]]
+    assert [told(report) for report in reports] == [[], [(0, True)]]
+    assert "which ends with line 2 of another: a file between them was removed" in reports[1].faults[0].text
+
+
+def test_a_rotation_before_anything_was_written_since_the_start(path: Path, tmp_path: Path) -> None:
+    write(path, 2)
+    log = AuditLog(str(path))
+    path.rename(tmp_path / "audit.log.1")
+    log.reopen()
+    log.record(RECORD)
+    log.close()
+    (line,) = fields(path)
+    assert (line["seq"], line["begins"]) == (3, "rotation")
+    assert not any(report.findings for report in verify_files([str(tmp_path / "audit.log.1"), str(path)]))
 
 
 @given(content=st.binary(max_size=400))
