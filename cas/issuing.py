@@ -205,8 +205,3 @@ class Forms:
                     self._writers.clear()
                 found = self._writers[key] = make()
             return found
-
-    def forget_writers(self) -> None:
-        """Make all writers anew: the keys have been loaded again."""
-        with self._lock:
-            self._writers.clear()

@@ -58,14 +58,28 @@ class _TLS:
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with the application."""
 
-    def __init__(self, load: Callable[[], CASConfig], settings: dict[str, object], metrics: Metrics) -> None:
+    def __init__(
+        self, config: CASConfig, load: Callable[[], CASConfig], settings: dict[str, object], metrics: Metrics
+    ) -> None:
+        self._config = config
+        self._is_begun = False
         self._load = load
         self._metrics = metrics
         self._settings = settings
         super().__init__()
 
     def load_config(self) -> None:
-        """Take the settings; those that an older gunicorn does not know are left out."""
+        """Take the settings; those that an older gunicorn does not know are left out.
+
+        Called in gunicorn's first process, again at SIGHUP: workers get what was good then, and never read the file
+        themselves, in which somebody may be writing when one is replaced.
+        """
+        if self._is_begun:
+            try:
+                self._config = self._load()
+            except GridError as error:
+                _log.error("the new configuration is not used, the old one stays: %s", error)
+        self._is_begun = True
         for name, value in self._settings.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
@@ -73,7 +87,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> WSGIApplication:
         """Make the application, in each worker."""
         try:
-            return make_application(self._load(), self._metrics)
+            return make_application(self._config, self._metrics)
         except GridError as error:
             _log.error("a worker cannot start: %s: %s", error.slug, error)
             raise
@@ -108,6 +122,7 @@ def rows(config: CASConfig) -> int:
 
 
 def serve_https(
+    config: CASConfig,
     load: Callable[[], CASConfig],
     sockets: Sequence[socket.socket],
     metrics: Metrics,
@@ -117,7 +132,8 @@ def serve_https(
     """Serve until SIGTERM or SIGINT; return the exit status.
 
     Args:
-        load: Reads the configuration; called in each worker that starts.
+        config: The configuration.
+        load: Reads it again, at SIGHUP.
         sockets: The listening sockets.
         metrics: Counts; its first rows are used.
         on_ready: Called when connections are being accepted.
@@ -125,7 +141,6 @@ def serve_https(
     Raises:
         GridError: Something that the configuration names cannot be used.
     """
-    config = load()
     contexts = _TLS()
 
     def give_row(arbiter: Any, worker: Any) -> None:  # noqa: ANN401  gunicorn has no types
@@ -158,7 +173,7 @@ def serve_https(
         "post_fork": lambda _arbiter, worker: metrics.use(worker.cas_row),
     }
     try:
-        _Server(load, {name: value for name, value in values.items() if value is not None}, metrics).run()
+        _Server(config, load, {name: value for name, value in values.items() if value is not None}, metrics).run()
     except SystemExit as stop:  # this is how gunicorn returns
         return stop.code if isinstance(stop.code, int) else 0
     return 0

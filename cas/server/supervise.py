@@ -84,8 +84,10 @@ class CASServer:
         self._stopping = False
 
     def _load(self) -> CASConfig:
-        """Return the configuration with the ports that were found."""
-        config = self._read()
+        return self._placed(self._read())
+
+    def _placed(self, config: CASConfig) -> CASConfig:
+        """Return a configuration with the ports that were found."""
         if config.voms is not None and self.voms_port is not None and not config.voms.place:
             place = f"{os.uname().nodename}:{self.voms_port}"
             config = replace(config, voms=replace(config.voms, place=place))
@@ -98,10 +100,11 @@ class CASServer:
         def ready() -> None:
             os.write(writer, b".")
 
-        self._start("web server", lambda: serve_https(self._load, self._sockets, self._metrics, on_ready=ready))
+        config = self._placed(self._config)
+        self._start("web server", lambda: serve_https(config, self._load, self._sockets, self._metrics, on_ready=ready))
 
         if self._voms_sockets:
-            factory = VOMSFactory(self._load, self._metrics, first_row=self._rows)
+            factory = VOMSFactory(config, self._load, self._metrics, first_row=self._rows)
 
             def listen_for_voms() -> int:
                 factory.use(0)
@@ -110,6 +113,7 @@ class CASServer:
                     factory.make,
                     workers=self._voms_workers,
                     on_ready=ready,
+                    on_reload=factory.reload,
                     on_worker=factory.use,
                 )
 

@@ -33,16 +33,38 @@ __all__ = ["VOMSFactory"]
 _log = logging.getLogger("cas.voms")
 
 
+class _Current:
+    """The community in use, and the one before, with which some requests may still be busy."""
+
+    def __init__(self, community: OpenedCommunity) -> None:
+        self.community = community
+        self._previous: OpenedCommunity | None = None
+
+    def replace(self, community: OpenedCommunity) -> None:
+        """Use another one from the next request on."""
+        retired, self._previous, self.community = self._previous, self.community, community
+        if retired is not None:
+            retired.close()
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._previous is not None:
+            self._previous.close()
+        self.community.close()
+
+
 class VOMSFactory:
     """Makes the service of each worker.
 
     Args:
-        load: Reads the configuration.
+        config: The configuration.
+        load: Reads it again, at SIGHUP.
         metrics: Counts.
         first_row: The row of counters of the first worker.
     """
 
-    def __init__(self, load: Callable[[], CASConfig], metrics: Metrics, *, first_row: int) -> None:
+    def __init__(self, config: CASConfig, load: Callable[[], CASConfig], metrics: Metrics, *, first_row: int) -> None:
+        self._config = config
         self._load = load
         self._metrics = metrics
         self._first_row = first_row
@@ -51,34 +73,44 @@ class VOMSFactory:
         """Say in a worker, before `make`, which one it is."""
         self._metrics.use(self._first_row + number)
 
+    def reload(self) -> bool:
+        """Read the configuration again, for workers that start later; False, and all stays, when it is not good."""
+        try:
+            self._config = self._load()
+        except GridError as error:
+            _log.error("the new configuration is not used, the old one stays: %s", error)
+            return False
+        return True
+
     def make(self) -> VOMSService:
         """Make it; called in each worker.
 
         Raises:
             GridError: Something that the configuration names cannot be used.
         """
-        config = self._load()
+        config = self._config
         try:
-            community = open_community(config, meter=self._metrics.meter)
+            current = _Current(open_community(config, meter=self._metrics.meter))
         except GridError as error:
             _log.error("a worker cannot start: %s: %s", error.slug, error)
             raise
 
         def reload() -> Credential:
-            community.reload()
-            return _credential(self._load())
+            fresh = self._load()
+            credential = _credential(fresh)
+            current.replace(open_community(fresh, meter=self._metrics.meter))
+            return credential
 
         return VOMSService(
             VOMSSettings(
                 vo=config.community,
                 validation=ValidationOptions(purpose=Purpose.CLIENT, crl=config.trust.crl),
             ),
-            lambda peer, request: self._answer(community, peer, request),
+            lambda peer, request: self._answer(current.community, peer, request),
             credential=_credential(config),
-            anchors=community.anchors,
-            now=community.now,
+            anchors=lambda: current.community.anchors(),  # noqa: PLW0108  the community is replaced
             on_reload=reload,
-            on_close=community.close,
+            on_close=current.close,
         )
 
     def _answer(self, community: OpenedCommunity, peer: VerifiedPeer, request: FetchRequest) -> AttributeCertificate:

@@ -144,18 +144,6 @@ class OpenedCommunity:
         if self._token_rings is not self._rings:
             self._token_rings.close()
 
-    def reload(self) -> None:
-        """Load the keys anew and go on in a new audit file.
-
-        Raises:
-            GridError: Something cannot be used; what was loaded before stays.
-        """
-        self._rings.reload(now=self.now())
-        if self._token_rings is not self._rings:
-            self._token_rings.reload(now=self.now())
-        self.forms.forget_writers()
-        self._log.reopen()
-
     # --- who asks -----------------------------------------------------------------------------------------------------
 
     def verify(self, chain: Sequence[bytes]) -> VerifiedPeer:
