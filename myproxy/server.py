@@ -88,6 +88,9 @@ THREADS: Final = 128
 """Requests that wait for the store, a derivation or an outside judge at once, per worker, made when needed; the sealer
 lets few of them compute, and `myproxy.wiring.methods.OUTSIDE_SLOTS` fewer than all ask outside."""
 
+HANDSHAKE_SECONDS: Final = 30.0
+"""For the TLS handshake of the slowest line; less where `request_timeout` is."""
+
 BEAT_SECONDS: Final = 1.0
 """Between two signs of life of a worker."""
 
@@ -214,6 +217,7 @@ class MyProxyServer:
         return Limits(
             connections=self._config.max_connections,
             per_source=self._config.max_connections_per_source,
+            handshake_seconds=min(timeout, HANDSHAKE_SECONDS) if timeout > 0 else HANDSHAKE_SECONDS,
             request_seconds=timeout if timeout > 0 else None,
         )
 

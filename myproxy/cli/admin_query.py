@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["build_parser", "main"]
 
 PROG = "myproxy-admin-query"
+NOTHING = "No credentials found.\n"
 
 
 def build_parser() -> LongOptionParser:
@@ -82,8 +83,11 @@ def _execute(arguments: Namespace) -> int:
 
         return verify_audit(arguments)
 
-    from myproxy.cli.desk import open_desk
+    from myproxy.cli.desk import is_unused, open_desk
 
+    if is_unused(arguments):
+        sys.stdout.write("[]\n" if arguments.json and not changes else NOTHING)
+        return EXIT_OK
     with open_desk(arguments) as desk:
         found = desk.find(_selection(arguments), only_invalid=arguments.invalid)
         if changes:
@@ -135,9 +139,9 @@ def _show(found: Iterable[StoredCredential], arguments: Namespace) -> None:
     count = 0
     for one in found:
         count += 1
-        sys.stdout.write(f"username: {printable(one.username)}\n{describe(tell(one), moment)}")
+        sys.stdout.write(describe(tell(one), moment, username=one.username))
     if not count:
-        sys.stdout.write("No credentials found.\n")
+        sys.stdout.write(NOTHING)
 
 
 def _change(desk: AdminDesk, found: list[StoredCredential], arguments: Namespace) -> None:
@@ -156,7 +160,7 @@ def _change(desk: AdminDesk, found: list[StoredCredential], arguments: Namespace
                 done = "locked"
         except NotFoundError:
             continue  # its owner was faster
-        name = "default" if one.name is None else f"name: {printable(one.name)}"
-        sys.stdout.write(f"Credential for user {printable(one.username)} ({name}) {done}.\n")
+        name = "default" if one.name is None else printable(one.name)
+        sys.stdout.write(f"Credential for user {printable(one.username)} (name: {name}) {done}.\n")
     if not found:
-        sys.stdout.write("No credentials found.\n")
+        sys.stdout.write(NOTHING)

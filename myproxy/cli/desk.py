@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_place_options",
     "find_username",
+    "is_unused",
     "open_codes",
     "open_deposit",
     "open_desk",
@@ -180,6 +181,26 @@ def read_config(arguments: Namespace) -> ServerConfig:
 
     path = arguments.config or (DEFAULT_CONFIG if os.path.exists(DEFAULT_CONFIG) else None)
     return ServerConfig() if path is None else load_config(os.path.abspath(path))
+
+
+def is_unused(arguments: Namespace) -> bool:
+    """Say whether the directory is that of a server which has never run: it is empty of anything a server leaves.
+
+    Raises:
+        ConfigError: The configuration cannot be read.
+        StorageError: The directory cannot.
+    """
+    from myproxy.wiring.repository import has_repository
+
+    storage = find_storage(arguments.storage)
+    if has_repository(read_config(arguments), storage):
+        return False
+    try:
+        return not os.listdir(storage)
+    except OSError as error:
+        raise StorageError(
+            f"{storage}: {error.strerror}", hint="name the server's storage directory with -s"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -160,17 +160,16 @@ def _execute(arguments: Namespace) -> int:
         return open_client(arguments, identity, anchors, address, ask_user=ask_user)
 
     data, client = _receive(arguments, open_as, credential, request, renewing)
-    if wants_trust_roots(arguments):
-        directory = install(PROG, locations, client.trust_roots)
-        if client.trust_roots and not arguments.quiet and out != "-":
-            sys.stdout.write(f"Trust roots have been installed in {printable(directory)}.\n")
-    if arguments.no_credentials:
-        return EXIT_OK
-    if arguments.voms:
-        data = _with_attributes(arguments, data)
-    _write(out, data)
-    if not arguments.quiet and out != "-":
-        sys.stdout.write(f"A credential has been received for user {printable(username)} in {printable(out)}.\n")
+    tells = not arguments.quiet and out != "-"
+    directory = install(PROG, locations, client.trust_roots) if wants_trust_roots(arguments) else None
+    if not arguments.no_credentials:
+        if arguments.voms:
+            data = _with_attributes(arguments, data)
+        _write(out, data)
+        if tells:
+            sys.stdout.write(f"A credential has been received for user {printable(username)} in {printable(out)}.\n")
+    if directory is not None and client.trust_roots and tells:
+        sys.stdout.write(f"Trust roots have been installed in {printable(directory)}.\n")
     return EXIT_OK
 
 

@@ -124,12 +124,13 @@ def _execute(arguments: Namespace) -> int:
     certificates, key = _sort(text, passphrase, in_clear=arguments.unlock_key)
     _write_new(key_path, key)
     _write_new(certificate_path, certificates)
-    if arguments.trustroots:
-        install(PROG, locations, client.trust_roots)
+    directory = install(PROG, locations, client.trust_roots) if arguments.trustroots else None
     sys.stdout.write(
         f"Credentials for {printable(username)} have been stored in\n"
         f"{printable(certificate_path)} and\n{printable(key_path)}.\n"
     )
+    if directory is not None and client.trust_roots:
+        sys.stdout.write(f"Trust roots have been installed in {printable(directory)}.\n")
     return EXIT_OK
 
 

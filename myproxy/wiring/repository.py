@@ -12,6 +12,7 @@ import getpass
 import logging
 import os
 import secrets
+import stat
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -102,6 +103,7 @@ def prepare_repository(config: ServerConfig, storage: str, audit_path: str) -> N
             cannot be recorded.
     """
     prepare_private_directory(storage)
+    _check_closed(storage)
     marker = os.path.join(storage, MARKER_NAME)
     if config.database is None and not os.path.exists(os.path.join(storage, DATABASE_NAME)):
         traces = [path for path in (marker, audit_path) if _is_used(path)]
@@ -138,6 +140,17 @@ def prepare_repository(config: ServerConfig, storage: str, audit_path: str) -> N
         _log.warning("import: %s: %s", fault.stem, fault.reason)
     if len(report.faults) > _SHOWN_FAULTS:
         _log.warning("import: myproxy-admin-import names all %d that were not imported", len(report.faults))
+
+
+def _check_closed(storage: str) -> None:
+    """Insist on a directory that nobody else can even look into, as the C server does.
+
+    Raises:
+        StorageError: It is not.
+    """
+    mode = stat.S_IMODE(os.stat(storage).st_mode)
+    if mode & 0o077:
+        raise StorageError(f"directory {storage} is open to others (mode {mode:04o})", hint=f"chmod 700 {storage}")
 
 
 def _is_used(path: str) -> bool:

@@ -68,7 +68,7 @@ def store(tmp_path: Path) -> Store:
 def test_showing(store: Store) -> None:
     shown = store.query().check().stdout
     assert shown.count("username: ") == 3
-    assert "username: alice\nowner: /O=Grid/CN=Alice\n  name: long\n  timeleft: 99:59:" in shown
+    assert "owner: /O=Grid/CN=Alice\nusername: alice\n  name: long\n  timeleft: 99:59:" in shown
     listed = json.loads(store.query("--json", "-l", "bob").check().stdout)
     assert [(one["username"], one["owner"], one["locked"]) for one in listed] == [("bob", "/O=Grid/CN=Bob", None)]
     assert 7100 < listed[0]["timeleft"] <= 7200
@@ -96,12 +96,12 @@ def test_queries(store: Store, query: list[str], found: list[str]) -> None:
 def test_locking_and_removing(store: Store) -> None:
     done = store.query("-l", "alice", "-L", "Ask the help desk.").check()
     assert done.stdout == (
-        "Credential for user alice (default) locked.\nCredential for user alice (name: long) locked.\n"
+        "Credential for user alice (name: default) locked.\nCredential for user alice (name: long) locked.\n"
     )
     assert "  locked: Ask the help desk." in store.query("-k", "long").check().stdout
     store.query("-k", "long", "-U").check()
     assert "locked" not in store.query("-k", "long").check().stdout
-    assert store.query("-i", "-r").check().stdout == "Credential for user bob (default) removed.\n"
+    assert store.query("-i", "-r").check().stdout == "Credential for user bob (name: default) removed.\n"
     assert store.names() == [("alice", None), ("alice", "long")]
     store.query("--all", "-r").check()
     assert store.names() == []
@@ -132,10 +132,15 @@ def test_mistakes(store: Store, tmp_path: Path) -> None:
     assert "mutually exclusive" in store.query("-l", "alice", "-r", "-U").stderr
     empty = tmp_path / "empty"
     empty.mkdir(mode=0o700)
-    done = run([our_program("myproxy-admin-query"), "-s", empty], env=clean_environment(tmp_path))
+    words: list[str | Path] = [our_program("myproxy-admin-query"), "-s", empty]
+    done = run(words, env=clean_environment(tmp_path)).check()
+    assert done.stdout == "No credentials found.\n"
+    assert run([*words, "--json"], env=clean_environment(tmp_path)).check().stdout == "[]\n"
+    assert list(empty.iterdir()) == []
+    (empty / "alice.creds").touch()  # of the C server: it is there, but not looked into here
+    done = run(words, env=clean_environment(tmp_path))
     assert done.returncode == 1
     assert "there is no repository here" in done.stderr
-    assert list(empty.iterdir()) == []
 
 
 def test_without_an_audit_nothing_is_changed(store: Store) -> None:

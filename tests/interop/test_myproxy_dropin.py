@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import re
+import shutil
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.harness.ca import write_file
 from tests.harness.daemons import MYPROXY_CONFIG, c_myproxy_server
-from tests.harness.run import c_program, our_program, run
+from tests.harness.run import Done, c_program, our_program, run
 from tests.interop.conftest import ALICE, Grid
 from tests.interop.test_myproxy_server import OPEN, SECRET, Person, Site
 
@@ -184,3 +188,99 @@ def test_a_host_key_is_stored_as_by_the_c_command(site: Site) -> None:
         assert run([*argv, "--no_passphrase"], env=alice.environment.variables).check().stderr == ""
         refused = run([*argv, "--require_passphrase"], env=alice.environment.variables)
     assert (refused.returncode, refused.stdout) == (1, "")
+
+
+# What is printed ------------------------------------------------------------------------------------------------------
+
+
+def admin_query(program: str, site: Site, *words: str) -> Done:
+    return run([program, "-s", site.store, *words], env=site.environment)
+
+
+def steady(text: str) -> str:
+    """The same without the minutes of the time left; the days stay."""
+    return re.sub(r"timeleft: (\d+):\d\d:\d\d", r"timeleft: \1", text)
+
+
+def test_admin_query_prints_what_the_c_command_prints(site: Site, grid: Grid) -> None:
+    site.configure(MYPROXY_CONFIG)
+    site.store.mkdir(mode=0o700)
+    theirs, ours = c_program("myproxy-admin-query"), our_program("myproxy-admin-query")
+    for program in (theirs, ours):
+        done = admin_query(program, site).check()
+        assert (done.stdout, done.stderr) == ("No credentials found.\n", "")
+        assert admin_query(program, site, "-s", f"{site.store}/nowhere").returncode == 1
+    assert not list(site.store.iterdir())
+    alice = Person(site, "alice", grid.users["rsa2048", "rsa2048"])
+    with c_myproxy_server(grid.host, grid.trust_dir, store=site.store) as server:
+        alice.environment.variables["MYPROXY_SERVER_PORT"] = str(server.port)
+        alice.put("-c", "100", "-K", "four days").check()
+        alice.put("-k", "named", "-r", "*/CN=x", "-x").check()
+    steps: list[list[str]] = [
+        [],
+        ["-L", "closed"],
+        [],
+        ["-U"],
+        ["-k", "named", "-L", "x"],
+        ["-l", "nobody"],
+        ["-r"],
+        [],
+    ]
+    told = [admin_query(theirs, copied, *words).check().stdout for copied in [copy_of(site)] for words in steps]
+    with site.start():
+        pass
+    mine = [admin_query(ours, site, *words).check().stdout for words in steps]
+    assert [sorted_blocks(text) for text in mine] == [sorted_blocks(text) for text in told]
+    assert "(name: default) locked." in mine[1]
+
+
+def copy_of(site: Site) -> Site:
+    """The same with a copy of the store."""
+    copied = copy.copy(site)
+    copied.store = site.directory / "copied"
+    shutil.copytree(site.store, copied.store)
+    copied.store.chmod(0o700)
+    return copied
+
+
+def sorted_blocks(text: str) -> list[str]:
+    """The credentials, in whatever order the C command found their files."""
+    return sorted(re.split(r"^(?=owner|Credential)", steady(text), flags=re.MULTILINE))
+
+
+def test_trust_roots_are_told_of_as_by_the_c_commands(site: Site, grid: Grid) -> None:
+    site.configure(f"{MYPROXY_CONFIG}cert_dir {grid.trust_dir}\n")
+    with site.start():
+        alice = Person(site, "alice", grid.users["rsa2048", "rsa2048"])
+        alice.put().check()
+        certificate, key = site.directory / "c.pem", site.directory / "k.pem"
+        locked = site.directory / "locked.pem"
+        words: list[str | Path] = [c_program("openssl"), "pkey", "-in", alice.environment.key_path, "-out", locked]
+        run([*words, "-aes256", "-passout", f"pass:{SECRET[:-1]}"], env=site.environment).check()
+        locked.chmod(0o600)
+        alice.run(
+            "myproxy-store", "-c", alice.environment.cert_path, "-y", locked, "-l", "kept", "-E", "*", "-x", "-a"
+        ).check()
+        commands: list[list[str | Path]] = [
+            ["myproxy-logon", "-S", "-l", "alice", "-o", site.directory / "x", "-T"],
+            ["myproxy-retrieve", "-S", "-l", "kept", "-c", certificate, "-y", key, "-T"],
+        ]
+        trust = site.directory / "roots"
+        shutil.copytree(grid.trust_dir, trust)
+        env = alice.environment.variables | {"X509_CERT_DIR": str(trust)}
+        for name, *words in commands:
+            said = []
+            for program in (c_program(str(name)), our_program(str(name))):
+                certificate.unlink(missing_ok=True)
+                key.unlink(missing_ok=True)
+                told = run([program, *words], env=env, stdin=SECRET).check().stdout
+                said.append(told.replace("/.\n", ".\n"))  # the C commands end the directory with a slash
+            assert said[1] == said[0]
+            assert "Trust roots have been installed in" in said[1]
+
+
+def test_a_silent_connection_is_closed_within_the_time_of_a_request(site: Site) -> None:
+    """The reader gives up before the limit that handshakes have by themselves."""
+    site.configure(f"{OPEN}request_timeout 1\n")
+    with site.start(), socket.create_connection(("127.0.0.1", site.port), timeout=20) as silent:
+        assert silent.recv(1) == b""

@@ -166,6 +166,17 @@ def test_an_empty_database_in_its_place_is_noticed(tmp_path: Path) -> None:
     assert imports(storage) == 2
 
 
+@pytest.mark.parametrize("mode", [0o750, 0o755, 0o701])
+def test_a_directory_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    storage = tmp_path / "store"
+    storage.mkdir(mode=0o700)
+    storage.chmod(mode)
+    with pytest.raises(StorageError, match="is open to others") as caught:
+        starts(storage)
+    assert caught.value.hint == f"chmod 700 {storage}"
+    assert not list(storage.iterdir())
+
+
 def test_a_store_from_before_the_mark_gets_it(tmp_path: Path) -> None:
     storage = tmp_path / "store"
     starts(storage)
