@@ -13,6 +13,7 @@ from bench import (
     capabilities,
     cas_forms,
     cas_policy,
+    cas_server,
     commands,
     fetch_crl,
     gridmap,
@@ -43,6 +44,7 @@ def main() -> int:
                 *capabilities.figures(),
                 *cas_policy.figures(),
                 *cas_forms.figures(),
+                *cas_server.figures(),
                 *kx509.figures(),
             ]
         )
