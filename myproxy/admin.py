@@ -226,7 +226,8 @@ class UpkeepDesk:
         self._note("IMPORT", "begins", {"directory": directory})
         report = import_spool(self._repository.database, self._sealer, directory, now=self._clock(), progress=progress)
         counts = {"imported": report.imported, "known": report.known, "refused": len(report.faults)}
-        self._note("IMPORT", "has ended", {"directory": directory, **counts})
+        verdict = Verdict.FAIL if report.faults else Verdict.PERMIT
+        self._note("IMPORT", "has ended", {"directory": directory, **counts}, verdict)
         return report
 
     def export_to(self, directory: str, *, replace: bool, progress: Callable[[ExportReport], None]) -> ExportReport:
@@ -238,8 +239,10 @@ class UpkeepDesk:
         self._note("EXPORT", "", {"directory": directory})
         return export_spool(self._repository, self._sealer, directory, replace=replace, progress=progress)
 
-    def _note(self, action: str, reason: str, details: Mapping[str, str | int | None]) -> None:
-        self._audit.record(_record(self._clock(), action, reason, details))
+    def _note(
+        self, action: str, reason: str, details: Mapping[str, str | int | None], verdict: Verdict = Verdict.PERMIT
+    ) -> None:
+        self._audit.record(_record(self._clock(), action, reason, details, verdict))
 
 
 class CodesDesk:
@@ -289,13 +292,19 @@ class CodesDesk:
         self._audit.record(_record(self._clock(), action, "", {"username": username}))
 
 
-def _record(now: datetime, action: str, reason: str, details: Mapping[str, str | int | None]) -> AuditRecord:
+def _record(
+    now: datetime,
+    action: str,
+    reason: str,
+    details: Mapping[str, str | int | None],
+    verdict: Verdict = Verdict.PERMIT,
+) -> AuditRecord:
     return AuditRecord(
         time=now,
         request_id=secrets.token_hex(8),
         service=SERVICE,
         action=action,
-        verdict=Verdict.PERMIT,
+        verdict=verdict,
         reason=reason or "administrator",
         peer=f"local:{getpass.getuser()}",
         address="",

@@ -280,6 +280,8 @@ def test_importing_by_command_in_parts(c_store: Path, copy: Path, tmp_path: Path
     told = json.loads(done.stdout)
     assert (told["imported"], told["known"]) == (3, total - 3)
     assert [fault["file"] for fault in told["not_imported"]] == ["broken"]
+    records = [json.loads(line) for line in (store / "audit.log").read_text("ascii").splitlines()]
+    assert [one["verdict"] for one in records if one["reason"] == "has ended"] == ["permit", "fail"]
     listed = run(
         [our_program("myproxy-admin-query"), "-s", store, "-l", "a-b"], env=clean_environment(tmp_path)
     ).check()
