@@ -42,6 +42,7 @@ MAX_CHANGES: Final = 1000
 MAX_AUDIENCES: Final = 64
 MAX_FQANS: Final = 256
 _MAX_TEXT: Final = 4096
+_MAX_NUMBER: Final = (1 << 53) - 1  # what all readers of JSON agree on (RFC 8259 section 6)
 _MAX_LIFETIME: Final = 10 * 366 * 86400
 
 _T = TypeVar("_T")
@@ -135,6 +136,8 @@ def _take(body: Mapping[str, object], name: str, kind: type[_T], default: _T) ->
         raise _no(f"{name} is to be {kind.__name__}")
     if isinstance(value, str) and len(value) > _MAX_TEXT:
         raise _no(f"{name} is too long")
+    if isinstance(value, int) and not -_MAX_NUMBER <= value <= _MAX_NUMBER:
+        raise _no(f"{name} is too large")
     return value
 
 

@@ -203,6 +203,8 @@ class CASServer:
         return None
 
     def _stop(self) -> None:
+        if not self._stopping:
+            Manager.from_environment().tell("STOPPING=1", "STATUS=answering what is in hand")
         self._stopping = True
         for child in self._children:
             with contextlib.suppress(ProcessLookupError):

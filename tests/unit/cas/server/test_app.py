@@ -145,6 +145,10 @@ def test_bodies_that_are_no_object(web: Web, data: bytes) -> None:
     assert web.ask("alice", "POST", "/cas/v1/list", data=b"{}", content_type="text/plain")[0] == 400
 
 
+def test_numbers_beyond_all_bounds(web: Web) -> None:
+    assert web.ask("admin", "POST", "/cas/v1/history", {"after": 1 << 70})[0] == 400
+
+
 def test_a_body_that_is_too_long(web: Web) -> None:
     data = b" " * (web.community.config.http.max_request_bytes + 1)
     status, _ = web.ask("alice", "POST", "/cas/v1/list", data=data, content_type="application/json")
