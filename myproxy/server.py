@@ -18,6 +18,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -45,6 +46,7 @@ from myproxy.metrics import MeteredSink, Metrics
 from myproxy.monitor import SILENT_SECONDS, Monitor, Sources
 from myproxy.protocol.server import ServerSession
 from myproxy.repository.census import take_census
+from myproxy.repository.sweep import ServerStart
 from myproxy.service import MyProxyService
 from myproxy.wiring.attributes import make_client_attributes, make_requested_attributes
 from myproxy.wiring.authority import make_authority
@@ -176,6 +178,7 @@ class MyProxyServer:
         metrics: Metrics | None = None,
         monitors: Sequence[socket.socket] = (),
         worker: int = 0,
+        started: ServerStart | None = None,
     ) -> None:
         """Open everything that the worker needs.
 
@@ -185,6 +188,7 @@ class MyProxyServer:
             metrics: Where all workers count.
             monitors: The sockets on which monitors are answered.
             worker: Which of the workers this is.
+            started: When the server was started, of which this is a worker; None for now.
 
         Raises:
             GridError: Some of it cannot be used.
@@ -206,7 +210,7 @@ class MyProxyServer:
         self._sealer = make_sealer(self._config, self._repository)
         self._service = self._make_service(self._config, self._sealer)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="myproxy")
-        self._sweeper = make_sweeper(lambda: self._config, self._repository, self._audit)
+        self._sweeper = make_sweeper(lambda: self._config, self._repository, self._audit, started)
         self._monitor = Monitor(self._metrics, self._sources())
         self._report_notes()
 
@@ -444,6 +448,7 @@ class ServerFactory:
         prepare_repository(setup.config, options.storage, audit_path(setup.config, options.storage))
         self._setup = self._try(setup)
         self._worker = 0
+        self._started = ServerStart(clock.now(), time.monotonic())
         self.metrics = Metrics(workers=setup.config.worker_processes)
         where = setup.config.monitor_listen
         self._monitors = listen_loopback(where) if where and monitored else []
@@ -467,7 +472,12 @@ class ServerFactory:
         self.metrics.use(self._worker)
         try:
             server = MyProxyServer(
-                self._options, self._setup, metrics=self.metrics, monitors=self._monitors, worker=self._worker
+                self._options,
+                self._setup,
+                metrics=self.metrics,
+                monitors=self._monitors,
+                worker=self._worker,
+                started=self._started,
             )
         except GridError as error:
             _log.error("worker %d cannot start: %s: %s", self._worker + 1, error.slug, error)

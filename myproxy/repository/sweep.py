@@ -5,8 +5,9 @@
     sweeper.stop()
 
 Each removal is recorded before it is made, with the word whether the credential came by an import. A wrong clock must
-not empty the store: nothing is removed while the wall clock has gone another way than the monotonic one since the
-start, or the database server's clock shows another time.
+not empty the store: nothing is removed in the first hour of a server, in which time services set the clock of a machine
+that has started; nor while the wall clock has gone another way than the monotonic one since that start, which all
+workers share, also those that take the place of others; nor while the database server's clock shows another time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import secrets
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
         def record(self, record: AuditRecord) -> None: ...
 
 
-__all__ = ["Sweeper"]
+__all__ = ["ServerStart", "Sweeper"]
 
 EVERY: Final = timedelta(minutes=10)
 """How often a node looks for something to do."""
@@ -54,9 +55,19 @@ BATCH: Final = 50
 CLOCK_SLACK: Final = timedelta(hours=1)
 """How far two clocks may differ before none is believed."""
 
+SETTLING: Final = timedelta(hours=1)
+"""How long a server must have run before anything is removed: by then a clock that was wrong at boot has been set."""
+
 _C: Final = CREDENTIALS.c
 _I: Final = IMPORTS.c
 _log: Final = logging.getLogger("myproxy.sweeper")
+
+
+class ServerStart(NamedTuple):
+    """When a server was started, by both clocks; the monotonic one is the same in all processes of a machine."""
+
+    wall: datetime
+    monotonic: float
 
 
 class Sweeper:
@@ -70,6 +81,8 @@ class Sweeper:
         grace: Callable[[], timedelta],
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
+        started: ServerStart | None = None,
+        settling: timedelta = SETTLING,
     ) -> None:
         """Put it together.
 
@@ -79,13 +92,16 @@ class Sweeper:
             grace: How long a credential stays after it has expired; zero = for ever. Asked each time.
             clock: The time.
             monotonic: Seconds that only ever go forward.
+            started: When the server was, of which this process may be a later worker; None for now.
+            settling: How long after that nothing is removed.
         """
         self._database = database
         self._audit = audit
         self._grace = grace
         self._clock = clock
         self._monotonic = monotonic
-        self._start = clock() - timedelta(seconds=monotonic())
+        self._started = started or ServerStart(clock(), monotonic())
+        self._settling = settling
         self._holder = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -108,7 +124,9 @@ class Sweeper:
             StorageError: The database or the audit cannot be used; what was removed is recorded.
         """
         grace = self._grace()
-        if not grace or not self._is_clock_right():
+        if not grace or self._monotonic() - self._started.monotonic < self._settling.total_seconds():
+            return 0
+        if not self._is_clock_right():
             return 0
         removed = 0
         while not self._stopped.is_set():
@@ -137,7 +155,7 @@ class Sweeper:
 
     def _is_clock_right(self) -> bool:
         now = self._clock()
-        drift = abs(now - timedelta(seconds=self._monotonic()) - self._start)
+        drift = abs(now - self._started.wall - timedelta(seconds=self._monotonic() - self._started.monotonic))
         if self._database.engine.dialect.name == "postgresql":
             query = sa.select(sa.func.current_timestamp())
             there = self._database.reading(lambda connection: connection.scalar(query))

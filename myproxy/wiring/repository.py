@@ -31,7 +31,7 @@ from myproxy.repository.sql import (
     open_postgres_repository,
     open_sqlite_repository,
 )
-from myproxy.repository.sweep import Sweeper
+from myproxy.repository.sweep import ServerStart, Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -219,13 +219,16 @@ def make_sealer(config: ServerConfig, repository: SQLRepository, *, serves: bool
     )
 
 
-def make_sweeper(config: Callable[[], ServerConfig], repository: SQLRepository, audit: AuditLog) -> Sweeper:
+def make_sweeper(
+    config: Callable[[], ServerConfig], repository: SQLRepository, audit: AuditLog, started: ServerStart | None
+) -> Sweeper:
     """Return what removes credentials that expired long ago, as the configuration of the moment says."""
     return Sweeper(
         repository.database,
         audit,
         grace=lambda: timedelta(hours=config().expired_credential_grace),
         clock=clock.now,
+        started=started,
     )
 
 

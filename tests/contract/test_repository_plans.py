@@ -66,7 +66,9 @@ class Nobody:
 
 
 def sweep(repository: SQLRepository) -> None:
-    Sweeper(repository.database, Nobody(), grace=lambda: timedelta(days=1), clock=clock.now).sweep()
+    Sweeper(
+        repository.database, Nobody(), grace=lambda: timedelta(days=1), clock=clock.now, settling=timedelta(0)
+    ).sweep()
 
 
 OPERATIONS: dict[str, Callable[[SQLRepository], object]] = {

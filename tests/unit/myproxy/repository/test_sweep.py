@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from gsi.errors import StorageError
 from myproxy.repository.base import Selection
 from myproxy.repository.sql import SQLRepository, open_sqlite_repository
-from myproxy.repository.sweep import BATCH, LEASE, Sweeper
+from myproxy.repository.sweep import BATCH, LEASE, SETTLING, ServerStart, Sweeper
 from myproxy.repository.tables import IMPORTS
 from myproxy.repository.upkeep import take_lease
 from tests.harness.ca import Issued, TestCA
@@ -48,9 +48,23 @@ def repository(tmp_path: Path, alice: Issued) -> Iterator[SQLRepository]:
     opened.close()
 
 
-def sweeper(repository: SQLRepository, sink: Sink, clocks: Clocks, grace: timedelta = GRACE) -> Sweeper:
+def sweeper(
+    repository: SQLRepository,
+    sink: Sink,
+    clocks: Clocks,
+    grace: timedelta = GRACE,
+    *,
+    started: ServerStart | None = None,
+    settling: timedelta = timedelta(0),
+) -> Sweeper:
     return Sweeper(
-        repository.database, sink, grace=lambda: grace, clock=lambda: clocks.wall, monotonic=lambda: clocks.monotonic
+        repository.database,
+        sink,
+        grace=lambda: grace,
+        clock=lambda: clocks.wall,
+        monotonic=lambda: clocks.monotonic,
+        started=started,
+        settling=settling,
     )
 
 
@@ -93,6 +107,29 @@ def test_what_cannot_be_recorded_stays(repository: SQLRepository) -> None:
     with pytest.raises(StorageError, match="no space left"):
         sweeper(repository, Sink([], broken=True), Clocks()).sweep()
     assert len(names(repository)) == 4
+
+
+def test_a_worker_that_takes_anothers_place_knows_the_servers_start(repository: SQLRepository) -> None:
+    """Else a clock that has jumped would be the right one for it."""
+    clocks = Clocks()
+    started = ServerStart(clocks.wall, clocks.monotonic)
+    clocks.go(timedelta(days=1))
+    clocks.wall += timedelta(days=10)
+    late = sweeper(repository, Sink([]), clocks, started=started)
+    assert late.sweep() == 0
+    assert len(names(repository)) == 4
+    clocks.wall -= timedelta(days=10)
+    assert late.sweep() == 2
+
+
+def test_a_server_that_has_just_started_removes_nothing(repository: SQLRepository) -> None:
+    clocks = Clocks()
+    young = sweeper(repository, Sink([]), clocks, settling=SETTLING)
+    assert young.sweep() == 0
+    clocks.go(SETTLING - timedelta(seconds=1))
+    assert young.sweep() == 0
+    clocks.go(timedelta(seconds=1))
+    assert young.sweep() == 2
 
 
 def test_many(repository: SQLRepository, alice: Issued) -> None:
