@@ -83,28 +83,49 @@ def load_or_bootstrap(
     """
     import os
 
-    from gsi.system.trustdir import TrustDirectory
-
     directory = trust_directory(locations)
     is_absent = not os.path.isdir(directory) and not os.path.isdir(locations.trust_dir)
     if force or (installs and is_absent):
-        bootstrap(prog, arguments, directory, address)
+        trusted = None if is_absent else _load(directory, locations)
+        bootstrap(prog, arguments, directory, address, trusted=trusted)
     elif is_absent:
         raise ConfigError(
             f"there are no trust roots in {directory}, so the server cannot be checked",
             hint="install them by hand, or say --bootstrap to believe the server that answers now",
         )
+    return _load(directory, locations)
+
+
+def _load(directory: str, locations: Locations) -> TrustAnchors:
+    import os
+
+    from gsi.system.trustdir import TrustDirectory
+
     return TrustDirectory(directory if os.path.isdir(directory) else locations.trust_dir).anchors()
 
 
-def bootstrap(prog: str, arguments: Namespace, directory: str, address: ServerAddress) -> None:
+def bootstrap(
+    prog: str, arguments: Namespace, directory: str, address: ServerAddress, *, trusted: TrustAnchors | None = None
+) -> None:
     """Believe the CA certificates that the server presents, and say so with their fingerprints.
 
-    Each is installed with a signing policy that lets it sign the certificate below it and nothing else.
+    Each is installed with a signing policy that lets it sign the certificate below it and nothing else. One that is
+    trusted already stays with what the directory says of it; no file that is there is replaced.
+
+    Args:
+        prog: The command, for its messages.
+        arguments: Its command line.
+        directory: Where trust roots are installed.
+        address: The server.
+        trusted: Whom the user trusts now, None for nobody.
 
     Raises:
-        GridError: No connection, or the server presents nothing above its own certificate.
+        ConfigError: The server presents nothing above its own certificate, or another certificate of a CA that is
+            trusted.
+        GridError: No connection.
     """
+    import os
+
     from gsi.names import oneline
     from gsi.system.clock import now
     from gsi.trust.anchors import build_anchors
@@ -121,19 +142,28 @@ def bootstrap(prog: str, arguments: Namespace, directory: str, address: ServerAd
         )
     files = []
     for below, authority in pairs:
+        namesakes = () if trusted is None else trusted.find_authorities(authority.subject_der)
+        if any(one.certificate == authority for one in namesakes):
+            continue
         name = subject_hash(authority.subject_der)
+        if namesakes or os.path.lexists(os.path.join(directory, f"{name}.0")):
+            raise ConfigError(
+                f"the server presents another certificate of {printable(oneline(authority.subject_der))} than the one "
+                f"in {directory}",
+                hint="somebody may stand between; if the CA has a new one, install it by hand",
+            )
         policy = _only(oneline(authority.subject_der), oneline(below.subject_der))
-        files += [
-            TrustRootFile(f"{name}.0", authority.pem()),
-            TrustRootFile(f"{name}.signing_policy", policy.encode()),
-        ]
+        files.append(TrustRootFile(f"{name}.0", authority.pem()))
+        if not os.path.lexists(os.path.join(directory, f"{name}.signing_policy")):
+            files.append(TrustRootFile(f"{name}.signing_policy", policy.encode()))
         warn(
             prog,
             f"trusting {printable(oneline(authority.subject_der))} because the server said so; "
             f"SHA-256 fingerprint {authority.fingerprint}",
             hint="compare it with what the CA publishes",
         )
-    _install_in(directory, files)
+    if files:
+        _install_in(directory, files)
 
 
 def _is_ca(certificate: Certificate) -> bool:

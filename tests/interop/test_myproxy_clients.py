@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from gsi.ca import KeySigner, make_root
+from gsi.certificate import Certificate
+from gsi.keys import KeyType, generate_key
 from gsi.system.credential_files import load_proxy
 from tests.harness.ca import LIMITED_INFO, Issued, KeyKind, TestCA
 from tests.harness.daemons import Daemon, c_myproxy_server
@@ -198,9 +203,38 @@ def test_trust_roots(client: Client, grid: Grid, tmp_path: Path, version: str) -
     client.ours("myproxy-init", "-S", stdin=SECRET).check()
     next(directory.glob("*.signing_policy")).touch()
     done = client.ours("myproxy-logon", "-T", "-S", stdin=SECRET).check()
-    assert done.stdout.startswith(f"Trust roots have been installed in {directory}.\nA credential has been received")
+    received, installed = done.stdout.splitlines()
+    assert received.startswith("A credential has been received")
+    assert installed == f"Trust roots have been installed in {directory}."
     lines = (directory / "myproxy-install-log").read_text().splitlines()
     assert len(lines) >= 2 * len(wanted)
+
+
+def test_bootstrapping_changes_nothing_that_is_trusted(client: Client, grid: Grid, tmp_path: Path) -> None:
+    """As C's: whoever trusts the CA already keeps its signing policy, whatever the server presents."""
+    directory = tmp_path / "roots"
+    shutil.copytree(grid.trust_dir, directory)
+    client.variables["X509_CERT_DIR"] = str(directory)
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    for run_ in (client.ours, client.theirs):
+        assert run_("myproxy-logon", "-b", "-S", stdin="wrong words\n").returncode == 1
+        assert {name: (directory / name).read_bytes() for name in before} == before
+    for path in directory.glob("*.0"):
+        path.unlink()
+    done = client.ours("myproxy-logon", "-b", "-S", stdin="wrong words\n")
+    assert "SHA-256 fingerprint" in done.stderr
+    (ca,) = directory.glob("*.0")
+    policies = {path.name: path.read_bytes() for path in directory.glob("*.signing_policy")}
+    assert policies == {name: data for name, data in before.items() if name.endswith(".signing_policy")}
+    # Somebody else's CA of the same name.
+    name = Certificate.parse_pem(ca.read_bytes()).subject_der
+    key = KeySigner(generate_key(KeyType.P256))
+    ca.write_bytes(make_root(key, name, now=datetime.now(UTC), lifetime=timedelta(days=1)).pem())
+    held = ca.read_bytes()
+    done = client.ours("myproxy-logon", "-b", "-S", stdin="wrong words\n")
+    assert done.returncode == 1
+    assert "presents another certificate" in done.stderr
+    assert ca.read_bytes() == held
 
 
 def without_time(text: str) -> str:
