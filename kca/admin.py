@@ -13,7 +13,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from gsi.ca.crl import RevocationReason, make_crl
-from gsi.errors import NotFoundError
+from gsi.errors import ConfigError, NotFoundError
 from gsi.system.audit import AuditRecord, Verdict
 from kca.repository.base import Books, Entry, Selection
 from kca.service import authority_id
@@ -104,8 +104,14 @@ class Desk:
         """Remove certificates from the books that ended before this moment; return how many.
 
         Raises:
+            ConfigError: The moment has not come yet: certificates that can still be used could not be revoked then.
             StorageError: Audit or books cannot be written.
         """
+        if before > self._clock():
+            raise ConfigError(
+                f"{before.isoformat()} has not come yet; certificates that can still be used stay in the books",
+                hint="look at the year; `prune -before` takes a time that has passed",
+            )
         self._record(PRUNE, f"ended before {before.isoformat()}", {})
         return self._books.prune(before=before)
 

@@ -254,7 +254,7 @@ class Books(Protocol):
     def prune(self, *, before: datetime) -> int:
         """Remove certificates that ended before this moment, and old rates; return how many certificates.
 
-        Owners of subjects are kept.
+        Owners of subjects are kept, and revoked certificates until they were on a list made after their end.
 
         Raises:
             StorageError: The books cannot be written.

@@ -201,7 +201,11 @@ class SQLBooks:
 
         def work(connection: Connection, _again: bool) -> int:
             connection.execute(sa.delete(RATES).where(RATES.c.until_ms < seconds(before) * 1000))
-            return connection.execute(sa.delete(ISSUED).where(_I.not_after < seconds(before))).rowcount
+            made = sa.select(CRLS.c.made).where(CRLS.c.authority == _I.authority).scalar_subquery()
+            gone = sa.delete(ISSUED).where(
+                _I.not_after < seconds(before), sa.or_(_I.revoked.is_(None), _I.not_after < made)
+            )
+            return connection.execute(gone).rowcount
 
         return self._database.writing(work)
 

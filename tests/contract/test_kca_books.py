@@ -243,6 +243,18 @@ def test_pruning(books: Books) -> None:
         books.add(entry(3, "Alice"), rate=None)
 
 
+def test_what_is_revoked_stays_until_a_list_after_its_end_has_named_it(books: Books) -> None:
+    for serial in (1, 2):
+        books.add(entry(serial, not_after=NOW + serial * HOUR), rate=Rate(5, HOUR))
+        books.revoke(CA, serial, reason=RevocationReason.KEY_COMPROMISE, now=NOW, by="admin")
+    books.begin_crl(CA, now=NOW, next_update=NOW + HOUR)
+    assert books.prune(before=NOW + 9 * HOUR) == 0
+    _, entries = books.begin_crl(CA, now=NOW + 90 * timedelta(minutes=1), next_update=NOW + 3 * HOUR)
+    assert [one.serial for one in entries] == [1, 2]
+    assert books.prune(before=NOW + 9 * HOUR) == 1
+    assert found(books) == [2]
+
+
 def test_one_of_many_who_are_there_at_once(books: Books) -> None:
     """The last certificate of a rate, and the first of a name, go to one of them; nobody gets another's answer."""
     gate = threading.Barrier(8)

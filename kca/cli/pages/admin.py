@@ -29,8 +29,9 @@ called like the principal's first component, and principals with an instance hav
 `-realm` says whose accounts they are: Alice of another realm is somebody else.
 
 `explain` prints what a principal would get by the rules, with the groups that the directory knows now; limits and
-policy are looked at when a ticket comes. `prune` removes certificates from the books that ended long ago; whose a
-subject is stays known. `check` looks at everything that the configuration names.
+policy are looked at when a ticket comes. `prune` removes certificates from the books that ended
+before a time that has passed, revoked ones once a list made after their end has named them; whose a subject is stays
+known. `check` looks at everything that the configuration names.
 """,
     exit_status=(
         ("0", "Done; for `check`, everything can be used."),
