@@ -170,7 +170,7 @@ def test_moved_to_another_holder() -> None:
 def test_a_holder_of_the_same_name_below_another_ca() -> None:
     twin = STRANGER.issue(ALICE.subject, "p256")
     anchors = make_anchors(CA_, STRANGER)
-    peer = verify_chain(twin.proxy(key="p256").chain_der, anchors, now=NOW)
+    peer = verify_chain(twin.proxy(key="p256", not_before=NOW - timedelta(minutes=5)).chain_der, anchors, now=NOW)
     verifier = AttributeVerifier(_Servers(), lambda: anchors, VOMSOptions(hosts=frozenset({HOST})))
     assert _refused(lambda: verifier.verify(_ac(), peer, now=NOW)) is P.HOLDER
     options = AssertionOptions(audiences=frozenset({SE}))
@@ -383,13 +383,15 @@ def test_wider_than_the_grant() -> None:
 
 def test_a_restricted_proxy_without_a_handler() -> None:
     """It is refused before its capabilities are looked at."""
-    restricted = ALICE.proxy(key="p256", info=proxy_info("1.2.3.4.5", policy=b"x"))
+    restricted = ALICE.proxy(
+        key="p256", not_before=NOW - timedelta(minutes=5), info=proxy_info("1.2.3.4.5", policy=b"x")
+    )
     with pytest.raises(VerificationError):
         verify_chain(restricted.chain_der, ANCHORS, now=NOW)
 
 
 def test_an_independent_proxy_has_none_of_it() -> None:
-    independent = ALICE.proxy(key="p256", info=proxy_info(oids.INDEPENDENT))
+    independent = ALICE.proxy(key="p256", not_before=NOW - timedelta(minutes=5), info=proxy_info(oids.INDEPENDENT))
     peer = verify_chain(independent.chain_der, ANCHORS, now=NOW)
     options = AssertionOptions(audiences=frozenset({SE}))
     verifier = AssertionVerifier((AssertionIssuer(subject=CAS.subject),), lambda: ANCHORS, options)
@@ -398,7 +400,7 @@ def test_an_independent_proxy_has_none_of_it() -> None:
 
 def test_a_limited_proxy_stays_limited() -> None:
     """What it carries is believed; that it is limited is told to whoever starts jobs."""
-    limited = ALICE.proxy(key="p256", info=LIMITED_INFO)
+    limited = ALICE.proxy(key="p256", not_before=NOW - timedelta(minutes=5), info=LIMITED_INFO)
     peer = verify_chain(limited.chain_der, ANCHORS, now=NOW)
     options = AssertionOptions(audiences=frozenset({SE}))
     verifier = AssertionVerifier((AssertionIssuer(subject=CAS.subject),), lambda: ANCHORS, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -83,7 +83,7 @@ def test_for_readers_of_gt3() -> None:
 
 
 def test_the_kind_follows_the_credential() -> None:
-    limited = ALICE.proxy(key="p256", info=LIMITED_INFO)
+    limited = ALICE.proxy(key="p256", not_before=NOW - timedelta(minutes=5), info=LIMITED_INFO)
     extensions = [attribute_extension([_attributes(ALICE)])]
     proxy = embed(parse_credential(limited.bundle()), extensions, now=NOW)
     assert verify_chain([one.der for one in proxy.certificates], ANCHORS, now=NOW).limited
