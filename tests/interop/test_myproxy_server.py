@@ -736,7 +736,7 @@ def test_workers_come_back_as_they_were(site: Site) -> None:
     refused = "not authorized by server's authorized_retrievers policy"
     with site.start() as daemon:
         alice.put().check()
-        site.configure('"unclosed\n')
+        site.configure("pam nonsense\n")
         replace_workers(daemon, site)
         alice.logon().check()
         os.kill(daemon.pid, signal.SIGHUP)
