@@ -26,7 +26,8 @@ from cas.assertion.jwks import KEY_SET_SECONDS, discovery_document, key_set, wel
 from cas.assertion.revocations import RevocationList, sign_revocations
 from cas.server import tokens
 from cas.server.openapi import document
-from cas.server.operations import OPERATIONS, Asked
+from cas.server.operation import Asked
+from cas.server.operations import OPERATIONS
 from gsi.authz.web.peer import presented_in_environ
 from gsi.errors import (
     AuthenticationError,
@@ -46,7 +47,7 @@ from gsi.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cas.server.operations import Operation
+    from cas.server.operation import Operation
     from cas.server.rates import RateCap
     from cas.wiring.service import OpenedCommunity
 

@@ -12,7 +12,7 @@ from gsi._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cas.server.operations import Operation
+    from cas.server.operation import Operation
 
 __all__ = ["PUBLIC_PATHS", "document"]
 

@@ -22,7 +22,7 @@ from cas.assertion.scopes import SCITOKENS_RULES, WLCG_RULES
 from cas.issuing import Form, FormOptions
 from cas.policy.model import ActionName
 from cas.policy.request import EVERYTHING, MAX_WANTED, PolicyRequest, Wanted
-from cas.server.operations import Asked, issue
+from cas.server.capabilities import issue
 from cas.service import CapabilityRequest
 from gsi.errors import CapabilityError, DeniedError, GridError, IssuanceError, IssuanceStep
 from gsi.tokens.compact import CompactToken
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cas.assertion.token import TokenOptions
+    from cas.server.operation import Asked
     from gsi.tokens.scopes import Capability
     from gsi.tokens.verify import VerifiedToken
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cas.server.operations import OPERATIONS, Operation
+from cas.server.operation import Operation
+from cas.server.operations import OPERATIONS
 from tests.harness.cas_web import Web, open_web
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
