@@ -80,7 +80,7 @@ def client_context(bundle: Path | None, *, version: ssl.TLSVersion | None = None
 
 
 def ask(
-    port: int,
+    place: int | Path,
     method: str,
     target: str,
     *,
@@ -88,16 +88,16 @@ def ask(
     headers: Sequence[str] = (),
     body: bytes = b"",
 ) -> WebAnswer:
-    """Send one request, its target and header lines as they stand, and read the answer to the end."""
+    """Send one request, to a port or a Unix socket, its target and header lines as they stand, and read the answer."""
     lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
     if body:
         lines.append(f"Content-Length: {len(body)}")
-    return exchange(port, "\r\n".join([*lines, "", ""]).encode("latin-1") + body, context=context)
+    return exchange(place, "\r\n".join([*lines, "", ""]).encode("latin-1") + body, context=context)
 
 
-def exchange(port: int, data: bytes, *, context: ssl.SSLContext | None = None) -> WebAnswer:
+def exchange(place: int | Path, data: bytes, *, context: ssl.SSLContext | None = None) -> WebAnswer:
     """Send bytes and read the answer to the end."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
+    with _connect(place) as plain:
         stream = context.wrap_socket(plain) if context is not None else plain
         with stream, contextlib.suppress(ConnectionResetError, BrokenPipeError):
             stream.sendall(data)
@@ -105,6 +105,15 @@ def exchange(port: int, data: bytes, *, context: ssl.SSLContext | None = None) -
             while part := stream.recv(65536):
                 found += part
     return parse_answer(found)
+
+
+def _connect(place: int | Path) -> socket.socket:
+    if isinstance(place, int):
+        return socket.create_connection(("127.0.0.1", place), timeout=30)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.settimeout(30)
+    made.connect(str(place))
+    return made
 
 
 def parse_answer(data: bytes) -> WebAnswer:

@@ -24,11 +24,13 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs/howto/authz-web.md").read_te
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 APPLICATION = next(block for block in BLOCKS if "def application" in block)
 CONFIG = next(block for block in BLOCKS if "ssl_context = grid_ssl_context" in block)
+ASGI = next(block for block in BLOCKS if "gsi.authz.web.asgi" in block)
 BEHIND = next(block for block in BLOCKS if "front_end = FrontEnd(" in block)
 FLASK = next(block for block in BLOCKS if "Flask(" in block)
 HEADER = next(block for block in BLOCKS if 'print(f"Client-Cert-Chain' in block)
 ALICE = "/O=Grid/OU=Test/CN=Alice"
 RULES = f"""\
+deny anyone                  to http:read on /public/elsewhere/** from 127.0.0.0/8
 permit anyone                to http:read on /public/**
 permit dn "{ALICE}"          to http:read, http:write on /data/alice/**
 permit dn "{ALICE}"          to http:read on /full/** proxy none, full
@@ -287,6 +289,30 @@ def test_nobody_else_does(site: Site, behind: Behind, who: str) -> None:
         assert ALICE not in through.body
         direct = ask(behind.back, "GET", "/data/alice/f", headers=lines)
         assert direct.status in {400, 401, 431}, direct
+
+
+# --- ASGI -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_asgi_server(site: Site) -> None:
+    """On a Unix socket the front end is believed; on a port nobody is, whatever the headers say of addresses."""
+    directory = site.directory / "asgi"
+    directory.mkdir()
+    unix, port = directory / "s", free_port()
+    escaped = quote(site.alice.pem.decode(), safe="")
+    shown = f"X-SSL-Client-Cert: {escaped}"
+    config = f'bind = ["unix:{unix}", "127.0.0.1:{port}"]\nworker_class = "asgi"\n'
+    with gunicorn(site, directory, ASGI, config, unix=unix):
+        answer = ask(unix, "GET", "/data/alice/f", headers=[shown])
+        assert (answer.status, answer.body) == (200, f"{ALICE} may GET /data/alice/f\n")
+        assert ask(unix, "GET", "/data/alice/f").status == 401
+        assert ask(unix, "GET", "/data/alice/f", headers=[shown, shown]).status == 400
+        assert ask(unix, "GET", "/public/elsewhere/f", headers=["X-Real-IP: 8.8.8.8"]).status == 200
+        assert ask(unix, "GET", "/public/elsewhere/f", headers=["X-Real-IP: 127.0.0.1"]).status == 401
+        for more in ([], ["X-Forwarded-For: 192.0.2.7"], ["Forwarded: for=192.0.2.7"], ["X-Real-IP: 192.0.2.7"]):
+            assert ask(port, "GET", "/data/alice/f", headers=[shown, *more]).status == 401
+            assert ask(port, "GET", "/public/elsewhere/f", headers=more).status == 401
+        assert ask(port, "GET", "/public/f").status == 200
 
 
 # --- Flask ------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ The application finds `scope["gsi"]`: a dictionary with `subject`, `decision` an
 the front end's headers or from the `tls` extension of the server (peer.py). A WebSocket is a `GET` of its path, judged
 once; one that should end when the permit does has to look at `decision.not_after`. `lifespan` passes; a type of
 connection that is not known does not.
+
+The server must not take clients' addresses from their headers (`uvicorn --no-proxy-headers`); see peer.py.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gsi.authz.web.mapping import path_of_scope
-from gsi.authz.web.peer import Presented, presented_in_scope, strip_scope
-from gsi.errors import LocalProtocolError
+from gsi.authz.web.peer import Presented, address_of_scope, presented_in_scope, strip_scope
+from gsi.errors import ConfigError, LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -40,9 +42,17 @@ class AuthorizationMiddleware:
         application: What is protected.
         gate: Who judges.
         front_end: The server that ends TLS before this one, or None where this one does.
+
+    Raises:
+        ConfigError: The front end would be known by its address alone, which ASGI servers take from headers.
     """
 
     def __init__(self, application: Application, gate: Gate, *, front_end: FrontEnd | None = None) -> None:
+        if front_end is not None and front_end.addresses and front_end.secret is None:
+            raise ConfigError(
+                "front end: an ASGI server may take addresses from what clients say, so one alone proves nothing",
+                hint="a secret beside addresses, or unix_socket alone",
+            )
         self._application = application
         self._gate = gate
         self._front_end = front_end
@@ -73,9 +83,17 @@ class AuthorizationMiddleware:
             presented: Presented = presented_in_scope(scope, self._front_end)
             path = path_of_scope(scope)
         except Exception as error:  # noqa: BLE001  whatever it is, nobody gets in
-            client = scope.get("client") or ("",)
-            return await self._gate.refusal_async(error, method=method, path=scope.get("path"), address=client[0])
+            address = _address(scope)
+            return await self._gate.refusal_async(error, method=method, path=scope.get("path"), address=address)
         return await self._gate.judge_async(method if isinstance(method, str) else "", path, presented)
+
+
+def _address(scope: Message) -> str:
+    """Return the address for the record of a request that may be no request at all."""
+    try:
+        return address_of_scope(scope)
+    except Exception:  # noqa: BLE001  headers that are none
+        return ""
 
 
 def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]]:

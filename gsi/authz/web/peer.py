@@ -14,6 +14,10 @@ Two sources, never mixed:
 The leaf is what the handshake has proved. The certificates above it prove nothing by themselves and may come from
 anywhere, also from the client: each has to be the signer of the one below it, up to an anchor of ours. That is why
 `Client-Cert-Chain` (RFC 9440) may be passed through from clients where a front end knows the leaf only.
+
+ASGI shows no socket, and servers write into `scope["client"]` what an `X-Forwarded-For` says, uvicorn by default for
+whoever connects from this machine. So an address alone makes nobody the front end: `addresses` count only together
+with a secret. Without a front end's word, the address of a request with such a header is `UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -33,9 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
+    "UNKNOWN",
     "Connection",
     "FrontEnd",
     "Presented",
+    "address_of_scope",
     "presented_in_environ",
     "presented_in_scope",
     "strip_environ",
@@ -51,6 +57,13 @@ _SOCKETS: Final = ("gunicorn.socket", "werkzeug.socket")
 _OVERRIDES: Final = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
 """Headers by which frameworks take another method than the one that was judged; they never reach the application."""
 
+UNKNOWN: Final = "unknown"
+"""The address of a client of which a header says something that nobody vouches for (RFC 7239 section 6.2 has the word):
+any rule that denies an address holds for it, and none that permits."""
+
+_REWRITING: Final = frozenset({"x-forwarded-for", "forwarded"})
+"""Headers from which ASGI servers and wrappers make `scope["client"]`."""
+
 _WHAT: Final = "client certificates"
 _HeaderReader: TypeAlias = "Callable[[str], list[str]]"
 
@@ -62,10 +75,12 @@ class Connection:
     Attributes:
         address: Its network address, or empty where that is not known.
         is_unix: Whether it came over a Unix socket.
+        is_hearsay: Whether the address may be what a header says.
     """
 
     address: str = ""
     is_unix: bool = False
+    is_hearsay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,7 @@ class Presented:
 
     Attributes:
         chain: Its certificates in DER, leaf first; none for an anonymous client.
-        address: Its network address, or empty where that is not known.
+        address: Its network address, empty where that is not known, or `UNKNOWN`.
         by_front_end: Whether the front end says so.
     """
 
@@ -94,7 +109,7 @@ class FrontEnd:
         certificate_header: The header with the client's certificate, in any form of `chain_headers`.
         chain_header: The header with the certificates above it; also `NAME-0` to `NAME-15`.
         addresses: Where the front end connects from: addresses or networks. On a machine with other users a loopback
-            address is not enough: name a secret, or use a Unix socket.
+            address is not enough: name a secret, or use a Unix socket. For ASGI an address is never enough.
         unix_socket: Whether whoever can connect to this server's Unix socket is the front end.
         secret: What it has to say in `secret_header`, or None.
         secret_header: Where it says it.
@@ -147,6 +162,8 @@ class FrontEnd:
             known = self.unix_socket
         else:
             known = _is_in(connection.address, self._networks)
+            if connection.is_hearsay and self.secret is None:
+                return False
         if not known or self.secret is None:
             return known
         said = read(self.secret_header)
@@ -215,7 +232,14 @@ def presented_in_scope(scope: Mapping[str, object], front_end: FrontEnd | None) 
 
     if front_end is not None and front_end.is_behind(connection, read):
         return front_end.read(read)
-    return Presented(_extension_chain(scope), connection.address)
+    return Presented(_extension_chain(scope), address_of_scope(scope))
+
+
+def address_of_scope(scope: Mapping[str, object]) -> str:
+    """Return the address of an ASGI client where no front end speaks, or `UNKNOWN` where a header may have made it."""
+    if any(_normal_header(name) in _REWRITING for name, _ in _headers_of(scope)):
+        return UNKNOWN
+    return _connection_of_scope(scope).address
 
 
 def strip_scope(scope: Mapping[str, object], front_end: FrontEnd | None) -> dict[str, object]:
@@ -249,9 +273,18 @@ def _connection_of(environ: Mapping[str, object]) -> Connection:
 def _connection_of_scope(scope: Mapping[str, object]) -> Connection:
     client, server = scope.get("client"), scope.get("server")
     if isinstance(client, tuple | list) and client and isinstance(client[0], str) and client[0]:
-        return Connection(_normal_address(client[0]))
-    is_unix = isinstance(server, tuple | list) and len(server) == 2 and server[1] is None
-    return Connection(is_unix=is_unix)
+        return Connection(_normal_address(client[0]), is_hearsay=True)
+    return Connection(is_unix=_is_path(server))
+
+
+def _is_path(server: object) -> bool:
+    """Say whether a server's place is a Unix socket. A TCP one always has a port, a number.
+
+    The specification has `(path, None)`; gunicorn 27 gives the first two letters of the path.
+    """
+    if not isinstance(server, tuple | list) or len(server) != 2 or not isinstance(server[0], str):
+        return False
+    return server[1] is None or (server[0] == "/" and isinstance(server[1], str) and len(server[1]) == 1)
 
 
 def _normal_address(text: str) -> str:

@@ -20,6 +20,7 @@ from gsi.authz.web.gate import Gate, Outcome
 from gsi.authz.web.peer import FrontEnd, Presented
 from gsi.authz.web.subrequest import SubrequestApplication
 from gsi.errors import ConfigError, DeniedError
+from gsi.secret import Passphrase
 from gsi.system.audit import AuditLog
 from gsi.system.trustdir import TrustDirectory
 from tests.harness.ca import TestCA, write_trust_dir
@@ -206,9 +207,10 @@ def test_asgi(site: Site) -> None:
         "method": "GET",
         "path": "/data",
         "client": ["127.0.0.1", 1],
-        "headers": [(b"x-cert", NONSENSE.encode())],
+        "headers": [(b"x-cert", NONSENSE.encode()), (b"x-front-end-secret", b"0123456789abcdef")],
     }
-    middleware = asgi.AuthorizationMiddleware(application, site.gate, front_end=FRONT_END)
+    front_end = FrontEnd(certificate_header="X-Cert", addresses=("127.0.0.1",), secret=Passphrase("0123456789abcdef"))
+    middleware = asgi.AuthorizationMiddleware(application, site.gate, front_end=front_end)
     asyncio.run(middleware(scope, receive, send))
     assert sent[0]["status"] == 400
     audit, _ = site.found(dict(sent[0]["headers"])[b"x-authz-decision"].decode())

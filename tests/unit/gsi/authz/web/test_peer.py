@@ -10,7 +10,10 @@ from urllib.parse import quote
 
 import pytest
 
+from gsi.authz.web.asgi import AuthorizationMiddleware
+from gsi.authz.web.gate import Gate
 from gsi.authz.web.peer import (
+    UNKNOWN,
     FrontEnd,
     Presented,
     presented_in_environ,
@@ -30,6 +33,10 @@ FRONT = FrontEnd(certificate_header="X-Cert", chain_header="X-Chain", addresses=
 UNIX = FrontEnd(certificate_header="X-Cert", unix_socket=True)
 SECRET = "0123456789abcdef"
 GUARDED = FrontEnd(certificate_header="X-Cert", addresses=("127.0.0.1",), secret=Passphrase(SECRET))
+KNOWN = FrontEnd(
+    certificate_header="X-Cert", chain_header="X-Chain", addresses=("192.0.2.0/28", "::1"), secret=Passphrase(SECRET)
+)
+LOCAL = FrontEnd(certificate_header="X-Cert", chain_header="X-Chain", unix_socket=True, address_header="X-Real-IP")
 ADDRESSED = FrontEnd(certificate_header="X-Cert", addresses=("127.0.0.1",), address_header="X-Real-IP")
 
 
@@ -50,6 +57,11 @@ def scope(address: str | None = "192.0.2.7", *headers: tuple[str, str], server: 
     return {"client": None if address is None else (address, 1), "server": server, "headers": pairs}
 
 
+def local(*headers: tuple[str, str]) -> dict[str, object]:
+    """A connection to a Unix socket."""
+    return scope(None, *headers, server=("/run/app", None))
+
+
 # --- the front end ----------------------------------------------------------------------------------------------------
 
 
@@ -57,7 +69,8 @@ def scope(address: str | None = "192.0.2.7", *headers: tuple[str, str], server: 
 def test_it_says_who_its_client_is(address: str) -> None:
     expected = Presented((ALICE.der,), "", by_front_end=True)
     assert presented_in_environ(environ(address, X_CERT=escaped(ALICE)), FRONT) == expected
-    assert presented_in_scope(scope(address, ("x-cert", escaped(ALICE))), FRONT) == expected
+    said = (("x-cert", escaped(ALICE)), ("x-front-end-secret", SECRET))
+    assert presented_in_scope(scope(address, *said), KNOWN) == expected
     assert presented_in_environ(environ(address), FRONT) == Presented((), "", by_front_end=True)
 
 
@@ -67,7 +80,8 @@ def test_it_says_who_its_client_is(address: str) -> None:
 def test_nobody_else_does(address: str) -> None:
     assert presented_in_environ(environ(address, X_CERT=escaped(ALICE)), FRONT).chain == ()
     assert not presented_in_environ(environ(address, X_CERT=escaped(ALICE)), FRONT).by_front_end
-    assert presented_in_scope(scope(address, ("x-cert", escaped(ALICE))), FRONT).chain == ()
+    said = (("x-cert", escaped(ALICE)), ("x-front-end-secret", SECRET))
+    assert presented_in_scope(scope(address, *said), KNOWN).chain == ()
     assert presented_in_environ(environ(X_CERT=escaped(ALICE)), None).chain == ()
 
 
@@ -92,8 +106,9 @@ def test_the_clients_address() -> None:
         assert presented_in_environ(environ("127.0.0.1", X_REAL_IP=said), ADDRESSED).address == address
     assert presented_in_environ(environ("127.0.0.1"), ADDRESSED).address == ""
     assert presented_in_environ(environ("10.1.1.1", X_REAL_IP="1.2.3.4"), ADDRESSED).address == "10.1.1.1"
-    two = scope("127.0.0.1", ("x-real-ip", "1.2.3.4"), ("x-real-ip", "1.2.3.4"))
-    assert presented_in_scope(two, ADDRESSED).address == ""
+    assert presented_in_scope(local(("x-real-ip", "1.2.3.4")), LOCAL).address == "1.2.3.4"
+    two = local(("x-real-ip", "1.2.3.4"), ("x-real-ip", "1.2.3.4"))
+    assert presented_in_scope(two, LOCAL) == Presented((), "", by_front_end=True)
 
 
 # --- what a client may try through it ---------------------------------------------------------------------------------
@@ -119,7 +134,7 @@ def test_the_clients_address() -> None:
 )
 def test_two_voices_are_refused(headers: list[tuple[str, str]]) -> None:
     with pytest.raises(ParseError):
-        presented_in_scope(scope("192.0.2.7", *headers), FRONT)
+        presented_in_scope(local(*headers), LOCAL)
     joined: dict[str, str] = {}
     for name, value in headers:  # as WSGI servers that do not tell `_` from `-` hand them on
         key = name.upper().replace("-", "_")
@@ -213,8 +228,42 @@ def test_the_socket_counts_and_not_a_variable_that_middleware_rewrites() -> None
     assert not presented_in_environ(asked | {"REMOTE_ADDR": ""}, UNIX).by_front_end
 
 
+def test_in_asgi_an_address_alone_proves_nothing() -> None:
+    """As uvicorn makes scopes by default: the client is what X-Forwarded-For says, with port 0."""
+    rewritten = scope("192.0.2.7", ("x-cert", escaped(ALICE)), ("x-forwarded-for", "192.0.2.7"))
+    rewritten |= {"client": ("192.0.2.7", 0), "server": ("127.0.0.1", 8000)}
+    assert presented_in_scope(rewritten, FRONT) == Presented((), UNKNOWN)
+    assert presented_in_scope(rewritten, KNOWN) == Presented((), UNKNOWN)
+    assert presented_in_scope(scope("192.0.2.7", ("x-cert", escaped(ALICE))), FRONT).chain == ()
+    both = FrontEnd(certificate_header="X-Cert", addresses=("192.0.2.7",), unix_socket=True)
+    assert presented_in_scope(rewritten, both) == Presented((), UNKNOWN)
+    assert presented_in_scope(local(("x-cert", escaped(ALICE))), both).chain == (ALICE.der,)
+
+    async def application(*_: object) -> None:
+        raise AssertionError
+
+    gate = object.__new__(Gate)
+    for front_end in (FRONT, ADDRESSED, both):
+        with pytest.raises(ConfigError, match="proves nothing"):
+            AuthorizationMiddleware(application, gate, front_end=front_end)
+    for good in (KNOWN, GUARDED, UNIX, None):
+        AuthorizationMiddleware(application, gate, front_end=good)
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "X-Forwarded-For", "x_forwarded_for", "forwarded", "Forwarded"])
+def test_an_address_that_a_header_may_have_made_is_none(header: str) -> None:
+    asked = scope("8.8.8.8", (header, "8.8.8.8"))
+    assert presented_in_scope(asked, None).address == UNKNOWN
+    assert presented_in_scope(asked, LOCAL).address == UNKNOWN
+    assert presented_in_scope(local((header, "8.8.8.8"), ("x-real-ip", "1.2.3.4")), LOCAL).address == "1.2.3.4"
+    assert presented_in_scope(scope("8.8.8.8", ("x-forwarded-proto", "https")), None).address == "8.8.8.8"
+
+
 def test_unix_sockets_in_asgi() -> None:
     header = ("x-cert", escaped(ALICE))
+    assert presented_in_scope(scope(None, header, server=("/", "t")), UNIX).by_front_end  # gunicorn 27
+    for port in (("/", 80), ("/", "80"), ("127.0.0.1", "t"), (None, None), (b"/", None)):
+        assert not presented_in_scope(scope(None, header, server=port), UNIX).by_front_end
     assert presented_in_scope(scope(None, header, server=("/run/app", None)), UNIX).by_front_end
     assert presented_in_scope(scope("", header, server=["/run/app", None]), UNIX).by_front_end
     for server in (None, ("h", 1), (), "x"):
