@@ -131,6 +131,15 @@ class Commands:
                 raise HiddenError(INVALID_PASSPHRASE) from (error.__cause__ or error)
             raise
 
+    def check_issuer(self) -> None:
+        """Find out for monitors whether certificates could be issued, if that is configured.
+
+        Raises:
+            GridError: They could not.
+        """
+        if self._authority is not None:
+            self._authority.check_ready(self._clock())
+
     def _find(self, request: Request) -> StoredCredential | None:
         try:
             return self._repository.get(request.username, request.credential_name)

@@ -87,6 +87,14 @@ class Authority(Protocol):
         """
         ...
 
+    def check_ready(self, now: datetime) -> None:
+        """Find out, without issuing anything, whether it could.
+
+        Raises:
+            GridError: It could not.
+        """
+        ...
+
     def issue(
         self, grant: IssuanceGrant, request: CertificateRequest, *, now: datetime, recorder: Recorder
     ) -> tuple[Certificate, ...]:
@@ -181,6 +189,10 @@ class BuiltInAuthority:
         """See `Authority`."""
         return _subject(self._names, username)
 
+    def check_ready(self, now: datetime) -> None:
+        """See `Authority`."""
+        self._issuer.check_ready(now)
+
     def issue(
         self, grant: IssuanceGrant, request: CertificateRequest, *, now: datetime, recorder: Recorder
     ) -> tuple[Certificate, ...]:
@@ -252,6 +264,11 @@ class ProgramAuthority:
         if self._names is None:
             raise NotFoundError(f"no name for {username!r}: the program knows it")
         return _subject(self._names, username)
+
+    def check_ready(self, now: datetime) -> None:  # noqa: ARG002  what its CA's certificate is, the program knows
+        """See `Authority`; the program is not started."""
+        if not os.access(self._program, os.X_OK):
+            raise IssuanceError(f"{self._program} is not there or not executable", step=IssuanceStep.SIGN)
 
     def issue(
         self, grant: IssuanceGrant, request: CertificateRequest, *, now: datetime, recorder: Recorder

@@ -58,12 +58,14 @@ class Sources:
         census: Counts the store.
         anchors: The trust directory.
         host_expiry: When the server's own credential expires.
+        check_issuer: Raises when certificates are to be issued and cannot be.
         clock: The time.
     """
 
     census: Callable[[], Census]
     anchors: Callable[[], TrustAnchors]
     host_expiry: Callable[[], datetime]
+    check_issuer: Callable[[], None]
     clock: Callable[[], datetime]
 
 
@@ -72,7 +74,8 @@ class Facts:
     """What was looked up.
 
     Attributes:
-        troubles: What could not be, or is wrong, by what was looked at: `store`, `trust`, `host_credential`.
+        troubles: What could not be, or is wrong, by what was looked at: `store`, `trust`, `host_credential`,
+            `issuer`.
         census: What is in the store.
         host_expiry: When the server's own credential expires.
         trust_age: Seconds since the trust directory in use was read.
@@ -90,13 +93,24 @@ class Facts:
     crls: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
-def look_up(sources: Sources) -> Facts:
-    """Look everything up; what cannot be is among the troubles."""
+def look_up(sources: Sources, begin: Callable[[str], None] = lambda _: None) -> Facts:
+    """Look everything up; what cannot be is among the troubles.
+
+    Args:
+        sources: Where.
+        begin: Told before each part what is looked at, so that the one that hangs can be named.
+    """
     now, troubles = sources.clock(), {}
     census: Census | None = None
     expiry: datetime | None = None
     anchors: TrustAnchors | None = None
     crls: dict[str, tuple[float, float]] = {}
+    begin("issuer")
+    try:
+        sources.check_issuer()
+    except GridError as error:
+        troubles["issuer"] = error.message
+    begin("store")
     try:
         census = sources.census()
     except GridError as error:
@@ -107,6 +121,7 @@ def look_up(sources: Sources) -> Facts:
             troubles["host_credential"] = f"expired at {expiry:%Y-%m-%d %H:%M:%S}Z"
     except GridError as error:
         troubles["host_credential"] = error.message
+    begin("trust")
     try:
         anchors = sources.anchors()
         crls = _crl_ages(anchors, now)
@@ -149,6 +164,7 @@ class Monitor:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="monitor")
         self._known: tuple[float, Facts] | None = None
         self._under_way: asyncio.Future[Facts] | None = None
+        self._looking_at = "store"
 
     async def answer(self, path: str) -> Document | None:
         """Return the document of a path; None where there is none."""
@@ -176,12 +192,17 @@ class Monitor:
         if self._known is not None and now - self._known[0] < KEPT_SECONDS:
             return self._known[1]
         if self._under_way is None:
-            self._under_way = asyncio.get_running_loop().run_in_executor(self._thread, look_up, self._sources)
+            self._under_way = asyncio.get_running_loop().run_in_executor(
+                self._thread, look_up, self._sources, self._begin
+            )
             self._under_way.add_done_callback(self._keep)
         try:
             return await asyncio.wait_for(asyncio.shield(self._under_way), LOOKUP_SECONDS)
         except TimeoutError:
-            return Facts(troubles={"store": f"no answer within {LOOKUP_SECONDS:g} seconds"})
+            return Facts(troubles={self._looking_at: f"no answer within {LOOKUP_SECONDS:g} seconds"})
+
+    def _begin(self, part: str) -> None:
+        self._looking_at = part
 
     def _keep(self, done: asyncio.Future[Facts]) -> None:
         self._under_way = None
@@ -196,7 +217,7 @@ class Monitor:
     def _checks(self, facts: Facts) -> dict[str, str | None]:
         """Return what is wrong with each part, None where nothing is."""
         checks: dict[str, str | None] = {
-            name: facts.troubles.get(name) for name in ("store", "trust", "host_credential")
+            name: facts.troubles.get(name) for name in ("store", "trust", "host_credential", "issuer")
         }
         checks["audit"] = None if self._metrics.audit_works() else "the last record could not be written"
         silent = sum(silence > SILENT_SECONDS for silence in self._metrics.silences())

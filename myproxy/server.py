@@ -359,6 +359,7 @@ class MyProxyServer:
         return Sources(
             census=lambda: take_census(self._repository.database, now=clock.now()),
             anchors=self._trust.anchors,
+            check_issuer=lambda: self._service.check_issuer(),  # noqa: PLW0108  a reload brings another service
             host_expiry=lambda: min(one.not_after for one in (self._credential.certificate, *self._credential.chain)),
             clock=clock.now,
         )

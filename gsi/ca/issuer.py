@@ -184,6 +184,15 @@ class Issuer:
         _record(recorder or self._recorder, IssuanceRecord(certificate, grant.requester, grant.decision, now))
         return Issued(certificate, self._chain, shortened)
 
+    def check_ready(self, now: datetime) -> None:
+        """Find out, as far as that goes without signing, whether certificates can be issued.
+
+        Raises:
+            IssuanceError: AUTHORITY: the CA's certificate is not valid at this time; SIGN: its key cannot be used.
+        """
+        self._check_authority_now(now)
+        self._signer.probe()
+
     def _check_authority_now(self, now: datetime) -> None:
         """Step 1."""
         if self.certificate.not_before <= now < self.certificate.not_after:

@@ -118,6 +118,26 @@ class PKCS11Signer:
         half = len(signature) // 2
         return encode_dss_signature(int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big"))
 
+    def probe(self) -> None:
+        """Look for the key in the token, which signs nothing; raises as `gsi.ca.signer.Signer.probe`."""
+        if not self._is_open:
+            raise IssuanceError("the CA's key was put away", step=IssuanceStep.SIGN)
+        with self._login.lock:
+            try:
+                try:
+                    self._find(self._pkcs11.ObjectClass.PRIVATE_KEY)
+                except (self._pkcs11.exceptions.PKCS11Error, CredentialError):
+                    self._login.drop()
+                    self._find(self._pkcs11.ObjectClass.PRIVATE_KEY)
+            except self._pkcs11.exceptions.PKCS11Error as error:
+                self._login.drop()
+                raise IssuanceError(
+                    f"{self._place.describe_token()} does not answer: {type(error).__name__}", step=IssuanceStep.SIGN
+                ) from error
+            except GridError as error:
+                self._login.drop()
+                raise IssuanceError(error.message, step=IssuanceStep.SIGN, hint=error.hint) from error
+
     def _sign(self, content: bytes, mechanism: object) -> bytes:
         """Sign; open the session anew once if the token has dropped it."""
         try:
@@ -134,6 +154,7 @@ class PKCS11Signer:
                 hint="see whether the token is there, and its log",
             ) from error
         except GridError as error:
+            self._login.drop()  # a session in which the key is not found is that of a token that was away
             raise IssuanceError(f"the token did not sign: {error.message}", step=IssuanceStep.SIGN) from error
 
     def close(self) -> None:

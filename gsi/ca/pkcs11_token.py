@@ -9,6 +9,10 @@ A token logs a whole process on and off, not one session: a second login is an e
 the others with him. So there is one session for each token here, counted. A PIN is compared with that of the login that
 stands. After a fork the child begins anew with the module, as PKCS#11 asks (version 2.40, section 6.6.1), and logs on
 at its first use.
+
+A module keeps the tokens that it found when it began: one that was away for a while is, for many modules, gone until
+they begin anew. So when no session can be opened, the module is begun anew once, unless another login of this process
+has a session in it, which that would end.
 """
 
 from __future__ import annotations
@@ -177,7 +181,6 @@ class Login:
         self._place = place
         self._session: Session | None = None
         self._was_open = False
-        self._is_foreign = False
 
     def session(self) -> Session:
         """Return the session, opened if there is none.
@@ -203,19 +206,35 @@ class Login:
         """Begin anew in a child process; what was open belongs to the parent."""
         self.lock = threading.Lock()
         self._session = None
-        self._is_foreign = True
+
+    def is_in_use(self, module: str) -> bool:
+        """Tell whether it has a session in this module; its lock is held."""
+        return self._place.module == module and self._session is not None
 
     def _open(self) -> Session:
+        """Return a new session; begin anew with the module once, if that may help."""
+        place, pkcs11 = self._place, import_pkcs11()
+        try:
+            library = pkcs11.lib(place.module)
+        except pkcs11.exceptions.PKCS11Error as error:
+            raise _silent(place.module, error) from error
+        except RuntimeError as error:  # of which the others are a kind
+            raise missing(f"{place.module}: cannot be loaded: {error}") from error
+        try:
+            return self._log_on(library)
+        except (CredentialError, IssuanceError) as error:
+            if isinstance(error, CredentialError) and error.problem is not CredentialProblem.MISSING:
+                raise  # the token answers, and counts wrong PINs
+            if not _begin_anew(self, place.module, library):
+                raise
+        return self._log_on(library)
+
+    def _log_on(self, library: ModuleType) -> Session:
+        """Return a new session, logged on."""
         place, pkcs11 = self._place, import_pkcs11()
         exceptions = pkcs11.exceptions
         try:
-            library = pkcs11.lib(place.module)
-        except (RuntimeError, exceptions.PKCS11Error) as error:  # which of them, python-pkcs11's version decides
-            raise missing(f"{place.module}: cannot be loaded: {error}") from error
-        try:
-            if self._is_foreign:
-                library.reinitialize()
-                self._is_foreign = False
+            _begin_in_this_process(place.module, library)
             token = self._find(library)
             try:
                 return cast("Session", token.open(user_pin=self.pin.reveal().decode("utf-8")))
@@ -253,8 +272,49 @@ class Login:
         return token
 
 
+# Locks are taken in this order: _guard, that of a login, _beginning.
 _guard = threading.Lock()
+_beginning = threading.Lock()
 _logins: dict[tuple[str, str | None, str | None], Login] = {}
+_begun_in: dict[str, int] = {}
+"""For each module the process that has begun with it."""
+
+
+def _begin_in_this_process(module: str, library: ModuleType) -> None:
+    """Begin anew with a module that a parent process had begun with; nobody in this one has been in it yet."""
+    with _beginning:
+        if _begun_in.get(module, os.getpid()) != os.getpid():
+            library.reinitialize()
+        _begun_in[module] = os.getpid()
+
+
+def _begin_anew(login: Login, module: str, library: ModuleType) -> bool:
+    """End a module and begin with it again, while nobody is in it; `login`'s lock is held.
+
+    Returns:
+        False when some other login uses it, or may be about to: then all stays as it is.
+    """
+    exceptions = import_pkcs11().exceptions
+    held: list[Login] = []
+    with _beginning:
+        try:
+            for other in [*_logins.values()]:
+                if other is login:
+                    continue
+                if not other.lock.acquire(blocking=False):
+                    return False
+                held.append(other)
+                if other.is_in_use(module):
+                    return False
+            with contextlib.suppress(exceptions.PKCS11Error):  # it has ended, whatever it says
+                library.finalize()
+            library.initialize()
+        except exceptions.PKCS11Error as error:
+            raise _silent(module, error) from error
+        finally:
+            for other in held:
+                other.lock.release()
+    return True
 
 
 def acquire(place: PKCS11Place, pin: Passphrase) -> Login:
@@ -269,10 +329,13 @@ def acquire(place: PKCS11Place, pin: Passphrase) -> Login:
     with _guard:
         login = _logins.get(key)
         if login is None:
-            login = Login(place, pin)
-            with login.lock:
-                login.session()
-            _logins[key] = login
+            login = _logins[key] = Login(place, pin)  # at once, so that nobody begins anew while it logs on
+            try:
+                with login.lock:
+                    login.session()
+            except BaseException:
+                del _logins[key]
+                raise
         elif login.pin != pin:
             raise CredentialError(
                 f"the PIN of {place.describe_token()} is wrong", problem=CredentialProblem.WRONG_PASSPHRASE
@@ -294,13 +357,18 @@ def release(login: Login) -> None:
 
 
 def _forget_all() -> None:
-    global _guard  # noqa: PLW0603  another thread of the parent may have held it
+    global _guard, _beginning  # noqa: PLW0603  another thread of the parent may have held them
     _guard = threading.Lock()
+    _beginning = threading.Lock()
     for login in _logins.values():
         login.forget()
 
 
 os.register_at_fork(after_in_child=_forget_all)
+
+
+def _silent(module: str, error: Exception) -> CredentialError:
+    return missing(f"{module}: cannot be begun with: {str(error) or type(error).__name__}")
 
 
 def missing(message: str) -> CredentialError:

@@ -10,6 +10,7 @@ certificate leaves, because the issuer verifies what it has made.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from gsi import keys
@@ -80,6 +81,13 @@ class ProgramSigner:
         if not signature:
             raise IssuanceError("the signing program wrote no signature", step=IssuanceStep.SIGN)
         return signature
+
+    def probe(self) -> None:
+        """See whether the program can be started, which it is not; raises as `gsi.ca.signer.Signer.probe`."""
+        if not os.access(self._argv[0], os.X_OK):
+            raise IssuanceError(
+                f"the signing program {self._argv[0]} is not there or not executable", step=IssuanceStep.SIGN
+            )
 
     def close(self) -> None:
         """Do nothing: no program stays behind."""

@@ -71,6 +71,13 @@ class Signer(Protocol):
             IssuanceError: SIGN: the key could not be used.
         """
 
+    def probe(self) -> None:
+        """Find out, as far as that goes without signing, whether the key can be used.
+
+        Raises:
+            IssuanceError: SIGN: it cannot.
+        """
+
     def close(self) -> None:
         """Let go of the key; `sign` must not be called after it."""
 
@@ -140,6 +147,11 @@ class KeySigner:
         if isinstance(key, rsa.RSAPrivateKey):
             return key.sign(data, padding.PKCS1v15(), digest)
         return key.sign(data, ec.ECDSA(digest))
+
+    def probe(self) -> None:
+        """See whether the key is still here; raises as `Signer.probe`."""
+        if self._key is None:
+            raise IssuanceError("the CA's key was put away", step=IssuanceStep.SIGN)
 
     def close(self) -> None:
         """Let go of the key."""

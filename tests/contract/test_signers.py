@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 
 from gsi import der, keys
 from gsi.ca import Digest, Grant, Issuer, KeySigner, Signer, load_signer, make_crl, make_root, parse_request
+from gsi.ca.pkcs11_signer import PKCS11Signer
 from gsi.certificate import Certificate
 from gsi.errors import ConfigError, CredentialError, CredentialProblem, IssuanceError, IssuanceStep
 from gsi.names import parse_oneline
@@ -143,6 +144,15 @@ def test_a_key_of_another_ca_is_refused(place: Place) -> None:
     with pytest.raises(CredentialError) as caught:
         load_signer(place.place, certificate=other)
     assert caught.value.problem is CredentialProblem.KEY_MISMATCH
+
+
+def test_it_can_be_asked_whether_it_would_sign(place: Place) -> None:
+    signer = load_signer(place.place, certificate=place.ca)
+    signer.probe()
+    signer.close()
+    if place.form != "program":  # of which nothing is kept that could be put away
+        with pytest.raises(IssuanceError, match="put away"):
+            signer.probe()
 
 
 def test_it_does_not_show_its_key(place: Place, signer: Signer) -> None:
@@ -292,6 +302,45 @@ def test_a_session_that_was_lost_is_opened_again(token: Token) -> None:
     keys.verify_signature(key.public_key(), signer.algorithm_der, signer.sign(b"x"), b"x")
     pkcs11.lib(MODULE).reinitialize()
     assert spki_of(token.uri("lost")) == signer.spki_der, "a server that reads its configuration again"
+    signer.close()
+
+
+@pytest.mark.parametrize("first", ["sign", "probe"])
+def test_a_token_that_was_away_is_used_again(tmp_path: Path, first: str) -> None:
+    held = make_token(tmp_path / "hsm", label="Away")
+    held.add_key("away", key := pooled_key("p256"), key_id="ab")
+    tokens, elsewhere = tmp_path / "hsm" / "tokens", tmp_path / "elsewhere"
+    with used_here(held):
+        one, other = load_signer(held.uri("away")), load_signer(held.uri("away"))
+        use: Callable[[], object] = one.probe if first == "probe" else lambda: one.sign(b"x")
+        for empty in (False, True):  # a module that does not begin at all, and one that finds no token
+            tokens.rename(elsewhere)
+            if empty:
+                tokens.mkdir()
+            for _ in range(2):
+                with pytest.raises(IssuanceError):
+                    use()
+            with pytest.raises(IssuanceError):
+                other.probe()
+            if empty:
+                tokens.rmdir()
+            elsewhere.rename(tokens)
+            use()
+            other.probe()
+            keys.verify_signature(key.public_key(), other.algorithm_der, other.sign(b"y"), b"y")
+        one.close()
+        other.close()
+
+
+def test_a_token_that_is_away_takes_no_other_one_with_it(token: Token) -> None:
+    token.add_key("here", pooled_key("p256"), key_id="ac")
+    signer = load_signer(token.uri("here"))
+    assert isinstance(signer, PKCS11Signer)
+    before = signer._login.session()
+    with pytest.raises(CredentialError):
+        load_signer(token.uri("here", token="NoSuchToken"))
+    signer.probe()
+    assert signer._login.session() is before
     signer.close()
 
 

@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -433,7 +435,7 @@ def test_strangers_with_a_password(site: CASite) -> None:
     assert sum("no name for 'bob'" in reason for reason in reasons) == 2
 
 
-def test_workers_share_a_token_and_a_counter(site: CASite, tmp_path: Path) -> None:
+def test_workers_share_a_token_also_after_it_was_away_and_a_counter(site: CASite, tmp_path: Path) -> None:
     token = make_token(tmp_path / "hsm")
     token.add_key("ca-key", site.ca.key, key_id="01")
     site.variables["SOFTHSM2_CONF"] = token.environment["SOFTHSM2_CONF"]
@@ -441,6 +443,7 @@ def test_workers_share_a_token_and_a_counter(site: CASite, tmp_path: Path) -> No
         f"certificate_serialfile {site.directory}/serial",
         "worker_processes 2",
         f"certificate_out_dir {site.store}/..",
+        f"monitor_listen 127.0.0.1:{(monitor := free_port())}",
     )
     with site.ours(site.config(*lines, key=token.uri("ca-key"))) as server:
         people = [site.person(server, f"p{number}") for number in range(6)]
@@ -451,6 +454,18 @@ def test_workers_share_a_token_and_a_counter(site: CASite, tmp_path: Path) -> No
         assert sorted(serials) == [1, 2, 3, 4, 5, 6]
         for serial in range(1, 7):
             assert (site.directory / f"{serial:02X}.pem").exists()
+        tokens = tmp_path / "hsm" / "tokens"
+        tokens.rename(tmp_path / "away")
+        with ThreadPoolExecutor(6) as pool:  # both workers meet it
+            assert {done.returncode for done in pool.map(lambda one: one.logon(), people)} == {1}
+        with pytest.raises(urllib.error.HTTPError) as failing:
+            urllib.request.urlopen(f"http://127.0.0.1:{monitor}/health", timeout=30)
+        with failing.value as answer:
+            assert "libsofthsm2.so: cannot be begun with" in json.load(answer)["checks"]["issuer"]
+        (tmp_path / "away").rename(tokens)
+        with ThreadPoolExecutor(6) as pool:
+            for done in pool.map(lambda one: one.logon(), people):
+                done.check()
 
 
 def test_a_subordinate_authority_is_sent_along(tmp_path: Path, ca: TestCA) -> None:

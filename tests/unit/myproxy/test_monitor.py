@@ -35,6 +35,9 @@ class World:
         self.expiry = NOW + timedelta(days=1)
         self.hangs = threading.Event()
         self.hangs.set()
+        self.issuer: GridError | None = None
+        self.issuer_hangs = threading.Event()
+        self.issuer_hangs.set()
         self.metrics = Metrics(workers=2)
         for worker in (1, 0):
             self.metrics.use(worker)
@@ -46,16 +49,26 @@ class World:
             raise self.census
         return self.census
 
+    def check_issuer(self) -> None:
+        if self.issuer is not None:
+            raise self.issuer
+        self.issuer_hangs.wait(30)
+
     def ask(self, path: str) -> Document | None:
         async def body() -> Document | None:
             sources = Sources(
-                census=self.take_census, anchors=self.trust.anchors, host_expiry=lambda: self.expiry, clock=lambda: NOW
+                census=self.take_census,
+                anchors=self.trust.anchors,
+                host_expiry=lambda: self.expiry,
+                check_issuer=self.check_issuer,
+                clock=lambda: NOW,
             )
             made = Monitor(self.metrics, sources)
             try:
                 return await made.answer(path)
             finally:
                 self.hangs.set()
+                self.issuer_hangs.set()
                 made.close()
 
         return asyncio.run(body())
@@ -88,6 +101,7 @@ def test_all_is_well(world: World) -> None:
 def test_whatever_is_wrong_is_told(world: World) -> None:
     world.census = StorageError("the disk is gone")
     world.expiry = NOW - timedelta(hours=1)
+    world.issuer = GridError("the token is gone")
     Path(world.trust.path).rename(world.trust.path + "-away")
     sink = Sink()
     sink.broken = True
@@ -98,6 +112,7 @@ def test_whatever_is_wrong_is_told(world: World) -> None:
     status, wrong = world.health()
     assert status == 503
     assert wrong["store"] == "the disk is gone"
+    assert wrong["issuer"] == "the token is gone"
     assert wrong["host_credential"].startswith("expired at ")
     assert "cannot be opened" in wrong["trust"]
     assert "could not be written" in wrong["audit"]
@@ -110,6 +125,12 @@ def test_a_store_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.05)
     world.hangs.clear()
     assert world.health() == (503, {"store": "no answer within 0.05 seconds"})
+
+
+def test_a_token_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.05)
+    world.issuer_hangs.clear()
+    assert world.health() == (503, {"issuer": "no answer within 0.05 seconds"})
 
 
 def test_numbers(world: World) -> None:
