@@ -20,7 +20,6 @@ import http.client
 import io
 import os
 import pwd
-import time
 from collections.abc import Mapping  # noqa: TC003  the policy's reader looks the type of a setting up
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -34,7 +33,7 @@ from gsi.authz.xacml.attributes import EncodingOptions, request_attributes
 from gsi.authz.xacml.document import MAX_MESSAGE_BYTES, MEDIA_TYPE, encode_request, parse_response
 from gsi.authz.xacml.identifiers import Profile
 from gsi.authz.xacml.obligations import decision_of
-from gsi.errors import ConfigError, ParseError, RefusedError, TimeoutExpiredError, TransportError
+from gsi.errors import ConfigError, ParseError, RefusedError, TransportError
 from gsi.system import clock
 from gsi.system.config import option
 from gsi.system.credential_files import load_user_credential
@@ -194,11 +193,11 @@ class RemoteAuthorizer:
         return decision_of(parse_response(self._ask(body)), self._name, find_ids=find_ids)
 
     def _ask(self, body: bytes) -> bytes:
-        deadline = time.monotonic() + self._place.seconds
         host = self._parts.hostname or ""
         port = self._parts.port or _PORTS[self._parts.scheme]
-        connected, _ = connect([HostPort(host, port)], timeout=self._place.seconds, read_timeout=self._place.seconds)
-        stream: Stream = _Timed(connected, deadline)
+        seconds = self._place.seconds
+        connected, _ = connect([HostPort(host, port)], timeout=seconds, read_timeout=seconds, within=seconds)
+        stream: Stream = connected
         try:
             if self._tls is not None:
                 secured = TLSStream(stream, self._tls.session(self._verify, server_name=_sni(host)))
@@ -233,25 +232,6 @@ class RemoteAuthorizer:
 def _sni(host: str) -> str | None:
     """Return the name to announce: none for an address (RFC 6066 section 3)."""
     return None if ":" in host or host.replace(".", "").isdigit() else host
-
-
-class _Timed:
-    """A stream on which nothing is waited for beyond the deadline, however slowly bytes come."""
-
-    def __init__(self, stream: Stream, deadline: float) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def send(self, data: bytes, /) -> None:
-        self._stream.send(data)
-
-    def receive(self) -> bytes:
-        if time.monotonic() > self._deadline:
-            raise TimeoutExpiredError("the service did not answer in time")
-        return self._stream.receive()
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 class _Bytes(io.RawIOBase):

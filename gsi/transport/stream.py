@@ -8,6 +8,7 @@ data = stream.receive()                    # b"" = the peer has closed
 from __future__ import annotations
 
 import socket
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from gsi.errors import ConfigError, TimeoutExpiredError, TransportError
@@ -141,16 +142,21 @@ class TCPStream:
     Args:
         connected: The socket; owned from now on.
         timeout: Seconds of silence or of blocked sending before giving up.
+        deadline: The moment, by `time.monotonic`, beyond which nothing is waited for, however often something came;
+            None for none.
 
     Attributes:
         peer: The peer's numeric address and port.
     """
 
-    __slots__ = ("_socket", "_timeout", "peer")
+    __slots__ = ("_deadline", "_socket", "_timeout", "peer")
 
-    def __init__(self, connected: socket.socket, *, timeout: float = READ_TIMEOUT) -> None:
+    def __init__(
+        self, connected: socket.socket, *, timeout: float = READ_TIMEOUT, deadline: float | None = None
+    ) -> None:
         self._socket = connected
         self._timeout = timeout
+        self._deadline = deadline
         connected.settimeout(timeout)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = connected.getpeername()
@@ -159,22 +165,40 @@ class TCPStream:
     def send(self, data: bytes, /) -> None:
         """Send all of the data."""
         try:
+            self._limit()
             self._socket.sendall(data)
         except TimeoutError as error:
-            raise TimeoutExpiredError(f"{self.peer} took no data for {self._timeout:g} seconds") from error
+            raise TimeoutExpiredError(f"{self.peer} {self._patience('took no data')}") from error
         except OSError as error:
             raise TransportError(f"sending to {self.peer} failed: {error.strerror or error}") from error
 
     def receive(self) -> bytes:
         """Wait for bytes; none mean that the peer has closed."""
         try:
+            self._limit()
             return self._socket.recv(RECEIVE_BYTES)
         except TimeoutError as error:
-            raise TimeoutExpiredError(f"{self.peer} was silent for {self._timeout:g} seconds") from error
+            raise TimeoutExpiredError(f"{self.peer} {self._patience('was silent')}") from error
         except ConnectionResetError:
             return b""  # peers that close with unread bytes reset; what they said before has been read
         except OSError as error:
             raise TransportError(f"receiving from {self.peer} failed: {error.strerror or error}") from error
+
+    def _limit(self) -> None:
+        """Wait in the next step for no longer than is left.
+
+        Raises:
+            TimeoutError: Nothing is.
+        """
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(min(self._timeout, left))
+
+    def _patience(self, words: str) -> str:
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        return "did not answer in time" if late else f"{words} for {self._timeout:g} seconds"
 
     def fileno(self) -> int:
         """Return the descriptor, to wait for more streams than one."""
@@ -191,6 +215,7 @@ def connect(
     timeout: float = CONNECT_TIMEOUT,
     read_timeout: float = READ_TIMEOUT,
     port_range: PortRange | None = None,
+    within: float | None = None,
 ) -> tuple[TCPStream, HostPort]:
     """Connect to the first host that answers, trying all addresses of each in order.
 
@@ -199,6 +224,8 @@ def connect(
         timeout: Seconds for each address; 0 waits as long as the system does.
         read_timeout: For the stream, see `TCPStream`.
         port_range: Local ports to use.
+        within: Seconds for all of it together, everything that the stream then waits for included; None for no limit.
+            Names are resolved within the system's own limits.
 
     Returns:
         The stream and the entry of the list that it leads to.
@@ -208,6 +235,7 @@ def connect(
         TimeoutExpiredError: The same, and every attempt ran out of time.
     """
     failures: list[tuple[str, OSError]] = []
+    deadline = None if within is None else time.monotonic() + within
     for entry in hosts:
         try:
             addresses = socket.getaddrinfo(entry.host, entry.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
@@ -216,15 +244,30 @@ def connect(
             continue
         for found in addresses:
             try:
-                connected = _connect_one(found, timeout, port_range)
+                connected = _connect_one(found, _patience(timeout, deadline), port_range)
             except OSError as error:
                 failures.append((str(HostPort(str(found[4][0]), entry.port)), error))
                 continue
-            return TCPStream(connected, timeout=read_timeout), entry
+            return TCPStream(connected, timeout=read_timeout, deadline=deadline), entry
     reasons = "; ".join(f"{where}: {_describe(error)}" for where, error in failures)
     if failures and all(isinstance(error, TimeoutError) for _, error in failures):
-        raise TimeoutExpiredError(f"no connection within {timeout:g} seconds ({reasons})")
+        patience = timeout if within is None else within
+        raise TimeoutExpiredError(f"no connection within {patience:g} seconds ({reasons})")
     raise TransportError(f"unable to connect ({reasons})", hint="check host and port, and that the server is running")
+
+
+def _patience(timeout: float, deadline: float | None) -> float:
+    """Return how long one attempt may take.
+
+    Raises:
+        TimeoutError: No time is left.
+    """
+    if deadline is None:
+        return timeout
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return min(timeout or left, left)
 
 
 def _describe(error: OSError) -> str:

@@ -123,6 +123,26 @@ def test_silence_ends_with_an_error() -> None:
         stream.close()
 
 
+def test_a_peer_that_says_something_now_and_then_gets_no_more_time() -> None:
+    with listening() as server:
+        stream, _ = connect([HostPort("127.0.0.1", port_of(server))], within=0.2)
+        peer, _ = server.accept()
+        with peer:
+            peer.sendall(b"x")
+            assert stream.receive() == b"x"
+            for _ in range(2):  # the first waits for what is left, not for a whole time-out; the second not at all
+                with pytest.raises(TimeoutExpiredError, match="did not answer in time"):
+                    stream.receive()
+            with pytest.raises(TimeoutExpiredError, match="did not answer in time"):
+                stream.send(b"x")
+        stream.close()
+
+
+def test_all_addresses_share_one_time() -> None:
+    with pytest.raises(TimeoutExpiredError, match="no connection within 0 seconds"):
+        connect([HostPort("127.0.0.1", 1), HostPort("localhost", 1)], within=0)
+
+
 def test_a_peer_that_takes_nothing_ends_with_an_error() -> None:
     with listening() as server:
         stream, _ = connect([HostPort("127.0.0.1", port_of(server))], read_timeout=0.05)
