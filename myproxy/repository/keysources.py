@@ -37,6 +37,7 @@ MAX_SOURCE_BYTES: Final = 1024
 
 _LABEL: Final = b"myproxy server key"
 _BLOCK_BYTES: Final = 16
+_FIT: Final = "it must be an AES key with CKA_SIGN; docs/howto/myproxy-repository.md has commands that make one"
 
 
 class _TokenKey(Protocol):
@@ -131,6 +132,8 @@ def _derive_in_token(uri: str) -> bytes:
             found = list(cast("Sequence[_TokenKey]", login.session().get_objects(wanted)))
             if len(found) != 1:
                 raise missing(f"{len(found)} secret keys with {place.describe_key()} in {place.describe_token()}")
+            if not hasattr(found[0], "sign"):  # python-pkcs11 gives keys what their attributes allow
+                raise ConfigError(f"the key with {place.describe_key()} may not sign (CKA_SIGN is false)", hint=_FIT)
             blocks = [
                 found[0].sign(
                     number.to_bytes(1, "big") + _LABEL + b"\0" + (SERVER_KEY_BYTES * 8).to_bytes(2, "big"),
@@ -139,9 +142,7 @@ def _derive_in_token(uri: str) -> bytes:
                 for number in range(1, SERVER_KEY_BYTES // _BLOCK_BYTES + 1)
             ]
     except pkcs11.exceptions.PKCS11Error as error:
-        raise ConfigError(
-            f"the token did not compute AES-CMAC: {type(error).__name__}", hint="the key needs to be AES, for signing"
-        ) from error
+        raise ConfigError(f"the token did not compute AES-CMAC: {type(error).__name__}", hint=_FIT) from error
     finally:
         release(login)
     derived = b"".join(bytes(block) for block in blocks)

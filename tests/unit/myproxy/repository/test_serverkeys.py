@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from myproxy.repository.sealforms import (
 )
 from myproxy.repository.serverkeys import ServerKey, ServerKeys
 from tests.harness.ca import pooled_key, write_file
-from tests.harness.run import run
+from tests.harness.run import c_program, run
 from tests.harness.softhsm import MODULE, make_token, used_here
 
 PRICE = SealParameters(memory_kib=8, iterations=1)
@@ -217,6 +218,37 @@ def test_a_systemd_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name in ("", "../x", ".hidden", "none"):
         with pytest.raises(ConfigError, match=f"server_key credential:{name}"):
             load_server_key(f"credential:{name}")
+
+
+def test_the_how_to_makes_keys_that_fit(tmp_path: Path) -> None:
+    token = make_token(tmp_path, label="MyProxy")
+    page = (Path(__file__).resolve().parents[4] / "docs/howto/myproxy-repository.md").read_text("utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for written, here in (('"/usr/lib/softhsm/libsofthsm2.so"', repr(MODULE)), ('"T"', "'MyProxy'")):
+        assert written in script
+        script = script.replace(written, here)
+    script = script.replace("/etc/myproxy/pin", str(token.pin_path))
+    run([sys.executable, "-c", script], env=token.environment).check()
+    (line,) = re.findall(r"^softhsm2-util .*$", page, re.MULTILINE)
+    (tmp_path / "key.bin").write_bytes(os.urandom(32))
+    words = line.replace("--token T ", "--token MyProxy ").replace("--label myproxy", "--label imported").split()
+    run([c_program(words[0]), *words[1:], "--pin", token.pin], env=token.environment, cwd=tmp_path).check()
+    with used_here(token):
+        assert load_server_key(token.uri("myproxy")).id != load_server_key(token.uri("imported")).id
+
+
+def test_a_key_in_a_token_that_may_not_sign(tmp_path: Path) -> None:
+    token = make_token(tmp_path, label="MyProxy")
+    script = (
+        "import pkcs11\n"
+        f"with pkcs11.lib({MODULE!r}).get_token(token_label='MyProxy').open(rw=True, user_pin={token.pin!r}) as s:\n"
+        "    may = pkcs11.MechanismFlag.ENCRYPT | pkcs11.MechanismFlag.DECRYPT\n"
+        "    s.generate_key(pkcs11.KeyType.AES, 256, label='myproxy', store=True, capabilities=may)\n"
+    )
+    run([sys.executable, "-c", script], env=token.environment).check()
+    with used_here(token), pytest.raises(ConfigError, match="may not sign") as caught:
+        load_server_key(token.uri("myproxy"))
+    assert "CKA_SIGN" in (caught.value.hint or "")
 
 
 def test_a_key_in_a_token(tmp_path: Path) -> None:
