@@ -64,9 +64,9 @@ def figures(rounds: int = 3) -> list[Figure]:
 
 
 def _rate(server: CASServer, form: str) -> float:
-    before = _processor_seconds(server.daemon.pid)
+    before = processor_seconds(server.daemon.pid)
     _ask(server, form)
-    return CORES * REQUESTS / (_processor_seconds(server.daemon.pid) - before)
+    return CORES * REQUESTS / (processor_seconds(server.daemon.pid) - before)
 
 
 def _ask(server: CASServer, form: str) -> None:
@@ -85,7 +85,7 @@ def _ask(server: CASServer, form: str) -> None:
         connection.close()
 
 
-def _processor_seconds(session: int) -> float:
+def processor_seconds(session: int) -> float:
     """Return what all processes of a session have used."""
     total = 0
     for name in os.listdir("/proc"):

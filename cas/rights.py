@@ -79,8 +79,16 @@ class Rights:
         Raises:
             DeniedError: It is missing.
         """
-        if not self.may_govern("query", SERVER):
-            raise DeniedError(f"{self.user.nickname} lacks {CAS}/query on the server")
+        self.require_on_server("query")
+
+    def require_on_server(self, action: str) -> None:
+        """Insist on one of CAS's own actions on the server.
+
+        Raises:
+            DeniedError: It is missing.
+        """
+        if not self.may_govern(action, SERVER):
+            raise DeniedError(f"{self.user.nickname} lacks {CAS}/{action} on the server")
 
     def require(self, change: Change) -> None:
         """Insist on all that a change needs; its names are normal.

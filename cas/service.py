@@ -370,6 +370,20 @@ class PolicyService:
             progress(final)
         return final
 
+    def enrolled_lines(self, caller: Caller, *, owner: str, digest: str) -> int:
+        """Return how many lines of a file of users have been dealt with, for whoever may enrol users.
+
+        Raises:
+            DeniedError: The caller may not.
+        """
+        now = self._clock()
+
+        def look(view: View) -> None:
+            Rights.of(view, caller, now).require_on_server("enroll_user")
+
+        self._ask(caller, "enrol-users", now, look)
+        return self._repository.enrolled_lines(f"{owner}:{digest}")
+
     def _enrol_batch(self, caller: Caller, lines: Sequence[UserLine], *, owner: str, digest: str, reason: str) -> int:
         now = self._clock()
         by = Author(caller.identity, now, reason, caller.request_id)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from gsi.errors import StorageError
+from gsi.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +39,7 @@ __all__ = [
     "FoundUser",
     "HistoryEntry",
     "Holders",
+    "LinesRefusedError",
     "PolicyRepository",
     "View",
     "check_clock",
@@ -60,6 +61,22 @@ MAX_SKEW: Final = timedelta(minutes=5)
 """How far a node's clock may be behind that of the node which changed the policy last."""
 
 T = TypeVar("T")
+
+_SHOWN_LINES: Final = 3
+
+
+class LinesRefusedError(ConflictError):
+    """Lines of a file of users that cannot be enrolled, all of a batch.
+
+    Attributes:
+        lines: Their numbers, each with the reason, in their order.
+    """
+
+    def __init__(self, lines: Sequence[tuple[int, str]]) -> None:
+        self.lines = tuple(lines)
+        shown = "; ".join(f"line {number}: {reason}" for number, reason in self.lines[:_SHOWN_LINES])
+        more = len(self.lines) - _SHOWN_LINES
+        super().__init__(f"{shown}; and {more} more" if more > 0 else shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,8 +395,9 @@ class PolicyRepository(Protocol):
             confirm: Told how many are new before they are committed; raises to refuse.
 
         Raises:
-            ConflictError: A name or subject is enrolled as another's; the message names the line.
-            NotFoundError: A trust anchor or group is not enrolled.
+            LinesRefusedError: A name or subject is enrolled as another's, or a trust anchor or group is not enrolled.
+            ConflictError: Others were faster with the file.
+            NotFoundError: The owner is not enrolled.
             StorageError: The store cannot be written.
         """
         ...

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cas.policy.changes import AddMember, Enrol
 from cas.policy.model import GRANT_ALL, Effect, Kind, Ref, Statement
+from cas.repository.base import LinesRefusedError
 from cas.repository.changing import entity_row, statement_row, user_row
-from cas.repository.rows import CHUNK, get_id, insert_many, rows, run, scalar
+from cas.repository.rows import CHUNK, find_id, get_id, insert_many, rows, run, scalar
 from cas.repository.tables import CODES, ENTITIES, EVERYONE_ID, MEMBERS, STATEMENTS, USERS
 from gsi.errors import ConflictError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
+    from cas.policy.model import User
     from cas.policy.userfile import UserLine
     from cas.repository.sql import Transaction
 
@@ -40,8 +42,9 @@ def enrol(transaction: Transaction, lines: Sequence[UserLine], *, owner: str, di
     """Enrol the users of some lines, and note that they are done; return how many were new.
 
     Raises:
-        ConflictError: A name or subject is enrolled as another's, or others were faster with the file.
-        NotFoundError: A trust anchor or group is not enrolled.
+        LinesRefusedError: Names or subjects are enrolled as another's, or trust anchors or groups are not enrolled.
+        ConflictError: Others were faster with the file.
+        NotFoundError: The owner is not enrolled.
     """
     connection = transaction.connection
     if not lines:
@@ -50,6 +53,7 @@ def enrol(transaction: Transaction, lines: Sequence[UserLine], *, owner: str, di
         raise ConflictError("somebody else is enrolling the users of the same file")
     batch = _Batch(transaction, owner, lines)
     count = batch.enrol_new()
+    batch.check()
     batch.add_members()
     _note(transaction, digest, lines[-1].number)
     return count
@@ -74,15 +78,43 @@ class _Batch:
         self._connection = transaction.connection
         self._owner = owner
         self._owner_id = get_id(self._connection, Ref(Kind.USER_GROUP, owner))
-        self._lines = [(line, line.user) for line in lines if line.user is not None]
-        self._anchors = {
-            name: get_id(self._connection, Ref(Kind.TRUST_ANCHOR, name)) for name in {u.anchor for _, u in self._lines}
-        }
+        given = [(line, line.user) for line in lines if line.user is not None]
+        self._refused: dict[int, str] = {}
+        self._anchors = self._find(Kind.TRUST_ANCHOR, {user.anchor for _, user in given})
+        self._groups = self._find(Kind.USER_GROUP, {group for line, _ in given for group in line.groups})
+        self._lines = [(line, user) for line, user in given if self._has_all(line, user)]
         self._ids: dict[str, int] = {}
         # Made once for each: to parse a name is most of the work.
         self._rows = [
             (entity_row(user.ref, 0, 0), user_row(user, 0, self._anchors[user.anchor])) for _, user in self._lines
         ]
+
+    def _find(self, kind: Kind, names: set[str]) -> dict[str, int]:
+        found = {name: find_id(self._connection, Ref(kind, name)) for name in names}
+        return {name: number for name, number in found.items() if number is not None}
+
+    def _has_all(self, line: UserLine, user: User) -> bool:
+        """Say whether trust anchor and groups of a line are enrolled and can be joined; note it if not."""
+        reason = None
+        if user.anchor not in self._anchors:
+            reason = f"there is no {Ref(Kind.TRUST_ANCHOR, user.anchor)}"
+        for group in line.groups:
+            if group not in self._groups:
+                reason = reason or f"there is no {Ref(Kind.USER_GROUP, group)}"
+            elif self._groups[group] == EVERYONE_ID:
+                reason = reason or "the whole community's group has no list"
+        if reason is not None:
+            self._refused[line.number] = reason
+        return reason is None
+
+    def check(self) -> None:
+        """Insist that every line could be enrolled.
+
+        Raises:
+            LinesRefusedError: One of them could not.
+        """
+        if self._refused:
+            raise LinesRefusedError(sorted(self._refused.items()))
 
     def enrol_new(self) -> int:
         """Insert the users that are not enrolled."""
@@ -92,7 +124,11 @@ class _Batch:
         take = self._transaction.changer.take_id
         for (line, user), (entity, row) in zip(self._lines, self._rows, strict=True):
             subject = (str(row["subject_key"]), self._anchors[user.anchor])
-            same = known.same_user(user.nickname, str(entity["skeleton"]), subject, line.number)
+            try:
+                same = known.same_user(user.nickname, str(entity["skeleton"]), subject)
+            except ConflictError as error:
+                self._refused[line.number] = error.message
+                continue
             if same is not None:
                 self._ids[user.nickname] = same
                 continue
@@ -110,10 +146,6 @@ class _Batch:
 
     def add_members(self) -> None:
         """Insert the memberships that are not there."""
-        names = sorted({group for line, _ in self._lines for group in line.groups})
-        groups = {name: get_id(self._connection, Ref(Kind.USER_GROUP, name)) for name in names}
-        if EVERYONE_ID in groups.values():
-            raise ConflictError("the whole community's group has no list")
         there: set[tuple[int, int]] = set()
         for part in _parts(list(self._ids.values())):
             query = "SELECT container_id, member_id FROM members WHERE member_id IN :ids"
@@ -122,7 +154,7 @@ class _Batch:
         touched: set[int] = set()
         for line, user in self._lines:
             for name in line.groups:
-                pair = (groups[name], self._ids[user.nickname])
+                pair = (self._groups[name], self._ids[user.nickname])
                 if pair in there:
                     continue
                 there.add(pair)
@@ -175,7 +207,7 @@ class _Known:
         self._looks[look] = name
         self._subjects[subject] = name
 
-    def same_user(self, name: str, look: str, subject: tuple[str, int], line: int) -> int | None:
+    def same_user(self, name: str, look: str, subject: tuple[str, int]) -> int | None:
         """Return the number of the user of both names, or None for a new one.
 
         Raises:
@@ -185,11 +217,11 @@ class _Known:
         if known is not None:
             if known[1] == subject:
                 return known[0]
-            raise ConflictError(f"line {line}: user {name} is enrolled already, with another subject")
+            raise ConflictError(f"user {name} is enrolled already, with another subject")
         if look in self._looks:
-            raise ConflictError(f"line {line}: {name!a} looks like the user {self._looks[look]!a}")
+            raise ConflictError(f"{name!a} looks like the user {self._looks[look]!a}")
         if subject in self._subjects:
-            raise ConflictError(f"line {line}: the subject is enrolled as {self._subjects[subject]}")
+            raise ConflictError(f"the subject is enrolled as {self._subjects[subject]}")
         return None
 
 

@@ -15,8 +15,9 @@ from typing import Final
 from cas.server.asking import QUESTION_OPERATIONS
 from cas.server.capabilities import CAPABILITY_OPERATIONS
 from cas.server.changing import CHANGE_OPERATIONS
+from cas.server.enrolling import ENROL_USERS
 
 __all__ = ["OPERATIONS"]
 
-OPERATIONS: Final = (*CAPABILITY_OPERATIONS, *CHANGE_OPERATIONS, *QUESTION_OPERATIONS)
+OPERATIONS: Final = (*CAPABILITY_OPERATIONS, *CHANGE_OPERATIONS, ENROL_USERS, *QUESTION_OPERATIONS)
 """Everything that needs a certificate, but for the OAuth endpoint."""

@@ -134,6 +134,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "cas-wrap": Command("cas.cli.wrap:build_parser", "cas.cli.pages.wrap:PAGE"),
     "cas-whoami": Command("cas.cli.whoami:build_parser", "cas.cli.pages.whoami:PAGE"),
     "cas-token": Command("cas.cli.token:build_parser", "cas.cli.pages.token:PAGE"),
+    "cas-enroll-users": Command("cas.cli.enroll_users:build_parser", "cas.cli.pages.enroll_users:PAGE"),
     "cas-server-bootstrap": Command(
         "cas.cli.server_bootstrap:build_parser", "cas.cli.pages.server_bootstrap:PAGE", section=8
     ),

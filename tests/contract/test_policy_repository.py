@@ -51,7 +51,7 @@ from cas.policy.model import (
 )
 from cas.policy.request import EVERYTHING, PolicyRequest, Wanted
 from cas.policy.userfile import parse_users
-from cas.repository.base import MAX_DEPTH, MAX_GROUPS, MAX_SKEW, Author, View
+from cas.repository.base import MAX_DEPTH, MAX_GROUPS, MAX_SKEW, Author, LinesRefusedError, View
 from cas.repository.rows import insert_many
 from cas.repository.sql import SQLPolicy, open_postgres_policy, open_sqlite_policy
 from cas.repository.tables import ENROLMENTS
@@ -753,8 +753,9 @@ def test_many_users(policy: SQLPolicy) -> None:
 )
 def test_many_users_of_whom_one_cannot_be(policy: SQLPolicy, line: str) -> None:
     readers(policy)
-    with pytest.raises((ConflictError, NotFoundError)):
-        enrol(policy, [*LINES, line], 1, 21)
+    with pytest.raises(LinesRefusedError) as caught:
+        enrol(policy, [*LINES, line, "fine\t/O=Grid/CN=fine\tca", line], 1, 23)
+    assert [number for number, _ in caught.value.lines] == [21, 23]
     assert policy.enrolled_lines("d") == 0
     assert policy.reading(lambda view: view.find(user("m0"))) is None
 

@@ -30,7 +30,7 @@ from tests.harness.environment import clean_environment
 from tests.harness.run import Done, our_program, run
 from tests.harness.voms import user_extensions
 
-__all__ = ["COMMUNITY", "CASServer", "cas_server"]
+__all__ = ["ADMIN", "COMMUNITY", "CASServer", "cas_server"]
 
 COMMUNITY = "climate"
 ADMIN = "/O=Grid/CN=Admin"
