@@ -5,7 +5,8 @@
 
     1. form        no KX.509 at all: silence; another version: one word; a probe without a ticket: one word, unproved
     2. again?      the same message of the same client: the same reply, or while it is being made silence (TCP waits)
-    3. ticket      krb5_rd_req with the service's key; a replay over UDP: silence, the first one's reply is on its way
+    3. ticket      krb5_rd_req with the service's key, and the client's address where the ticket names some; a replay
+                   over UDP: silence, the first one's reply is on its way
     4. seal        the request's HMAC, made with the ticket's key
     5. key         form, strength, and in a PKCS#10 the proof that the client has it
     6. service     decides, issues, and writes down (`kca.service`); here everything that fails before is written down
@@ -24,8 +25,8 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.errors import AuthenticationError, GridError, ParseError
 from gsi.kerberos.accept import ReplayError
-from gsi.kerberos.libkrb5 import KerberosError
-from kca.protocol.messages import MACPolicy, RequestKind, VersionError
+from gsi.kerberos.libkrb5 import WRONG_PRINCIPAL, KerberosError
+from kca.protocol.messages import KRB_AP_ERR_REPEAT, MACPolicy, RequestKind, VersionError
 from kca.protocol.server import Exchange, open_request, probe_reply, refuse_unauthenticated, refuse_version
 from kca.replies import UNDER_WAY
 
@@ -48,7 +49,6 @@ WAIT_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.05
 _WRONG_SERVICE: Final = frozenset({35, 44, 45})
 """KRB_AP_ERR_NOT_US, BADKEYVER, NOKEY: another of our names may be meant."""
-_WRONG_PRINCIPAL: Final = -1765328240  # KRB5KRB_AP_WRONG_PRINC
 _log = logging.getLogger("kca.server")
 
 
@@ -152,19 +152,21 @@ class Answerer:
             return Outcome.REPEATED, known or None
         visit = _Visit(peer, transport, hashlib.sha256(message).digest())
         try:
-            accepted = self._accept(request.authenticator)
+            accepted = self._accept(request.authenticator, peer)
         except ReplayError as error:
             known = self._known(message, peer, transport)  # it may have come in between
             if known is not None:
                 return Outcome.REPEATED, known or None
             self._record(error, visit)
             # An error now could overtake the certificate that another worker is making.
-            reply = None if transport == "udp" else refuse_unauthenticated(error, length=len(message))
-            return Outcome.REPLAY, reply
+            if transport == "udp":
+                return Outcome.REPLAY, None
+            return Outcome.REPLAY, refuse_unauthenticated(error, length=len(message), protocol_code=KRB_AP_ERR_REPEAT)
         except GridError as error:
             self._record(error, visit)
             code = error.protocol_code if isinstance(error, KerberosError) else None
-            return Outcome.UNPROVEN, refuse_unauthenticated(error, length=len(message), protocol_code=code)
+            outcome = Outcome.UNPROVEN if isinstance(error, AuthenticationError) else Outcome.TROUBLE
+            return outcome, refuse_unauthenticated(error, length=len(message), protocol_code=code)
         self._replies.begin(peer, message, now=self._monotonic())
         outcome, reply = self._serve(request, accepted, visit)
         self._replies.put(peer, message, reply, now=self._monotonic())
@@ -179,14 +181,14 @@ class Answerer:
                 return found
             self._pause(_LOOK_SECONDS)
 
-    def _accept(self, ap_req: bytes) -> Accepted:
+    def _accept(self, ap_req: bytes, peer: str) -> Accepted:
         last: AuthenticationError | None = None
         for acceptor in self._acceptors:
             try:
-                return acceptor.accept(ap_req)
+                return acceptor.accept(ap_req, address=peer)
             except KerberosError as error:
                 last = last or error
-                if error.code != _WRONG_PRINCIPAL and error.protocol_code not in _WRONG_SERVICE:
+                if error.code != WRONG_PRINCIPAL and error.protocol_code not in _WRONG_SERVICE:
                     raise
         raise last or AuthenticationError("there is no service to take tickets for")
 
@@ -233,6 +235,8 @@ class Answerer:
                 _log.warning("%d more requests without a good ticket were not written down", held_back)
             if not admitted:
                 return
+            if not isinstance(error, AuthenticationError):
+                _log.error("%s: %s", visit.peer, error)
         try:
             self._service.refuse(
                 error,

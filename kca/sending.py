@@ -4,8 +4,9 @@
 
 UDP goes first where the message fits into a packet of every network, and is sent again, the same bytes, after one,
 two, four seconds; TCP joins in after the first second, and the other addresses of the host one by one. The first answer
-that `take` accepts wins. What proves nothing (an answer without a seal, or with a wrong one) is remembered, and waited
-beyond for a moment, because anybody can send it.
+that `take` accepts wins. What proves nothing (an answer without a seal, or with a wrong one) can be anybody's, and the
+service may be at work all the while: so it is remembered, TCP joins in at once, and the wait ends early only when each
+copy of the message that was sent has had its answer, one of them over a connection.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from gsi.errors import GridError, ParseError, ProtocolError, TimeoutExpiredError, TransportError
 from kca.protocol.codec import FRAME_BYTES, MAX_RESPONSE_BYTES, encode_frame, frame_length
-from kca.protocol.messages import MACError, RefusedByKCAError
+from kca.protocol.messages import KRB_AP_ERR_REPEAT, MACError, RefusedByKCAError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,8 +29,8 @@ UDP_BYTES: Final = 1400
 """A longer message is sent by TCP first, as Kerberos does at 1465: fragments get lost."""
 FIRST_WAIT: Final = 1.0
 """Seconds until a datagram is sent again, and the next way is tried; doubles."""
-GRACE_SECONDS: Final = 0.3
-"""How long a better answer is waited for after one that proves nothing."""
+GRACE_SECONDS: Final = 1.0
+"""How long an answer that proves something is waited for when no other is due any more."""
 _MAX_DATAGRAM: Final = 65535
 _T = TypeVar("_T")
 
@@ -81,6 +82,7 @@ class _Way:
         self.is_stream = kind == socket.SOCK_STREAM
         self.received = b""
         self.connecting = self.is_stream
+        self.answered = False
         self.socket = socket.socket(address.family, kind)
         self.socket.setblocking(False)
 
@@ -134,10 +136,13 @@ class _Exchange(Generic[_T]):
         self._failures: list[str] = []
         self._worst: GridError | None = None
         self._closed = False
+        self._told_by_stream = False
+        self._came_before = False
 
     def run(self, timeout: float) -> _T:
         begun = time.monotonic()
         deadline = begun + timeout
+        settled: float | None = None
         wait, due = FIRST_WAIT, begun
         try:
             while True:
@@ -149,21 +154,29 @@ class _Exchange(Generic[_T]):
                     self._open_next()
                 while not self._ways and self._pending:
                     self._open_next()
-                if not self._ways or now >= deadline:
+                settled = (settled or now) if self._nothing_is_due() else None
+                end = deadline if settled is None else min(deadline, settled + GRACE_SECONDS)
+                if not self._ways or now >= end:
                     break
-                for key, _ in self._selector.select(max(0.0, min(due, deadline) - now)):
+                for key, _ in self._selector.select(max(0.0, min(due, end) - now)):
                     found = self._serve(key.data)
                     if found is not None:
                         return found[0]
-                if self._worst is not None:
-                    deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
-                if self._closed and self._worst is None:
-                    break
         finally:
             for way in self._ways:
                 way.socket.close()
             self._selector.close()
         raise self._give_up(time.monotonic() - begun)
+
+    def _nothing_is_due(self) -> bool:
+        """Say whether the service has had its say, as far as can be known.
+
+        Datagrams can be forged by whoever guesses a port, so they settle nothing by themselves. A service that has had
+        the message before (from another address of ours, say) is at work on it, or its answer is on its way.
+        """
+        if self._worst is None:
+            return self._closed
+        return self._told_by_stream and not self._came_before and all(way.answered for way in self._ways)
 
     def _open_next(self) -> None:
         if not self._pending:
@@ -214,7 +227,11 @@ class _Exchange(Generic[_T]):
             self._drop(way, error.strerror or str(error))
             return None
         if not way.is_stream:
-            return self._judge(data)
+            found = self._judge(data)
+            way.answered = True
+            if found is None and self._pending and self._pending[0][1] == socket.SOCK_STREAM:
+                self._open_next()
+            return found
         if not data:
             self._closed = self._closed or not way.received
             self._drop(way, "closed without an answer")
@@ -229,6 +246,7 @@ class _Exchange(Generic[_T]):
             return None
         found = self._judge(way.received[FRAME_BYTES : FRAME_BYTES + length])
         if found is None:
+            self._told_by_stream = True
             self._drop(way, "an answer that was not good")
         return found
 
@@ -248,7 +266,10 @@ class _Exchange(Generic[_T]):
         except RefusedByKCAError as error:
             if error.authenticated:
                 raise
-            self._worst = error
+            came_before = error.kerberos_error == KRB_AP_ERR_REPEAT
+            self._came_before = self._came_before or came_before
+            if not isinstance(self._worst, RefusedByKCAError) or not came_before:
+                self._worst = error  # that it came before only says what became of a copy
         except (MACError, ParseError, ProtocolError) as error:
             if self._worst is None:
                 self._worst = error

@@ -1,7 +1,7 @@
 """Servers: is this AP-REQ real, and whose is it? By libkrb5 and the service's key; decides nothing more.
 
     acceptor = Acceptor("kca_service", keytab="/etc/krb5.keytab")
-    accepted = acceptor.accept(ap_req)
+    accepted = acceptor.accept(ap_req, address="192.0.2.7")
     accepted.ticket.client, accepted.session_key
 
 `krb5_rd_req` brings decryption in every encryption type, key versions, the clock skew of krb5.conf, the transited check
@@ -15,11 +15,15 @@ import ctypes
 import threading
 from typing import Final, NamedTuple
 
-from gsi.errors import AuthenticationError, ConfigError, ParseError
+from gsi.errors import AuthenticationError, ConfigError, GridError, ParseError, StorageError
 from gsi.kerberos.libkrb5 import (
+    AP_BAD_ADDRESS,
     AP_REPEAT,
+    WRONG_PRINCIPAL,
+    Address,
     Context,
     Data,
+    KerberosError,
     Keyblock,
     PrincipalData,
     Ticket,
@@ -27,6 +31,7 @@ from gsi.kerberos.libkrb5 import (
     make_data,
     make_principal_data,
     moment,
+    protocol_code,
     read_data,
     read_principal,
     require_libkrb5,
@@ -42,6 +47,19 @@ MAX_AP_REQ_BYTES: Final = 64 << 10
 """Tickets with group lists of Active Directory come near 64 KiB, which is what Kerberos implementations stop at."""
 MUTUAL_REQUIRED: Final = 0x20000000
 _NT_SRV_HST: Final = 3
+_ADDRESS_TYPES: Final = {4: 2, 16: 24}
+"""By length: IPv4, IPv6 (RFC 4120 s.7.5.3)."""
+_KEY_NOT_FOUND: Final = frozenset({35, 44, 45})
+"""KRB_AP_ERR_NOT_US, BADKEYVER, NOKEY: what libkrb5 makes of a keytab that it cannot read, too."""
+_MALFORMED: Final = (
+    range(1859794432, 1859794432 + 256),  # ASN1_*: no DER
+    range(-1765328196, -1765328193),  # KRB5_BAD_ENCTYPE, KRB5_BAD_KEYSIZE, KRB5_BAD_MSIZE: nothing to decrypt
+    range(-1765328246, -1765328245),  # KRB5_BADMSGTYPE
+    range(-1765328234, -1765328230),  # KRB5_PROG_ETYPE_NOSUPP and the like, KRB5_WRONG_ETYPE
+    range(-1765328210, -1765328209),  # KRB5_TRANS_BADFORMAT
+    range(-1765328148, -1765328147),  # KRB5_NOPERM_ETYPE
+)
+"""What a message brings about beside the errors of the protocol."""
 _INDICATORS: Final = b"auth-indicators"
 _MAX_INDICATORS: Final = 32
 _REPLAY_VARIABLE: Final = "KRB5RCACHENAME"
@@ -100,15 +118,21 @@ class Acceptor:
         self._local = _Local()
         self._check_keytab()
 
-    def accept(self, ap_req: bytes) -> Accepted:
+    def accept(self, ap_req: bytes, *, address: str | None = None) -> Accepted:
         """Return what the AP-REQ says, once it is proved.
+
+        Args:
+            ap_req: The AP-REQ.
+            address: Where it came from, IPv4 or IPv6; a ticket that is bound to addresses (`kinit -a`) must be for it.
+                None where that is not known, and then it is not looked at.
 
         Raises:
             ReplayError: It was here before.
-            KerberosError: Every other no of libkrb5's: a ticket for another service or by an unknown key, expired, not
-                yet valid, clocks too far apart, ...
+            KerberosError: Every other no of libkrb5's about the message: a ticket for another service or by an unknown
+                key, for another address, expired, not yet valid, clocks too far apart, ...
             AuthenticationError: A name that cannot be used.
             ConfigError: krb5.conf or the keytab cannot be used.
+            StorageError: Any other trouble on this side, as with the replay cache.
         """
         if not 0 < len(ap_req) <= MAX_AP_REQ_BYTES:
             raise AuthenticationError(f"an AP-REQ of {len(ap_req)} bytes, limit {MAX_AP_REQ_BYTES}")
@@ -116,20 +140,21 @@ class Acceptor:
         library = context.library
         auth, ticket, options = ctypes.c_void_p(), ctypes.POINTER(Ticket)(), ctypes.c_uint32()
         data, kept = make_data(ap_req)
-        code = library.krb5_rd_req(
-            context.handle,
-            ctypes.byref(auth),
-            ctypes.byref(data),
-            ctypes.byref(self._server),
-            keytab,
-            ctypes.byref(options),
-            ctypes.byref(ticket),
-        )
-        del kept
         try:
-            if code == AP_REPEAT:
-                raise ReplayError("this Kerberos request was here before (replay)")
-            check(context, code)
+            if address is not None:
+                check(context, library.krb5_auth_con_init(context.handle, ctypes.byref(auth)))
+                _set_remote(context, auth, address)
+            code = library.krb5_rd_req(
+                context.handle,
+                ctypes.byref(auth),
+                ctypes.byref(data),
+                ctypes.byref(self._server),
+                keytab,
+                ctypes.byref(options),
+                ctypes.byref(ticket),
+            )
+            if code:
+                raise _explain(context, code, keytab, address)
             return Accepted(
                 _read_ticket(ticket, _read_indicators(context, auth)),
                 _session_key(context, auth),
@@ -137,6 +162,7 @@ class Acceptor:
                 _has_subkey(context, auth),
             )
         finally:
+            del kept
             library.krb5_free_ticket(context.handle, ticket)
             library.krb5_auth_con_free(context.handle, auth)
 
@@ -173,6 +199,44 @@ def _server_principal(service: str) -> tuple[PrincipalData, object]:
         raise ConfigError(f"'{service}' is no service: name, name/host or name/host@REALM")
     # MIT takes an empty host or realm of a name of this type for any.
     return make_principal_data(Principal(parts if len(parts) == 2 else (*parts, ""), realm), kind=_NT_SRV_HST)
+
+
+def _set_remote(context: Context, auth: ctypes.c_void_p, text: str) -> None:
+    """Tell libkrb5 where a message came from.
+
+    Raises:
+        AuthenticationError: That is no address.
+    """
+    import ipaddress
+
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise AuthenticationError(f"{text!r} is no address that a ticket could be for") from error
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    content = (mapped or found).packed
+    buffer = ctypes.create_string_buffer(content, len(content))
+    address = Address(0, _ADDRESS_TYPES[len(content)], len(content), ctypes.addressof(buffer))
+    check(context, context.library.krb5_auth_con_setaddrs(context.handle, auth, None, ctypes.byref(address)))
+
+
+def _explain(context: Context, code: int, keytab: ctypes.c_void_p, address: str | None) -> GridError:
+    """Return the error for a code of `krb5_rd_req`: about the message, or about ourselves."""
+    if code == AP_REPEAT:
+        return ReplayError("this Kerberos request was here before (replay)")
+    said = context.describe(code)  # before anything else is asked of the context
+    number = protocol_code(code)
+    if number in _KEY_NOT_FOUND:
+        trouble = context.library.krb5_kt_have_content(context.handle, keytab)
+        if trouble:
+            return ConfigError(f"the keytab cannot be used: {context.describe(trouble)}")
+    if code == AP_BAD_ADDRESS:
+        return KerberosError(
+            f"Kerberos: the ticket is bound to addresses, and {address} is none of them", code=code, hint="kinit -A"
+        )
+    if number is not None or code == WRONG_PRINCIPAL or any(code in malformed for malformed in _MALFORMED):
+        return KerberosError(f"Kerberos: {said}", code=code)
+    return StorageError(f"Kerberos requests cannot be judged: {said}", hint="see the keytab and the replay cache")
 
 
 def _read_ticket(pointer: ctypes._Pointer[Ticket], indicators: tuple[str, ...]) -> ProvenTicket:

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
+    "AP_BAD_ADDRESS",
     "AP_REPEAT",
     "CACHE_MISSING",
     "CACHE_NOT_FOUND",
     "KDC_UNREACH",
     "UNKNOWN_SERVICE",
+    "WRONG_PRINCIPAL",
+    "Address",
     "Context",
     "Credentials",
     "Data",
@@ -40,6 +43,7 @@ __all__ = [
     "make_data",
     "make_principal_data",
     "moment",
+    "protocol_code",
     "read_data",
     "read_principal",
     "require_libkrb5",
@@ -49,6 +53,10 @@ _LIBRARY: Final = "libkrb5.so.3"
 _BASE: Final = -1765328384  # KRB5KDC_ERR_NONE: what follows up to 127 are the codes of RFC 4120 s.7.5.9
 AP_REPEAT: Final = _BASE + 34
 """KRB_AP_ERR_REPEAT: this AP-REQ was here before."""
+AP_BAD_ADDRESS: Final = _BASE + 38
+"""KRB_AP_ERR_BADADDR: the ticket is for other addresses."""
+WRONG_PRINCIPAL: Final = -1765328240
+"""KRB5KRB_AP_WRONG_PRINC: a ticket for another service."""
 CACHE_NOT_FOUND: Final = -1765328243
 """KRB5_CC_NOTFOUND: the credential cache holds no such ticket."""
 CACHE_MISSING: Final = -1765328189
@@ -77,7 +85,12 @@ class KerberosError(AuthenticationError):
     @property
     def protocol_code(self) -> int | None:
         """The number within RFC 4120 s.7.5.9, None for an error that is not one of the protocol."""
-        return self.code - _BASE if 0 < self.code - _BASE < 128 else None
+        return protocol_code(self.code)
+
+
+def protocol_code(code: int) -> int | None:
+    """Return the number within RFC 4120 s.7.5.9 of a library's error, None where it is none of the protocol."""
+    return code - _BASE if 0 < code - _BASE < 128 else None
 
 
 class Data(ctypes.Structure):
@@ -92,6 +105,17 @@ class Keyblock(ctypes.Structure):
     _fields_ = (
         ("magic", ctypes.c_int32),
         ("enctype", ctypes.c_int32),
+        ("length", ctypes.c_uint),
+        ("contents", ctypes.c_void_p),
+    )
+
+
+class Address(ctypes.Structure):
+    """krb5_address."""
+
+    _fields_ = (
+        ("magic", ctypes.c_int32),
+        ("addrtype", ctypes.c_int32),
         ("length", ctypes.c_uint),
         ("contents", ctypes.c_void_p),
     )
@@ -187,6 +211,7 @@ _FUNCTIONS: Final[dict[str, tuple[object, ...]]] = {
     # The first argument is always the context; all return a krb5_error_code.
     "krb5_auth_con_init": (_OUT,),
     "krb5_auth_con_free": (_HANDLE,),
+    "krb5_auth_con_setaddrs": (_HANDLE, ctypes.c_void_p, ctypes.POINTER(Address)),
     "krb5_auth_con_getkey": (_HANDLE, ctypes.POINTER(ctypes.POINTER(Keyblock))),
     "krb5_auth_con_getrecvsubkey": (_HANDLE, ctypes.POINTER(ctypes.POINTER(Keyblock))),
     "krb5_auth_con_get_authdata_context": (_HANDLE, _OUT),

@@ -10,6 +10,7 @@ one says nothing for certain: whoever gets it may ask elsewhere, and shows it fo
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from gsi import der, keys
@@ -26,6 +27,7 @@ from kca.protocol.codec import (
 from kca.protocol.messages import (
     HEIMDAL_BASE,
     HEIMDAL_POLICY,
+    KRB_AP_ERR_REPEAT,
     CSRPlus,
     ErrorCode,
     RefusedByKCAError,
@@ -39,16 +41,31 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientSession", "csr_plus", "rsa_key"]
 
+_CLOCK: Final = "compare this machine's clock with the service's"
+_OLD_KEY: Final = (
+    "the service's key may be newer than the ticket, so get a fresh one: kinit; or it is not the one meant"
+)
 _HINTS: Final = {
     ErrorCode.CLIENT_BAD: "the service will not do this for you; ask its administrator",
     ErrorCode.CLIENT_FIX: "change what it says, and try again",
-    ErrorCode.CLIENT_TEMPORARY: "the ticket is not taken: compare the clocks, get a fresh one, and mind whom it is for",
+    ErrorCode.CLIENT_TEMPORARY: "the ticket is not taken: get a fresh one, mind whom it is for, and compare the clocks",
     ErrorCode.SERVER_BAD: "only the service's administrator can help",
     ErrorCode.SERVER_TEMPORARY: "try again in a moment",
-    HEIMDAL_POLICY: "the service's policy is against it; an initial ticket may be wanted: kinit -S kca_service/HOST",
+    HEIMDAL_POLICY: "the service's policy is against it; ask its administrator",
     HEIMDAL_BASE + 24: "the ticket and the request do not belong together; try again",
-    HEIMDAL_BASE + 37: "check this machine's clock",
+    HEIMDAL_BASE + 37: _CLOCK,
 }
+_KERBEROS_HINTS: Final = {
+    32: "get a fresh ticket: kinit",  # KRB_AP_ERR_TKT_EXPIRED
+    33: "the ticket begins later; or compare this machine's clock with the service's",  # KRB_AP_ERR_TKT_NYV
+    KRB_AP_ERR_REPEAT: "the service had this very request from another address of this machine; ask again",
+    37: _CLOCK,  # KRB_AP_ERR_SKEW
+    38: "the ticket is for other addresses than the one you come from: kinit -A",  # KRB_AP_ERR_BADADDR
+    44: _OLD_KEY,  # KRB_AP_ERR_BADKEYVER
+    45: _OLD_KEY,  # KRB_AP_ERR_NOKEY
+}
+_KERBEROS_ERROR: Final = re.compile(r" \(Kerberos error (\d{1,3})\)$")
+"""What our service puts at the end of its text where the AP-REQ is not good."""
 
 
 def csr_plus(request_der: bytes) -> bytes:
@@ -135,6 +152,15 @@ def _refused(response: Response, *, authenticated: bool) -> RefusedByKCAError:
     code = response.error_code
     said = clean_text(response.text or "") or "no reason given"
     who = "the service" if authenticated else "an answer that proves nothing"
+    found = _KERBEROS_ERROR.search(said)
+    number = None if found is None else int(found[1])
+    hint = _HINTS.get(code) if number is None else _KERBEROS_HINTS.get(number, _HINTS.get(code))
+    if code == HEIMDAL_POLICY and "initial" in said:
+        hint = "get a ticket for this service with the password: kinit -S kca_service/HOST"
     return RefusedByKCAError(
-        f"{who} says: {said} (error {code})", code=code, authenticated=authenticated, hint=_HINTS.get(code)
+        f"{who} says: {said} (error {code})",
+        code=code,
+        authenticated=authenticated,
+        kerberos_error=number,
+        hint=hint,
     )

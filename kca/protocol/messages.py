@@ -22,6 +22,7 @@ __all__ = [
     "HEIMDAL_GENERIC",
     "HEIMDAL_POLICY",
     "HEIMDAL_PREAUTHENTICATION",
+    "KRB_AP_ERR_REPEAT",
     "CSRPlus",
     "ErrorCode",
     "MACDialect",
@@ -42,6 +43,8 @@ HEIMDAL_PREAUTHENTICATION: Final = HEIMDAL_BASE + 24
 """KDC_ERR_PREAUTH_FAILED: the message authentication code is wrong."""
 HEIMDAL_GENERIC: Final = HEIMDAL_BASE + 60
 """KRB_ERR_GENERIC."""
+KRB_AP_ERR_REPEAT: Final = 34
+"""The number of Kerberos (RFC 4120 s.7.5.9) for an AP-REQ that was here before."""
 
 
 class ErrorCode(IntEnum):
@@ -158,9 +161,19 @@ class RefusedByKCAError(RefusedError):
     Attributes:
         code: Its error code.
         authenticated: Whether it was the service for certain. Where it was not, another way may still work.
+        kerberos_error: The number within RFC 4120 s.7.5.9 of what is wrong with the AP-REQ, where the service tells.
     """
 
-    def __init__(self, message: str, *, code: int, authenticated: bool, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int,
+        authenticated: bool,
+        kerberos_error: int | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.authenticated = authenticated
+        self.kerberos_error = kerberos_error

@@ -28,6 +28,7 @@ from gsi.errors import (
     VerificationError,
 )
 from kca.protocol.codec import (
+    MAX_TEXT_BYTES,
     check_request_mac,
     clean_text,
     encode_certificates,
@@ -108,7 +109,8 @@ def refuse_unauthenticated(error: GridError, *, length: int, protocol_code: int 
     code = ErrorCode.CLIENT_TEMPORARY if isinstance(error, AuthenticationError) else code_of(error, MACDialect.RFC)
     text = public_text(error)
     if protocol_code is not None:
-        text = f"{text} (Kerberos error {protocol_code})"
+        number = f" (Kerberos error {protocol_code})"
+        text = clean_text(text, MAX_TEXT_BYTES - len(number)) + number
     return _bounded(Response(code, text=clean_text(text)), length)
 
 

@@ -82,7 +82,14 @@ class Realm:
         return self.directory / "krb5.conf"
 
     def login(
-        self, user: str, password: str, *, service: str | None = None, lifetime: str = "1h", options: Sequence[str] = ()
+        self,
+        user: str,
+        password: str,
+        *,
+        service: str | None = None,
+        lifetime: str = "1h",
+        options: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """Get a ticket with MIT's kinit into a cache of its own; return the variables that name it.
 
@@ -92,11 +99,12 @@ class Realm:
             service: Ask for a ticket for this service at once, which is then an initial one.
             lifetime: As kinit takes it.
             options: More options of kinit.
+            variables: What kinit alone is told, as another krb5.conf.
         """
         self._counter[0] += 1
         env = self.variables | {"KRB5CCNAME": f"FILE:{self.directory}/ccache-{self._counter[0]}"}
         argv = [c_program("kinit"), "-l", lifetime, *options, *(["-S", service] if service else []), user]
-        run(argv, env=clean_environment(self.directory) | env, stdin=f"{password}\n").check()
+        run(argv, env=clean_environment(self.directory) | env | dict(variables or {}), stdin=f"{password}\n").check()
         return env
 
     def kadmin(self, *orders: str) -> None:

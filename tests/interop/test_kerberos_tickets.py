@@ -29,6 +29,9 @@ from gsi.kerberos.initiate import initiate
 order = json.loads(sys.argv[1])
 answers = []
 acceptor = Acceptor(order["accept"], keytab=order["keytab"])
+if order.get("break"):
+    import pathlib
+    pathlib.Path(order["break"]).rename(order["break"] + ".gone")
 try:
     made = initiate(*order["initiate"], mutual=order["mutual"], subkey=order["subkey"])
 except GridError as error:
@@ -37,7 +40,7 @@ except GridError as error:
 message = made.ap_req if not order["cut"] else made.ap_req[: -order["cut"]]
 for _ in range(order["times"]):
     try:
-        got = acceptor.accept(message)
+        got = acceptor.accept(message, address=order.get("address"))
     except GridError as error:
         code = getattr(error, "protocol_code", None)
         answers.append({"error": type(error).__name__, "text": str(error), "code": code})
@@ -77,15 +80,20 @@ def _try(
     subkey: bool = False,
     times: int = 1,
     cut: int = 0,
+    keytab: Path | None = None,
+    address: str | None = None,
+    breaking: Path | None = None,
 ) -> list[dict[str, Any]]:
     order = {
         "accept": accept,
-        "keytab": str(realm.keytab),
+        "keytab": str(keytab or realm.keytab),
         "initiate": initiate,
         "mutual": mutual,
         "subkey": subkey,
         "times": times,
         "cut": cut,
+        "address": address,
+        "break": str(breaking) if breaking else None,
     }
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(order)],
@@ -148,6 +156,80 @@ def test_replay(realm: Realm) -> None:
 def test_cut_short(realm: Realm, cut: int) -> None:
     (found,) = _try(realm, realm.login("alice", "pw"), cut=cut)
     assert found["error"] == "KerberosError"
+
+
+def test_noise_is_the_clients(realm: Realm) -> None:
+    """Whatever is sent, it is the client's fault, and not a trouble of ours."""
+    program = (
+        PROGRAM.replace('message = made.ap_req if not order["cut"] else made.ap_req[: -order["cut"]]', "")
+        + """
+ours = made.ap_req
+answers = []
+import random
+dice = random.Random(7)
+spoilt = [b"", b"\\x6e\\0", ours[1:], ours + b"\\0", b"\\0" * 900]
+for _ in range(300):
+    one = bytearray(ours)
+    one[dice.randrange(len(one))] ^= 1 << dice.randrange(8)
+    spoilt.append(bytes(one))
+for one in spoilt:
+    try:
+        acceptor.accept(one)
+    except GridError as error:
+        answers.append(type(error).__name__)
+print(json.dumps(sorted(set(answers))))
+"""
+    )
+    program = program.replace('for _ in range(order["times"]):', "for message in ():").replace(
+        "print(json.dumps(answers))\n\nours", "ours"
+    )
+    order = {"accept": "kca_service", "keytab": str(realm.keytab), "initiate": ["kca_service", "localhost"]}
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(order | {"mutual": False, "subkey": False})],
+        env=clean_environment(realm.directory) | realm.login("alice", "pw"),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert set(json.loads(done.stdout)) <= {"AuthenticationError", "KerberosError", "ReplayError"}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1", "2001:db8::1", "10.9.9.9"])
+def test_ticket_for_an_address(realm: Realm, address: str) -> None:
+    """A ticket that is bound to addresses is good from these alone; others are good from everywhere."""
+    env = realm.login("alice", "pw")
+    (found,) = _try(realm, env, address=address)
+    assert found["client"] == "alice@TEST.EXAMPLE"
+    conf = realm.directory / "addresses.conf"
+    text = realm.krb5_conf.read_text()
+    defaults = "[libdefaults]\nnoaddresses = false\nextra_addresses = 127.0.0.1\n"
+    conf.write_text(text.replace("[libdefaults]\n", defaults, 1))
+    bound = realm.login("alice", "pw", options=["-a"], variables={"KRB5_CONFIG": str(conf)})
+    (found,) = _try(realm, bound, address=address)
+    if "127.0.0.1" in address:
+        assert found["client"] == "alice@TEST.EXAMPLE"
+    else:
+        assert found["code"] == 38  # KRB_AP_ERR_BADADDR
+        assert f"{address} is none of them" in found["text"]
+
+
+@pytest.mark.parametrize("what", ["keytab", "replay cache"])
+def test_our_own_trouble(realm: Realm, tmp_path: Path, what: str) -> None:
+    """What is the matter with our files is not taken for the client's fault."""
+    keytab = tmp_path / "keytab"
+    keytab.write_bytes(realm.keytab.read_bytes())
+    env = realm.login("alice", "pw")
+    if what == "keytab":
+        (found,) = _try(realm, env, keytab=keytab, breaking=keytab)
+        assert found["error"] == "ConfigError"
+        assert "keytab" in found["text"]
+    else:
+        (tmp_path / "replay").mkdir()
+        (found,) = _try(realm, env | {"KRB5RCACHENAME": f"file2:{tmp_path}/replay"})
+        assert found["error"] == "StorageError"
+        assert "replay" in found["text"]
 
 
 def test_initial_ticket(realm: Realm) -> None:

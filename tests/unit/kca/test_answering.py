@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gsi import keys
-from gsi.errors import AuthenticationError, GridError, StorageError
+from gsi.errors import AuthenticationError, ConfigError, GridError, StorageError
 from gsi.kerberos.accept import Accepted, ReplayError
 from gsi.kerberos.libkrb5 import KerberosError
 from gsi.keys import KeyType
@@ -19,7 +19,7 @@ from gsi.secret import Passphrase
 from kca.answering import UNPROVEN_RECORDS_PER_SECOND, Answerer, Outcome
 from kca.protocol.client import ClientSession, csr_plus, rsa_key
 from kca.protocol.codec import parse_response
-from kca.protocol.messages import MACPolicy, RefusedByKCAError
+from kca.protocol.messages import KRB_AP_ERR_REPEAT, MACPolicy, RefusedByKCAError
 from kca.replies import ReplyCache
 from tests.harness.kca import KCAWorld, authority
 
@@ -42,9 +42,11 @@ class Tickets:
         self.ticket = ticket
         self.ap_req = ap_req
         self.seen: list[bytes] = []
+        self.addresses: list[str | None] = []
         self.error: GridError | None = None
 
-    def accept(self, ap_req: bytes) -> Accepted:
+    def accept(self, ap_req: bytes, *, address: str | None = None) -> Accepted:
+        self.addresses.append(address)
         if self.error is not None:
             raise self.error
         if not ap_req.startswith(self.ap_req):
@@ -106,7 +108,7 @@ def wanted() -> bytes:
     return csr_plus(make_request(keys.generate_key(KeyType.P256), b"\x30\x00"))
 
 
-def test_issued(world: KCAWorld, desk: Desk, wanted: bytes) -> None:
+def test_issued(world: KCAWorld, tickets: Tickets, desk: Desk, wanted: bytes) -> None:
     client = _session()
     reply = desk(client.ask(wanted))
     assert reply is not None
@@ -115,6 +117,7 @@ def test_issued(world: KCAWorld, desk: Desk, wanted: bytes) -> None:
     assert world.records()[-1]["address"] == PEER
     assert f"{leaf.serial:X}".lstrip("0") == str(world.records()[-1]["serial"]).lstrip("0")
     assert desk.outcomes == [Outcome.ISSUED]
+    assert tickets.addresses == [PEER]  # which tickets may be bound to
 
 
 def test_again(world: KCAWorld, desk: Desk, wanted: bytes) -> None:
@@ -217,6 +220,48 @@ def test_no_ticket_of_ours(world: KCAWorld, tickets: Tickets, desk: Desk, wanted
     assert response.text == "Clock skew too great (Kerberos error 37)"
     assert world.records()[-1]["reason"].count("Clock skew") == 1
     assert len(reply) <= len(message)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ConfigError("the keytab cannot be used: /etc/kca/kca.keytab"), 4), (StorageError("/var/replay: no space"), 5)],
+    ids=["keytab", "replay cache"],
+)
+def test_our_own_trouble_with_tickets(
+    world: KCAWorld,
+    tickets: Tickets,
+    desk: Desk,
+    wanted: bytes,
+    caplog: pytest.LogCaptureFixture,
+    error: GridError,
+    code: int,
+) -> None:
+    """A stranger hears that it is not his fault, and no paths; the audit and the log say what it is."""
+    tickets.error = error
+    reply = desk(_session().ask(wanted))
+    assert reply is not None
+    response = parse_response(reply)
+    assert (response.error_code, response.mac) == (code, None)
+    assert "administrator" in str(response.text)
+    assert "/" not in str(response.text)
+    assert world.records()[-1]["verdict"] == "fail"
+    assert error.message in str(world.records()[-1]["reason"])
+    assert error.message in caplog.text
+    assert desk.outcomes == [Outcome.TROUBLE]
+
+
+def test_replay_over_a_connection(desk: Desk, wanted: bytes) -> None:
+    """The client is told in a way that its program understands: it must not take this for the service's last word."""
+    client = _session()
+    message = client.ask(wanted)
+    assert desk(message) is not None
+    desk.clock.now += 100.0
+    reply = desk(message, transport="tcp")
+    assert reply is not None
+    with pytest.raises(RefusedByKCAError) as refused:
+        client.receive(reply)
+    assert refused.value.kerberos_error == KRB_AP_ERR_REPEAT
+    assert "another address" in str(refused.value.hint)
 
 
 def test_seal_of_another(world: KCAWorld, desk: Desk, wanted: bytes) -> None:

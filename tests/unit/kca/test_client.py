@@ -81,6 +81,10 @@ def _yes(message: bytes, _number: int) -> list[bytes]:
     return [_issue_for(message, P256 if kind is RequestKind.CSR else RSA)]
 
 
+def _unproved(_message: bytes, _number: int) -> list[bytes]:
+    return [_no(3, "clock (Kerberos error 37)", sealed_=False)]
+
+
 def _old(reply: bytes | None) -> Callable[[bytes, int], list[bytes]]:
     """A service that knows bare RSA keys only, and says this to all others."""
 
@@ -90,6 +94,16 @@ def _old(reply: bytes | None) -> Callable[[bytes, int], list[bytes]]:
         return [] if reply is None else [reply]
 
     return answer
+
+
+def _by_stream(answer: Callable[[bytes, int], list[bytes]]) -> Callable[[bytes], bytes]:
+    """The same over connections: what is without a seal is believed no sooner than when both say it."""
+
+    def framed(data: bytes) -> bytes:
+        (reply,) = answer(data[4:], 1)
+        return len(reply).to_bytes(4, "big") + reply
+
+    return framed
 
 
 def _wish(*servers: Server | str, **changes: object) -> Wish:
@@ -117,7 +131,8 @@ def test_bare_key(asked: list[object]) -> None:
 @pytest.mark.parametrize("sealed_", [True, False])
 def test_old_service_that_says_no(asked: list[object], code: int, sealed_: bool) -> None:
     """Michigan's answer to a key that it cannot read leads to the old form, sealed or not."""
-    with serving(udp=_old(_no(code, sealed_=sealed_))) as server:
+    answer = _old(_no(code, sealed_=sealed_))
+    with serving(udp=answer, tcp=_by_stream(answer)) as server:
         obtained = obtain(_wish(server, key=RSA), now=NOW, realm=REALM)
     assert obtained.key is RSA
     assert len(asked) == 2
@@ -157,7 +172,7 @@ def test_trouble_of_one_host(code: int) -> None:
 
 def test_next_host(asked: list[object]) -> None:
     """Nobody there, a name without a principal, somebody who proves nothing; then the right one."""
-    with serving(udp=lambda *_: [_no(3, sealed_=False)]) as liar, serving(udp=_yes) as server:
+    with serving(udp=_unproved, tcp=_by_stream(_unproved)) as liar, serving(udp=_yes) as server:
         obtained = obtain(_wish("127.0.0.1:1", "unknown.example", liar, server, key=P256), now=NOW, realm=REALM)
     assert obtained.endpoint.port == server.place.place[1]
     assert len(asked) == 4
@@ -170,10 +185,11 @@ def test_all_fail() -> None:
     assert "127.0.0.1:1" in error.value.message
     assert "no such service" in error.value.message
     with (
-        serving(udp=lambda *_: [_no(3, "clock", sealed_=False)]) as server,
-        pytest.raises(RefusedByKCAError, match="clock"),
+        serving(udp=_unproved, tcp=_by_stream(_unproved)) as server,
+        pytest.raises(RefusedByKCAError, match="clock") as refused,
     ):
         obtain(_wish("127.0.0.1:1", server, key=P256), now=NOW, realm=REALM)
+    assert "clock" in str(refused.value.hint)
 
 
 def test_certificate_for_another_key() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
@@ -33,13 +34,15 @@ def _take(data: bytes) -> str:
         raise ParseError("noise", what="reply")
     if data == b"unproved no":
         raise RefusedByKCAError("no", code=3, authenticated=False)
+    if data == b"came before":
+        raise RefusedByKCAError("came before", code=3, authenticated=False, kerberos_error=34)
     if data == b"no":
         raise RefusedByKCAError("no", code=1012, authenticated=True)
     return data.decode()
 
 
-def _send(server: Server, message: bytes = MESSAGE, *, udp: bool = True, tcp: bool = True) -> str:
-    return exchange([server.place], message, _take, timeout=5.0, udp=udp, tcp=tcp)
+def _send(server: Server, message: bytes = MESSAGE, *, udp: bool = True, tcp: bool = True, timeout: float = 5.0) -> str:
+    return exchange([server.place], message, _take, timeout=timeout, udp=udp, tcp=tcp)
 
 
 def test_datagram() -> None:
@@ -70,12 +73,54 @@ def test_long_message_goes_by_tcp() -> None:
         assert _send(server, bytes(2000)) == "TCP"
 
 
-@pytest.mark.parametrize("first", [b"forged", b"noise", b"unproved no"])
-def test_what_proves_nothing_is_waited_beyond(first: bytes) -> None:
-    with serving(udp=lambda *_: [first, b"yes"]) as server:
+UNPROVED = [b"forged", b"noise", b"unproved no"]
+
+
+@pytest.mark.parametrize("first", UNPROVED)
+def test_what_proves_nothing_ends_nothing(first: bytes) -> None:
+    """A forged no is there at once; the service takes its time, as when its disk is busy, and wins."""
+    with serving(udp=lambda _, number: [first] if number < 4 else [b"yes"]) as server:
         assert _send(server, tcp=False) == "yes"
-    with serving(udp=lambda *_: [first]) as server, pytest.raises(GridError):
-        _send(server, tcp=False)
+    with serving(udp=lambda *_: [first]) as server, pytest.raises(GridError, match=first.decode().split()[-1]):
+        _send(server, tcp=False, timeout=0.5)
+
+
+@pytest.mark.parametrize("first", UNPROVED)
+def test_forged_datagram_and_slow_connection(first: bytes) -> None:
+    """A connection is asked at once, and waits as a service has it wait that is at work on the datagram."""
+    done = threading.Event()
+
+    def answer(_data: bytes) -> bytes:
+        done.wait(1.0)  # longer than the client would wait if it believed the datagram
+        return _frame(b"yes")
+
+    with serving(udp=lambda *_: [first], tcp=answer) as server:
+        assert _send(server) == "yes"
+
+
+@pytest.mark.parametrize("reply", [None, b"unproved no", b"came before"])
+def test_connection_from_another_address(reply: bytes | None) -> None:
+    """Behind address translation a connection seems to be somebody else's, who repeats what came before; the datagram
+    is at work, and its answer is still due."""
+    frame = None if reply is None else _frame(reply)
+    with serving(udp=lambda _, number: [b"unproved no"] if number < 4 else [b"yes"], tcp=lambda _: frame) as server:
+        if reply == b"unproved no":  # the service has said it on every way
+            with pytest.raises(RefusedByKCAError):
+                _send(server, timeout=30.0)
+        else:
+            assert _send(server) == "yes"
+    with serving(udp=lambda _, number: [] if number < 4 else [b"yes"], tcp=lambda _: _frame(b"unproved no")) as server:
+        assert _send(server) == "yes"
+
+
+def test_the_first_no_is_shown() -> None:
+    """That copies came before says nothing about why."""
+    with (
+        serving(udp=lambda *_: [b"unproved no"], tcp=lambda _: _frame(b"came before")) as server,
+        pytest.raises(RefusedByKCAError) as refused,
+    ):
+        _send(server, timeout=0.5)
+    assert refused.value.kerberos_error is None
 
 
 def test_proved_no() -> None:
@@ -87,8 +132,15 @@ def test_proved_no() -> None:
 def test_hung_up() -> None:
     """Taken and closed: somebody is there who will not talk."""
     with serving(udp=lambda *_: [], tcp=lambda _: None) as server, pytest.raises(SilenceError) as silence:
-        _send(server)
+        _send(server, timeout=30.0)
     assert silence.value.closed
+
+
+def test_hung_up_while_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that closes what is too much for it may have taken the datagram before."""
+    monkeypatch.setattr(sending, "GRACE_SECONDS", 1.0)
+    with serving(udp=lambda _, number: [] if number < 3 else [b"yes"], tcp=lambda _: None) as server:
+        assert _send(server) == "yes"
 
 
 @pytest.mark.parametrize("reply", [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\x05abc"])
