@@ -415,6 +415,11 @@ class CertificateBlockParser:
         return len(self._certificates)
 
     @property
+    def ends_between(self) -> bool:
+        """Whether what came ends with a whole certificate, though more are announced."""
+        return 0 < len(self._certificates) < self._count and len(self._buffer) == self._offset
+
+    @property
     def consumed(self) -> int:
         """How many bytes the certificates complete so far have taken, the count byte included."""
         return self._offset

@@ -158,6 +158,11 @@ class ReceiveBuffer:
         """Whether a block of certificates has begun and is not complete."""
         return self._block is not None
 
+    @property
+    def ends_between(self) -> bool:
+        """Whether a block of certificates has begun, and what came of it ends with a whole one."""
+        return self._block is not None and self._block.ends_between
+
     def receive(self, data: bytes) -> None:
         """Add bytes; no bytes mean the end of the stream.
 

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from gsi.certificate import Certificate
 
-__all__ = ["FINAL_SILENCE_SECONDS", "SILENCE_SECONDS", "ServerSession", "ServerState"]
+__all__ = ["COUNT_SILENCE_SECONDS", "FINAL_SILENCE_SECONDS", "SILENCE_SECONDS", "ServerSession", "ServerState"]
 
 NO_DELEGATION: Final = ord("0")
 WANTS_DELEGATION: Final = ord("D")
@@ -77,7 +77,11 @@ segment after 0.2, 0.6 and 1.4 seconds; the few clients that write no NUL do not
 FINAL_SILENCE_SECONDS: Final = 15.0
 """The same, where the answer ends the exchange and a cut request would have done its damage: DESTROY without the name
 that was still to come removes another credential. Six losses in a row last 12.6 seconds, so whatever is not whole after
-this time will not be: fewer certificates than their number says, a request cut short."""
+this time will not be: a certificate or a request cut short."""
+COUNT_SILENCE_SECONDS: Final = 3.0
+"""How much longer than `SILENCE_SECONDS` a block of certificates is waited for that ends with a whole one, though more
+are announced. The network cuts there only by chance, and has repeated a lost segment four times by then, so the number
+is wrong; the client can store again, and nothing of its credential is kept."""
 
 
 class ServerState(Enum):
@@ -212,8 +216,8 @@ class ServerSession:
         else:
             is_whole = self._state is ServerState.AWAIT_REQUEST and looks_complete(text)
             is_final = find_command(text) in _FINAL
-        if before < FINAL_SILENCE_SECONDS and (is_final or not is_whole):
-            self._silence = FINAL_SILENCE_SECONDS
+        if before == SILENCE_SECONDS and (is_final or not is_whole):
+            self._silence = COUNT_SILENCE_SECONDS if self._buffer.ends_between else FINAL_SILENCE_SECONDS
         elif is_whole:
             self._silence, self._buffer.burst_ended = None, True
         else:

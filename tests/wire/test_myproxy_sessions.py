@@ -38,7 +38,13 @@ from myproxy.protocol.messages import (
     Response,
     SignatureBlock,
 )
-from myproxy.protocol.server import FINAL_SILENCE_SECONDS, SILENCE_SECONDS, ServerSession, ServerState
+from myproxy.protocol.server import (
+    COUNT_SILENCE_SECONDS,
+    FINAL_SILENCE_SECONDS,
+    SILENCE_SECONDS,
+    ServerSession,
+    ServerState,
+)
 from tests.harness.ca import TestCA
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -380,6 +386,8 @@ CUT = [
     (at_certificates, b"\x03" + CSR + CSR, "3 certificates are announced, 2 came whole"),
     (at_certificates, b"\xff" + CSR + CSR, "255 certificates are announced, 2 came whole"),
     (at_certificates, b"\x01" + CSR[:-1], "1 certificates are announced, 0 came whole"),
+    (at_certificates, b"\x02" + CSR + CSR[:1], "2 certificates are announced, 1 came whole"),
+    (at_certificates, b"\x02", "2 certificates are announced, 0 came whole"),
     (at_certificates, b"V", "1 bytes of it came"),
     (at_certificate_request, CSR[:-1], rf"certificate request did not come whole: {len(CSR) - 1} bytes of it came"),
     (at_credential, b"-----BEGIN CERTIFICATE-----\nMII", "credential did not come whole"),
@@ -392,7 +400,8 @@ def test_what_never_becomes_whole_is_an_error(where: Callable[[], ServerSession]
     server = where()
     server.receive_data(data)
     assert server.next_event() is NEED_DATA
-    for seconds in (SILENCE_SECONDS, FINAL_SILENCE_SECONDS):
+    longer = COUNT_SILENCE_SECONDS if "2 came whole" in words else FINAL_SILENCE_SECONDS
+    for seconds in (SILENCE_SECONDS, longer):
         assert server.silence == seconds
         assert server.next_event() is NEED_DATA
         server.end_of_burst()
