@@ -178,6 +178,11 @@ class RemoteAuthorizer:
         """What the policy calls it."""
         return self._name
 
+    @property
+    def reads_assertions(self) -> bool:
+        """Whether texts that clients have shown are sent along: the profile `gsi` alone has a place for them."""
+        return self._options.profile is Profile.GSI
+
     def decide(self, request: AuthorizationRequest) -> Decision:
         """Ask.
 
