@@ -217,7 +217,7 @@ class CASClient:
             status=status,
             code=code if isinstance(code, str) else "error",
             request_id=request_id if isinstance(request_id, str) else "",
-            hint=hint if isinstance(hint, str) else None,
+            hint=hint if isinstance(hint, str) else _hint(status, request_id),
         )
 
     def _exchange(self, method: str, path: str, content: bytes) -> tuple[int, dict[str, object]]:
@@ -299,6 +299,11 @@ def _parse(data: bytes) -> tuple[int, dict[str, object]]:
     if not isinstance(found, dict):
         raise _odd("no JSON object")
     return response.status, found
+
+
+def _hint(status: int, request_id: object) -> str | None:
+    """Return what helps where the server has no hint: of its own trouble only its log says more."""
+    return f"the server's log has more under {request_id}" if status >= 500 and isinstance(request_id, str) else None
 
 
 def _odd(message: str) -> RemoteProtocolError:

@@ -6,7 +6,8 @@
 
 Two spellings clash and are told apart by their values: `-s` is the service's URL in GT 4.2 and the server's name
 before, `-p` is `sig` or `enc` in GT 4.2 and a file in `cas-proxy-init` and `cas-wrap` before. Messages are always
-signed and encrypted here, since all goes over TLS.
+signed and encrypted here, since all goes over TLS. The commands of administrators have the other options of GT's
+messages, too (`add_old_options`), which say nothing here.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROTECTIONS",
+    "add_json_option",
+    "add_old_options",
     "add_output_options",
     "add_service_options",
+    "connect",
     "find_output",
     "load_credential",
     "make_client",
     "read_request",
+    "write_json",
 ]
 
 PROTECTIONS: Final = ("sig", "enc")
@@ -58,6 +63,32 @@ def add_service_options(section: Section) -> None:
     section.value(
         "-certdir", metavar="DIR", completion=Completion.DIRECTORY, text="the trust directory (X509_CERT_DIR)"
     )
+
+
+def add_old_options(section: Section) -> None:
+    """Add what GT's administrators could say of messages; TLS does all of it."""
+    section.value("-p", dest="protection", metavar="sig|enc", choices=PROTECTIONS, text="no effect: both are done")
+    section.value(
+        "-l", dest="context_lifetime", metavar="SECONDS", text="no effect: each request has its own connection"
+    )
+    section.value(
+        "-f", dest="descriptor", metavar="FILE", completion=Completion.FILE, text="no effect: there is no descriptor"
+    )
+    section.flag("-a", dest="anonymous", text="refused: the server has to know who asks")
+    section.flag("-v", dest="wants_version", text="print the version to standard error and exit")
+
+
+def add_json_option(section: Section) -> None:
+    """Add the option for programs that read what is printed."""
+    section.flag("-json", text="print JSON")
+
+
+def write_json(value: object) -> None:
+    """Print a value for programs: one line of ASCII."""
+    import json
+    import sys
+
+    sys.stdout.write(f"{json.dumps(value)}\n")
 
 
 def add_output_options(section: Section) -> None:
@@ -110,6 +141,18 @@ def load_credential(arguments: Namespace) -> Credential:
     from gsi.system.environ import read_locations
 
     return load_proxy(arguments.proxy or read_locations().proxy)
+
+
+def connect(arguments: Namespace) -> CASClient:
+    """Return the client of a command with the old options, with the proxy.
+
+    Raises:
+        UsageError: It is not said which server, or nobody is to ask.
+        GridError: As `load_credential` and `make_client`.
+    """
+    if arguments.anonymous:
+        raise UsageError("-a: nobody in particular has no rights here", hint="ask with a proxy, without -a")
+    return make_client(arguments, load_credential(arguments))
 
 
 def make_client(arguments: Namespace, credential: Credential) -> CASClient:

@@ -135,6 +135,26 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "cas-whoami": Command("cas.cli.whoami:build_parser", "cas.cli.pages.whoami:PAGE"),
     "cas-token": Command("cas.cli.token:build_parser", "cas.cli.pages.token:PAGE"),
     "cas-enroll-users": Command("cas.cli.enroll_users:build_parser", "cas.cli.pages.enroll_users:PAGE"),
+    "cas-enroll": Command("cas.cli.enroll:build_parser", "cas.cli.pages.enroll:PAGE"),
+    "cas-remove": Command("cas.cli.remove:build_parser", "cas.cli.pages.remove:PAGE"),
+    "cas-action": Command("cas.cli.action:build_parser", "cas.cli.pages.action:PAGE"),
+    "cas-group-admin": Command("cas.cli.group_admin:build_parser", "cas.cli.pages.group_admin:PAGE"),
+    "cas-rights-admin": Command("cas.cli.rights_admin:build_parser", "cas.cli.pages.rights_admin:PAGE"),
+    "cas-list-object": Command("cas.cli.list_object:build_parser", "cas.cli.pages.list_object:PAGE"),
+    "cas-get-object": Command("cas.cli.get_object:build_parser", "cas.cli.pages.get_object:PAGE"),
+    "cas-group-list-entries": Command(
+        "cas.cli.group_list_entries:build_parser", "cas.cli.pages.group_list_entries:PAGE"
+    ),
+    "cas-find-policies": Command("cas.cli.find_policies:build_parser", "cas.cli.pages.find_policies:PAGE"),
+    "query-cas-service": Command("cas.cli.query_service:build_parser", "cas.cli.pages.query_service:PAGE"),
+    "cas-who-can": Command("cas.cli.who_can:build_parser", "cas.cli.pages.who_can:PAGE"),
+    "cas-why": Command("cas.cli.why:build_parser", "cas.cli.pages.why:PAGE"),
+    "cas-history": Command("cas.cli.history:build_parser", "cas.cli.pages.history:PAGE"),
+    "cas-withdraw": Command("cas.cli.withdraw:build_parser", "cas.cli.pages.withdraw:PAGE"),
+    "cas-group-add-entry": Command("cas.cli.group_entries:build_parser", "cas.cli.pages.group_add_entry:PAGE"),
+    "cas-group-remove-entry": Command(
+        "cas.cli.group_entries:build_remove_parser", "cas.cli.pages.group_remove_entry:PAGE"
+    ),
     "cas-server-bootstrap": Command(
         "cas.cli.server_bootstrap:build_parser", "cas.cli.pages.server_bootstrap:PAGE", section=8
     ),

@@ -1,0 +1,139 @@
+"""What the commands that change the policy share: their options, asking the server, and what is told of its answer.
+
+    add_change_options(parser)
+    return change(PROG, arguments, FORMS, read)          # read(words) -> the changes
+
+With `-dry-run` nothing is changed: it is told who would gain and who would lose what, and at which revision of the
+policy; with `-revision` the same change is made for that revision alone, and refused when another administrator was
+faster.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+from cas.cli.common import add_json_option, add_old_options, add_service_options, connect, write_json
+from gsi.cli.arguments import UsageError, count
+from gsi.cli.run import EXIT_OK, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cas.cli.words import Words
+    from cas.policy.changes import Change
+    from gsi.cli.arguments import CommandParser, Namespace
+
+__all__ = ["CHANGES", "add_change_options", "change", "tell_preview"]
+
+CHANGES: Final = "/cas/v1/changes"
+
+
+def add_change_options(parser: CommandParser, *, versioned: str = "") -> None:
+    """Add the options of a command that changes the policy.
+
+    Args:
+        parser: The command's.
+        versioned: What has the version that `-if-version` names; empty for no such option.
+    """
+    section = parser.section("The change")
+    section.flag("-dry-run", "-n", dest="dry_run", text="change nothing; say who would gain and who would lose what")
+    section.value("-reason", metavar="TEXT", text="why, for the history")
+    section.value(
+        "-revision", metavar="N", convert=count, text="only if this is still the policy's revision, as -dry-run says it"
+    )
+    if versioned:
+        section.value(
+            "-if-version",
+            dest="if_version",
+            metavar="N",
+            convert=count,
+            text=f"only if this is still the version of {versioned}, as cas-get-object says it",
+        )
+    add_json_option(section)
+    section = parser.section("Which server")
+    add_service_options(section)
+    add_old_options(section)
+
+
+def change(
+    prog: str, arguments: Namespace, forms: Sequence[str], read: Callable[[Words, Namespace], Sequence[Change]]
+) -> int:
+    """Have the changes made that the command line asks for, and tell what became of them.
+
+    Args:
+        prog: The command.
+        arguments: Its options, with `words`.
+        forms: Its forms.
+        read: Makes changes of the words.
+
+    Raises:
+        GridError: They are none, or the server refuses them.
+    """
+    from cas.policy.changes import about, encode_change, encode_ref
+
+    if arguments.wants_version:
+        return print_version(prog)
+    words = _words(prog, forms, arguments)
+    changes = read(words, arguments)
+    words.end()
+    body: dict[str, object] = {"changes": [encode_change(one) for one in changes]}
+    version = getattr(arguments, "if_version", None)
+    if arguments.dry_run:
+        if arguments.revision is not None or version is not None:
+            raise UsageError("-dry-run looks at the policy as it is", hint="without -revision and -if-version")
+        body["dry_run"] = True
+    if arguments.reason:
+        body["reason"] = arguments.reason
+    if arguments.revision is not None:
+        body["expected_revision"] = arguments.revision
+    if version is not None:
+        body["expected_versions"] = [[encode_ref(about(changes[0])[0]), version]]
+    answer = connect(arguments).call("POST", CHANGES, body)
+    if arguments.json:
+        write_json(answer)
+    elif arguments.dry_run:
+        tell_preview(answer)
+    else:
+        _tell(answer)
+    return EXIT_OK
+
+
+def print_version(prog: str) -> int:
+    """Print what GT's `-v` does: the version."""
+    from gsi._version import __version__
+
+    sys.stderr.write(f"{prog} (gsi-toolkit) {__version__}\n")
+    return EXIT_OK
+
+
+def _words(prog: str, forms: Sequence[str], arguments: Namespace) -> Words:
+    from cas.cli.words import Words
+
+    return Words(prog, forms, arguments.words)
+
+
+def _tell(answer: Mapping[str, object]) -> None:
+    changed = answer.get("changed")
+    if isinstance(changed, list) and not any(changed):
+        sys.stdout.write("Nothing was changed: it was so already.\n")
+    else:
+        sys.stdout.write(f"Done; the policy has revision {answer.get('revision')}.\n")
+
+
+def tell_preview(answer: Mapping[str, object]) -> None:
+    """Print who would gain and who would lose what."""
+    from cas.policy.changes import decode_ref
+
+    differences = answer.get("differences")
+    found = differences if isinstance(differences, list) else []
+    for one in found:
+        action, on = decode_ref(one["action"]), decode_ref(one["on"])
+        lines = [f"{action.scope}/{action.name} on {on}: {one['before']} -> {one['after']}"]
+        lines += [f"  {word}: {', '.join(one[word])}" for word in ("gains", "loses") if one[word]]
+        sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
+    if not found:
+        sys.stdout.write("Nobody would gain or lose a right.\n")
+    if not answer.get("complete", False):
+        sys.stdout.write("More rights are touched than were looked at; change less at a time to see them all.\n")
+    sys.stdout.write(f"Nothing was changed. To do exactly this: -revision {answer.get('revision')}\n")
