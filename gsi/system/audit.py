@@ -11,7 +11,9 @@ There is no field for a secret, and none may be put into one.
 One thread per `AuditLog` writes and syncs, always through one descriptor, whatever has gathered while the sync before
 was under way; the others wait for it, but no longer than `SYNC_SECONDS`. Writers of several processes take turns by a
 lock on the file. A line that did not fit on the disk is taken back; behind one that a crash has torn the next starts
-on a line of its own. `gsi.system.audit_chain` ties the lines to one another and finds out later what was changed.
+on a line of its own. A file that was moved away or removed while it was open is noticed with the next record, which
+goes to a new file of that name, as if the log had been rotated; so no record counts that nobody could read later.
+`gsi.system.audit_chain` ties the lines to one another and finds out later what was changed.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import stat
 import threading
@@ -50,6 +53,11 @@ MAX_NODE_CHARS: Final = 64
 _MAX_TEXT_CHARS: Final = 1024
 """What is left of a text in an oversized record: long enough for any real name, six times as much when escaped."""
 
+
+_MAX_MOVES: Final = 4
+"""How often one batch goes over to another file: somebody who removes it faster than that does not want an audit."""
+
+_log = logging.getLogger("gsi.audit")
 
 _CHAIN_FIELDS: Final = frozenset({"node", "seq", "begins", "after", "chain"})
 """What `gsi.system.audit_chain` adds."""
@@ -195,12 +203,10 @@ class AuditLog:
         with self._changed:
             self._path = path
             if self._writer is None:
-                old: int | None = self._descriptor
-                self._remember_place(self._descriptor)
-                self._descriptor, self._size = fresh, None
-            else:  # only the writer knows when the old one is free
-                old, self._fresh = self._fresh, fresh
-                self._changed.notify_all()
+                self._go_over(fresh)
+                return
+            old, self._fresh = self._fresh, fresh  # only the writer knows when the present one is free
+            self._changed.notify_all()
         if old is not None:
             os.close(old)
 
@@ -221,10 +227,16 @@ class AuditLog:
 
     def _run(self) -> None:
         """Write batch after batch until closed: the body of the writer's thread."""
-        while batch := self._next_batch():
+        while True:
+            batch, fresh = self._next_batch()
             error: Exception | None = None
             try:
-                self._append(self._descriptor, [entry.line for entry in batch])
+                if fresh is not None:
+                    self._go_over(fresh)
+                elif not batch:
+                    return
+                if batch:
+                    self._append([entry.line for entry in batch])
             except Exception as problem:  # noqa: BLE001  # handed to those who wait; without a writer they all would hang
                 error = problem
             with self._changed:
@@ -233,48 +245,76 @@ class AuditLog:
                 entry.error = error
                 entry.done.set()
 
-    def _next_batch(self) -> Sequence[_Entry]:
-        """Wait for lines and take them all, changing files if asked to; none at the end."""
+    def _next_batch(self) -> tuple[Sequence[_Entry], int | None]:
+        """Wait for lines and take them all, and the file to go over to, if any; nothing of both at the end."""
         with self._changed:
-            while True:
-                if self._fresh is not None:
-                    os.close(self._descriptor)
-                    self._descriptor, self._fresh, self._size = self._fresh, None, None
-                if self._waiting or self._closing:
-                    break
+            while not self._waiting and self._fresh is None and not self._closing:
                 self._changed.wait()
             batch, self._waiting = self._waiting, []
+            fresh, self._fresh = self._fresh, None
             self._busy_since = time.monotonic() if batch else None
-            return batch
+            return batch, fresh
 
     def _too_slow(self) -> StorageError:
         return StorageError(f"the audit file {self._path} could not be written within {self._patience:g} seconds")
 
-    def _append(self, descriptor: int, lines: Sequence[bytes]) -> None:
+    def _append(self, lines: Sequence[bytes]) -> None:
         """Append lines, tied to those before, and sync them; or take back what was written of them.
 
         Raises:
             OSError: They are not on disk.
+            StorageError: The file is gone, and a new one cannot be opened.
         """
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        try:
-            size = os.fstat(descriptor).st_size
-            state, begins = self._find_place(descriptor, size)
-            data = (
-                b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
-            )  # a crash has torn the line before
-            for line in lines:
-                chained, state = chain_line(line, state, node=self._node, begins=begins)
-                data, begins = data + chained, Beginning.NONE
-            written = os.write(descriptor, data)
-            if written != len(data):
-                os.ftruncate(descriptor, size)
-                # The usual reason of a short write; a file limit is the other.
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._state, self._size = state, size + written
-        finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.fdatasync(descriptor)
+        for _ in range(_MAX_MOVES):
+            size = self._lock()
+            try:
+                state, begins = self._find_place(self._descriptor, size)
+                data = (
+                    b"\n" if size and os.pread(self._descriptor, 1, size - 1) != b"\n" else b""
+                )  # a crash has torn the line before
+                for line in lines:
+                    chained, state = chain_line(line, state, node=self._node, begins=begins)
+                    data, begins = data + chained, Beginning.NONE
+                written = os.write(self._descriptor, data)
+                if written != len(data):
+                    os.ftruncate(self._descriptor, size)
+                    # The usual reason of a short write; a file limit is the other.
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._state, self._size = state, size + written
+            finally:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            os.fdatasync(self._descriptor)
+            if os.fstat(self._descriptor).st_nlink:
+                return
+        raise OSError(errno.ESTALE, "it is removed again and again")
+
+    def _lock(self) -> int:
+        """Lock the file, and return its size; where the path names another or none, that is gone over to before.
+
+        Whoever sees, under the lock, that the file has moved is behind all who wrote to it, and nobody will again: so
+        the chain goes on exactly where it ends there.
+        """
+        for _ in range(_MAX_MOVES):
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            found = os.fstat(self._descriptor)
+            if _names(self._path, found):
+                return found.st_size
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            fresh = _open_private(self._path)
+            what = "moved away" if found.st_nlink else "removed"
+            _log.warning("the audit file %s was %s while in use; a new one is written", self._path, what)
+            self._go_over(fresh)
+        raise OSError(errno.ESTALE, "it is replaced again and again")
+
+    def _go_over(self, fresh: int) -> None:
+        """Write to another file from now on, behind where the chain stands in this one."""
+        with contextlib.suppress(OSError):  # else the next file begins a chain of its own
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # closing lets go of it
+            size = os.fstat(self._descriptor).st_size
+            if size and (self._state is None or size != self._size):
+                self._state = find_state(self._descriptor, size)[0]
+        os.close(self._descriptor)
+        self._descriptor, self._size = fresh, None
 
     def _find_place(self, descriptor: int, size: int) -> tuple[ChainState, Beginning]:
         """Return what the next line follows: what was written last here, unless others have written since."""
@@ -288,12 +328,14 @@ class AuditLog:
         state, begins = find_state(descriptor, size)
         return state, Beginning.OPEN if begins is Beginning.NONE and self._size is None else begins
 
-    def _remember_place(self, descriptor: int) -> None:
-        """Keep in mind where the chain stands in a file that is left before anything was written to it from here."""
-        if self._state is None:
-            with contextlib.suppress(OSError):  # then the next file begins a chain of its own
-                if size := os.fstat(descriptor).st_size:
-                    self._state = find_state(descriptor, size)[0]
+
+def _names(path: str, found: os.stat_result) -> bool:
+    """Say whether the path is this file's."""
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return False
+    return (there.st_ino, there.st_dev) == (found.st_ino, found.st_dev)
 
 
 def _open_private(path: str) -> int:

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from gsi.system.audit_chain import verify_files
 from tests.harness.ca import write_trust_dir
 from tests.harness.daemons import free_port, gridftp_server
 from tests.harness.environment import clean_environment
@@ -273,20 +274,27 @@ def test_worker_killed(realm: Realm, alice: dict[str, str], tmp_path: Path) -> N
 
 
 def test_log_rotation(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
-    """SIGHUP goes on in a new audit file; where that is not possible the old one stays in use."""
+    """A file that was moved away or removed is followed by a new one; where there can be none, nothing is issued."""
     with kca_server(tmp_path, realm) as one:
         audit = one.directory / "store" / "audit.log"
-        audit.rename(audit.with_suffix(".log.1"))
+        old = audit.with_suffix(".log.1")
+        one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
+        audit.rename(old)
+        one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
+        assert [record["verdict"] for record in one.records()] == ["permit"]
+        assert not any(report.findings for report in verify_files([str(old), str(audit)]))
+        audit.unlink()
         audit.mkdir()
         os.kill(one.daemon.pid, signal.SIGHUP)
         _wait_for(one, "the new configuration is not used", 1)
-        one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
+        refused = one.ours("kx509", "-no-cache", "-o", "-", env=alice)
+        assert refused.returncode == 1
+        assert "the service is in trouble" in refused.stderr
         audit.rmdir()
-        assert "ISSUE" in audit.with_suffix(".log.1").read_text()
+        one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
+        assert [record["verdict"] for record in one.records()][-1:] == ["permit"]
         os.kill(one.daemon.pid, signal.SIGHUP)
         _wait_for(one, "configuration read again", 2)
-        one.ours("kx509", "-no-cache", "-o", "-", env=alice).check()
-        assert [record["verdict"] for record in one.records()] == ["permit"]
 
 
 def test_tickets_for_the_realm(tmp_path: Path) -> None:

@@ -213,6 +213,25 @@ def test_reloads_under_load_drop_nothing(site: Site, workers: int) -> None:
         assert not verify_file(str(path)).faults
 
 
+def test_an_audit_that_is_removed_while_the_server_runs(site: Site) -> None:
+    """No credential leaves unless its record can be read: a new file is made; where none can be, all are refused."""
+    site.configure(OPEN + "worker_processes 1\n")
+    with site.start() as daemon:
+        alice = alice_of(site)
+        alice.put().check()
+        audit = site.store / "audit.log"
+        audit.unlink()
+        alice.logon().check()
+        assert ("DELEGATE", "permit") in [(one["action"], one["verdict"]) for one in site.audit()]
+        assert "was removed while in use" in daemon.log()
+        audit.unlink()
+        audit.mkdir()
+        assert alice.logon().returncode
+        audit.rmdir()
+        alice.logon().check()
+        assert not verify_file(str(audit)).findings
+
+
 def test_a_log_in_json_with_few_lines_about_one_source(site: Site) -> None:
     site.configure(OPEN + "log_format json\n")
     with site.start() as daemon:

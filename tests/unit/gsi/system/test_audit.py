@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from gsi.errors import StorageError
 from gsi.system.audit import MAX_RECORD_BYTES, AuditLog, AuditRecord, Verdict, encode_record
-from gsi.system.audit_chain import verify_file
+from gsi.system.audit_chain import verify_file, verify_files
 
 RECORD = AuditRecord(
     time=datetime(2030, 1, 1, tzinfo=UTC),
@@ -167,17 +167,99 @@ def test_unsafe_files_are_refused(tmp_path: Path) -> None:
             AuditLog(str(tmp_path / name))
 
 
-def test_rotation(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [False, True])
+def test_rotation(tmp_path: Path, told: bool) -> None:
+    """Who moves the file away need not tell: the next record is in a new one, and the chain goes on."""
+    path, old = tmp_path / "audit.log", tmp_path / "audit.log.1"
+    log = AuditLog(str(path))
+    log.record(RECORD)
+    path.rename(old)
+    if told:
+        log.reopen()
+    log.record(RECORD)
+    log.record(RECORD)
+    log.close()
+    assert len(old.read_text().splitlines()) == 1
+    assert len(path.read_text().splitlines()) == 2
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not any(report.findings for report in verify_files([str(old), str(path)]))
+
+
+def test_rotation_below_several_writers(tmp_path: Path) -> None:
+    """Who goes over first knows of the lines of the others, and they of his."""
+    path, old = tmp_path / "audit.log", tmp_path / "audit.log.1"
+    logs = [AuditLog(str(path)) for _ in range(3)]
+    for log in (*logs, logs[0]):
+        log.record(RECORD)
+    path.rename(old)
+    for log in (logs[2], logs[1], logs[0], logs[1]):
+        log.record(RECORD)
+    for log in logs:
+        log.close()
+    reports = verify_files([str(old), str(path)])
+    assert [report.records for report in reports] == [4, 4]
+    assert not any(report.findings for report in reports)
+
+
+def test_a_removed_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "audit.log"
     log = AuditLog(str(path))
     log.record(RECORD)
-    path.rename(tmp_path / "audit.log.1")
+    path.unlink()
     log.record(RECORD)
-    log.reopen()
+    (line,) = path.read_text().splitlines()
+    assert (json.loads(line)["seq"], json.loads(line)["begins"]) == (2, "rotation")
+    assert "was removed while in use" in caplog.text
+    assert open_files(tmp_path) == ["audit.log"]
+    log.close()
+
+
+def test_a_file_that_cannot_be_found_counts_for_nothing(tmp_path: Path) -> None:
+    """Where no new file can be made, records fail; and none is missing once one can."""
+    path = tmp_path / "store" / "audit.log"
+    path.parent.mkdir()
+    log = AuditLog(str(path))
+    log.record(RECORD)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StorageError, match="cannot write the audit file"):
+        log.record(RECORD)
+    path.rmdir()
+    path.touch(0o644)
+    path.chmod(0o644)
+    with pytest.raises(StorageError, match="is not a regular file that only uid"):
+        log.record(RECORD)
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError):
+        log.record(RECORD)
+    path.unlink()
     log.record(RECORD)
     log.close()
-    assert len((tmp_path / "audit.log.1").read_text().splitlines()) == 2
     assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_file_that_is_removed_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is on the disk, and nobody can read it: it is written once more. Who does that for ever gets no audit,
+    and nothing else."""
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path))
+    sync, times = os.fdatasync, [0]
+
+    def remove_and_sync(descriptor: int) -> None:
+        if times[0]:
+            times[0] -= 1
+            path.unlink()
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", remove_and_sync)
+    times[0] = 1
+    log.record(RECORD)
+    assert len(path.read_text().splitlines()) == 1
+    times[0] = 1000
+    with pytest.raises(StorageError, match="again and again"):
+        log.record(RECORD)
+    log.close()
 
 
 def open_files(directory: Path) -> list[str]:
