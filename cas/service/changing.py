@@ -1,0 +1,147 @@
+"""Changes of the policy, made or tried, each authorised in the transaction that makes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cas import effects
+from cas.policy.changes import AddMember, Change, Enrol, Grant, Remove, RemoveMember, Revoke
+from cas.policy.conditions import Circumstances
+from cas.policy.model import Kind, Ref, ServiceAction
+from cas.repository.base import Author
+from cas.rights import Rights
+from cas.service.base import Deciding, Note
+from gsi.errors import GridError
+from gsi.system.audit import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from cas.effects import Preview
+    from cas.policy.caller import Caller
+    from cas.policy.model import Entity, Statement
+    from cas.repository.base import Applied, View
+
+__all__ = ["Changes"]
+
+
+class Changes(Deciding):
+    """What changes the policy."""
+
+    def apply(
+        self,
+        caller: Caller,
+        changes: Sequence[Change],
+        *,
+        reason: str = "",
+        expected_revision: int | None = None,
+        expected: Mapping[Ref, int] | None = None,
+    ) -> Applied:
+        """Make changes, all or none.
+
+        Args:
+            caller: Who asks.
+            changes: In their order; what one makes, the next may use.
+            reason: Why; goes into the history.
+            expected_revision: The revision at which a preview was looked at.
+            expected: The versions that things had when they were looked at.
+
+        Raises:
+            DeniedError: The caller lacks a right that one of them needs.
+            ConflictError: The policy does not allow it, or another administrator was faster.
+            NotFoundError: Something that a change needs is not enrolled.
+            ParseError: A name that nothing can have.
+            StorageError: The policy cannot be changed, or the decision not be recorded.
+        """
+        now = self._clock()
+        by = Author(caller.identity, now, reason, caller.request_id)
+        action = "change" if len(changes) != 1 else type(changes[0]).__name__.lower()
+        told: list[bool] = []
+
+        def confirm(applied: Applied) -> None:
+            if not told:
+                told.append(True)
+                text = "; ".join(map(effects.describe, changes))
+                details: dict[str, str | int | None] = {"change": text, "revision": applied.revision}
+                self._record(caller, action, now, Note(reason or "permitted", details), Verdict.PERMIT)
+
+        try:
+            return self._repository.apply(
+                changes,
+                by,
+                guard=self._guard(caller, now),
+                confirm=confirm,
+                expected_revision=expected_revision,
+                expected=expected,
+            )
+        except GridError as error:
+            details: dict[str, str | int | None] = {"change": "; ".join(map(effects.describe, changes))}
+            self._refuse(caller, action, now, error, details)
+            raise
+
+    def preview(self, caller: Caller, changes: Sequence[Change]) -> Preview:
+        """Return who would gain and who would lose what by changes; makes none.
+
+        Raises:
+            GridError: As `apply`, for a caller who could not make them or may not ask about others.
+        """
+        now = self._clock()
+        by = Author(caller.identity, now, "", caller.request_id)
+
+        def guard(view: View, change: Change) -> None:
+            rights = Rights.of(view, caller, now)
+            rights.require_query()
+            rights.require(change)
+
+        with self._deciding(caller, "preview", now):
+            probes = self._repository.reading(lambda view: effects.probes(view, changes))
+            circumstances = Circumstances(now)
+            before, after, revision = self._repository.preview(
+                changes, by, lambda view: effects.look(view, probes, circumstances), guard=guard
+            )
+            return effects.compare(probes, before, after, revision)
+
+    def _guard(self, caller: Caller, now: datetime) -> Callable[[View, Change], None]:
+        def guard(view: View, change: Change) -> None:
+            Rights.of(view, caller, now).require(change)
+
+        return guard
+
+    # --- the operations of GT, each one change ------------------------------------------------------------------------
+
+    def enrol(self, caller: Caller, entity: Entity, owner: str | None, *, reason: str = "") -> Applied:
+        """Enrol something: addTrustAnchor, addUser, createObject, createObjectNamespace, createServiceType."""
+        return self.apply(caller, [Enrol(entity, owner)], reason=reason)
+
+    def remove(self, caller: Caller, ref: Ref, *, reason: str = "") -> Applied:
+        """Remove something: removeTrustAnchor, removeUser, deleteObject, deleteGroup, ...; none is no error."""
+        return self.apply(caller, [Remove(ref)], reason=reason)
+
+    def create_group(self, caller: Caller, group: Entity, owner: str, *, reason: str = "") -> Applied:
+        """Create a group of users, objects or actions: createGroup."""
+        return self.apply(caller, [Enrol(group, owner)], reason=reason)
+
+    def add_member(self, caller: Caller, group: Ref, member: Ref, *, reason: str = "") -> Applied:
+        """Put something into a group: manageUserGroups, manageObjectGroups, manageServiceActionGroups."""
+        return self.apply(caller, [AddMember(group, member)], reason=reason)
+
+    def remove_member(self, caller: Caller, group: Ref, member: Ref, *, reason: str = "") -> Applied:
+        """Take something out of a group."""
+        return self.apply(caller, [RemoveMember(group, member)], reason=reason)
+
+    def add_action(self, caller: Caller, service_type: str, name: str, *, reason: str = "") -> Applied:
+        """Add an action to a service type: manageServiceAction."""
+        return self.apply(caller, [Enrol(ServiceAction(service_type, name))], reason=reason)
+
+    def remove_action(self, caller: Caller, service_type: str, name: str, *, reason: str = "") -> Applied:
+        """Remove an action of a service type."""
+        return self.apply(caller, [Remove(Ref(Kind.SERVICE_ACTION, name, service_type))], reason=reason)
+
+    def grant(self, caller: Caller, statement: Statement, *, reason: str = "") -> Applied:
+        """Add a statement to the policy."""
+        return self.apply(caller, [Grant(statement)], reason=reason)
+
+    def revoke(self, caller: Caller, statement: Statement, *, reason: str = "") -> Applied:
+        """Take a statement out of the policy; one that is not there is no error."""
+        return self.apply(caller, [Revoke(statement)], reason=reason)
