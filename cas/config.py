@@ -30,6 +30,7 @@ What is not a key is refused, with file, line and the nearest key. `cas-server` 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -37,8 +38,11 @@ from typing import Final
 from cas.assertion.keys import KeySpec
 from cas.assertion.scopes import ScopeBase, ScopeMapping, ScopeRule
 from cas.assertion.token import TokenContent, TokenOptions
+from cas.policy.caller import name_forms
+from cas.policy.conditions import Strength
 from cas.service import Settings
-from gsi.errors import ConfigError
+from gsi.authz.ldap_groups import By, DirectorySettings
+from gsi.errors import ConfigError, ParseError
 from gsi.system.config import bind, option, read_table
 from gsi.tokens.rules import Profile
 from gsi.trust.options import CRLPolicy
@@ -51,8 +55,10 @@ __all__ = [
     "HTTPSettings",
     "KeySettings",
     "StoreSettings",
+    "StrengthRule",
     "TokenSettings",
     "TrustSettings",
+    "UserDirectorySettings",
     "VOMSListenerSettings",
     "load_config",
     "split_address",
@@ -61,6 +67,7 @@ __all__ = [
 DEFAULT_CONFIG: Final = "/etc/cas/cas.toml"
 CAS_PORT: Final = 8443
 VOMS_PORT: Final = 15000
+_OID: Final = re.compile(r"[012](\.(0|[1-9][0-9]{0,38})){1,64}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +164,50 @@ class VOMSListenerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StrengthRule:
+    """A `[[trust.strength]]` table: how sure one may be of those whose certificates name a policy.
+
+    Attributes:
+        issuer: The CA, by its distinguished name; nobody else's certificates are meant.
+        strength: `low`, `medium`, `high`; goes before that of the trust anchor.
+        policy: The certificate policy (OID) that a certificate has to name; empty for all of the CA's.
+    """
+
+    issuer: str
+    strength: str
+    policy: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the words."""
+        _ = self.level, self._issuer_key
+        if self.policy and not _OID.match(self.policy):
+            raise ConfigError(f"policy: {self.policy[:80]!r} is no OID", hint="like 1.2.840.113612.5.2.2.1")
+
+    @property
+    def level(self) -> Strength:
+        """The strength.
+
+        Raises:
+            ConfigError: There is no such word.
+        """
+        known = {one.name.lower(): one for one in Strength if one is not Strength.NONE}
+        if self.strength not in known:
+            raise ConfigError(f"strength must be one of {', '.join(known)}")
+        return known[self.strength]
+
+    @property
+    def _issuer_key(self) -> str:
+        try:
+            return name_forms(self.issuer)[1]
+        except ParseError as error:
+            raise ConfigError(f"issuer: {error.message}", hint=error.hint) from error
+
+    def suits(self, issuer_key: str, policies: frozenset[str]) -> bool:
+        """Say whether it is about a certificate, by the key of its issuer's name and the policies that it names."""
+        return issuer_key == self._issuer_key and (not self.policy or self.policy in policies)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustSettings:
     """The `[trust]` table: whom clients' certificates have to come from.
 
@@ -164,15 +215,31 @@ class TrustSettings:
         directory: The trust directory; empty for that of X509_CERT_DIR, or the system's.
         crl: What to do about revocation lists: `require`, `if-present`, `off`.
         vomsdir: Other communities' VOMS servers whose attributes feed groups of users; empty for none.
+        strength: How sure one may be of whom, where a trust anchor's word is too coarse; the first that fits counts.
     """
 
     directory: str = ""
     crl: CRLPolicy = CRLPolicy.IF_PRESENT
     vomsdir: str = ""
+    strength: tuple[StrengthRule, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the paths."""
         _check_paths(self.directory, self.vomsdir)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDirectorySettings(DirectorySettings):
+    """The `[directory]` table: an LDAP directory whose groups feed groups of users; as in authorization policies."""
+
+    def __post_init__(self) -> None:
+        """Refuse what means something to authorization policies alone, and names that depend on the start."""
+        DirectorySettings.__post_init__(self)
+        _check_paths(self.ca_file, self.password_file)
+        if self.by is not By.DN or self.claims or self.actions != ("*",):
+            raise ConfigError("[directory] looks people up by their names, for their groups: no by, claims or actions")
+        if not self.group_base and not self.groups_from:
+            raise ConfigError("[directory] gives no groups", hint="group_base, or groups_from")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +373,7 @@ class CASConfig:
         tokens: What tokens are; None for none.
         store: Where the policy is.
         trust: Whom to believe.
+        directory: Whose groups feed groups of users; None for none.
         capability: How long capabilities last.
         metrics: ADDRESS:PORT, on the loopback interface, where monitors get `/metrics` and `/health`; empty for none.
         policy: The authorization policy: a name, or an absolute path. Where the named one does not exist, the one that
@@ -319,6 +387,7 @@ class CASConfig:
     tokens: TokenSettings | None = None
     store: StoreSettings = field(default_factory=StoreSettings)
     trust: TrustSettings = field(default_factory=TrustSettings)
+    directory: UserDirectorySettings | None = None
     capability: CapabilitySettings = field(default_factory=CapabilitySettings)
     metrics: str = ""
     policy: str = "cas"

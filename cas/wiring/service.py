@@ -22,6 +22,7 @@ from cas.repository.sql import open_postgres_policy, open_sqlite_policy
 from cas.rights import Rights
 from cas.service import CapabilityRequest, PolicyService
 from cas.wiring.authz import make_gate
+from cas.wiring.peers import Knowledge
 from cas.withdrawn import WithdrawnFile
 from gsi.authz.principals import normal_fqan
 from gsi.errors import CapabilityError, DeniedError
@@ -101,6 +102,7 @@ class OpenedCommunity:
         rings: KeyRings,
         token_rings: KeyRings,
         gate: SiteGate,
+        knowledge: Knowledge,
         anchors: Callable[[], TrustAnchors],
         now: Callable[[], datetime],
     ) -> None:
@@ -119,6 +121,7 @@ class OpenedCommunity:
         self._log = log
         self._rings = rings
         self._token_rings = token_rings
+        self._knowledge = knowledge
         self._cache = VerificationCache()
         self._validation = ValidationOptions(purpose=Purpose.CLIENT, crl=config.trust.crl)
         self._carried = AttributeVerifier(_Own(config.community, rings), anchors, VOMSOptions(any_host=True))
@@ -155,21 +158,29 @@ class OpenedCommunity:
         return verify_chain(chain, self.anchors(), now=self.now(), options=self._validation, cache=self._cache)
 
     def caller(self, peer: VerifiedPeer, *, address: str = "", request_id: str = "") -> Caller:
-        """Return who a proven peer is to the community, with what other communities say of it.
+        """Return who a proven peer is to the community, with what other communities and the directory say of it.
 
         Raises:
             DeniedError: An identity of its own, without its issuer's rights.
+            StorageError: The directory cannot be asked.
         """
         fqans: list[str] = []
         if self._others is not None:
             for found in self._others.verify_chain(peer, now=self.now()):
                 if found.attributes is not None and found.attributes.authority.vo != self.config.community:
                     fqans += found.attributes.fqans
-        return Caller.from_peer(peer, fqans=fqans, address=address, request_id=request_id)
+        return Caller.from_peer(
+            peer,
+            fqans=fqans,
+            groups=self._knowledge.groups(peer, now=self.now()),
+            strength=self._knowledge.strength(peer),
+            address=address,
+            request_id=request_id,
+        )
 
     def is_member(self, peer: VerifiedPeer) -> bool:
         """Say whether a peer is enrolled."""
-        caller = self.caller(peer)
+        caller = Caller.from_peer(peer)
         return self._repository.reading(lambda view: view.find_user(caller.subject_key, caller.issuer_key) is not None)
 
     def note_refusal(
@@ -317,6 +328,7 @@ def open_community(
     """
     with contextlib.ExitStack() as opened:
         gate = make_gate(config.policy)
+        knowledge = Knowledge(config)
         trust = TrustDirectory(config.trust.directory or read_locations().trust_dir, recheck_seconds=1.0)
         trust.anchors()
         repository = open_policy(config, patient=True)
@@ -337,6 +349,7 @@ def open_community(
         rings=rings,
         token_rings=token_rings,
         gate=gate,
+        knowledge=knowledge,
         anchors=trust.anchors,
         now=now,
     )

@@ -43,7 +43,7 @@ audiences = ["{STORAGE}", "https://other.example.org"]
 """
 
 
-def config_text(place: Path, *, top: str = "", tokens: str = "", http: str = "") -> str:
+def config_text(place: Path, *, top: str = "", tokens: str = "", http: str = "", more: str = "") -> str:
     """A configuration."""
     now = datetime.now(UTC)
     return f"""
@@ -66,6 +66,7 @@ ends = "{(now + timedelta(days=30)).isoformat()}"
 issuer = "{ISSUER}"
 {tokens}
 {BASE}
+{more}
 """
 
 
@@ -145,7 +146,7 @@ def setup() -> list[Change]:
 
 @contextlib.contextmanager
 def open_web(
-    place: Path, *, per_minute: float = 100_000, top: str = "", tokens: str = "", http: str = ""
+    place: Path, *, per_minute: float = 100_000, top: str = "", tokens: str = "", http: str = "", more: str = ""
 ) -> Iterator[Web]:
     """Open it.
 
@@ -155,11 +156,12 @@ def open_web(
         top: More lines of the configuration's beginning.
         tokens: More lines of `[tokens]`.
         http: More lines of `[http]`.
+        more: More tables.
     """
     ca = TestCA(CA_NAME, key="p256")
     ca.issue("/O=Grid/CN=cas/localhost", "p256", san=["DNS:localhost"]).write(place / "host.pem", place / "host.key")
     write_trust_dir(place / "trust", ca, crl=True)
-    write_file(place / "cas.toml", config_text(place, top=top, tokens=tokens, http=http).encode(), 0o600)
+    write_file(place / "cas.toml", config_text(place, top=top, tokens=tokens, http=http, more=more).encode(), 0o600)
     config: CASConfig = load_config(str(place / "cas.toml"))
     (place / "store").mkdir(mode=0o700)
     with contextlib.closing(open_sqlite_policy(str(place / "store"))) as policy:

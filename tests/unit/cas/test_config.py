@@ -20,8 +20,10 @@ from cas.config import (
     RoleGroup,
     RuleSettings,
     StoreSettings,
+    StrengthRule,
     TokenSettings,
     TrustSettings,
+    UserDirectorySettings,
     VOMSListenerSettings,
     load_config,
     split_address,
@@ -33,6 +35,7 @@ from tests.harness.ca import write_file
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/reference/cas-server.md").read_text("utf-8")
 KEY = '[[key]]\nplace = "/k"\ncertificates = "/c"\nbegins = "2026-01-01"\nends = "2026-07-01"\n'
+PEOPLE = '[directory]\nservers = ["ldaps://l"]\nuser_base = "dc=o"\nuser_attribute = "description"\n'
 LEAST = f'community = "climate"\n{KEY}'
 TABLES: dict[str, type[Any]] = {
     "[http]": HTTPSettings,
@@ -44,6 +47,8 @@ TABLES: dict[str, type[Any]] = {
     "[[tokens.role]]": RoleGroup,
     "[store]": StoreSettings,
     "[trust]": TrustSettings,
+    "[[trust.strength]]": StrengthRule,
+    "[directory]": UserDirectorySettings,
     "[capability]": CapabilitySettings,
 }
 
@@ -93,6 +98,12 @@ def test_tokens(tmp_path: Path) -> None:
         ('[[key]]\nplace = "/k2"\nbegins = "2026-01-01"\nends = "2028-01-01"\n', None, "signs for"),
         ('[voms]\nplace = "x"\n', 7, "no address with a port"),
         ("[nonsense]\n", 7, "unknown key 'nonsense'"),
+        ('[[trust.strength]]\nissuer = "/O=G/CN=CA"\nstrength = "none"\n', None, "one of low, medium, high"),
+        ('[[trust.strength]]\nissuer = "CA"\nstrength = "low"\n', None, "issuer"),
+        ('[[trust.strength]]\nissuer = "/CN=CA"\nstrength = "low"\npolicy = "x"\n', None, "no OID"),
+        (f'{PEOPLE}by = "account"\ngroups_from = ["memberOf"]\n', None, "no by, claims or actions"),
+        (PEOPLE, None, "gives no groups"),
+        (f'{PEOPLE}groups_from = ["memberOf"]\nca_file = "ca.pem"\n', None, "no absolute path"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, added: str, line: int | None, message: str) -> None:
@@ -129,5 +140,7 @@ def test_the_page_has_every_key(table: str) -> None:
     _, _, rest = PAGE.partition(f"### `{table}`\n")
     section = rest.partition("\n##")[0]
     told = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
-    nested = {"base", "rule", "role", "key"} if table == "[tokens]" else set()
+    nested = {"[tokens]": {"base", "rule", "role", "key"}, "[trust]": {"strength"}}.get(table, set())
+    if table == "[directory]":
+        nested = {"by", "claims", "actions"}  # refused
     assert told == {one.name for one in dataclasses.fields(TABLES[table])} - nested
