@@ -423,9 +423,8 @@ def test_who_gains_and_who_loses(world: Community) -> None:
 
 
 def test_many_users_in_parts(world: Community, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cas import service
 
-    monkeypatch.setattr(service, "BATCH_LINES", 4)
+    monkeypatch.setattr(enrolling, "BATCH_LINES", 4)
     lines = [f"m{number}\t/O=Grid/CN=Many {number}\tca\treaders\n" for number in range(10)]
     seen: list[Progress] = []
 
