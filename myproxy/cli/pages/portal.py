@@ -1,0 +1,43 @@
+"""The prose of myproxy-portal(8)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gsi.cli.pages import ManualPage
+
+__all__ = ["PAGE"]
+
+PAGE: Final = ManualPage(
+    date="2026-11-21",
+    description="""\
+`myproxy-portal` is MyProxy in a web browser: users log on with their user name and pass phrase, and with a one-time
+code where the server asks for one; they see what is stored for them, fetch proxies as files or for a terminal, store
+and renew credentials from files, change pass phrases and destroy credentials.
+
+It is a client of a `myproxy-server`, anywhere, and has no rights of its own: the server judges every logon. What it gives
+is kept for the session only, sealed with a key that is in the user's cookie alone. Pass phrases are not kept.
+
+TLS ends here where `[http]` names a `certificate`, else at a front end on this machine; without either, only addresses
+of this machine are listened on. Requests for another name than those in `names` are refused. Tries are limited by the
+user's own network, since the server sees the portal's address alone; a front end has to say where requests come from
+(`address_header`).
+
+It stays in the foreground and logs to standard error. SIGTERM and SIGINT end it; it is started anew for a new
+configuration, and sessions survive that.
+""",
+    exit_status=(
+        ("0", "Stopped as asked; with `--check`, all can be used."),
+        ("1", "It could not start; the error says why."),
+    ),
+    environment=(
+        ("MYPROXY_PORTAL_CONFIG", "The configuration."),
+        ("X509_CERT_DIR", "The CAs by which the server is known, where the configuration names none."),
+    ),
+    files=(
+        ("/etc/myproxy/portal.toml", "The configuration."),
+        ("/var/lib/myproxy-portal", "Sessions, counts of wrong tries, the audit."),
+    ),
+    examples=(("Check before a start:", "myproxy-portal --check"),),
+    see_also=("myproxy-server(8)", "myproxy-logon(1)"),
+)

@@ -1,0 +1,166 @@
+"""The application: the pages behind the guard; no gunicorn, no sockets.
+
+    app = create_app(config, open_portal(config))
+
+Other packages add pages by the entry-point group `myproxy.portal_pages`: each names a function that takes a `Host` and
+returns a `Page`-like object with `title` and `blueprint`. Their pages are reached below `/<name of the entry point>/`,
+behind the same guard, and extend the template `page.html`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final, Protocol
+
+from flask import Flask, Response, render_template, request
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from gsi.errors import ConfigError, GridError, StorageError, TransportError
+from gsi.system import clock
+from gsi.system.audit import AuditLog
+from gsi.system.environ import read_locations
+from gsi.system.trustdir import TrustDirectory
+from myproxy.client import ServerAddress
+from myproxy.portal import terminals, upload, views
+from myproxy.portal.desk import Desk
+from myproxy.portal.guard import Guard, Portal, current, machine, request_id
+from myproxy.portal.limits import Limits
+from myproxy.portal.shown import FILTERS
+from myproxy.portal.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from flask import Blueprint
+
+    from gsi.credential import Credential
+    from myproxy.portal.config import PortalConfig
+
+__all__ = ["GROUP", "Host", "Page", "create_app", "open_portal"]
+
+GROUP: Final = "myproxy.portal_pages"
+MAX_REQUEST_BYTES: Final = 256 << 10
+"""The longest form: a credential with a long chain and attributes takes 60 kB."""
+MAX_FORM_PARTS: Final = 40
+_log: Final = logging.getLogger("myproxy.portal")
+
+
+class Host:
+    """What pages of other packages get: the user of the present request, and nothing of the portal's own."""
+
+    def username(self) -> str:
+        """Return the account of whoever is logged on."""
+        return current().username
+
+    def credential(self) -> Credential:
+        """Return the user's proxy; not to be kept beyond the request."""
+        return current().proxy
+
+
+class Page(Protocol):
+    """What a contribution returns."""
+
+    title: str
+    blueprint: Blueprint
+
+
+def open_portal(config: PortalConfig, *, now: Callable[[], datetime] = clock.now) -> Portal:
+    """Open what the pages work with; for the life of a process.
+
+    Raises:
+        GridError: Something that the configuration names cannot be used.
+    """
+    directory = config.trust.directory or read_locations().trust_dir
+    trust = TrustDirectory(directory, recheck_seconds=1.0)
+    trust.anchors()
+    base = ServerAddress.parse(config.server)
+    address = ServerAddress(hosts=base.hosts, expected_dn=config.trust.server_dn or None, read_timeout=60.0)
+    store = open_store(config.store.directory, kept=config.store.activity)
+    return Portal(
+        config,
+        Desk(address, trust.anchors, clock=now),
+        store,
+        Limits(store.guesses, free_tries=config.logon.free_tries, clock=now),
+        AuditLog(os.path.join(config.store.directory, "audit.log")),
+        now,
+    )
+
+
+def create_app(portal: Portal) -> Flask:
+    """Return the application.
+
+    Args:
+        portal: What the pages work with.
+
+    Raises:
+        ConfigError: A contribution cannot be used.
+    """
+    app = Flask("myproxy.portal")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_REQUEST_BYTES
+    app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
+    app.jinja_env.filters.update(FILTERS)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    style = _style_version(app)
+    guard = Guard(portal)
+    guard.install(app)
+    app.register_blueprint(views.make_pages(portal, guard))
+    app.register_blueprint(upload.make_pages(portal))
+    app.register_blueprint(terminals.make_pages(portal))
+    extra = _contributed(app)
+
+    @app.context_processor
+    def tell() -> dict[str, object]:
+        return {"style": style, "contributed": extra}
+
+    @app.get("/health")
+    @machine
+    def health() -> Response:
+        return Response("ok\n", mimetype="text/plain")
+
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> tuple[str, int] | Response:
+        if error.code is None or error.response is not None:
+            return Response(status=error.code or 500)
+        text = str(error.description or "")
+        if isinstance(error, InternalServerError):
+            text = "Something went wrong on this side. It is in the log under the number below."
+        if request.path.startswith("/terminal/v1/"):
+            return Response(f"{text}\n", error.code, mimetype="text/plain")
+        return render_template("error.html", heading=error.name, text=text), error.code
+
+    @app.errorhandler(GridError)
+    def fail(error: GridError) -> tuple[str, int]:
+        _log.error("%s: %s: %s", request_id(), error.slug, error)
+        if isinstance(error, StorageError | TransportError):
+            text = "The portal or its MyProxy server cannot do this at the moment. Try again in a minute."
+            return render_template("error.html", heading="Not available now", text=text), 503
+        text = "Something went wrong on this side. It is in the log under the number below."
+        return render_template("error.html", heading="Internal Server Error", text=text), 500
+
+    return app
+
+
+def _style_version(app: Flask) -> str:
+    """Return what changes with the style sheet, so that browsers may keep it for as long as they like."""
+    assert app.static_folder is not None
+    with open(os.path.join(app.static_folder, "portal.css"), "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:12]
+
+
+def _contributed(app: Flask) -> list[tuple[str, str]]:
+    """Add the pages of other packages; return their titles and addresses."""
+    found: list[tuple[str, str]] = []
+    host = Host()
+    for point in sorted(entry_points(group=GROUP), key=lambda one: one.name):
+        try:
+            page: Page = point.load()(host)
+            app.register_blueprint(page.blueprint, url_prefix=f"/{point.name}", name=f"contributed_{point.name}")
+        except Exception as error:
+            raise ConfigError(f"the pages {point.name!r} of {point.value} cannot be used: {error}") from error
+        found.append((page.title, f"/{point.name}/"))
+    return found

@@ -1,0 +1,220 @@
+"""The configuration of the portal: one TOML file as a value; opens nothing but the file itself.
+
+    names = ["portal.example.org"]               # what browsers call it; requests for other names are refused
+    server = "myproxy.example.org"               # host[:port], several with commas
+
+    [http]
+    listen = "*:443"
+    certificate = "/etc/grid-security/hostcert.pem"
+    key = "/etc/grid-security/hostkey.pem"
+
+    [logon]
+    one_time_codes = "optional"                  # "no", "optional", "required"; the server is who insists
+
+    [session]
+    idle = "30m"
+    longest = "8h"
+
+What is not a key is refused, with file, line and the nearest key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from gsi.errors import ConfigError
+from gsi.system.config import option, read_config
+
+__all__ = [
+    "DEFAULT_CONFIG",
+    "CodesSettings",
+    "HTTPSettings",
+    "Insistence",
+    "LogonSettings",
+    "PortalConfig",
+    "SessionSettings",
+    "StoreSettings",
+    "TrustSettings",
+    "load_config",
+    "split_address",
+]
+
+DEFAULT_CONFIG: Final = "/etc/myproxy/portal.toml"
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?\Z")
+_HOUR: Final = timedelta(hours=1)
+
+
+class Insistence(StrEnum):
+    """Whether a one-time code belongs to a logon."""
+
+    NO = "no"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port of `ADDRESS:PORT`; the host is empty for `*`.
+
+    Raises:
+        ConfigError: It is no such.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{text!r} is not ADDRESS:PORT")
+    return ("" if host == "*" else host.strip("[]")), int(port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HTTPSettings:
+    """The `[http]` table.
+
+    Attributes:
+        listen: ADDRESS:PORT, `*` for every address.
+        certificate: The web server's certificate with its chain, PEM; empty where a front end ends TLS.
+        key: Its key; empty where it is in the same file.
+        workers: Processes.
+        threads: Of each.
+        address_header: The header in which a front end says where a request comes from; empty for none. It is believed
+            on addresses of this machine alone.
+    """
+
+    listen: str = "127.0.0.1:8443"
+    certificate: str = ""
+    key: str = ""
+    workers: int = option(2, minimum=1, maximum=64)
+    threads: int = option(8, minimum=1, maximum=256)
+    address_header: str = ""
+
+    def __post_init__(self) -> None:
+        """Insist on TLS where others are on the way."""
+        host = split_address(self.listen)[0]
+        if self.key and not self.certificate:
+            raise ConfigError("key needs certificate beside it")
+        if host in {"127.0.0.1", "::1", "localhost"}:
+            return
+        if not self.certificate:
+            raise ConfigError(
+                "without TLS everybody on the way could read pass phrases",
+                hint="name a certificate, or listen on 127.0.0.1 behind a front end",
+            )
+        if self.address_header:
+            raise ConfigError("address_header: everybody could say where they come from", hint="listen on 127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """The `[store]` table.
+
+    Attributes:
+        directory: Where sessions and the audit are; mode 0700, made if it is missing.
+        activity: How long what happened is shown to its user.
+    """
+
+    directory: str = "/var/lib/myproxy-portal"
+    activity: timedelta = option(timedelta(days=90), minimum=_HOUR, maximum=timedelta(days=3650))
+
+    def __post_init__(self) -> None:
+        """Refuse names that depend on where the program was started."""
+        if not os.path.isabs(self.directory):
+            raise ConfigError("directory must be an absolute path")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustSettings:
+    """The `[trust]` table.
+
+    Attributes:
+        directory: The CAs by which the server is known; empty for the usual place.
+        server_dn: The name that the server must have; empty goes by its host name.
+    """
+
+    directory: str = ""
+    server_dn: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """The `[session]` table.
+
+    Attributes:
+        idle: A session ends after so long without a request.
+        longest: It ends then whatever happens.
+        proxy_lifetime: How long proxies can be that need no further pass phrase.
+    """
+
+    idle: timedelta = option(timedelta(minutes=30), minimum=timedelta(minutes=1), maximum=timedelta(hours=12))
+    longest: timedelta = option(timedelta(hours=8), minimum=timedelta(minutes=5), maximum=timedelta(hours=24))
+    proxy_lifetime: timedelta = option(timedelta(hours=12), minimum=timedelta(minutes=5), maximum=timedelta(days=11))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogonSettings:
+    """The `[logon]` table.
+
+    Attributes:
+        one_time_codes: Whether the form has a field for a code. The server judges it, and is who insists.
+        free_tries: Wrong tries on an account from a network before some are refused; fewer than the server's.
+    """
+
+    one_time_codes: Insistence = Insistence.OPTIONAL
+    free_tries: int = option(4, minimum=1, maximum=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodesSettings:
+    """The `[codes]` table: setting up authenticators, where the server's store is at hand.
+
+    Attributes:
+        server_config: The configuration of the server, which names its store's database and the key of the secrets;
+            empty where the store is elsewhere: then users cannot set up authenticators here.
+        storage: The server's storage directory.
+        issuer: What authenticators show beside the account.
+    """
+
+    server_config: str = ""
+    storage: str = "/var/lib/myproxy"
+    issuer: str = "MyProxy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalConfig:
+    """The whole file.
+
+    Attributes:
+        names: What browsers call the portal: host, or host:port where the port is not 443. The first is shown.
+        server: The MyProxy server, `host[:port],...`.
+        title: What stands at the top of every page.
+        http: The `[http]` table; the others likewise.
+    """
+
+    names: tuple[str, ...]
+    server: str
+    title: str = "MyProxy"
+    http: HTTPSettings = field(default_factory=HTTPSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    trust: TrustSettings = field(default_factory=TrustSettings)
+    session: SessionSettings = field(default_factory=SessionSettings)
+    logon: LogonSettings = field(default_factory=LogonSettings)
+    codes: CodesSettings = field(default_factory=CodesSettings)
+
+    def __post_init__(self) -> None:
+        """Check what requests are compared with."""
+        if not self.names:
+            raise ConfigError("names: the portal needs one")
+        for name in self.names:
+            if not _NAME.match(name):
+                raise ConfigError(f"names: {name!r} is no host name", hint="lower case, with :PORT if it is not 443")
+
+
+def load_config(path: str) -> PortalConfig:
+    """Read the file.
+
+    Raises:
+        ConfigError: It cannot be read, or says what makes no sense.
+    """
+    return read_config(path, PortalConfig, check_writers=True)

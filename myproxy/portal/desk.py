@@ -1,0 +1,296 @@
+"""What the portal asks of the MyProxy server, and what it makes of a user's proxy; no HTTP, no sessions.
+
+    desk = Desk(address, trust.anchors, clock=now)
+    proxy = desk.log_on("alice", passphrase, code="123456", lifetime=timedelta(hours=12))
+    desk.look(proxy, "alice"), desk.destroy(proxy, "alice", None)
+    desk.make_proxy(proxy, lifetime)             # below it, with a new key
+    desk.sign_for(proxy, request_der, lifetime)  # below it, for a key that is elsewhere
+
+With the proxy the portal is the owner of what the user stored. What the server refuses is a `RefusedError` with its
+words; nothing here is secret to a log, as pass phrases are `Passphrase` and credentials hide their keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from gsi.credential import MAX_CREDENTIAL_BYTES, Credential, parse_credential, parse_pkcs12
+from gsi.delegation import grant_delegation, parse_delegation_request
+from gsi.errors import CredentialError, CredentialProblem, RefusedError
+from gsi.keys import KeyType, generate_key
+from gsi.names import oneline
+from gsi.proxy.chain import ProxyChain
+from gsi.proxy.issue import ProxyOptions, make_proxy
+from gsi.proxy.kinds import ProxyKind
+from gsi.secret import Passphrase
+from myproxy.client import MyProxyClient, ServerAddress
+from myproxy.protocol.messages import Command, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from gsi.certificate import Certificate
+    from gsi.trust.anchors import TrustAnchors
+
+__all__ = ["CredentialView", "Desk", "Identity", "identify", "read_upload"]
+
+MIN_LIFETIME: Final = timedelta(minutes=5)
+"""The shortest proxy that servers make."""
+NOTHING_STORED: Final = "no credentials found for user"
+"""How a server begins to say that a user has stored nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a credential speaks for.
+
+    Attributes:
+        subject: The end entity's name, one-line form.
+        issuer: The name of the authority that vouches for it.
+        not_before: When the credential begins.
+        not_after: When it ends.
+        is_limited: Whether it, or one above it, is a limited proxy.
+    """
+
+    subject: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    is_limited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialView:
+    """A stored credential as its owner sees it.
+
+    Attributes:
+        name: Its name, None for the unnamed one.
+        description: Free text, or None.
+        owner: The owner's name, one-line form.
+        begins: When it begins.
+        ends: When it ends.
+        lock_message: Why it is locked, or None.
+        renewer: Who may renew from it, or None.
+    """
+
+    name: str | None
+    description: str | None
+    owner: str
+    begins: datetime
+    ends: datetime
+    lock_message: str | None
+    renewer: str | None
+
+
+def identify(credential: Credential) -> Identity:
+    """Return who a credential speaks for.
+
+    Raises:
+        VerificationError: Its chain is not one of proxies below an end entity.
+    """
+    chain = ProxyChain.split(credential.certificates)
+    return Identity(
+        chain.identity_text,
+        oneline(chain.identity_certificate.issuer_der),
+        credential.not_before,
+        chain.not_after,
+        chain.is_limited,
+    )
+
+
+def read_upload(data: bytes, passphrase: Passphrase, *, now: datetime) -> Credential:
+    """Return the credential in a file that a user has sent: PKCS#12, or PEM with certificate and key.
+
+    Args:
+        data: The file.
+        passphrase: What opens its key; empty where it is not locked.
+        now: The time.
+
+    Raises:
+        ParseError: It is no such file.
+        CredentialError: The pass phrase does not open it, the key does not fit or is weak, or it is over.
+    """
+    if len(data) > MAX_CREDENTIAL_BYTES:
+        raise CredentialError("the file is too long for a credential", problem=CredentialProblem.UNSUPPORTED_KEY)
+    given = passphrase or None
+    if b"-----BEGIN " in data:
+        credential = parse_credential(data, passphrase=given, source="the file")
+    else:
+        credential = parse_pkcs12(data, passphrase, source="the file")
+    if credential.not_after <= now:
+        raise CredentialError(
+            f"the certificate in the file ended on {credential.not_after:%d %B %Y}", problem=CredentialProblem.EXPIRED
+        )
+    return credential
+
+
+class Desk:
+    """Asks one server. Safe for use by several threads: each question is a connection of its own."""
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        anchors: Callable[[], TrustAnchors],
+        *,
+        clock: Callable[[], datetime],
+        key_type: KeyType = KeyType.RSA,
+    ) -> None:
+        """Know the server.
+
+        Args:
+            address: Where it is.
+            anchors: Whom to trust, now.
+            clock: The time.
+            key_type: Of new keys. Some C programs cannot sign below another than RSA.
+        """
+        self._address = address
+        self._anchors = anchors
+        self._clock = clock
+        self._key_type = key_type
+
+    def log_on(
+        self,
+        username: str,
+        passphrase: Passphrase,
+        *,
+        code: str = "",
+        lifetime: timedelta,
+        name: str | None = None,
+    ) -> Credential:
+        """Receive a proxy as a stranger who knows the pass phrase.
+
+        Args:
+            username: Whose.
+            passphrase: Without the code.
+            code: The one-time code, or nothing.
+            lifetime: At most so long; zero leaves it to the server.
+            name: Which of the user's credentials.
+
+        Raises:
+            RefusedError: The server says no.
+            LocalProtocolError: What was typed cannot travel.
+            GridError: No connection, or the server is not trusted.
+        """
+        given = Passphrase(passphrase.reveal() + code.encode("utf-8")) if code else passphrase
+        request = Request(Command.GET, username, given, lifetime=lifetime, credential_name=name)
+        return self._client().get(request, generate_key(self._key_type))
+
+    def look(self, proxy: Credential, username: str) -> tuple[CredentialView, ...]:
+        """Return what the user has stored, the unnamed one first.
+
+        Raises:
+            RefusedError: The server says no; having nothing is no refusal.
+            GridError: No connection, or the server is not trusted.
+        """
+        try:
+            found = self._client(proxy).info(username)
+        except RefusedError as error:
+            if NOTHING_STORED in error.message:
+                return ()
+            raise
+        return tuple(
+            CredentialView(
+                one.name, one.description, one.owner, one.start_time, one.end_time, one.lock_message, one.renewer
+            )
+            for one in found
+        )
+
+    def destroy(self, proxy: Credential, username: str, name: str | None) -> None:
+        """Remove a stored credential.
+
+        Raises:
+            RefusedError: The server says no.
+            GridError: No connection, or the server is not trusted.
+        """
+        self._client(proxy).destroy(username, name)
+
+    def change_passphrase(
+        self, proxy: Credential, username: str, name: str | None, old: Passphrase, new: Passphrase
+    ) -> None:
+        """Seal a stored key under another pass phrase.
+
+        Raises:
+            RefusedError: The server says no.
+            LocalProtocolError: A pass phrase cannot travel.
+            GridError: No connection, or the server is not trusted.
+        """
+        request = Request(Command.CHANGE_PASSPHRASE, username, old, new_passphrase=new, credential_name=name)
+        self._client(proxy).change_passphrase(request)
+
+    def deposit(
+        self,
+        credential: Credential,
+        username: str,
+        passphrase: Passphrase,
+        *,
+        lifetime: timedelta,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        """Store a proxy below a user's own credential: the server makes the key, which is never seen here.
+
+        Args:
+            credential: The user's, which is also who asks.
+            username: Under which account.
+            passphrase: What the server is to seal its key with.
+            lifetime: Of what is stored; cut to the credential's own.
+            name: Its name; None is the unnamed one.
+            description: Free text.
+
+        Raises:
+            RefusedError: The server says no.
+            CredentialError: The credential cannot sign.
+            GridError: No connection, or the server is not trusted.
+        """
+        request = Request(
+            Command.PUT,
+            username,
+            passphrase,
+            credential_name=name,
+            description=description,
+        )
+        self._client(credential).put(request, credential, ProxyOptions(lifetime=lifetime))
+
+    def keep(
+        self,
+        credential: Credential,
+        username: str,
+        passphrase: Passphrase,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        """Store a user's own credential with its key, locked with the pass phrase before it leaves.
+
+        Raises:
+            RefusedError: The server says no.
+            CredentialError: The key cannot be locked.
+            GridError: No connection, or the server is not trusted.
+        """
+        request = Request(Command.STORE, username, credential_name=name, description=description)
+        self._client(credential).store(request, credential.encode(passphrase=passphrase))
+
+    def make_proxy(self, proxy: Credential, lifetime: timedelta, *, limited: bool = False) -> Credential:
+        """Make a proxy with a new key below the user's proxy.
+
+        Raises:
+            CredentialError: It is over.
+        """
+        options = ProxyOptions(lifetime=lifetime, key_type=self._key_type, kind=ProxyKind.LIMITED if limited else None)
+        return make_proxy(proxy, options, now=self._clock())
+
+    def sign_for(self, proxy: Credential, request_der: bytes, lifetime: timedelta) -> tuple[Certificate, ...]:
+        """Make a proxy below the user's for a key that is elsewhere; the new certificate comes first.
+
+        Raises:
+            ParseError: It is no certificate request.
+            CredentialError: The proxy is over, or the key too weak.
+        """
+        wanted = parse_delegation_request(request_der)
+        return tuple(grant_delegation(proxy, wanted, ProxyOptions(lifetime=lifetime), now=self._clock()))
+
+    def _client(self, credential: Credential | None = None) -> MyProxyClient:
+        return MyProxyClient(self._address, self._anchors(), credential=credential, now=self._clock)

@@ -1,0 +1,278 @@
+"""What lasts longer than a request, for all workers: sessions, what happened, terminals that wait; no decisions.
+
+    store = open_store("/var/lib/myproxy-portal")
+    store.sessions.put(row, "alice", sealed, now=now, ends=ends)
+    store.activity.add(Event(...)), store.activity.of("alice")
+
+One SQLite file. Credentials in it are sealed with keys that are not in it (`myproxy.portal.vault`). What a power loss
+may take is written without waiting for the disk: users log on again.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from gsi.sql.engine import Database, open_sqlite, prepare_private_directory
+from myproxy.repository.guesses import SQLGuessStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from sqlalchemy.engine import Connection, RowMapping
+
+__all__ = ["ActivityStore", "Event", "KeptSession", "PortalStore", "SessionStore", "open_store", "time_of"]
+
+FILE: Final = "portal.db"
+MAX_SHOWN: Final = 200
+"""Events that one page shows."""
+MAX_SESSIONS: Final = 20
+"""Sessions of one user; beyond it the oldest end, so that a script that never logs off does not fill the store."""
+
+METADATA: Final = sa.MetaData()
+SESSIONS: Final = sa.Table(
+    "sessions",
+    METADATA,
+    sa.Column("row", sa.String(64), primary_key=True),
+    sa.Column("username", sa.Text(), nullable=False),
+    sa.Column("sealed", sa.LargeBinary(), nullable=False),
+    sa.Column("begun", sa.BigInteger(), nullable=False),
+    sa.Column("seen", sa.BigInteger(), nullable=False),
+    sa.Column("ends", sa.BigInteger(), nullable=False),
+    sa.Column("address", sa.Text(), nullable=False),
+    sa.Column("browser", sa.Text(), nullable=False),
+    sa.Index("sessions_username", "username"),
+    sa.Index("sessions_ends", "ends"),
+)
+ACTIVITY: Final = sa.Table(
+    "activity",
+    METADATA,
+    sa.Column("id", sa.Integer(), primary_key=True),
+    sa.Column("username", sa.Text(), nullable=False),
+    sa.Column("at", sa.BigInteger(), nullable=False),
+    sa.Column("action", sa.Text(), nullable=False),
+    sa.Column("address", sa.Text(), nullable=False),
+    sa.Column("detail", sa.Text(), nullable=False),
+    sa.Index("activity_username", "username", "id"),
+    sa.Index("activity_at", "at"),
+)
+TERMINALS: Final = sa.Table(
+    "terminals",
+    METADATA,
+    sa.Column("device", sa.String(64), primary_key=True),
+    sa.Column("code", sa.String(64), nullable=False, unique=True),
+    sa.Column("request", sa.LargeBinary(), nullable=False),
+    sa.Column("address", sa.Text(), nullable=False),
+    sa.Column("begun", sa.BigInteger(), nullable=False),
+    sa.Column("ends", sa.BigInteger(), nullable=False),
+    sa.Column("polled", sa.BigInteger(), nullable=False),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("username", sa.Text(), nullable=False),
+    sa.Column("chain", sa.LargeBinary(), nullable=False),
+    sa.Index("terminals_ends", "ends"),
+)
+sa.Table(
+    "guesses",  # the table of `myproxy.repository.guesses`, in a file of its own
+    METADATA,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("failures", sa.BigInteger(), nullable=False),
+    sa.Column("until_ms", sa.BigInteger(), nullable=False),
+    sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSession:
+    """A session as it rests; times aware UTC.
+
+    Attributes:
+        row: Its key in the store.
+        username: Whose it is.
+        sealed: What only its cookie opens.
+        begun: When the user logged on.
+        seen: The last request, as exactly as it is kept.
+        ends: When it ends whatever happens.
+        address: Where the user logged on from.
+        browser: What the browser called itself then.
+    """
+
+    row: str
+    username: str
+    sealed: bytes
+    begun: datetime
+    seen: datetime
+    ends: datetime
+    address: str
+    browser: str
+
+
+class Event(NamedTuple):
+    """Something that happened to a user's credentials through the portal."""
+
+    username: str
+    at: datetime
+    action: str
+    address: str
+    detail: str
+
+
+class SessionStore:
+    """Sessions. Safe for use by several threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, session: KeptSession) -> None:
+        """Insert a session; the user's oldest end when there are too many, and all that is over goes.
+
+        Raises:
+            StorageError: The store cannot be written.
+        """
+        values = {
+            "row": session.row,
+            "username": session.username,
+            "sealed": session.sealed,
+            "begun": _seconds(session.begun),
+            "seen": _seconds(session.seen),
+            "ends": _seconds(session.ends),
+            "address": session.address,
+            "browser": session.browser,
+        }
+
+        def insert(connection: Connection, _again: bool) -> None:
+            table = SESSIONS.c
+            connection.execute(sa.delete(SESSIONS).where(table.ends <= values["begun"]))
+            mine = sa.select(table.row).where(table.username == session.username).order_by(table.begun.desc())
+            old = connection.execute(mine.offset(MAX_SESSIONS - 1)).scalars().all()
+            connection.execute(sa.delete(SESSIONS).where(table.row.in_(old)))
+            connection.execute(sa.insert(SESSIONS).values(values))
+
+        self._database.writing(insert, durable=False)
+
+    def find(self, row: str) -> KeptSession | None:
+        """Return a session; StorageError when the store cannot be read."""
+        query = sa.select(SESSIONS).where(SESSIONS.c.row == row)
+        found = self._database.reading(lambda connection: connection.execute(query).mappings().first())
+        return None if found is None else _session(found)
+
+    def of(self, username: str, *, now: datetime) -> Sequence[KeptSession]:
+        """Return a user's sessions that are not over, the newest first."""
+        table = SESSIONS.c
+        query = sa.select(SESSIONS).where(table.username == username, table.ends > _seconds(now))
+        found = self._database.reading(lambda one: one.execute(query.order_by(table.begun.desc())).mappings().all())
+        return [_session(one) for one in found]
+
+    def touch(self, row: str, *, now: datetime) -> None:
+        """Note a request."""
+        change = sa.update(SESSIONS).where(SESSIONS.c.row == row).values(seen=_seconds(now))
+        self._database.writing(lambda connection, _again: connection.execute(change), durable=False)
+
+    def remove(self, row: str) -> None:
+        """End a session; nothing happens when there is none."""
+        self._database.writing(
+            lambda connection, _again: connection.execute(sa.delete(SESSIONS).where(SESSIONS.c.row == row))
+        )
+
+    def remove_others(self, username: str, *, but: str) -> int:
+        """End all other sessions of a user; return how many there were."""
+        table = SESSIONS.c
+        others = sa.delete(SESSIONS).where(table.username == username, table.row != but)
+        return self._database.writing(lambda connection, _again: connection.execute(others).rowcount)
+
+
+class ActivityStore:
+    """What happened, for its users to see; the audit file is what counts."""
+
+    def __init__(self, database: Database, kept: timedelta) -> None:
+        self._database = database
+        self._kept = kept
+
+    def add(self, event: Event) -> None:
+        """Note an event, and forget what is too old."""
+        values = {
+            "username": event.username,
+            "at": _seconds(event.at),
+            "action": event.action,
+            "address": event.address,
+            "detail": event.detail,
+        }
+        old = sa.delete(ACTIVITY).where(ACTIVITY.c.at < _seconds(event.at - self._kept))
+
+        def insert(connection: Connection, _again: bool) -> None:
+            connection.execute(old)
+            connection.execute(sa.insert(ACTIVITY).values(values))
+
+        self._database.writing(insert, durable=False)
+
+    def of(self, username: str, limit: int = MAX_SHOWN) -> Sequence[Event]:
+        """Return what happened to a user's credentials, the newest first."""
+        query = sa.select(ACTIVITY).where(ACTIVITY.c.username == username).order_by(ACTIVITY.c.id.desc()).limit(limit)
+        found = self._database.reading(lambda connection: connection.execute(query).mappings().all())
+        return [
+            Event(one["username"], time_of(one["at"]), one["action"], one["address"], one["detail"]) for one in found
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class PortalStore:
+    """All of it.
+
+    Attributes:
+        database: The file.
+        sessions: Who is logged on.
+        activity: What happened.
+        guesses: Counts of wrong tries.
+    """
+
+    database: Database
+    sessions: SessionStore
+    activity: ActivityStore
+    guesses: SQLGuessStore
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
+
+def open_store(directory: str, *, kept: timedelta) -> PortalStore:
+    """Open the store in a directory, made 0700 if it is missing.
+
+    Args:
+        directory: Where.
+        kept: How long activity is shown.
+
+    Raises:
+        StorageError: It cannot be opened, or others could write there.
+    """
+    prepare_private_directory(directory)
+    database = open_sqlite(os.path.join(directory, FILE))
+    with database.write() as connection:
+        METADATA.create_all(connection)
+    return PortalStore(database, SessionStore(database), ActivityStore(database, kept), SQLGuessStore(database))
+
+
+def _session(row: RowMapping) -> KeptSession:
+    return KeptSession(
+        row["row"],
+        row["username"],
+        bytes(row["sealed"]),
+        time_of(row["begun"]),
+        time_of(row["seen"]),
+        time_of(row["ends"]),
+        row["address"],
+        row["browser"],
+    )
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def time_of(seconds: int) -> datetime:
+    """Return a time as it is kept."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,295 @@
+"""Proxies for terminals, after RFC 8628: a code is shown in the terminal and confirmed in the browser.
+
+`POST /terminal/v1/start` takes `{"request": PKCS#10 in base64}` and answers with `device_code`, `user_code`,
+`verification_uri`, `verification_uri_complete`, `expires_in`, `interval` and `key`. `POST /terminal/v1/take` takes
+`{"device_code": ...}` and answers with `{"certificates": PEM}`, or with 400 and `{"error": ...}` in the words of RFC
+8628 section 3.5.
+
+The terminal makes the key and sends a certificate request; what it gets are certificates for that key, signed below the
+proxy of the user's session when the user confirms. So nothing that is secret lies in the store or goes to the terminal.
+The user compares a part of the key's hash, so that nobody can have somebody else's terminal confirmed unseen.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+from flask import Blueprint, Response, render_template, request
+
+from gsi.delegation import parse_delegation_request
+from gsi.errors import ConflictError, GridError, NotFoundError, RefusedError
+from gsi.system.audit import Verdict
+from myproxy.auth.base import ThrottledError
+from myproxy.portal.guard import address, current, machine
+from myproxy.portal.store import TERMINALS, time_of
+from myproxy.portal.views import LIFETIMES, FormError, attempt, away, field, notice
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.engine import Connection
+    from werkzeug.wrappers import Response as AnyResponse
+
+    from gsi.sql.engine import Database
+    from myproxy.portal.guard import Portal
+
+__all__ = ["PATH", "Terminals", "Waiting", "make_pages", "show_key"]
+
+PATH: Final = "/terminal/v1"
+CODE_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 section 6.1: no vowels, so no words
+CODE_LENGTH: Final = 8
+WAIT: Final = timedelta(minutes=10)
+INTERVAL_SECONDS: Final = 3
+"""How often a terminal asks; one that asks more often is told to slow down."""
+MAX_REQUEST_DER: Final = 8 << 10
+MAX_PER_ADDRESS: Final = 20
+"""Terminals of one address that wait at once."""
+MAX_WAITING: Final = 2000
+"""All that wait: strangers can begin as many as they like otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A terminal that waits for a proxy.
+
+    Attributes:
+        device: The hash of what the terminal asks by.
+        request_der: Its certificate request.
+        address: Where it asked from.
+        begun: When.
+    """
+
+    device: str
+    request_der: bytes
+    address: str
+    begun: datetime
+
+
+class Terminals:
+    """Terminals that wait, for all workers. Codes are kept as hashes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, request_der: bytes, source: str, *, now: datetime) -> tuple[str, str]:
+        """Let a terminal wait; return what it asks by, and the code for the user.
+
+        Raises:
+            ConflictError: Too many wait.
+            StorageError: The store cannot be written.
+        """
+        device = secrets.token_urlsafe(32)
+        code = "".join(secrets.choice(CODE_LETTERS) for _ in range(CODE_LENGTH))
+        moment, table = int(now.timestamp()), TERMINALS.c
+        values = {
+            "device": _hash(device),
+            "code": _hash(code),
+            "request": request_der,
+            "address": source,
+            "begun": moment,
+            "ends": moment + int(WAIT.total_seconds()),
+            "polled": 0,
+            "state": "waiting",
+            "username": "",
+            "chain": b"",
+        }
+
+        def insert(connection: Connection, _again: bool) -> None:
+            connection.execute(sa.delete(TERMINALS).where(table.ends <= moment))
+            count = sa.select(sa.func.count()).select_from(TERMINALS)
+            if (
+                connection.execute(count.where(table.address == source)).scalar_one() >= MAX_PER_ADDRESS
+                or connection.execute(count).scalar_one() >= MAX_WAITING
+            ):
+                raise ConflictError("too many terminals wait")
+            connection.execute(sa.insert(TERMINALS).values(values))
+
+        self._database.writing(insert, durable=False)
+        return device, code
+
+    def find(self, code: str, *, now: datetime) -> Waiting | None:
+        """Return the terminal that shows a code and still waits."""
+        table = TERMINALS.c
+        query = sa.select(TERMINALS).where(
+            table.code == _hash(code), table.state == "waiting", table.ends > int(now.timestamp())
+        )
+        row = self._database.reading(lambda connection: connection.execute(query).mappings().first())
+        if row is None:
+            return None
+        return Waiting(row["device"], bytes(row["request"]), row["address"], time_of(row["begun"]))
+
+    def settle(self, device: str, username: str, chain: bytes | None, *, now: datetime) -> None:
+        """Give a terminal its certificates, or None: nothing.
+
+        Raises:
+            NotFoundError: It does not wait any more.
+        """
+        table = TERMINALS.c
+        change = (
+            sa.update(TERMINALS)
+            .where(table.device == device, table.state == "waiting", table.ends > int(now.timestamp()))
+            .values(state="refused" if chain is None else "granted", username=username, chain=chain or b"")
+        )
+        if not self._database.writing(lambda connection, _again: connection.execute(change).rowcount):
+            raise NotFoundError("the terminal does not wait any more")
+
+    def take(self, device: str, *, now: datetime) -> tuple[str, bytes]:
+        """Return how it stands, in the words of RFC 8628, and the certificates, which are given once."""
+        table, key, moment = TERMINALS.c, _hash(device), int(now.timestamp())
+
+        def look(connection: Connection, _again: bool) -> tuple[str, bytes]:
+            row = connection.execute(sa.select(TERMINALS).where(table.device == key)).mappings().first()
+            if row is None or row["ends"] <= moment:
+                return "expired_token", b""
+            if row["state"] == "waiting":
+                too_fast = moment - row["polled"] < INTERVAL_SECONDS - 1
+                connection.execute(sa.update(TERMINALS).where(table.device == key).values(polled=moment))
+                return ("slow_down" if too_fast else "authorization_pending"), b""
+            connection.execute(sa.delete(TERMINALS).where(table.device == key))
+            return ("granted", bytes(row["chain"])) if row["state"] == "granted" else ("access_denied", b"")
+
+        return self._database.writing(look, durable=False)
+
+
+def show_key(spki_der: bytes) -> str:
+    """Return the part of a key's SHA-256 that people compare: 64 bits in four groups."""
+    text = hashlib.sha256(spki_der).hexdigest()[:16].upper()
+    return " ".join(text[at : at + 4] for at in range(0, 16, 4))
+
+
+def make_pages(portal: Portal) -> Blueprint:
+    """Return the page, and what terminals ask."""
+    pages = Blueprint("terminals", __name__)
+    terminals = Terminals(portal.store.database)
+
+    @pages.post(f"{PATH}/start")
+    @machine
+    def start() -> Response:
+        try:
+            request_der = base64.b64decode(_text("request"), validate=True)
+            if len(request_der) > MAX_REQUEST_DER:
+                return _answer({"error": "invalid_request", "error_description": "the request is too long"}, 400)
+            wanted = parse_delegation_request(request_der)
+        except (binascii.Error, ValueError, GridError) as error:
+            said = error.message if isinstance(error, GridError) else "no base64"
+            return _answer({"error": "invalid_request", "error_description": said}, 400)
+        try:
+            device, code = terminals.begin(request_der, address(), now=portal.clock())
+        except ConflictError:
+            return _answer({"error": "temporarily_unavailable"}, 429)
+        shown = f"{code[:4]}-{code[4:]}"
+        place = f"https://{portal.config.names[0]}/terminal"
+        return _answer(
+            {
+                "device_code": device,
+                "user_code": shown,
+                "verification_uri": place,
+                "verification_uri_complete": f"{place}?code={shown}",
+                "expires_in": int(WAIT.total_seconds()),
+                "interval": INTERVAL_SECONDS,
+                "key": show_key(wanted.spki_der),
+            }
+        )
+
+    @pages.post(f"{PATH}/take")
+    @machine
+    def take() -> Response:
+        state, chain = terminals.take(_text("device_code"), now=portal.clock())
+        if state != "granted":
+            return _answer({"error": state}, 400)
+        return _answer({"certificates": chain.decode("ascii")})
+
+    def find() -> Waiting | None:
+        code = _plain(request.values.get("code", ""))
+        if not code:
+            return None
+        session = current()
+
+        def look() -> Waiting:
+            found = terminals.find(code, now=portal.clock())
+            if found is None:
+                raise RefusedError("There is no terminal that waits with this code. Codes are good for ten minutes.")
+            return found
+
+        try:
+            return portal.limits.judge(f"terminal of {session.username}", address(), look)
+        except ThrottledError as error:
+            raise FormError(error.message, 429) from error
+
+    def show(error: FormError | None, waiting: Waiting | None = None) -> str:
+        session = current()
+        return render_template(
+            "terminal.html",
+            error=error,
+            notice=notice(),
+            waiting=waiting,
+            key=None if waiting is None else show_key(parse_delegation_request(waiting.request_der).spki_der),
+            code=request.values.get("code", "")[:20],
+            left=session.proxy.not_after - portal.clock(),
+            short=[
+                (hours, span) for hours, span in LIFETIMES.items() if span < session.proxy.not_after - portal.clock()
+            ],
+        )
+
+    @pages.get("/terminal")
+    def terminal() -> AnyResponse:
+        return attempt(show, lambda: Response(show(None, find()), mimetype="text/html"))
+
+    @pages.post("/terminal")
+    def confirm() -> AnyResponse:
+        session = current()
+
+        def act() -> AnyResponse:
+            waiting = find()
+            if waiting is None:
+                raise FormError("Type the code that the terminal shows.")
+            now = portal.clock()
+            if field("answer") != "yes":
+                terminals.settle(waiting.device, session.username, None, now=now)
+                portal.note("TERMINAL", Verdict.DENY, session.username, identity=session.identity, reason="by the user")
+                return away("terminals.terminal", notice="refused")
+            hours = field("hours")
+            lifetime = LIFETIMES.get(int(hours) if hours.isdigit() and len(hours) < 5 else 0, timedelta(0))
+            chain = portal.desk.sign_for(session.proxy, waiting.request_der, lifetime)
+            portal.note(
+                "TERMINAL",
+                Verdict.PERMIT,
+                session.username,
+                identity=session.identity,
+                detail=f"terminal at {waiting.address}, until {chain[0].not_after:%Y-%m-%d %H:%M}",
+            )
+            pem = b"".join(certificate.pem() for certificate in chain)
+            terminals.settle(waiting.device, session.username, pem, now=now)
+            return away("terminals.terminal", notice="delivered")
+
+        return attempt(show, act)
+
+    return pages
+
+
+def _text(name: str) -> str:
+    """Return a text of the JSON that a terminal sends; empty when there is none."""
+    content = request.get_json(force=True, silent=True)
+    value = content.get(name) if isinstance(content, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _answer(content: dict[str, object], status: int = 200) -> Response:
+    return Response(json.dumps(content) + "\n", status, mimetype="application/json")
+
+
+def _plain(code: str) -> str:
+    return "".join(letter for letter in code.upper() if letter in CODE_LETTERS)[: CODE_LENGTH + 1]
+
+
+def _hash(text: str) -> str:
+    return hmac.digest(b"myproxy portal terminal", text.encode("utf-8", "replace"), "sha256").hex()

@@ -1,0 +1,70 @@
+"""The portal as a running program beside a running `myproxy-server`, and its configuration.
+
+Workflow:
+    with start_portal(place, grid.host, grid.trust_dir, server_port=site.port) as portal:
+        browser.get(portal.url)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness.ca import Issued, write_file
+from tests.harness.daemons import Daemon, free_port, our_server
+from tests.harness.environment import clean_environment
+
+__all__ = ["RunningPortal", "portal_text", "start_portal"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPortal:
+    """A portal that serves.
+
+    Attributes:
+        url: Its address, without a slash at the end.
+        daemon: The process.
+        store: Its directory.
+    """
+
+    url: str
+    daemon: Daemon
+    store: Path
+
+
+def portal_text(place: Path, trust_dir: Path, *, port: int, server_port: int, more: str = "", workers: int = 2) -> str:
+    """A configuration with TLS on a loopback port."""
+    return f"""
+names = ["localhost:{port}"]
+server = "localhost:{server_port}"
+title = "Example Grid"
+[http]
+listen = "127.0.0.1:{port}"
+certificate = "{place}/portal.pem"
+key = "{place}/portal.key"
+workers = {workers}
+threads = 8
+[store]
+directory = "{place}/portal-store"
+[trust]
+directory = "{trust_dir}"
+{more}
+"""
+
+
+@contextlib.contextmanager
+def start_portal(
+    place: Path, host: Issued, trust_dir: Path, *, server_port: int, more: str = "", workers: int = 2
+) -> Iterator[RunningPortal]:
+    """Start the command."""
+    port = free_port()
+    host.write(place / "portal.pem", place / "portal.key")
+    path = place / "portal.toml"
+    text = portal_text(place, trust_dir, port=port, server_port=server_port, more=more, workers=workers)
+    write_file(path, text.encode(), 0o600)
+    logs = place / "portal-log"
+    logs.mkdir(exist_ok=True)
+    with our_server("myproxy-portal", ["-c", path], env=clean_environment(place), port=port, directory=logs) as daemon:
+        yield RunningPortal(f"https://localhost:{port}", daemon, place / "portal-store")
