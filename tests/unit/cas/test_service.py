@@ -33,7 +33,7 @@ from cas.policy.model import (
 )
 from cas.policy.request import PolicyRequest, Wanted
 from cas.policy.userfile import UserLine, parse_users
-from cas.service import CapabilityRequest, Progress, Settings
+from cas.service import CapabilityRequest, Progress, Settings, enrolling
 from gsi.certificate import Certificate
 from gsi.errors import ConfigError, ConflictError, DeniedError, NotFoundError, ParseError, StorageError
 from gsi.system.audit import Verdict
@@ -423,7 +423,6 @@ def test_who_gains_and_who_loses(world: Community) -> None:
 
 
 def test_many_users_in_parts(world: Community, monkeypatch: pytest.MonkeyPatch) -> None:
-
     monkeypatch.setattr(enrolling, "BATCH_LINES", 4)
     lines = [f"m{number}\t/O=Grid/CN=Many {number}\tca\treaders\n" for number in range(10)]
     seen: list[Progress] = []
