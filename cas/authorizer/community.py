@@ -1,0 +1,87 @@
+"""A community as a site knows it: who signs for it, what it may speak of here, under which account; judges nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cas.assertion.revocations import identifier_of, parse_revocations
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cas.assertion.revocations import RevocationList
+    from cas.authorizer.rights import GroupGrant, Names, SiteRights
+    from gsi.authz.decision import Account
+    from gsi.certificate import Certificate
+    from gsi.saml.trust import AssertionIssuer
+    from gsi.tokens.keys import KeySource
+
+__all__ = ["Community", "Withdrawn"]
+
+
+class Withdrawn:
+    """A community's list of withdrawn capabilities, as a file had it; it is verified when it is first asked.
+
+    Args:
+        text: The published list (`cas.assertion.revocations`).
+        keys: The keys of the community's tokens.
+        issuer: The `iss` of its tokens.
+    """
+
+    __slots__ = ("_issuer", "_keys", "_known", "_text")
+
+    def __init__(self, text: str, keys: KeySource, issuer: str) -> None:
+        self._text = text
+        self._keys = keys
+        self._issuer = issuer
+        self._known: RevocationList | None = None
+
+    def check(self, name: str | int, *, now: datetime) -> None:
+        """Check that a capability is not withdrawn.
+
+        Args:
+            name: An assertion's id, a serial number, or a `jti`.
+            now: The present time (aware UTC).
+
+        Raises:
+            CapabilityError: It is, or the list is not the community's, or proves nothing any more.
+        """
+        if self._known is None:
+            self._known = parse_revocations(self._text, self._keys, issuer=self._issuer, now=now)
+        self._known.check(identifier_of(name), now=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Community:
+    """What a site says of one community.
+
+    Attributes:
+        name: What the site calls it.
+        identity: The name of the community's server, in one-line form: who signs.
+        identity_der: The same in DER.
+        issuer: Whose assertions are its own.
+        certificates: Those that alone may sign for it; none for any of its name with a path to a trusted CA.
+        account: Under which its members work, or None.
+        site: What it may speak of here.
+        names: How it calls what services call otherwise.
+        vo: The VO of its attribute certificates, or empty for none.
+        groups: What its groups and roles may do here: attribute certificates say nothing of rights themselves.
+        token_issuer: The `iss` of its tokens, or empty for none.
+        base_path: What stands before the paths of its tokens.
+        withdrawn: Its list of withdrawn capabilities, or None where nobody looks at one.
+    """
+
+    name: str
+    identity: str
+    identity_der: bytes
+    issuer: AssertionIssuer
+    certificates: tuple[Certificate, ...]
+    account: Account | None
+    site: SiteRights
+    names: Names
+    vo: str
+    groups: tuple[GroupGrant, ...]
+    token_issuer: str
+    base_path: tuple[str, ...]
+    withdrawn: Withdrawn | None
