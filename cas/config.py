@@ -45,6 +45,7 @@ from gsi.authz.ldap_groups import By, DirectorySettings
 from gsi.errors import ConfigError, ParseError
 from gsi.system.config import bind, option, read_table
 from gsi.tokens.rules import Profile
+from gsi.transport.listening import split_address
 from gsi.trust.options import CRLPolicy
 
 __all__ = [
@@ -61,7 +62,6 @@ __all__ = [
     "UserDirectorySettings",
     "VOMSListenerSettings",
     "load_config",
-    "split_address",
 ]
 
 DEFAULT_CONFIG: Final = "/etc/cas/cas.toml"
@@ -75,8 +75,7 @@ class StoreSettings:
     """The `[store]` table.
 
     Attributes:
-        directory: Where the policy (SQLite), the audit, the names of keys and the withdrawn capabilities are; mode
-            0700, made if it is missing.
+        directory: Where the policy (SQLite), the audit and the names of keys are; mode 0700, made if it is missing.
         database: A PostgreSQL URI without password, for several nodes; empty for SQLite.
         connections: How many connections to PostgreSQL each worker uses at most.
         patience: How long a failover of the database may take before requests fail.
@@ -420,23 +419,6 @@ def load_config(path: str) -> CASConfig:
         ConfigError: It cannot be read or used, or others than its owner can write it.
     """
     return bind(read_table(path, check_writers=True), CASConfig)
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of `ADDRESS:PORT`; the host `*` is every address, and is given back as the empty text.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    host, colon, port = text.rpartition(":")
-    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not colon or not inner or not port.isascii() or not port.isdigit() or not 0 <= int(port) < 65536:
-        raise ConfigError(
-            f"{text!r} is no address with a port", hint="like *:8443, 192.0.2.1:8443 or [2001:db8::1]:8443"
-        )
-    if ":" in inner and inner == host:
-        raise ConfigError(f"{text!r}: an IPv6 address stands in brackets", hint="like [2001:db8::1]:8443")
-    return ("" if inner == "*" else inner), int(port)
 
 
 def _check_paths(*paths: str) -> None:

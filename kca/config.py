@@ -39,6 +39,7 @@ from gsi.authz.ldap_groups import By, DirectorySettings
 from gsi.ca.general_names import uri
 from gsi.errors import ConfigError, ParseError
 from gsi.system.config import Table, bind, option, read_table
+from gsi.transport.listening import split_address
 from kca.limits import Limits
 from kca.principal import RealmRules, check_realms, needs_directory
 
@@ -54,7 +55,6 @@ __all__ = [
     "ServerSettings",
     "StoreSettings",
     "load_config",
-    "split_address",
 ]
 
 DEFAULT_CONFIG: Final = "/etc/kca/kca.toml"
@@ -323,20 +323,3 @@ def load_config(path: str) -> KCAConfig:
 
 def _table(path: str) -> Table:
     return read_table(path, check_writers=True)
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of `ADDRESS:PORT`; the host `*` is every address, and is given back as the empty text.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    host, colon, port = text.rpartition(":")
-    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not colon or not inner or not port.isascii() or not port.isdigit() or not 0 <= int(port) < 65536:
-        raise ConfigError(
-            f"{text!r} is no address with a port", hint="like *:9878, 192.0.2.1:9878 or [2001:db8::1]:9878"
-        )
-    if ":" in inner and inner == host:
-        raise ConfigError(f"{text!r}: an IPv6 address stands in brackets", hint="like [2001:db8::1]:9878")
-    return ("" if inner == "*" else inner), int(port)

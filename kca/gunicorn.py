@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication
 
-from gsi.authz.callout.daemon import listen_unix
 from gsi.certificate import load_certificates
 from gsi.errors import ConfigError
 from gsi.kerberos.accept import use_replay_cache
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES, Negotiator, server_end_point
 from gsi.system.files import read_public
-from kca.config import split_address
+from gsi.transport.listening import listen_unix, split_address
 from kca.http import create_app
 from kca.metrics import Metrics, render
 from kca.wiring.service import open_service, prepare

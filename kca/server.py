@@ -25,10 +25,10 @@ from gsi.kerberos.accept import Acceptor, use_replay_cache
 from gsi.kerberos.profile import default_realm
 from gsi.system.memory import limit_arenas
 from gsi.transport.documents_server import Document, listen_loopback, offer
+from gsi.transport.listening import split_address
 from gsi.transport.refusals import LineThinner
 from gsi.transport.serve import Limits, bound_port, listen, source_of
 from kca.answering import Answerer
-from kca.config import split_address
 from kca.datagrams import DatagramShell, RateCap, listen_udp, share
 from kca.metrics import CONTENT_TYPE, Metrics, render
 from kca.protocol.codec import FRAME_BYTES, MAX_REQUEST_BYTES, encode_frame, frame_length

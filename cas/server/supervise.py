@@ -19,7 +19,6 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from cas.config import split_address
 from cas.metrics import CONTENT_TYPE, Metrics, render
 from cas.server.gunicorn import load_server_tls, rows, serve_https
 from cas.server.voms import VOMSFactory
@@ -27,6 +26,7 @@ from cas.wiring.service import open_community, prepare
 from gsi.errors import ConfigError, GridError
 from gsi.system.notify import Manager
 from gsi.transport.documents_server import Document, listen_loopback, offer
+from gsi.transport.listening import split_address
 from gsi.transport.serve import bound_port, listen, serve
 
 if TYPE_CHECKING:

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Final
 from cas.assertion.attribute_cert import carried_fqans, select_fqans
 from cas.assertion.keys import KeyHistory, KeyRings, load_ring
 from cas.assertion.token import TokenContent
-from cas.config import split_address
 from cas.issuing import Form, Forms, TokenForms
 from cas.policy.caller import Caller
 from cas.repository.sql import open_postgres_policy, open_sqlite_policy
+from cas.repository.withdrawn import Withdrawn
 from cas.rights import Rights
 from cas.service import CapabilityRequest, PolicyService
 from cas.wiring.authz import make_gate
 from cas.wiring.peers import Knowledge
-from cas.withdrawn import WithdrawnFile
 from gsi.authz.principals import normal_fqan
 from gsi.errors import CapabilityError, DeniedError
 from gsi.sql.engine import prepare_private_directory
@@ -32,6 +31,7 @@ from gsi.system.audit import AuditLog, AuditRecord, Verdict
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
 from gsi.system.vomsdir import VOMSDirectory
+from gsi.transport.listening import split_address
 from gsi.trust.options import Purpose, ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
 from gsi.voms.lsc import NamePair, TrustedServer
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenedCommunity", "open_community", "open_policy", "prepare"]
 
 KIDS_NAME: Final = "kids.json"
-WITHDRAWN_NAME: Final = "withdrawn.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ class OpenedCommunity:
         self.anchors = anchors
         self.now = now
         self.service = PolicyService(repository, config.settings(), audit, now)
-        self.withdrawn = WithdrawnFile(config.store.path(WITHDRAWN_NAME))
+        self.withdrawn = Withdrawn(repository.database)
         tokens = None
         if config.tokens is not None:
             tokens = TokenForms(token_rings, config.tokens.options, config.tokens.profile, config.tokens.issuer)

@@ -80,9 +80,10 @@ def _execute(arguments: Namespace) -> int:
 
 
 def _serve(arguments: Namespace, config: CalloutConfig, factory: object) -> int:
-    from gsi.authz.callout.daemon import listen_unix, serve_callouts
+    from gsi.authz.callout.daemon import serve_callouts
     from gsi.authz.callout.service import ServiceFactory
     from gsi.system.files import write_public
+    from gsi.transport.listening import listen_unix
 
     assert isinstance(factory, ServiceFactory)
     settings = config.server

@@ -45,6 +45,7 @@ __all__ = [
     "adopt",
     "bound_port",
     "listen",
+    "raise_descriptor_limit",
     "serve",
     "serve_one",
     "source_of",
@@ -288,7 +289,7 @@ def source_of(peer: HostPort) -> str:
     return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
-def _raise_descriptor_limit() -> None:
+def raise_descriptor_limit() -> None:
     """Use as many open files as the administrator allows; the lower limit is meant for programs that use select."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
@@ -419,7 +420,7 @@ def serve(
             exit status, and 1 is returned.
     """
     try:
-        _raise_descriptor_limit()
+        raise_descriptor_limit()
         if workers <= 1:
             service = make_service()
             asyncio.run(_Worker(service, once=once, watcher=watcher).run(sockets, on_ready, None))

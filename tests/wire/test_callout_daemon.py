@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 import pytest
 
-from gsi.authz.callout.daemon import listen_unix
 from gsi.authz.callout.messages import (
     MAX_ANSWER_BYTES,
     Answer,
@@ -28,7 +27,7 @@ from gsi.authz.callout.messages import (
     encode_request,
     parse_answer,
 )
-from gsi.errors import ConfigError
+from gsi.transport.listening import listen_unix
 from tests.harness.ca import TestCA, write_trust_dir
 from tests.harness.callout import AuthzServer, CalloutSite, Driver, authz_server, callout_site, service_account
 
@@ -361,32 +360,3 @@ def test_audit_that_cannot_be_written_refuses(trust_dir: Path, tmp_path: Path, a
 
         resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (running.audit_path.stat().st_size, -1))
         assert _ask(path, question).verdict is Verdict.FAILURE
-
-
-# --- the socket -------------------------------------------------------------------------------------------------------
-
-
-def test_socket_places(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    path = tmp_path / "socket"
-    first = listen_unix(str(path), 0o600)
-    assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(ConfigError, match="another daemon"):
-        listen_unix(str(path), 0o600)
-    first.close()  # as a daemon that was killed leaves it
-    assert path.exists()
-    listen_unix(str(path), 0o600).close()
-    path.unlink()
-    path.write_text("not a socket")
-    with pytest.raises(ConfigError):
-        listen_unix(str(path), 0o600)
-    assert path.read_text() == "not a socket"
-    with pytest.raises(ConfigError):
-        listen_unix(str(tmp_path / "missing" / "socket"), 0o600)
-    with pytest.raises(ConfigError):
-        listen_unix(str(tmp_path / ("x" * 200)), 0o600)
-    open_to_all = tmp_path / "open"
-    open_to_all.mkdir()
-    open_to_all.chmod(0o777)
-    with pytest.raises(ConfigError, match="others could put a socket"):
-        listen_unix(str(open_to_all / "socket"), 0o600)

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import resource
 import select
 import signal
 import socket
-import stat
 import struct
 import sys
 from dataclasses import dataclass
@@ -29,7 +27,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi.authz.callout.capacity import Limits, Seats, Turns
 from gsi.authz.callout.session import CalloutSession, State
-from gsi.errors import ConfigError, GridError, RemoteProtocolError
+from gsi.errors import GridError, RemoteProtocolError
+from gsi.transport.listening import BACKLOG
 from gsi.transport.workers import EXIT_OK, Supervisor
 
 if TYPE_CHECKING:
@@ -38,10 +37,7 @@ if TYPE_CHECKING:
     from gsi.authz.callout.config import ServerSettings
     from gsi.authz.callout.messages import Answer, Request
 
-__all__ = ["Conversation", "DecidingService", "Peer", "listen_unix", "serve_callouts"]
-
-BACKLOG: Final = 512
-"""Connections that wait in the kernel: a burst of logins, each with two questions."""
+__all__ = ["Conversation", "DecidingService", "Peer", "serve_callouts"]
 
 RESERVED_DESCRIPTORS: Final = 128
 """Open files of a worker besides its connections: threads reading policies, pools, directories."""
@@ -337,57 +333,6 @@ def _peer_of(raw: socket.socket) -> Peer:
 
 
 # --- the socket and the processes -------------------------------------------------------------------------------------
-
-
-def listen_unix(path: str, mode: int) -> socket.socket:
-    """Listen on a Unix socket; one that a daemon has left behind is replaced, one in use is not.
-
-    Args:
-        path: Absolute. Its directory must belong to this user or root, and nobody else may be able to write it: whoever
-            could put a socket there would decide.
-        mode: The socket's mode.
-
-    Raises:
-        ConfigError: It cannot be listened on.
-    """
-    directory = os.path.dirname(path)
-    try:
-        _check_directory(directory)
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {path}: {error.strerror}") from error
-    try:
-        _remove_stale(path)
-        made.bind(path)
-        os.chmod(path, mode)
-        made.listen(BACKLOG)
-        made.setblocking(False)
-    except OSError as error:
-        made.close()
-        why = "another daemon listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise ConfigError(f"cannot listen on {path}: {why}") from error
-    return made
-
-
-def _check_directory(directory: str) -> None:
-    found = os.stat(directory)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-        raise ConfigError(
-            f"{directory}: others could put a socket of their own there",
-            hint=f"it must belong to uid {os.geteuid()} or root, and nobody else may write it",
-        )
-
-
-def _remove_stale(path: str) -> None:
-    """Unlink a socket that nobody listens on. Two daemons started at the same moment are the administrator's affair."""
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return  # bind will refuse it
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        if probe.connect_ex(path) == errno.ECONNREFUSED:
-            os.unlink(path)
 
 
 def serve_callouts(

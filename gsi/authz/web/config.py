@@ -33,8 +33,9 @@ from gsi.secret import Passphrase
 from gsi.system.audit import AuditLog
 from gsi.system.config import option, read_config
 from gsi.system.files import read_private
+from gsi.transport.listening import split_address
 
-__all__ = ["DEFAULT_CONFIG", "DEFAULT_LISTEN", "EndpointConfig", "load_config", "make_application", "split_listen"]
+__all__ = ["DEFAULT_CONFIG", "DEFAULT_LISTEN", "EndpointConfig", "load_config", "make_application"]
 
 DEFAULT_CONFIG: Final = "/etc/grid-security/gsi-authz-http.toml"
 DEFAULT_LISTEN: Final = "/run/gsi-authz/http"
@@ -59,6 +60,16 @@ class ServerSettings:
     workers: int = option(2, minimum=1, maximum=64)
     threads: int = option(8, minimum=1, maximum=256)
     audit: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the place."""
+        if not self.is_unix:
+            split_address(self.listen)
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it listens on a Unix socket."""
+        return self.listen.startswith("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,20 +128,6 @@ def load_config(path: str) -> EndpointConfig:
     return read_config(path, EndpointConfig, check_writers=True)
 
 
-def split_listen(listen: str) -> tuple[str, int] | None:
-    """Return address and port, or None for a Unix socket.
-
-    Raises:
-        ConfigError: It is neither.
-    """
-    if listen.startswith("/"):
-        return None
-    host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) < 65536:
-        raise ConfigError(f"{listen!r} is nowhere to listen", hint="/run/gsi-authz/http, or 127.0.0.1:7513")
-    return host.strip("[]"), int(port)
-
-
 def make_application(config: EndpointConfig) -> SubrequestApplication:
     """Open policy, trust directory and audit, and return the endpoint. Called in each worker.
 
@@ -139,7 +136,7 @@ def make_application(config: EndpointConfig) -> SubrequestApplication:
         GridError: The secret or the audit file cannot be used.
     """
     front = config.front_end
-    is_unix = split_listen(config.server.listen) is None
+    is_unix = config.server.is_unix
     if not is_unix and not front.secret_file:
         raise ConfigError(
             "on a network address the front end needs a secret: every user of this machine could pass for it",

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication
 
-from gsi.authz.callout.daemon import listen_unix
 from gsi.authz.web.chain_headers import MAX_TEXT_CHARS
-from gsi.authz.web.config import make_application, split_listen
+from gsi.authz.web.config import make_application
 from gsi.errors import ConfigError
 from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
+from gsi.transport.listening import listen_unix
 from gsi.transport.tls import ServerTLS
 
 if TYPE_CHECKING:
@@ -106,9 +106,8 @@ def serve_endpoint(config: EndpointConfig, *, on_ready: Callable[[], None] = lam
         GridError: Policy, trust directory, secret or audit cannot be used.
     """
     make_application(config)  # what is wrong shows now, and not in workers that die one after the other
-    place = split_listen(config.server.listen)
     path = config.server.listen
-    listening = listen_unix(path, config.server.socket_mode) if place is None else None
+    listening = listen_unix(path, config.server.socket_mode) if path.startswith("/") else None
     settings: dict[str, object] = {
         "bind": [f"fd://{listening.fileno()}" if listening else config.server.listen],
         "workers": config.server.workers,

@@ -26,7 +26,6 @@ from cas.config import (
     UserDirectorySettings,
     VOMSListenerSettings,
     load_config,
-    split_address,
 )
 from gsi.errors import ConfigError
 from gsi.tokens.rules import Profile
@@ -125,14 +124,6 @@ def test_a_file_that_others_can_write(tmp_path: Path) -> None:
     (tmp_path / "cas.toml").chmod(0o666)
     with pytest.raises(ConfigError):
         load_config(str(tmp_path / "cas.toml"))
-
-
-def test_addresses() -> None:
-    assert split_address("*:1") == ("", 1)
-    assert split_address("[::1]:15000") == ("::1", 15000)
-    for text in ("", ":1", "a", "a:b", "a:65536", "::1:2"):
-        with pytest.raises(ConfigError):
-            split_address(text)
 
 
 @pytest.mark.parametrize("table", TABLES)

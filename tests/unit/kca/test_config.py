@@ -23,7 +23,6 @@ from kca.config import (
     ServerSettings,
     StoreSettings,
     load_config,
-    split_address,
 )
 from kca.limits import Limits
 from kca.principal import Rule
@@ -137,15 +136,6 @@ def test_a_file_that_others_can_write(tmp_path: Path) -> None:
     (tmp_path / "kca.toml").chmod(0o666)
     with pytest.raises(ConfigError):
         load_config(str(tmp_path / "kca.toml"))
-
-
-def test_addresses() -> None:
-    assert split_address("*:9878") == ("", 9878)
-    assert split_address("[::1]:1") == ("::1", 1)
-    assert split_address("kca.example.org:65535") == ("kca.example.org", 65535)
-    for wrong in ("", "x", ":1", "x:", "x:65536", "x:-1", "::1:5", "x:1x", "[]:1"):
-        with pytest.raises(ConfigError):
-            split_address(wrong)
 
 
 def test_where_nobody_listens_in() -> None:
