@@ -74,7 +74,15 @@ class Options:
 
 
 class CommunityAuthorizer:
-    """Permits what a community has granted, as far as the site lets it speak. Safe for several threads."""
+    """Permits what a community has granted, as far as the site lets it speak. Safe for several threads.
+
+    Attributes:
+        reads_assertions: That it looks at what clients show.
+    """
+
+    reads_assertions = True
+
+    reads_assertions = True
 
     def __init__(self, name: str, finder: Finder, options: Options, *, may_block: bool = False) -> None:
         """Make one.

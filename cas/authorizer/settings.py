@@ -47,7 +47,7 @@ from gsi.system.trustdir import TrustDirectory
 from gsi.system.vomsdir import VOMSDirectory, vomsdir_path
 from gsi.tokens.keycache import DEFAULT_LIFE, MAX_LIFE, MIN_LIFE, KeyCache
 from gsi.tokens.keys import MAX_KEY_SET_BYTES, KeySet, StaticKeys, parse_key_set
-from gsi.tokens.rules import Binding, IssuerRules, Profile, TokenRules
+from gsi.tokens.rules import EVERY_GROUP, Binding, IssuerRules, Profile, TokenRules
 from gsi.tokens.scopes import parse_path
 from gsi.tokens.verify import TokenVerifier
 from gsi.voms.verify import AttributeVerifier, VOMSOptions
@@ -381,6 +381,7 @@ def _attribute_verifier(settings: CASSettings, trust: TrustDirectory) -> Attribu
 def _token_rules(settings: CASSettings) -> TokenRules | None:
     issuers = tuple(
         IssuerRules(
+            groups=(EVERY_GROUP,),  # each community's are compared with its own grants alone
             issuer=one.token_issuer,
             profiles=frozenset(Profile),
             base_path=_base_path(one),

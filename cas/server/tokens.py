@@ -27,7 +27,7 @@ from cas.service import CapabilityRequest
 from gsi.errors import CapabilityError, DeniedError, GridError, IssuanceError, IssuanceStep
 from gsi.tokens.compact import CompactToken
 from gsi.tokens.keys import StaticKeys, parse_key_set
-from gsi.tokens.rules import ANY_AUDIENCES, IssuerRules, Profile, TokenRules
+from gsi.tokens.rules import ANY_AUDIENCES, EVERY_GROUP, IssuerRules, Profile, TokenRules
 from gsi.tokens.scopes import Scopes, parse_scopes
 from gsi.tokens.verify import TokenVerifier
 
@@ -223,7 +223,7 @@ def _subject(asked: Asked, form: Mapping[str, Sequence[str]], issuer: str) -> Ve
     try:
         audiences = _audiences(CompactToken.parse(text).claims.get("aud"))
         rules = TokenRules(
-            issuers=(IssuerRules(issuer=issuer),),
+            issuers=(IssuerRules(issuer=issuer, groups=(EVERY_GROUP,)),),
             audiences=(audiences - frozenset(ANY_AUDIENCES.values())) | {issuer},
         )
         keys = StaticKeys({issuer: parse_key_set(key_set(community.forms.published(now)))})

@@ -187,6 +187,12 @@ class _Names:
         else:
             self.globs.append((glob, ban))
 
+    def __iter__(self) -> Iterator[Ban]:
+        """Yield every ban."""
+        for bans in self.exact.values():
+            yield from bans
+        yield from (ban for _, ban in self.globs)
+
     def find(self, names: Iterable[str]) -> Iterator[Ban]:
         for name in names:
             yield from self.exact.get(name, ())
@@ -240,6 +246,11 @@ class BanListAuthorizer:
     def address_bans(self) -> tuple[Ban, ...]:
         """The bans of networks, which hold only where a service tells the client's address."""
         return tuple(ban for _, ban in self._networks)
+
+    @property
+    def group_bans(self) -> tuple[Ban, ...]:
+        """The bans of groups."""
+        return tuple(self._groups)
 
     def decide(self, request: AuthorizationRequest) -> Decision:
         """Deny if a ban holds that has not ended.

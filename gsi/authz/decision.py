@@ -463,7 +463,13 @@ class Authorizer(Protocol):
 class AttributeSource(Protocol):
     """A policy information point: a plug-in that adds what it knows to a request, before any authorizer is asked.
 
-    It may raise: the engine then answers INDETERMINATE, because a missing attribute could hide a denial.
+    It may raise: the engine then answers INDETERMINATE, because a missing attribute could hide a denial; for a
+    `CapabilityError` of the problem EXPIRED it denies, and the client is told its words.
+
+    A source may also have: `may_wait(request)`, quick and without waiting itself, to say whether this request needs
+    what could hang (without it, any may); `takes(shown)`, to say whether an assertion that a client has shown is of its
+    kind; `takes_one = True` where the next of these replaces the last. An authorizer that reads the texts of assertions
+    itself has `reads_assertions = True`.
     """
 
     @property

@@ -32,22 +32,21 @@ from gsi.authz.decision import (
     Decision,
     DecisionStep,
     Effect,
-    Obligation,
     PoolLease,
     PosixIds,
     StorageLot,
     StorageQuota,
 )
+from gsi.authz.obligations import check_permit, earliest, join_permits
 from gsi.authz.policy import Chain, Member, Policy, Source
-from gsi.errors import GridError, TimeoutExpiredError
+from gsi.errors import CapabilityError, CapabilityProblem, GridError, TimeoutExpiredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     from gsi.authz.decision import Subject
 
-__all__ = ["REMEMBERED", "Engine", "Recorded", "merge_obligations"]
+__all__ = ["REMEMBERED", "Engine", "Recorded"]
 
 REMEMBERED: Final = 1024
 """How many decisions are kept in memory: enough to look up what a client has just quoted; some megabytes."""
@@ -122,16 +121,26 @@ class Engine:
         """Put another policy in force, at once and as a whole; decisions under way end by the old one."""
         self._policy = policy
 
-    def authorize(self, request: AuthorizationRequest, *, leasing: bool = True) -> Decision:
+    def authorize(
+        self, request: AuthorizationRequest, *, leasing: bool = True, otherwise: Decision | None = None
+    ) -> Decision:
         """Decide. Never raises, whatever authorizers do; only a permit with obligations carried out lets anybody in.
 
         Args:
             request: The question.
             leasing: Whether authorizers may change anything. Without it they answer as for `preview`; the decision is
                 one all the same: it has an id and is recorded and audited.
+            otherwise: The service's own decision where no rule of the policy speaks of the request: a permit is kept as
+                one, by the authorizer that it names.
         """
         self.refresh()
-        return self._keep(self._decide(self._policy, request, os.urandom(_ID_BYTES).hex(), preview=not leasing))
+        found = self._decide(self._policy, request, os.urandom(_ID_BYTES).hex(), preview=not leasing)
+        if otherwise is not None and found.decision.effect is Effect.NOT_APPLICABLE:
+            effect, reason, by = otherwise.effect, otherwise.reason, otherwise.authorizer
+            trace = (*found.decision.trace, DecisionStep(by, effect, reason, 0, 0))
+            own = replace(found.decision, effect=effect, reason=reason, authorizer=by, trace=trace)
+            found = found._replace(decision=own)
+        return self._keep(found)
 
     async def authorize_async(self, request: AuthorizationRequest) -> Decision:
         """Decide without holding up the event loop: in a thread where anything could wait, else in place."""
@@ -202,7 +211,7 @@ class Engine:
             decision.obligations if decision.effect is Effect.PERMIT else (),
             decision.authorizer,
             ident,
-            _earliest(decision.not_after, request.subject.not_after),
+            earliest(decision.not_after, request.subject.not_after),
             tuple(trace),
         )
         return Recorded(asked[0], decision)
@@ -218,24 +227,35 @@ class Engine:
             request = ask.asked[0] = found
             ends = request.subject.not_after
             if ends is not None and now >= ends:
-                return Decision(Effect.DENY, f"what {source.source.name} found has ended", (), "engine")
+                words = f"what {source.source.name} found has ended at {ends:%Y-%m-%dT%H:%M:%SZ}"
+                return Decision(Effect.DENY, words, (), "engine")
         decision = self._ask_chain(policy.root, request, ask, 0)
         if decision.effect is not Effect.PERMIT:
             return decision
         if policy.sources:  # what they have added may end earlier
-            decision = replace(decision, not_after=_earliest(decision.not_after, ends))
-        return _check_permit(decision, request, allow_root=policy.allow_root)
+            decision = replace(decision, not_after=earliest(decision.not_after, ends))
+        return check_permit(decision, request, allow_root=policy.allow_root)
 
     def _collect(self, member: Source, request: AuthorizationRequest, ask: _Ask) -> AuthorizationRequest | Decision:
         source = member.source
         begin = perf_counter_ns()
         problem: str | None
         try:
-            found = self._call(member, source.name, lambda: source.collect(request))
+            may_wait = getattr(source, "may_wait", None)
+            if may_wait is None or may_wait(request):
+                found = self._call(member, source.name, lambda: source.collect(request))
+            else:  # nothing that hangs elsewhere holds up who does not need it
+                found = source.collect(request)
             problem = _widens(request, found)
+        except CapabilityError as error:
+            if error.problem is CapabilityProblem.EXPIRED:
+                ask.trace.append(DecisionStep(source.name, Effect.DENY, error.message, 1, _micros(begin)))
+                # Known to be over, and when: a definite no, whose end says that it is about this.
+                return Decision(Effect.DENY, error.message, (), source.name, not_after=request.environment.now)
+            problem = error.message
         except Exception as error:  # noqa: BLE001  a plug-in may raise anything, and anything is a failure
             problem = _describe_error(source.name, error)
-        micros = (perf_counter_ns() - begin) // 1000
+        micros = _micros(begin)
         if problem is None and micros > member.time_limit * 1e6:
             problem = f"took longer than {member.time_limit:g} seconds"
         if problem is not None:
@@ -266,8 +286,8 @@ class Engine:
         if best is None:
             best = Decision(Effect.NOT_APPLICABLE, _NOTHING_SAID, (), chain.name)
         elif best.effect is Effect.PERMIT and len(permits) > 1:
-            best = _join(chain.name, permits)
-        micros = (perf_counter_ns() - begin) // 1000
+            best = join_permits(chain.name, permits)
+        micros = _micros(begin)
         if depth or len(chain.members) > 1:
             ask.trace.insert(
                 place, DecisionStep(chain.name, best.effect, f"{chain.combining.value}: {best.reason}", depth, micros)
@@ -287,7 +307,7 @@ class Engine:
             problem = None if _is_sound(answer) else f"answered with a {type(answer).__name__} that is no decision"
         except Exception as error:  # noqa: BLE001  a plug-in may raise anything, and anything is a failure
             problem = _describe_error(name, error)
-        micros = (perf_counter_ns() - begin) // 1000
+        micros = _micros(begin)
         if problem is None and micros > member.time_limit * 1e6:
             problem = f"took longer than {member.time_limit:g} seconds"
         if problem is not None:
@@ -332,6 +352,11 @@ class Engine:
         return decision
 
 
+def _micros(begin: int) -> int:
+    """Return the microseconds since a reading of the performance counter."""
+    return (perf_counter_ns() - begin) // 1000
+
+
 def _log(request: AuthorizationRequest, decision: Decision) -> None:
     level = logging.WARNING if decision.effect is Effect.INDETERMINATE else logging.INFO
     _LOG.log(
@@ -347,10 +372,6 @@ def _log(request: AuthorizationRequest, decision: Decision) -> None:
         decision.reason,
         "".join(f" {obligation!a}" for obligation in decision.obligations),
     )
-
-
-def _earliest(first: datetime | None, second: datetime | None) -> datetime | None:
-    return second if first is None else first if second is None else min(first, second)
 
 
 def _describe_error(name: str, error: Exception) -> str:
@@ -387,6 +408,10 @@ def _added(before: AuthorizationRequest, after: AuthorizationRequest) -> str:
     told = [
         f"{what} {', '.join(found[:_SHOWN])}{', ...' * (len(found) > _SHOWN)}" for what, found in lists.items() if found
     ]
+    for name in lists["attributes"]:
+        if name.endswith(".ignored"):  # as gsi.authz.sources calls it
+            left_out = ", ".join(after.environment.attributes[name])
+            told.append(f"left out: {left_out[:_MAX_REASON_CHARS]}")
     if new.not_after is not None and new.not_after != old.not_after:
         told.append(f"until {new.not_after:%Y-%m-%dT%H:%M:%SZ}")
     return "; ".join(told) or "nothing that has a name"
@@ -402,7 +427,7 @@ def _widens(before: AuthorizationRequest, after: object) -> str | None:
         return "changed what is asked"
     if _proof(after.subject) != _proof(before.subject):
         return "changed who asks"
-    if _earliest(before.subject.not_after, after.subject.not_after) != after.subject.not_after:
+    if earliest(before.subject.not_after, after.subject.not_after) != after.subject.not_after:
         return "changed when the proof ends"
     old, new = before.environment, after.environment
     if (new.now, new.desired_account, new.service) != (old.now, old.desired_account, old.service):
@@ -434,78 +459,3 @@ def _proof(subject: Subject) -> tuple[object, ...]:
         subject.issuer,
         subject.authenticated_by,
     )
-
-
-# --- obligations ------------------------------------------------------------------------------------------------------
-
-
-def _join(name: str, permits: list[Decision]) -> Decision:
-    """Make one permit of several; INDETERMINATE where their obligations contradict one another."""
-    merged = merge_obligations(tuple(obligation for decision in permits for obligation in decision.obligations))
-    if isinstance(merged, str):
-        return Decision(Effect.INDETERMINATE, merged, (), name)
-    first = permits[0]
-    ends: datetime | None = None
-    for decision in permits:
-        ends = _earliest(ends, decision.not_after)
-    return Decision(Effect.PERMIT, first.reason, merged, first.authorizer, not_after=ends)
-
-
-def merge_obligations(obligations: tuple[Obligation, ...]) -> tuple[Obligation, ...] | str:
-    """Return obligations that can all be carried out together, each once, or why they cannot.
-
-    Two accounts, two sets of ids, two database roles or two lots contradict one another. An account and a lease of the
-    same account do not. Of two quotas of one space the smaller counts.
-    """
-    found: list[Obligation] = []
-    single: dict[object, object] = {}
-    for obligation in obligations:
-        if obligation in found:
-            continue
-        match obligation:
-            case Account(name) | PoolLease(name, _):
-                what, value = "account", name
-            case PosixIds():
-                what, value = "user and group ids", repr(obligation)
-            case DatabaseRole(role):
-                what, value = "database role", role
-            case StorageLot(lot):
-                what, value = "storage lot", lot
-            case StorageQuota(space, size):
-                old = next((o for o in found if isinstance(o, StorageQuota) and o.space == space), None)
-                if old is not None:
-                    found.remove(old)
-                    size = min(size, old.max_bytes)
-                found.append(StorageQuota(space, size))
-                continue
-        if single.setdefault(what, value) != value:
-            return f"the permit is bound to two of one kind ({what}): {single[what]} and {value}"
-        found.append(obligation)
-    return tuple(found)
-
-
-def _check_permit(decision: Decision, request: AuthorizationRequest, *, allow_root: bool) -> Decision:
-    """Refuse a permit whose obligations contradict one another, the client's wish, or sense."""
-    if len(decision.obligations) > 1:
-        merged = merge_obligations(decision.obligations)
-        if isinstance(merged, str):
-            return Decision(Effect.INDETERMINATE, merged, (), decision.authorizer)
-        decision = replace(decision, obligations=merged)
-    account, desired = decision.account, request.environment.desired_account
-    if account is not None and desired is not None and account != desired:
-        return Decision(
-            Effect.DENY, f"the account {desired!r} was asked for, but it would be {account!r}", (), decision.authorizer
-        )
-    if not allow_root and any(_is_root(obligation) for obligation in decision.obligations):
-        return Decision(Effect.DENY, "the account would be root", (), decision.authorizer)
-    return decision
-
-
-def _is_root(obligation: Obligation) -> bool:
-    match obligation:
-        case Account(name) | PoolLease(name, _):
-            return name == "root"
-        case PosixIds(uid, gid, gids):
-            return 0 in {uid, gid, *gids}
-        case _:
-            return False

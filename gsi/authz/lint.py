@@ -17,6 +17,7 @@ from gsi.authz.combine import Combining
 from gsi.authz.decision import Effect
 from gsi.authz.policy import Chain, Member
 from gsi.authz.policyfile import load_policy
+from gsi.authz.principals import skeleton_text
 from gsi.authz.registry import Place
 from gsi.authz.rsl.rules import RslAuthorizer
 from gsi.authz.rules import RulesAuthorizer
@@ -50,6 +51,7 @@ def lint_policy(path: str) -> list[Finding]:
     for member in loaded.policy.root.walk():
         if isinstance(member.authorizer, RulesAuthorizer):
             found += _lint_rules(member.authorizer)
+    found += _lint_groups(path, loaded)
     if is_for_c_services(path):
         found += _lint_addresses(loaded)
     if loaded.policy.allow_root:
@@ -100,6 +102,48 @@ def _lint_addresses(loaded: LoadedPolicy) -> Iterator[Finding]:
             yield from _lint_networks(authorizer.path, authorizer.rules)
         elif isinstance(authorizer, RslAuthorizer):
             yield from _lint_networks(authorizer.path, (each.rule for each in authorizer.rules))
+
+
+def _lint_groups(path: str, loaded: LoadedPolicy) -> Iterator[Finding]:
+    """Yield the groups of tokens that no issuer may speak of, and issuers that may speak of none."""
+    settings = [built.settings for built in loaded.built.values() if built.kind == "tokens"]
+    if not settings:
+        return
+    from gsi.authz.token_source import TokenSettings
+
+    issuers = [one for each in settings if isinstance(each, TokenSettings) for one in each.issuers.values()]
+    own = {group for issuer in issuers for group in issuer.groups}
+    silent = ", ".join(issuer.url for issuer in issuers if not issuer.groups)
+    for where, line, group, denies in _named_groups(loaded):
+        if not group.startswith("/"):  # no token's
+            continue
+        if any(_may_hold(*(map(skeleton_text, (group, each)) if denies else (group, each))) for each in own):
+            continue
+        message = f"no issuer of tokens may speak of the group {group}: no token puts anybody into it"
+        fix = f"groups of its issuer in {path}" + f" ({silent} has none)" * bool(silent)
+        if denies:
+            yield Finding(Severity.HOLE, where, line, f"{message}, so this denies nobody who shows one", fix)
+        else:
+            yield Finding(Severity.NOTE, where, line, message, fix)
+
+
+def _may_hold(text: str, own: str) -> bool:
+    """Say whether a rule's group, which may be a glob, can be one that an issuer speaks of."""
+    head, star, _ = text.partition("*")
+    return text == own or text.startswith(f"{own}/") or (bool(star) and f"{own}/".startswith(head))
+
+
+def _named_groups(loaded: LoadedPolicy) -> Iterator[tuple[str, int, str, bool]]:
+    """Yield the groups that rules and bans name: file, line, group, and whether it denies."""
+    for member in loaded.policy.root.walk():
+        authorizer = member.authorizer
+        if isinstance(authorizer, BanListAuthorizer):
+            yield from ((authorizer.path, ban.line, ban.text, True) for ban in authorizer.group_bans)
+        elif isinstance(authorizer, RulesAuthorizer | RslAuthorizer):
+            rules = authorizer.rules if isinstance(authorizer, RulesAuthorizer) else [r.rule for r in authorizer.rules]
+            for rule in rules:
+                denies = rule.effect is Effect.DENY
+                yield from ((authorizer.path, rule.line, group, denies) for group in rule.groups)
 
 
 def _lint_networks(path: str, rules: Iterable[Rule]) -> Iterator[Finding]:

@@ -7,8 +7,9 @@
     subject = "/O=Grid/CN=cas/cas.example.org"
 
 An assertion is shown as a `PresentedAssertion` among the subject's assertions, or over GridFTP's control channel as
-text. What is verified stands among the subject's assertions as a `VerifiedAssertion`; acting upon its statements is for
-authorizers that know them. `gsi.authz.sources` has what all sources share.
+text. What is verified stands among the subject's assertions as a `VerifiedAssertion`, each by itself: those of several
+communities are never one. Acting upon their statements is for authorizers that know them. `gsi.authz.sources` has what
+all sources share.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.registry import SourcePlugin
-from gsi.authz.sources import MAX_PRESENTED, Collector, OnFailure, PresentedAssertion, peer_of
+from gsi.authz.sources import MAX_PRESENTED, Collector, OnFailure, PresentedAssertion, peer_of, replay_memory
 from gsi.certificate import load_certificates
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError, ParseError
 from gsi.saml.carriers import find_assertions
@@ -27,7 +28,6 @@ from gsi.saml.trust import AssertionIssuer
 from gsi.saml.verify import AssertionOptions, AssertionVerifier
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
-from gsi.tokens.replay import ReplayMemory
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -102,6 +102,10 @@ class SAMLSource:
         self._on_failure = on_failure
         self._accept_gt3 = accept_gt3
 
+    def takes(self, shown: object) -> bool:
+        """Say whether something that was shown is an assertion, by its form."""
+        return _assertion_data(shown) is not None
+
     def collect(self, request: AuthorizationRequest) -> AuthorizationRequest:
         """Add what the subject's assertions prove."""
         subject = request.subject
@@ -157,7 +161,7 @@ def _build_saml(name: str, settings: SAMLSettings, place: Place) -> SAMLSource:
         max_lifetime=settings.max_lifetime,
         accept_sha1=settings.accept_sha1,
     )
-    verifier = AssertionVerifier(issuers, trust.anchors, options, replay=ReplayMemory())
+    verifier = AssertionVerifier(issuers, trust.anchors, options, replay=replay_memory(place, name))
     return SAMLSource(name, verifier, settings.on_failure, accept_gt3=settings.accept_gt3)
 
 

@@ -30,6 +30,7 @@ from gsi.proxy.kinds import Role, classify
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
 from gsi.system.vomsdir import VOMSDirectory, vomsdir_path
+from gsi.tokens.replay import ReplayMemory
 from gsi.trust.peer import VerifiedPeer
 from gsi.voms.verify import AttributeVerifier, VOMSOptions
 
@@ -49,11 +50,12 @@ __all__ = [
     "VOMSSettings",
     "VOMSSource",
     "peer_of",
+    "replay_memory",
     "token_subject",
 ]
 
 MAX_PRESENTED: Final = 8
-"""Tokens or assertions of one request: a client has one, a service on its behalf two."""
+"""Tokens or assertions of one request that are looked at: a client has one, or assertions of two communities."""
 
 _CACHED_PEERS: Final = 256  # chains taken apart; each keeps its certificates alive
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -106,6 +108,21 @@ def token_subject(token: VerifiedToken) -> Subject:
         claims=token.claims,
         assertions=(token,),
     )
+
+
+_MEMORIES: Final[dict[tuple[str, str, str], ReplayMemory]] = {}
+
+
+def replay_memory(place: Place, name: str) -> ReplayMemory:
+    """Return what remembers what may be used once: one for each source of a policy, as long as the process lives.
+
+    A policy that is read again has new sources, and to these nothing that was used may be new.
+
+    Args:
+        place: The policy.
+        name: The source's.
+    """
+    return _MEMORIES.setdefault((os.path.abspath(place.path), place.service, name), ReplayMemory())
 
 
 # --- what the sources have in common ----------------------------------------------------------------------------------
@@ -162,8 +179,12 @@ class Collector:
         """
         if self._on_failure is OnFailure.REFUSE:
             raise error
-        _LOG.warning("%s: ignored for %a: %a", self._name, self._request.subject.identity, error.message)
-        self._ignored.append(error.message)
+        self.note(error.message)
+
+    def note(self, what: str) -> None:
+        """Make a note, in the log and in the environment, of something that does not count and refuses nothing."""
+        _LOG.warning("%s: ignored for %a: %a", self._name, self._request.subject.identity, what)
+        self._ignored.append(what)
 
     def until(self, moment: datetime) -> None:
         """Note when something that was found ends."""
@@ -175,6 +196,9 @@ class Collector:
         Args:
             without: Types of assertions that have been dealt with.
             texts: Texts among the assertions that have been dealt with.
+
+        Raises:
+            CapabilityError: A claim has come from another source already: whose word it is could not be told.
         """
         subject, environment = self._request.subject, self._request.environment
         kept = [one for one in subject.assertions if not isinstance(one, without) and one not in texts]
@@ -183,11 +207,16 @@ class Collector:
             environment = replace(environment, attributes=MappingProxyType({**environment.attributes, **note}))
         elif not self.assertions:
             return self._request
+        taken = self.claims.keys() & subject.claims.keys()
+        if taken:
+            raise CapabilityError(
+                f"the claim {min(taken)[:80]!r} comes from elsewhere as well", problem=CapabilityProblem.CONTENT
+            )
         found = replace(
             subject,
             fqans=tuple(dict.fromkeys(self.fqans)),
             groups=subject.groups | self.groups,
-            claims=MappingProxyType({**self.claims, **subject.claims}) if self.claims else subject.claims,
+            claims=MappingProxyType({**subject.claims, **self.claims}) if self.claims else subject.claims,
             assertions=(*kept, *self.assertions),
             not_after=self._ends,
         )

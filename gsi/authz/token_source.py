@@ -7,9 +7,13 @@
     [source.tokens.issuers.vo]
     url = "https://vo.example.org/"
     base_path = "/vo"
+    groups = ["/vo"]                             # of which it may speak; none conveys none
 
 A token is shown as a `PresentedToken` among the subject's assertions, or over GridFTP's control channel as text of its
 form. `gsi.authz.sources` has what all sources share, `gsi.authz.scopes` the authorizer that acts upon scopes.
+
+A request has one token at most: what two of them say would be one set of claims and groups to whoever decides, and give
+together what neither gives. So several that are good refuse the request. In a session the next one replaces the last.
 """
 
 from __future__ import annotations
@@ -17,18 +21,18 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003  the settings' types are read at run time
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.registry import SourcePlugin
-from gsi.authz.sources import MAX_PRESENTED, Collector, OnFailure, PresentedToken, peer_of
+from gsi.authz.sources import MAX_PRESENTED, Collector, OnFailure, PresentedToken, peer_of, replay_memory
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError, ParseError
 from gsi.system.config import option
 from gsi.tokens.keycache import DEFAULT_LIFE, MAX_LIFE, MIN_LIFE, KeyCache
 from gsi.tokens.keys import MAX_KEY_SET_BYTES, StaticKeys, parse_key_set
-from gsi.tokens.replay import ReplayMemory
-from gsi.tokens.rules import Binding, IssuerRules, Profile, TokenRules
+from gsi.tokens.rules import EVERY_GROUP, Binding, IssuerRules, Profile, TokenRules
 from gsi.tokens.scopes import parse_path
-from gsi.tokens.verify import TokenVerifier
+from gsi.tokens.verify import TokenVerifier, VerifiedToken
 
 if TYPE_CHECKING:
     from gsi.authz.decision import AuthorizationRequest
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
     from gsi.tokens.keys import KeySource
 
 __all__ = ["PLUGIN", "TokenIssuerSettings", "TokenSettings", "TokenSource"]
+
+_TOLD: Final = 8
+"""How many groups a note names; a token has up to 512."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,7 @@ class TokenIssuerSettings:
         profiles: Which tokens of it; none for all that are known.
         max_lifetime: The longest time from `iat` to `exp`.
         base_path: What stands before every path in its scopes.
+        groups: Of which groups it may speak, each with those below it; none for no group at all.
         jwks_uri: Where its keys are, instead of asking its discovery document.
         jwks_file: A file with its keys; nothing is then fetched.
     """
@@ -55,6 +63,7 @@ class TokenIssuerSettings:
     profiles: tuple[Profile, ...] = ()
     max_lifetime: timedelta = timedelta(hours=6)
     base_path: str = "/"
+    groups: tuple[str, ...] = ()
     jwks_uri: str = ""
     jwks_file: str = ""
 
@@ -86,7 +95,9 @@ class TokenSettings:
 
 
 class TokenSource:
-    """Verifies the tokens that a subject has shown, and adds their groups, claims and scopes."""
+    """Verifies the token that a subject has shown, and adds its groups, claims and scopes."""
+
+    takes_one = True
 
     def __init__(
         self,
@@ -101,8 +112,18 @@ class TokenSource:
         self._verifier = verifier
         self._on_failure = on_failure
 
+    def takes(self, shown: object) -> bool:
+        """Say whether something that was shown is a token, by its form."""
+        return _token_text(shown) is not None
+
+    def may_wait(self, request: AuthorizationRequest) -> bool:
+        """Say whether `collect` would ask an issuer for this request: who brings no token never waits for one."""
+        now = request.environment.now
+        shown = (text for one in request.subject.assertions if (text := _token_text(one)) is not None)
+        return any(self._verifier.would_fetch(text, now=now) for text in islice(shown, MAX_PRESENTED))
+
     def collect(self, request: AuthorizationRequest) -> AuthorizationRequest:
-        """Add what the tokens among the subject's assertions prove."""
+        """Add what the token among the subject's assertions proves."""
         shown = {text: None for one in request.subject.assertions if (text := _token_text(one)) is not None}
         if not shown:
             return request
@@ -116,14 +137,26 @@ class TokenSource:
                 hint="a service whose clients have no certificate makes the subject of the token (token_subject)",
             )
         peer = peer_of(request.subject)
+        tokens = [one for one in request.subject.assertions if isinstance(one, VerifiedToken)]
         for text in shown:
             try:
-                token = self._verifier.verify(text, now=request.environment.now, peer=peer)
+                tokens.append(self._verifier.verify(text, now=request.environment.now, peer=peer))
             except CapabilityError as error:
                 found.fail(error)
                 continue
+            if len(tokens) > 1:
+                raise CapabilityError(
+                    "token: more than one of them: together they could say what none of them says",
+                    problem=CapabilityProblem.CONTENT,
+                    hint="show one with each request; in a session the next one replaces the last",
+                )
+            token = tokens[0]
+            if token.foreign_groups:
+                told = ", ".join(group[:80] for group in token.foreign_groups[:_TOLD])
+                more = ", ..." * (len(token.foreign_groups) > _TOLD)
+                found.note(f"token: {token.issuer[:80]} may not speak of the groups {told}{more}")
             found.groups |= set(token.groups)
-            found.claims = {**token.claims, **found.claims}
+            found.claims = dict(token.claims)
             found.assertions.append(token)
             found.until(token.not_after)
         return found.result(without=(PresentedToken,), texts=frozenset(shown))
@@ -145,7 +178,7 @@ def _build_tokens(name: str, settings: TokenSettings, place: Place) -> TokenSour
         one_time=settings.one_time,
     )
     keys = _key_source(settings, rules, place)
-    replay = ReplayMemory() if settings.one_time else None
+    replay = replay_memory(place, name) if settings.one_time else None
     return TokenSource(
         name,
         TokenVerifier(rules, keys, replay=replay),
@@ -159,11 +192,14 @@ def _issuer_rules(settings: TokenIssuerSettings) -> IssuerRules:
         base_path = parse_path(settings.base_path)
     except CapabilityError as error:
         raise ConfigError(f"base_path: {error.message.removeprefix('token: ')}") from error
+    if EVERY_GROUP in settings.groups:
+        raise ConfigError(f"groups: {EVERY_GROUP!r} would be those of every VO", hint="the issuer's own VO: /atlas")
     return IssuerRules(
         issuer=settings.url,
         profiles=frozenset(settings.profiles or Profile),
         max_lifetime=settings.max_lifetime,
         base_path=base_path,
+        groups=settings.groups,
         jwks_uri=settings.jwks_uri or None,
     )
 
@@ -190,4 +226,4 @@ def _key_source(settings: TokenSettings, rules: TokenRules, place: Place) -> Key
     return KeyCache(rules, fetcher, life=settings.key_life)
 
 
-PLUGIN: Final = SourcePlugin(TokenSettings, _build_tokens, "tokens (JWT) that were shown with a certificate, verified")
+PLUGIN: Final = SourcePlugin(TokenSettings, _build_tokens, "a token (JWT) that was shown with a certificate, verified")

@@ -6,6 +6,10 @@
 Nothing is fetched for an issuer without rules. Keys are fetched again when their life is over, and when a token names
 one that is not known (a new key), but not more often than every `RETRY`. When that fails, the old ones hold until they
 are `MAX_LIFE` old. A name that once stood for one key never stands for another: such a kid is refused from then on.
+
+One asks an issuer, and nobody waits for that one: whoever has a key that will do goes on with it, and whoever needs
+one that is not known is refused at once. Tokens that name a kid need not be good for anything, so that a crowd of them
+would wait with an issuer that says nothing, in the place of others.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from gsi.tokens.rules import check_https
 if TYPE_CHECKING:
     from gsi.tokens.rules import IssuerRules, TokenRules
 
-__all__ = ["DEFAULT_LIFE", "MAX_LIFE", "MIN_LIFE", "RETRY", "Fetcher", "KeyCache"]
+__all__ = ["DEFAULT_LIFE", "MAX_LIFE", "MIN_LIFE", "RETRY", "Documents", "Fetcher", "KeyCache"]
 
 DEFAULT_LIFE: Final = timedelta(hours=6)
 MIN_LIFE: Final = timedelta(hours=1)
@@ -34,15 +38,22 @@ _DOCUMENTS: Final = (".well-known/openid-configuration", ".well-known/oauth-auth
 _MAX_REMEMBERED: Final = 1024  # kids of one issuer that ever were
 
 
-class Fetcher(Protocol):
-    """Fetches one document over https, within limits of its own."""
+class Documents(Protocol):
+    """Fetches the documents of one issuer."""
 
     def fetch(self, url: str) -> bytes:
-        """Return the document.
+        """Return a document.
 
         Raises:
             GridError: It cannot be had.
         """
+
+
+class Fetcher(Protocol):
+    """Fetches documents over https, within limits of its own."""
+
+    def together(self) -> Documents:
+        """Begin with an issuer: all of its documents have one limit in time."""
 
 
 class _State(NamedTuple):
@@ -58,7 +69,7 @@ class _State(NamedTuple):
 
 
 class KeyCache:
-    """Fetches and keeps keys; a `KeySource`. Safe for several threads: one fetches, the others wait for it.
+    """Fetches and keeps keys; a `KeySource`. Safe for several threads: one fetches, and the others do not wait for it.
 
     Args:
         rules: Whose keys count, and where they are.
@@ -89,20 +100,17 @@ class KeyCache:
                 issuer=issuer,
             )
         state = self._states.get(issuer)
-        if not self._serves(state, kid, now, self._life):
-            # While one thread asks, others go on with a key that is old but not too old.
-            lock = self._locks[issuer]
-            if lock.acquire(blocking=not self._serves(state, kid, now, MAX_LIFE)):
-                try:
-                    state = self._states.get(issuer)
-                    if not self._serves(state, kid, now, self._life) and (state is None or _may_ask(state, now)):
-                        state = self._states[issuer] = self._renew(rules, state, now)
-                finally:
-                    lock.release()
+        if self._has_to_ask(state, kid, now) and self._locks[issuer].acquire(blocking=False):
+            try:
+                state = self._states.get(issuer)  # another may have asked in the meantime
+                if self._has_to_ask(state, kid, now):
+                    state = self._states[issuer] = self._renew(rules, state, now)
+            finally:
+                self._locks[issuer].release()
         if state is None or not _is_within(state.fetched_at, now, MAX_LIFE):
-            why = "" if state is None else f": {state.failure}"
+            why = "they are being asked for just now" if state is None else state.failure or "they are too old"
             raise CapabilityError(
-                f"token: the keys of {issuer[:80]!r} cannot be had{why}",
+                f"token: the keys of {issuer[:80]!r} cannot be had: {why}",
                 problem=CapabilityProblem.KEYS_UNAVAILABLE,
                 issuer=issuer,
             )
@@ -120,6 +128,14 @@ class KeyCache:
             )
         return key
 
+    def would_fetch(self, issuer: str, kid: str, *, now: datetime) -> bool:
+        """Say whether `find_key` would ask the issuer, and so wait: not with a known key, nor while another asks."""
+        lock = self._locks.get(issuer)
+        return lock is not None and not lock.locked() and self._has_to_ask(self._states.get(issuer), kid, now)
+
+    def _has_to_ask(self, state: _State | None, kid: str, now: datetime) -> bool:
+        return not self._serves(state, kid, now, self._life) and (state is None or _may_ask(state, now))
+
     @staticmethod
     def _serves(state: _State | None, kid: str, now: datetime, life: timedelta) -> bool:
         """Say whether what is known will do, if keys live that long."""
@@ -128,7 +144,8 @@ class KeyCache:
     def _renew(self, rules: IssuerRules, state: _State | None, now: datetime) -> _State:
         """Fetch the keys of an issuer, or note why that cannot be."""
         try:
-            keys = parse_key_set(self._fetcher.fetch(rules.jwks_uri or self._discover(rules.issuer)))
+            documents = self._fetcher.together()
+            keys = parse_key_set(documents.fetch(rules.jwks_uri or self._discover(rules.issuer, documents)))
         except GridError as error:
             if state is None:
                 return _State(KeySet({}), now - MAX_LIFE, now, error.message)
@@ -139,12 +156,13 @@ class KeyCache:
                 known.setdefault(kid, key.thumbprint)
         return _State(keys, now, now, "")
 
-    def _discover(self, issuer: str) -> str:
+    @staticmethod
+    def _discover(issuer: str, documents: Documents) -> str:
         """Return where an issuer says that its keys are (OpenID Connect Discovery 4, RFC 8414 section 3)."""
         failures: list[str] = []
         for document in _DOCUMENTS:
             try:
-                found = parse_object(self._fetcher.fetch(f"{issuer.rstrip('/')}/{document}"), "discovery document")
+                found = parse_object(documents.fetch(f"{issuer.rstrip('/')}/{document}"), "discovery document")
             except GridError as error:
                 failures.append(error.message)
                 continue

@@ -1,7 +1,7 @@
 """What a site accepts of tokens: from whom, for whom, for how long; values, checked when they are made.
 
 rules = TokenRules(
-    (IssuerRules("https://vo.example.org/", base_path=("vo",)),),
+    (IssuerRules("https://vo.example.org/", base_path=("vo",), groups=("/vo",)),),
     audiences=frozenset({"https://se.example.org:8443"}),
 )
 """
@@ -14,9 +14,10 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from gsi.errors import ConfigError
+from gsi.errors import CapabilityError, ConfigError
+from gsi.tokens.scopes import parse_groups
 
-__all__ = ["ANY_AUDIENCES", "Binding", "IssuerRules", "Profile", "TokenRules", "check_https"]
+__all__ = ["ANY_AUDIENCES", "EVERY_GROUP", "Binding", "IssuerRules", "Profile", "TokenRules", "check_https"]
 
 _MAX_LIFETIME: Final = timedelta(hours=6)  # of an access token, WLCG profile
 _SKEW: Final = timedelta(seconds=60)  # by which the WLCG profile has issuers backdate
@@ -36,6 +37,10 @@ ANY_AUDIENCES: Final = {
     Profile.SCITOKENS: "ANY",
 }
 """The audience that means everybody, for the profiles that have one."""
+
+
+EVERY_GROUP: Final = "/"
+"""In `IssuerRules.groups` whatever an issuer says: for an issuer that judges its own tokens. No setting says it."""
 
 
 class Binding(StrEnum):
@@ -83,16 +88,19 @@ class IssuerRules:
         profiles: Which tokens of it.
         max_lifetime: The longest time from `iat` to `exp`.
         base_path: Before every path in its scopes: the part of the storage that is the issuer's.
+        groups: Of which groups it may speak, each with those below it: its own VO. None of any other in a token of
+            its counts, and without any it conveys no group at all.
         jwks_uri: Where its keys are, instead of asking its discovery document.
 
     Raises:
-        ConfigError: A URL that is not https, no profile, or a lifetime that is none.
+        ConfigError: A URL that is not https, no profile, a lifetime or a group that is none.
     """
 
     issuer: str
     profiles: frozenset[Profile] = frozenset(Profile)
     max_lifetime: timedelta = _MAX_LIFETIME
     base_path: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     jwks_uri: str | None = None
 
     def __post_init__(self) -> None:
@@ -101,6 +109,15 @@ class IssuerRules:
             check_https(self.jwks_uri, "the place of keys")
         if not self.profiles or self.max_lifetime <= timedelta():
             raise ConfigError(f"{self.issuer}: no profile, or no lifetime above zero")
+        try:
+            parse_groups([group for group in self.groups if group != EVERY_GROUP])
+        except CapabilityError as error:
+            message = f"{self.issuer}: groups: {error.message.removeprefix('token: ')}"
+            raise ConfigError(message, hint="the VO: /atlas, or a group of it") from error
+
+    def may_speak_of(self, group: str) -> bool:
+        """Say whether a group is one of the issuer's, or below one: `/atlas` has `/atlas/prod`, and no `/atlasx`."""
+        return any(own in {EVERY_GROUP, group} or group.startswith(f"{own}/") for own in self.groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

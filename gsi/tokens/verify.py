@@ -3,7 +3,7 @@
     verifier = TokenVerifier(rules, keys)
     token = verifier.verify(text, now=now, peer=peer)
     token.capabilities                         # what scopes allow, below the issuer's base path
-    token.groups                               # only where there are no capabilities
+    token.groups                               # those of its issuer, and only where there are no capabilities
 
 The order: A take apart, B the header, C the issuer (before any key is looked for), D the key and the signature, E the
 claims of the profile, F time, G audience, H binding to the presenter's certificate, I scopes and groups, J one use.
@@ -46,6 +46,7 @@ _REQUIRED: Final[Mapping[Profile, tuple[str, ...]]] = MappingProxyType(
         Profile.RFC9068: ("iss", "sub", "aud", "exp", "iat", "jti", "client_id"),
     }
 )
+_GROUPS: Final = "wlcg.groups"
 _WLCG_VERSION: Final = re.compile(r"1\.\d{1,4}\Z", re.ASCII)
 _SCITOKENS_VERSION: Final = "scitoken:2.0"
 _MAX_TEXT_CHARS: Final = 255  # of sub and jti: WLCG profile
@@ -63,12 +64,14 @@ class VerifiedToken:
         profile: The text that it follows.
         capabilities: What its scopes allow; paths as the token has them.
         base_path: What stands before these paths on this site.
-        groups: `wlcg.groups` in their order; none where there are capabilities.
+        groups: `wlcg.groups` in their order, as far as its issuer may speak of them; none where there are capabilities.
+        foreign_groups: Those that are not its issuer's to give: they count for nothing.
         not_before: When it begins (aware UTC).
         not_after: When it ends.
         token_id: Its `jti`, or empty.
         is_bound: Whether it is bound to the presenter's certificate; else whoever has it can use it.
-        claims: All of its claims. Those that are not known here must not decide anything.
+        claims: All of its claims, without the foreign groups. Those that are not known here are what its issuer says,
+            and must not decide anything unless it is asked who that is.
     """
 
     issuer: str
@@ -77,6 +80,7 @@ class VerifiedToken:
     capabilities: tuple[Capability, ...]
     base_path: tuple[str, ...]
     groups: tuple[str, ...]
+    foreign_groups: tuple[str, ...] = ()
     not_before: datetime
     not_after: datetime
     token_id: str
@@ -134,6 +138,19 @@ class TokenVerifier:
                 error.issuer = issuer[:_MAX_TEXT_CHARS]
             raise
 
+    def would_fetch(self, text: str, *, now: datetime) -> bool:
+        """Say whether `verify` would have the issuer's keys fetched, and so wait: only for what gets as far as D."""
+        ask = getattr(self._keys, "would_fetch", None)
+        if ask is None:
+            return False
+        try:
+            token = CompactToken.parse(text)
+            kid = _check_header(token.header)
+        except CapabilityError:
+            return False
+        issuer = token.claims.get("iss")
+        return isinstance(issuer, str) and self._rules.find(issuer) is not None and bool(ask(issuer, kid, now=now))
+
     def _verify(self, token: CompactToken, issuer: object, now: datetime, peer: VerifiedPeer | None) -> VerifiedToken:
         kid = _check_header(token.header)  # B
         if not isinstance(issuer, str):
@@ -148,7 +165,7 @@ class TokenVerifier:
         not_before, not_after = self._check_times(claims, rules, now)  # F
         self._check_audience(claims, profile)  # G
         is_bound = self._check_binding(claims, peer)  # H
-        capabilities, groups = _read_rights(claims)  # I
+        capabilities, groups, foreign = _read_rights(claims, rules)  # I
         token_id = str(claims.get("jti", ""))
         if self._rules.one_time:  # J
             self._use_once(issuer, token_id, not_after, now)
@@ -158,12 +175,13 @@ class TokenVerifier:
             profile=profile,
             capabilities=capabilities,
             base_path=rules.base_path,
-            groups=groups,
+            groups=() if capabilities else groups,
+            foreign_groups=foreign,
             not_before=not_before,
             not_after=not_after,
             token_id=token_id,
             is_bound=is_bound,
-            claims=MappingProxyType(dict(claims)),
+            claims=MappingProxyType({**claims, _GROUPS: list(groups)} if foreign else dict(claims)),
         )
 
     def _check_times(
@@ -201,11 +219,11 @@ class TokenVerifier:
 
     def _check_binding(self, claims: Mapping[str, object], peer: VerifiedPeer | None) -> bool:
         """Check that the presenter is who the token is bound to (RFC 8705 section 3)."""
-        claim = claims.get("cnf")
-        if claim is None:
+        if "cnf" not in claims:
             if self._rules.binding is Binding.REQUIRED:
                 raise _refuse("it is not bound to a certificate", P.HOLDER)
             return False
+        claim = claims["cnf"]
         if not isinstance(claim, dict) or set(claim) != {"x5t#S256"}:
             raise _refuse("it is bound in a way that is not known here", P.HOLDER)
         if peer is None or claim["x5t#S256"] not in _thumbprints(peer):
@@ -292,10 +310,14 @@ def _thumbprints(peer: VerifiedPeer) -> set[str]:
     return {certificate_thumbprint(certificate.der) for certificate in own}
 
 
-def _read_rights(claims: Mapping[str, object]) -> tuple[tuple[Capability, ...], tuple[str, ...]]:
+def _read_rights(
+    claims: Mapping[str, object], rules: IssuerRules
+) -> tuple[tuple[Capability, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return what a token's scopes allow, the groups that its issuer may speak of, and those that it may not."""
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
         raise _refuse("its scope is no text", P.CONTENT)
     capabilities = parse_scopes(scope).capabilities
-    groups = parse_groups(claims["wlcg.groups"]) if "wlcg.groups" in claims else ()
-    return capabilities, () if capabilities else groups
+    groups = parse_groups(claims[_GROUPS]) if _GROUPS in claims else ()
+    own = tuple(group for group in groups if rules.may_speak_of(group))
+    return capabilities, own, tuple(group for group in groups if group not in own)

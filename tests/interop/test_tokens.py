@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gsi.errors import CapabilityError, CapabilityProblem, TransportError
+from gsi.errors import CapabilityError, CapabilityProblem, TimeoutExpiredError, TransportError
 from gsi.tokens.keycache import DEFAULT_LIFE, KeyCache
 from gsi.tokens.keys import StaticKeys, parse_key_set
 from gsi.tokens.rules import IssuerRules, TokenRules
 from gsi.tokens.verify import TokenVerifier
+from gsi.transport import documents
 from gsi.transport.documents import HTTPSFetcher
 from gsi.transport.http import make_context
 from tests.harness.ca import KeyKind, TestCA, pooled_key, write_trust_dir
@@ -127,6 +130,18 @@ def test_what_the_fetcher_refuses(world: World) -> None:
     for url in ("http://localhost/x", "file:///etc/passwd", "https://u:p@localhost/"):
         with pytest.raises(TransportError, match="https"):
             HTTPSFetcher(world.context).fetch(url)
+
+
+def test_all_documents_have_one_limit_in_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an issuer that answers slowly holds a request up once for each."""
+    fetcher = HTTPSFetcher(world.context, timeout=10)
+    together = fetcher.together()
+    assert together.fetch(world.place) == world.issuer.key_set()
+    monkeypatch.setattr(documents, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 10))
+    with pytest.raises(TimeoutExpiredError, match="no time left"):
+        together.fetch(world.place)
+    assert world.site.asked == ["/jwks"]
+    assert fetcher.together().fetch(world.place) == world.issuer.key_set()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@
     answer = judge.judge(request)
 
 Knows no socket. Everything that goes wrong is an answer that refuses: nothing here raises. The client is told what was
-refused and a decision id, not why: the rule that refused stands in the log and in `gsi-authz explain`.
+refused and a decision id, not why: the rule that refused stands in the log and in `gsi-authz explain`. But that
+something it has shown is over, and since when, it is told.
 
 A session's certificates, engine and right to log in are judged again when the configuration or the policy has changed,
 and each minute, so that a ban, another policy or a CRL ends what is open already.
@@ -15,7 +16,7 @@ What is asked of the engine, as (action, service type):
     service                 (login, login) again, as a preview: nothing is leased
     session                 (login, login) as the account of the process that asks, as a preview
     file operation          (read | write | create | delete | lookup, file); `fileops` says which
-    assertion               (authz_assert, file); a permit keeps it for the authorizers of the operations that follow
+    assertion               (authz_assert, file); a permit keeps it for the operations that follow (`shown`)
     job start, at the gate  (start, job)
     job query               (status | cancel | signal | register | unregister | renew, job), by whoever queries
 
@@ -27,12 +28,12 @@ the kernel, and `proof`, which says who vouches that the peer is who its certifi
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.callout.accounts import account_of, check_account, is_same, job_variables
-from gsi.authz.callout.fileops import SessionMemory, plan_operation, split_object
+from gsi.authz.callout.answering import NAME, Answering, FinalAnswer
+from gsi.authz.callout.fileops import plan_operation, split_object
 from gsi.authz.callout.gram import parse_job_query
 from gsi.authz.callout.messages import (
     ASSERTION,
@@ -46,7 +47,8 @@ from gsi.authz.callout.messages import (
     SessionRequest,
     Verdict,
 )
-from gsi.authz.callout.outline import address_of, outline, service_of
+from gsi.authz.callout.outline import address_of, service_of
+from gsi.authz.callout.shown import beside, is_understood, what_ended
 from gsi.authz.callout.standing import OpenSession, asker_of
 from gsi.authz.deadline import LANE
 from gsi.authz.decision import (
@@ -56,25 +58,21 @@ from gsi.authz.decision import (
     AuthorizationRequest,
     Decision,
     Effect,
-    Environment,
     PoolLease,
     PosixIds,
     Resource,
     Subject,
+    permit,
     understood,
 )
-from gsi.authz.refusals import UNVERIFIED, describe_refused_chain, keep_refusal
+from gsi.authz.refusals import UNVERIFIED, describe_refused_chain
 from gsi.authz.rsl.rulefile import STDIO_UPDATE
 from gsi.errors import GridError, ParseError, VerificationError
 from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import verify_chain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from gsi.authz.callout.daemon import Peer
     from gsi.authz.callout.messages import Request
-    from gsi.authz.callout.standing import Setup
     from gsi.authz.engine import Engine
 
 __all__ = ["Judge"]
@@ -92,33 +90,14 @@ QUICK_NAMES: Final = 64
 """Names of a session that a write may be judged with in the event loop: two questions to the engine for each."""
 
 _log: Final = logging.getLogger("gsi.authz.callout")
-_NAME: Final = "gsi-authz-server"
+_OWNER: Final = "the job's owner, of which no rule speaks (job_owner_manages)"
 _NO_LOGIN: Final = "you are not authorized to use this service"
 
 
-class _Refused(Exception):  # noqa: N818  not an error: the answer, on its way out
-    """An answer that ends the judging at once."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.reason)
-        self.answer = answer
-
-
-class Judge:
+class Judge(Answering):
     """Judges the questions of one connection, one after the other."""
 
-    __slots__ = ("_account", "_asker", "_fresh", "_memory", "_open", "_peer", "_request", "_setup", "_subject")
-
-    def __init__(self, setup: Callable[[], Setup], peer: Peer) -> None:
-        self._setup = setup
-        self._peer = peer
-        self._memory = SessionMemory()
-        self._open: OpenSession | None = None
-        self._fresh: object = None  # the question for which the session has just been found to need no new look
-        self._account = ""
-        self._asker: Mapping[str, tuple[str, ...]] = {}
-        self._request: Request | None = None  # what is being judged
-        self._subject = ANONYMOUS  # by whom, as far as it is known
+    __slots__ = ()
 
     def is_quick(self, request: Request) -> bool:
         """Whether judging it waits for nothing and takes no time to speak of."""
@@ -145,7 +124,7 @@ class Judge:
         self._subject = ANONYMOUS if self._open is None else self._open.subject
         try:
             return self._judge(request)
-        except _Refused as refusal:
+        except FinalAnswer as refusal:
             return refusal.answer
         except GridError as error:
             return self._fail(str(error))
@@ -211,7 +190,7 @@ class Judge:
         """Judge by everything as it is now whether a session may be, and which of its assertions still count.
 
         Raises:
-            _Refused: It may not.
+            FinalAnswer: It may not.
         """
         setup = self._setup()
         engine = self._engine_for(request.service)
@@ -220,12 +199,17 @@ class Judge:
         decision = self._require_login(engine, asked)
         if decision.account is not None and decision.account != self._account:
             words = f"this session runs as {self._account}, which is not your account"
-            raise _Refused(self._deny(words, decision, asked))
+            raise FinalAnswer(self._deny(words, decision, asked))
         subject = asked.subject
+        ended: list[object] = []
         for assertion in assertions:
-            offered = replace(subject, assertions=(*subject.assertions, assertion))
-            if self._permits(engine.preview(self._offer(offered, request.service))):
-                subject = offered
+            offered = self._offer((*subject.assertions, assertion), subject, request.service)
+            found = engine.preview(offered)
+            if self._permits(found):
+                subject = offered.subject
+            elif what_ended(found, policy, offered.environment.now):
+                ended.append(assertion)
+        subject = replace(subject, assertions=(*subject.assertions, *ended))
         name = setup.config.policy_for(request.service) or ""
         return OpenSession(request, setup.config, name, engine, policy, subject, asked.environment.now)
 
@@ -238,21 +222,21 @@ class Judge:
         """Return the permit for a login as a preview, which is recorded where it refuses.
 
         Raises:
-            _Refused: There is none.
+            FinalAnswer: There is none.
         """
         recorded = engine.consider(asked)
         if recorded.decision.effect is Effect.PERMIT:
             return recorded.decision
-        raise _Refused(self._refuse(engine.refuse(*recorded), _NO_LOGIN, asked))
+        raise FinalAnswer(self._refuse(engine.refuse(*recorded), _NO_LOGIN, asked))
 
     def _require_service(self, what: str) -> None:
         if self._peer.uid not in self._setup().service_uids:
             _log.warning("uid %d (pid %d) asked for %s", self._peer.uid, self._peer.pid, what)
-            raise _Refused(self._deny(f"uid {self._peer.uid} may not ask for {what}"))
+            raise FinalAnswer(self._deny(f"uid {self._peer.uid} may not ask for {what}"))
 
     def _refuse_sharing(self, service: str) -> None:
         if service == "sharing":
-            raise _Refused(self._deny("shared endpoints are not served here"))
+            raise FinalAnswer(self._deny("shared endpoints are not served here"))
 
     # --- file operations ----------------------------------------------------------------------------------------------
 
@@ -300,19 +284,33 @@ class Judge:
         return Answer(Verdict.PERMIT)
 
     def _assertion(self, request: OperationRequest, session: OpenSession) -> Answer:
-        size = sum(len(str(each)) for each in session.subject.assertions) + len(request.object)
-        if len(session.subject.assertions) >= MAX_ASSERTIONS or size > MAX_ASSERTION_CHARS:
+        engine, subject, text = session.engine, session.subject, request.object
+        if not is_understood(engine.policy, text):
+            return self._deny("what was shown is nothing that is understood here")
+        others = self._without_ended(beside(engine.policy, subject.assertions, text), session)
+        size = sum(len(str(each)) for each in others) + len(text)
+        if len(others) >= MAX_ASSERTIONS or size > MAX_ASSERTION_CHARS:
             return self._deny("too many assertions in one session")
-        offered = replace(session.subject, assertions=(*session.subject.assertions, request.object))
-        asked = self._offer(offered, session.request.service)
-        decision = session.engine.authorize(asked, leasing=False)
+        asked = self._offer((*others, text), subject, session.request.service)
+        decision = engine.authorize(asked, leasing=False)
         if not self._permits(decision):
             return self._refuse(decision, "the assertion is not accepted", asked)
-        self._open = replace(session, subject=offered)
+        self._open = replace(session, subject=asked.subject)
         return Answer(Verdict.PERMIT, decision_id=decision.decision_id)
 
-    def _offer(self, subject: Subject, service: str) -> AuthorizationRequest:
-        return AuthorizationRequest(subject, Action(ASSERTION, "file"), Resource(), self._environment(service))
+    def _without_ended(self, shown: tuple[object, ...], session: OpenSession) -> tuple[object, ...]:
+        """Return those of what was shown that have not ended."""
+
+        def has_ended(*assertions: object) -> bool:
+            asked = self._offer(assertions, session.subject, session.request.service)
+            found = session.engine.preview(asked)
+            return bool(what_ended(found, session.engine.policy, asked.environment.now))
+
+        return shown if not shown or not has_ended(*shown) else tuple(one for one in shown if not has_ended(one))
+
+    def _offer(self, assertions: tuple[object, ...], subject: Subject, service: str) -> AuthorizationRequest:
+        offered = replace(subject, assertions=assertions)
+        return AuthorizationRequest(offered, Action(ASSERTION, "file"), Resource(), self._environment(service))
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
@@ -378,10 +376,10 @@ class Judge:
                 Resource(request.job_id, attributes),
                 self._environment(service, address=address_of(request)),
             )
-            decision = engine.authorize(asked, leasing=False)
+            own = permit(NAME, _OWNER) if owns and self._setup().config.server.job_owner_manages else None
+            decision = engine.authorize(asked, leasing=False, otherwise=own)
             last = decision.decision_id
-            silent = decision.effect is Effect.NOT_APPLICABLE
-            if self._permits(decision) or (owns and silent and self._setup().config.server.job_owner_manages):
+            if self._permits(decision):
                 self._tell_permit(decision)
                 continue
             return self._refuse(decision, f"you are not authorized to {action} this job", asked)
@@ -393,7 +391,7 @@ class Judge:
         """Judge the peer's chain once more, by our own rules: revocation, namespaces, proxies.
 
         Raises:
-            _Refused: It proves nobody.
+            FinalAnswer: It proves nobody.
         """
         setup = self._setup()
         try:
@@ -404,97 +402,6 @@ class Judge:
             _log.info("pid %d, uid %d: chain refused: %s: %s", self._peer.pid, self._peer.uid, error.reason, error)
             self._subject = UNVERIFIED
             words = f"the certificate chain is refused: {error.reason.value}"
-            raise _Refused(self._deny(words, why=describe_refused_chain(chain, error))) from error
+            raise FinalAnswer(self._deny(words, why=describe_refused_chain(chain, error))) from error
         self._subject = Subject.from_peer(peer)
         return self._subject
-
-    def _engine_for(self, service: str) -> Engine:
-        setup = self._setup()
-        policy = setup.config.policy_for(service)
-        engine = None if policy is None else setup.engines.get(policy)
-        if engine is None:
-            raise _Refused(self._fail(f"there is no policy for the service {service[:80]!r}"))
-        return engine
-
-    def _environment(self, service: str, *, desired: str | None = None, address: str = "") -> Environment:
-        setup = self._setup()
-        return Environment(
-            now=setup.clock(),
-            service=service,
-            host=setup.config.server.host or os.uname().nodename,
-            peer_address=address,
-            desired_account=desired,
-            attributes=self._asker,
-        )
-
-    def _permits(self, decision: Decision) -> bool:
-        """Whether a decision permits and binds to nothing but the account that the asking process has anyway."""
-        if decision.effect is not Effect.PERMIT:
-            return False
-        if not decision.obligations:
-            return True
-        account = self._account or account_of(self._peer.uid)
-        return decision.account == account and all(type(each) in (Account, PoolLease) for each in decision.obligations)
-
-    def _refuse(self, decision: Decision, words: str, asked: AuthorizationRequest) -> Answer:
-        """Refuse by a decision, or by a permit that is bound to what cannot be carried out."""
-        if decision.effect is Effect.PERMIT:
-            return self._fail("the permit is bound to what this service cannot carry out", decision, asked)
-        if decision.effect is Effect.INDETERMINATE:
-            return self._fail(decision.reason, decision)
-        return self._deny(words, decision)
-
-    def _tell_permit(self, decision: Decision) -> None:
-        """Log a permit for certificates that nobody vouches for: it must not look like the peer's own deed."""
-        _log.info(
-            "%s: pid %d, uid %d: permitted, for certificates it shows",
-            decision.decision_id,
-            self._peer.pid,
-            self._peer.uid,
-        )
-
-    def _deny(
-        self,
-        words: str,
-        decision: Decision | None = None,
-        asked: AuthorizationRequest | None = None,
-        *,
-        why: str = "",
-    ) -> Answer:
-        """Deny in words that are for the client; `why` is for the administrator, where it is more."""
-        ident = self._keep(Effect.DENY, why or words, decision, asked)
-        reason = f": {decision.reason}" if decision is not None else ""
-        _log.info("%s: pid %d, uid %d: denied: %a%a", ident, self._peer.pid, self._peer.uid, words, reason)
-        return Answer(Verdict.DENY, reason=words, decision_id=ident)
-
-    def _fail(self, why: str, decision: Decision | None = None, asked: AuthorizationRequest | None = None) -> Answer:
-        """Refuse because something is broken; what it is stands in log and audit only."""
-        ident = self._keep(Effect.INDETERMINATE, why, decision, asked)
-        _log.warning("%s: pid %d, uid %d: cannot decide: %a", ident, self._peer.pid, self._peer.uid, why)
-        return Answer(Verdict.FAILURE, reason="the authorization service cannot decide now", decision_id=ident)
-
-    def _keep(self, effect: Effect, why: str, decision: Decision | None, asked: AuthorizationRequest | None) -> str:
-        """Return the id under which a refusal is recorded; here, unless it is a decision that has been recorded."""
-        if decision is not None and decision.decision_id and decision.effect is not Effect.PERMIT:
-            return decision.decision_id
-        try:
-            return self._record(effect, why, decision, asked)
-        except Exception:  # noqa: BLE001  logged with its traceback; it is a refusal all the same
-            ident = os.urandom(8).hex()
-            _log.exception("refusal %s is not in the audit", ident)
-            return ident
-
-    def _record(self, effect: Effect, why: str, decision: Decision | None, asked: AuthorizationRequest | None) -> str:
-        setup, request, session = self._setup(), self._request, self._open
-        assert request is not None
-        service = service_of(request) or (session.request.service if session is not None else "")
-        if asked is None:
-            desired = request.desired if isinstance(request, MapRequest) else self._account or None
-            environment = self._environment(service, desired=desired, address=address_of(request))
-            asked = outline(request, self._subject, environment)
-        engine = setup.engines.get(setup.config.policy_for(service) or "")
-        if engine is not None:
-            return keep_refusal(engine, asked, effect, why, by=_NAME, of=decision).decision_id
-        ident = os.urandom(12).hex()
-        setup.audit(asked, Decision(effect, why, (), _NAME, ident))
-        return ident

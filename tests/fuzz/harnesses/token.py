@@ -18,7 +18,8 @@ SHAPE: Final = "text"
 
 _NOW: Final = datetime(2026, 6, 1, tzinfo=UTC)
 _RULES: Final = TokenRules(
-    issuers=(IssuerRules(issuer="https://vo.example.org/"),), audiences=frozenset({"https://se.example.org"})
+    issuers=(IssuerRules(issuer="https://vo.example.org/", groups=("/vo",)),),
+    audiences=frozenset({"https://se.example.org"}),
 )
 
 

@@ -214,6 +214,9 @@ def test_rotation_is_not_noticed(files: Files) -> None:
     issuer, audience = "https://cas.example.org", "https://se.example.org"
 
     class Site:
+        def together(self) -> Site:
+            return self
+
         def fetch(self, url: str) -> bytes:
             assert url == f"{issuer}/jwks"
             return key_set(ring.published(moment))

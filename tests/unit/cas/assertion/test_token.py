@@ -47,7 +47,10 @@ def _believe(
     text: str, holder: Issued | None = None, *, key: object = KEY, now: datetime | None = None, **rules: object
 ) -> VerifiedToken:
     now = now or datetime.now(UTC)
-    settings: dict[str, object] = {"audiences": frozenset({SE}), "issuers": (IssuerRules(issuer=ISSUER),)}
+    settings: dict[str, object] = {
+        "audiences": frozenset({SE}),
+        "issuers": (IssuerRules(issuer=ISSUER, groups=(f"/{VO}",)),),
+    }
     keys = parse_key_set(key_set([key]))  # type: ignore[list-item]
     peer = None if holder is None else verify_chain(holder.chain_der, ANCHORS, now=now)
     verifier = TokenVerifier(TokenRules(**settings | rules), StaticKeys({ISSUER: keys}))  # type: ignore[arg-type]

@@ -32,7 +32,8 @@ from gsi.authz.decision import (
     StorageQuota,
     Subject,
 )
-from gsi.authz.engine import Engine, merge_obligations
+from gsi.authz.engine import Engine
+from gsi.authz.obligations import merge_obligations
 from gsi.authz.policy import Chain, Member, Policy, Source
 from gsi.errors import ConfigError, ParseError, TimeoutExpiredError
 from tests.harness.authz import NOW, Fixed, Raising, policy_of, request_of, user

@@ -120,3 +120,49 @@ def test_everything_of_a_service_with_directives_of_its_own(tmp_path: Path) -> N
         ((severity, message),) = lint(tmp_path, order, f"permit anyone to {actions}\n")
         assert severity is NOTE
         assert "everybody" in message
+
+
+TOKENS = """
+[source.tokens]
+type = "tokens"
+audiences = ["https://se.example.org"]
+[source.tokens.issuers.atlas]
+url = "https://atlas.example.org/"
+groups = ["/atlas/prod", "/dteam"]
+[source.tokens.issuers.cms]
+url = "https://cms.example.org/"
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "severity"),
+    [
+        ("permit group /atlas/prod to read", None),
+        ("permit group /atlas/prod/x, staff to read", None),
+        ("permit group /atlas/* to read", None),
+        ("permit group /atlas/prod/x* to read", None),
+        ("permit group * to read", None),
+        ("deny group /ATLAS/Prod/x", None),
+        ("permit group /atlas/production to read", NOTE),
+        ("permit group /atlas to read", NOTE),
+        ("permit group /ATLAS/prod to read", NOTE),
+        ("permit group /cms/* to read", NOTE),
+        ("deny group /cms/suspended", HOLE),
+    ],
+)
+def test_groups_of_which_no_issuer_may_speak(tmp_path: Path, rule: str, severity: Severity | None) -> None:
+    """Without tokens nothing is said: groups with a slash may be another source's then."""
+    text = 'order = ["bans", "rules"]\n'
+    found = lint(tmp_path, f'{text}sources = ["tokens"]\n{TABLES}{TOKENS}', rule)
+    assert [each for each, _ in found] == ([] if severity is None else [severity])
+    assert all("no issuer of tokens may speak of" in message for _, message in found)
+    assert lint(tmp_path, text + TABLES, rule) == []
+
+
+def test_bans_of_groups_of_which_no_issuer_may_speak(tmp_path: Path) -> None:
+    text = f'order = ["bans", "rules"]\nsources = ["tokens"]\n{TABLES}{TOKENS}'
+    lint(tmp_path, text)
+    (tmp_path / "bans").write_text("group /dteam/x\ngroup /cms/Suspended\ngroup staff\n")
+    (found,) = lint_policy(str(tmp_path / "p.toml"))
+    assert (found.severity, found.line, found.path) == (HOLE, 2, str(tmp_path / "bans"))
+    assert "https://cms.example.org/ has none" in found.fix

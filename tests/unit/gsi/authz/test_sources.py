@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,21 +13,28 @@ from typing import Final
 
 import pytest
 
+from gsi.authz.combine import Combining
+from gsi.authz.deadline import MAX_THREADS
 from gsi.authz.decision import AuthorizationRequest, Decision, Effect, Subject
 from gsi.authz.engine import Engine
+from gsi.authz.policy import Chain, Member, Policy, Source
 from gsi.authz.policyfile import load_policy
 from gsi.authz.record import describe_decision
 from gsi.authz.registry import Place
+from gsi.authz.rulefile import parse_rules
+from gsi.authz.rules import RulesAuthorizer
 from gsi.authz.sources import PresentedAssertion, PresentedToken, token_subject
+from gsi.authz.token_source import TokenSource
 from gsi.errors import CapabilityError, ConfigError
 from gsi.saml.verify import VerifiedAssertion
+from gsi.tokens.keycache import KeyCache
 from gsi.tokens.keys import StaticKeys, parse_key_set
 from gsi.tokens.rules import IssuerRules, TokenRules
 from gsi.tokens.verify import TokenVerifier, VerifiedToken
 from gsi.trust.verify import verify_chain
 from gsi.voms.verify import VerifiedAttributes
 from tests.harness.authz import request_of
-from tests.harness.ca import INDEPENDENT_INFO, Issued, TestCA, write_file, write_trust_dir
+from tests.harness.ca import INDEPENDENT_INFO, Issued, TestCA, new_key, write_file, write_trust_dir
 from tests.harness.saml import SAMLIssuer, assertion_extension
 from tests.harness.tokens import AUDIENCE, TokenIssuer, b64
 from tests.harness.trust import make_anchors
@@ -68,7 +76,8 @@ class Site:
     def token_source(self, more: str = "") -> str:
         return (
             f'[source.tokens]\ntype = "tokens"\naudiences = ["{AUDIENCE}"]\n{more}'
-            f'[source.tokens.issuers.vo]\nurl = "{self.tokens.url}"\njwks_file = "keys.json"\nbase_path = "/vo"\n'
+            f'[source.tokens.issuers.vo]\nurl = "{self.tokens.url}"\njwks_file = "keys.json"\n'
+            'base_path = "/vo"\ngroups = ["/vo"]\n'
         )
 
     def saml_source(self, more: str = "") -> str:
@@ -252,8 +261,159 @@ def test_tokens_that_cannot_be_verified(site: Site) -> None:
     assert "meant for 'x'" in found.environment.attributes["tokens.ignored"][0]
 
 
-def test_the_subject_of_a_token(site: Site) -> None:
+def _two_issuers(site: Site, more: str = "", *, groups: str = 'groups = ["/cms"]\n') -> tuple[str, TokenIssuer]:
+    """A source for the site's issuer of `/vo`, and for one of another VO."""
+    cms = TokenIssuer("https://cms.example.org/", new_key("p256"))
+    write_file(site.directory / "cms.json", cms.key_set(), 0o644)
+    other = f'[source.tokens.issuers.cms]\nurl = "{cms.url}"\njwks_file = "cms.json"\nbase_path = "/cms"\n{groups}'
+    return site.token_source(f'binding = "if-present"\n{more}') + other, cms
+
+
+@pytest.mark.parametrize("groups", ['groups = ["/cms"]\n', 'groups = ["/vox", "/v", "/VO"]\n', ""])
+def test_no_issuer_speaks_of_another_vo(groups: str, site: Site) -> None:
+    """What it says of its own still counts, and the record tells what did not."""
+    source, cms = _two_issuers(site, groups=groups)
+    rules = "permit group /vo/g to read on /data/**\npermit group /cms to lookup on /data/**\n"
+    engine = site.engine(source, rules)
+    shown = PresentedToken(cms.token(scope="openid", wlcg_groups=["/vo/g", "/cms"]))
+    decision = _decide(engine, site.request(site.subject(None, shown)))
+    assert decision.effect is Effect.NOT_APPLICABLE
+    recorded = engine.find(decision.decision_id)
+    assert recorded is not None
+    assert recorded.request.subject.groups == ({"/cms"} if "/cms" in groups else frozenset())
+    assert "/vo/g" not in str(recorded.request.subject.claims)
+    assert f"left out: token: {cms.url} may not speak of the groups /vo/g" in decision.trace[0].reason
+    own = site.subject(None, PresentedToken(site.tokens.token(scope="openid", wlcg_groups=["/vo/g"])))
+    assert _decide(engine, site.request(own)).effect is Effect.PERMIT
+
+
+def test_a_note_of_many_groups_is_short(site: Site) -> None:
+    source, cms = _two_issuers(site)
+    shown = PresentedToken(cms.token(scope="openid", wlcg_groups=[f"/vo/g{number}" for number in range(500)]))
+    found = _collect(site.engine(source), site.request(site.subject(None, shown)))
+    (note,) = found.environment.attributes["tokens.ignored"]
+    assert note.endswith("/vo/g7, ...")
+
+
+@pytest.mark.parametrize("more", ["", 'on_failure = "ignore"\n'])
+def test_two_tokens_never_count_together(more: str, site: Site) -> None:
+    """Whosever they are, in whatever order, also one that a service has verified before."""
+    source, cms = _two_issuers(site, more)
+    engine = site.engine(source)
+    vo, other = site.tokens.token(scope="openid"), cms.token(scope="openid", role="admin")
+    same = site.tokens.token(scope="openid", role="admin")
+    for first, second in ((vo, other), (other, vo), (vo, same), (same, vo)):
+        subject = site.subject(None, PresentedToken(first), second)
+        decision = _decide(engine, site.request(subject))
+        assert decision.effect is Effect.INDETERMINATE
+        assert "more than one of them" in decision.reason
+        assert _decide(engine, site.request(site.subject(None, PresentedToken(first)))).effect is Effect.PERMIT
+    found = _collect(engine, site.request(site.subject(None, PresentedToken(vo)))).subject
+    again = replace(found, assertions=(*found.assertions, PresentedToken(other)))
+    assert _decide(engine, site.request(again)).effect is Effect.INDETERMINATE
+    twice = site.subject(None, PresentedToken(vo), vo)
+    assert _decide(engine, site.request(twice)).effect is Effect.PERMIT
+
+
+def test_a_claim_has_one_source(site: Site) -> None:
+    """Else a token could fill in for a directory, or the other way round."""
+    source, _ = _two_issuers(site)
+    engine = site.engine(source)
+    shown = site.subject(None, PresentedToken(site.tokens.token(role="admin")))
+    assert _decide(engine, site.request(shown)).effect is Effect.PERMIT
+    both = _decide(engine, site.request(replace(shown, claims={"role": ("user",)})))
+    assert both.effect is Effect.INDETERMINATE
+    assert "'role' comes from elsewhere" in both.reason
+
+
+@pytest.mark.parametrize("change", ["# a comment\n", ""])
+def test_what_was_used_once_stays_used_when_the_policy_is_read_again(change: str, site: Site) -> None:
+    text = site.token_source('binding = "if-present"\none_time = true\n')
+    asked = site.request(site.subject(None, PresentedToken(site.tokens.token())))
+    assert _decide(site.engine(text), asked).effect is Effect.PERMIT
+    write_file(site.directory / "keys.json", site.tokens.key_set() + b"\n", 0o644)
+    again = _decide(site.engine(text + change), asked)
+    assert "used before" in again.reason
+    assert again.effect is Effect.INDETERMINATE
+
+
+def test_an_ended_token_is_a_definite_no(site: Site) -> None:
+    """Which says when it ended: nothing is broken."""
+    engine = site.engine(site.token_source())
+    shown = PresentedToken(site.bound(site.alice, iat=int(site.now.timestamp()) - 60, exp=int(site.now.timestamp())))
+    decision = _decide(engine, site.request(site.subject(None, shown)))
+    assert (decision.effect, decision.authorizer, decision.not_after) == (Effect.DENY, "tokens", site.now)
+    assert decision.reason == f"token: expired at {site.now:%Y-%m-%dT%H:%M:%SZ}"
+
+
+# --- issuers that say nothing -----------------------------------------------------------------------------------------
+
+
+class Silent:
+    """An issuer that is asked for documents and has not answered yet."""
+
+    def __init__(self, keys: bytes) -> None:
+        self.keys = keys
+        self.asked = threading.Semaphore(0)
+        self.answer = threading.Event()
+
+    def together(self) -> Silent:
+        return self
+
+    def fetch(self, url: str) -> bytes:
+        assert url
+        self.asked.release()
+        assert self.answer.wait(20)
+        return self.keys
+
+
+def test_a_silent_issuer_holds_nobody_up_but_who_asks_it(site: Site) -> None:
+    """Nothing here waits, although one question after the other comes with a token of that issuer."""
+    silent = Silent(site.tokens.key_set())
+    issuer = IssuerRules(issuer=site.tokens.url, jwks_uri="https://vo.example.org/jwks")
+    rules = TokenRules(issuers=(issuer,), audiences=frozenset({AUDIENCE}))
+    source = TokenSource("tokens", TokenVerifier(rules, KeyCache(rules, silent)))
+    script = RulesAuthorizer("rules", parse_rules(b"permit authenticated to read on **\n", path="r"), path="r")
+    member = Member(script, may_block=False)
+    engine = Engine(Policy(Chain("policy", Combining.FIRST_APPLICABLE, (member,)), (Source(source, 30.0),)))
+    shown = site.request(site.subject(None, PresentedToken(site.tokens.token())))
+    plain = site.request(site.subject())
+    first: list[Decision] = []
+    thread = threading.Thread(target=lambda: first.append(_decide(engine, shown)))
+    thread.start()
+    assert silent.asked.acquire(timeout=20)
+    for _ in range(2 * MAX_THREADS):
+        refused = _decide(engine, shown)
+        assert refused.effect is Effect.INDETERMINATE
+        assert "being asked for" in refused.reason
+        assert _decide(engine, plain).effect is Effect.PERMIT
+    silent.answer.set()
+    thread.join(20)
+    assert [each.effect for each in first] == [Effect.PERMIT]
+    assert _decide(engine, shown).effect is Effect.PERMIT
+
+
+def test_what_cannot_be_a_token_of_an_issuer_asks_nobody(site: Site) -> None:
     rules = TokenRules(issuers=(IssuerRules(issuer=site.tokens.url),), audiences=frozenset({AUDIENCE}))
+    silent = Silent(b"")
+    source = TokenSource("tokens", TokenVerifier(rules, KeyCache(rules, silent)))
+    claims = site.tokens.claims()
+    for text, waits in (
+        (site.tokens.token(), True),
+        (site.tokens.sign(claims, {"kid": "unknown"}), True),
+        ("eyJ.x.y", False),
+        (site.tokens.sign(claims, {"alg": "none"}), False),
+        (site.tokens.sign(claims, {"kid": None}), False),
+        (site.tokens.token(iss="https://evil.example/"), False),
+        (site.tokens.token(iss=None), False),
+    ):
+        assert source.may_wait(site.request(site.subject(None, PresentedToken(text)))) is waits
+    assert not source.may_wait(site.request(site.subject()))
+
+
+def test_the_subject_of_a_token(site: Site) -> None:
+    own = IssuerRules(issuer=site.tokens.url, groups=("/vo",))
+    rules = TokenRules(issuers=(own,), audiences=frozenset({AUDIENCE}))
     verifier = TokenVerifier(rules, StaticKeys({site.tokens.url: parse_key_set(site.tokens.key_set())}))
     token = verifier.verify(site.tokens.token(scope="openid", wlcg_groups=["/vo"]), now=site.now)
     subject = token_subject(token)
@@ -277,6 +437,8 @@ def test_the_subject_of_a_token(site: Site) -> None:
         (lambda t: t.replace('base_path = "/vo"', 'base_path = "vo"'), "base_path"),
         (lambda t: t.replace('base_path = "/vo"', 'base_path = "/a/../b"'), "base_path"),
         (lambda t: t.replace('"keys.json"', '"policy.toml"'), "JWK set"),
+        (lambda t: t.replace('["/vo"]', '["/"]'), "every VO"),
+        (lambda t: t.replace('["/vo"]', '["vo"]'), "groups"),
         (lambda t: t.replace(f'["{AUDIENCE}"]', "[]"), "audience"),
         (lambda t: t + '[source.tokens.issuers.b]\nurl = "https://b/"\n', "jwks_file"),
         (lambda t: t.replace('type = "tokens"\n', 'type = "tokens"\nkey_life = "1m"\n'), "key_life"),

@@ -108,8 +108,14 @@ class Web:
         self.keys = {kid: jwk_of(new_key("p256"), kid) for kid in kids}
         self.documents: dict[str, object] = {DISCOVERY: {"issuer": ISSUER, "jwks_uri": PLACE}}
         self.asked: list[str] = []
+        self.begun = 0
         self.is_down = False
         self.hold: threading.Event | None = None
+
+    def together(self) -> Web:
+        """One limit for all that follow; the tests of `HTTPSFetcher` have it."""
+        self.begun += 1
+        return self
 
     def fetch(self, url: str) -> bytes:
         self.asked.append(url)
@@ -240,30 +246,50 @@ def test_places() -> None:
     assert web.asked == [PLACE]
 
 
-def test_one_asks_for_all() -> None:
-    """Eight threads at once cost one fetch; those with a key that still does are not held up."""
+def _asking(web: Web, cache: KeyCache, kid: str, now: datetime) -> tuple[threading.Thread, list[object]]:
+    """A thread that has begun to fetch, and what it finds in the end."""
+    begun = web.begun
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(_problem(cache, kid, now)))
+    thread.start()
+    while web.begun == begun:
+        threading.Event().wait(0.001)
+    return thread, found
+
+
+def test_one_asks_and_nobody_waits_for_it() -> None:
+    """Whoever asks meanwhile goes on with a key that still does, or is refused at once: nothing here waits."""
     web = Web(a=1)
     cache = KeyCache(RULES, web)
-    found: list[CapabilityProblem | None] = []
     web.hold = threading.Event()
-    threads = [threading.Thread(target=lambda: found.append(_problem(cache, "a", BEGIN))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
+    assert cache.would_fetch(ISSUER, "a", now=BEGIN)
+    thread, found = _asking(web, cache, "a", BEGIN)
+    assert not cache.would_fetch(ISSUER, "a", now=BEGIN)
+    assert [_problem(cache, "a", BEGIN) for _ in range(8)] == [P.KEYS_UNAVAILABLE] * 8
     web.hold.set()
-    for thread in threads:
-        thread.join(20)
-    assert found == [None] * 8
-    assert web.fetches == 1
-    web.hold = threading.Event()
+    thread.join(20)
+    assert (found, web.fetches) == ([None], 1)
+    assert _problem(cache, "a", BEGIN) is None
+
     later = BEGIN + DEFAULT_LIFE
-    slow = threading.Thread(target=lambda: found.append(_problem(cache, "a", later)))
-    slow.start()
-    while web.asked.count(DISCOVERY) < 2:
-        threading.Event().wait(0.001)
-    assert _problem(cache, "a", later) is None  # while the other waits
+    web.hold = threading.Event()
+    thread, found = _asking(web, cache, "a", later)
+    assert not cache.would_fetch(ISSUER, "unknown", now=later)
+    assert _problem(cache, "a", later) is None
+    assert [_problem(cache, "unknown", later) for _ in range(8)] == [P.KEY] * 8
     web.hold.set()
-    slow.join(20)
-    assert web.fetches == 2
+    thread.join(20)
+    assert (found, web.fetches) == ([None], 2)
+    assert not cache.would_fetch(ISSUER, "unknown", now=later)
+    assert cache.would_fetch(ISSUER, "unknown", now=later + RETRY)
+    assert not cache.would_fetch("https://evil.example/", "a", now=later)
+
+
+def test_all_documents_of_an_issuer_are_fetched_together() -> None:
+    web = Web(a=1)
+    web.documents = {OLDER: web.documents[DISCOVERY]}
+    assert _problem(KeyCache(RULES, web), "a", BEGIN) is None
+    assert (len(web.asked), web.begun) == (3, 1)
 
 
 def test_clocks_that_lie_apart() -> None:

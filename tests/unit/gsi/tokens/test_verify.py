@@ -27,7 +27,7 @@ from tests.harness.trust import make_anchors
 
 P: Final = CapabilityProblem
 ISSUER: Final = TokenIssuer()
-RULES: Final = TokenRules(issuers=(IssuerRules(issuer=ISSUER.url),), audiences=frozenset({AUDIENCE}))
+RULES: Final = TokenRules(issuers=(IssuerRules(issuer=ISSUER.url, groups=("/vo",)),), audiences=frozenset({AUDIENCE}))
 
 
 def _now() -> datetime:
@@ -177,6 +177,7 @@ ROWS: Final[dict[str, Row]] = {
     "bound, and nobody is known": Row(lambda: ISSUER.token(cnf={"x5t#S256": "abc"}), P.HOLDER),
     "bound in an unknown way": Row(lambda: ISSUER.token(cnf={"jkt": "abc"}), P.HOLDER),
     "bound to text": Row(lambda: ISSUER.token(cnf="x"), P.HOLDER),
+    "bound to null": Row(lambda: ISSUER.sign(ISSUER.claims() | {"cnf": None}), P.HOLDER),
     "bound to nothing": Row(lambda: ISSUER.token(cnf={}), P.HOLDER),
     # --- form
     "empty": Row(lambda: "", P.MALFORMED),
@@ -249,6 +250,37 @@ def test_what_it_proves() -> None:
     assert groups.groups == ("/vo/b", "/vo")
     assert found.not_after - found.not_before == timedelta(seconds=3660)
     assert "claims" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("groups", "own"),
+    [
+        ((), ()),
+        (("/vo",), ("/vo", "/vo/g", "/vo/g/h", "/vo/gx")),
+        (("/vo/g",), ("/vo/g", "/vo/g/h")),
+        (("/vo/g/h", "/vox"), ("/vo/g/h", "/vox")),
+        (("/v", "/vo/g/h/i"), ()),
+        (("/cms", "/vo/gx"), ("/vo/gx", "/cms")),
+        (("/",), ("/vo", "/vo/g", "/vo/g/h", "/vo/gx", "/vox", "/cms", "/VO")),
+    ],
+)
+def test_groups_of_one_issuer(groups: tuple[str, ...], own: tuple[str, ...]) -> None:
+    """It speaks of its own and of those below them; of no others in anything that a token of its proves."""
+    said = ["/vo", "/vo/g", "/vo/g/h", "/vo/gx", "/vox", "/cms", "/VO"]
+    rules = replace(RULES, issuers=(IssuerRules(issuer=ISSUER.url, groups=groups),))
+    found = judge(ISSUER.token(scope="openid", wlcg_groups=said), rules=rules)
+    assert found.groups == own
+    assert found.foreign_groups == tuple(group for group in said if group not in own)
+    assert found.claims["wlcg.groups"] == list(own)
+    able = judge(ISSUER.token(wlcg_groups=said), rules=rules)
+    assert (able.groups, able.claims["wlcg.groups"]) == ((), list(own))
+    assert "wlcg.groups" not in judge(ISSUER.token(), rules=rules).claims
+
+
+@pytest.mark.parametrize("group", ["vo", "/vo/", "//", "/vo/../x", "", "/vo\n"])
+def test_groups_that_are_none(group: str) -> None:
+    with pytest.raises(ConfigError, match="groups"):
+        IssuerRules(issuer=ISSUER.url, groups=(group,))
 
 
 def test_lifetime_of_one_issuer() -> None:
@@ -366,6 +398,25 @@ def test_memory_of_replays() -> None:
     assert not guard.remember("i", "b", until=later, now=now)  # full
     assert guard.remember("i", "b", until=later, now=now + timedelta(seconds=1))
     assert len(guard) == 2
+
+
+def test_a_clock_that_jumps_makes_nothing_new() -> None:
+    """Ahead, when others' tokens have what has ended forgotten, and back to where it was."""
+    guard = ReplayMemory()
+    now = _now()
+    end = now + timedelta(hours=1)
+    assert guard.remember("i", "used", until=end, now=now)
+    for ahead in (timedelta(minutes=90), timedelta(hours=3), timedelta(days=30_000)):
+        assert guard.remember("j", str(ahead), until=now + ahead + timedelta(hours=1), now=now + ahead)
+        assert not guard.remember("i", "used", until=end, now=now)
+    assert len(guard) == 1
+    assert not guard.remember("i", "never used", until=end, now=now)  # which nobody can tell from those that were
+
+    small = ReplayMemory()
+    assert small.remember("i", "used", until=end, now=now)
+    assert small.remember("j", "x", until=end + timedelta(hours=1), now=end + timedelta(minutes=59))
+    assert not small.remember("i", "used", until=end, now=now)
+    assert small.remember("i", "new", until=end, now=now)  # an hour ahead harms nobody
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ class Script:
     """An authorizer that answers what a test says, and remembers what it was asked."""
 
     name = "script"
+    reads_assertions = True
 
     def __init__(self, answer: Callable[[AuthorizationRequest], Decision]) -> None:
         self.answer = answer

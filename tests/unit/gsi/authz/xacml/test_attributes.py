@@ -376,7 +376,9 @@ def test_whatever_comes_there_is_an_answer() -> None:
         assert answer.decision is Verdict.INDETERMINATE
 
     class Broken(Engine):
-        def authorize(self, request: AuthorizationRequest, *, leasing: bool = True) -> Decision:
+        def authorize(
+            self, request: AuthorizationRequest, *, leasing: bool = True, otherwise: Decision | None = None
+        ) -> Decision:
             raise RuntimeError("secret")
 
     answer = parse_response(answer_request(good, Broken(policy_of(Fixed(Effect.PERMIT))), now=NOW))
