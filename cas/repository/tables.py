@@ -38,6 +38,7 @@ __all__ = [
     "STATEMENTS",
     "TRUST_ANCHORS",
     "USERS",
+    "WITHDRAWN",
 ]
 
 METADATA: Final = sa.MetaData()
@@ -219,3 +220,11 @@ ENROLMENTS: Final = sa.Table(
     sa.Column("updated", sa.BigInteger(), nullable=False),
 )
 """How many lines of a file of users have been dealt with."""
+
+WITHDRAWN: Final = sa.Table(
+    "withdrawn",
+    METADATA,
+    sa.Column("identifier", _TEXT, primary_key=True),
+    sa.Column("until", sa.BigInteger(), nullable=False),
+)
+"""Capabilities that were withdrawn, in hex, with the time at which each ends by itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -56,6 +56,7 @@ from cas.repository.rows import insert_many
 from cas.repository.sql import SQLPolicy, open_postgres_policy, open_sqlite_policy
 from cas.repository.tables import ENROLMENTS
 from cas.repository.transfer import export_lines, import_lines
+from cas.repository.withdrawn import Withdrawn
 from gsi.errors import ConflictError, DeniedError, NotFoundError, ParseError, StorageError
 from tests.harness.cas import ADMINS, FTP, NOW, READ, WRITE, action, begin, dn, group, object_ref, permit, user
 from tests.harness.postgres import Postgres, postgres
@@ -72,20 +73,23 @@ def postgres_server() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLPolicy]:
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], SQLPolicy]]:
+    """Opens one and the same store, as each of several nodes does."""
     if request.param == "sqlite":
-        store = open_sqlite_policy(str(tmp_path / "store"))
-        store.apply(begin(), BY)
-        yield store
-        store.close()
+        yield lambda: open_sqlite_policy(str(tmp_path / "store"))
     else:
         server = request.getfixturevalue("postgres_server")
         assert isinstance(server, Postgres)
         with server.database() as conninfo:
-            store = open_postgres_policy(conninfo)
-            store.apply(begin(), BY)
-            yield store
-            store.close()
+            yield lambda: open_postgres_policy(conninfo)
+
+
+@pytest.fixture
+def policy(opener: Callable[[], SQLPolicy]) -> Iterator[SQLPolicy]:
+    store = opener()
+    store.apply(begin(), BY)
+    yield store
+    store.close()
 
 
 def make(policy: SQLPolicy, *changes: Change) -> tuple[bool, ...]:
@@ -766,6 +770,46 @@ def test_users_who_are_enrolled_already_are_passed_over(policy: SQLPolicy) -> No
     make(policy, AddMember(group("readers"), user("m4")))
     assert enrol(policy, LINES, 1, 20) == 18
     assert may(policy, "m3", READ, object_ref(DATA))
+
+
+# --- withdrawn capabilities -------------------------------------------------------------------------------------------
+
+
+def test_what_one_node_withdraws_all_know(policy: SQLPolicy, opener: Callable[[], SQLPolicy]) -> None:
+    here, end = Withdrawn(policy.database), NOW + timedelta(hours=1)
+    here.add(b"\0" * 16, until=end, now=NOW)
+    here.add(b"\xff" * 16, until=end, now=NOW)
+    other = opener()
+    there = Withdrawn(other.database)
+    assert there.read(now=NOW) == {b"\0" * 16: end, b"\xff" * 16: end}
+    there.add(b"\0" * 16, until=NOW, now=NOW)  # never sooner
+    there.add(b"\xff" * 16, until=end + timedelta(hours=1), now=NOW)
+    other.close()
+    assert here.read(now=NOW) == {b"\0" * 16: end, b"\xff" * 16: end + timedelta(hours=1)}
+    assert here.read(now=end) == {b"\xff" * 16: end + timedelta(hours=1)}
+
+
+def test_a_clock_that_is_ahead_brings_back_nothing(policy: SQLPolicy) -> None:
+    withdrawn, end = Withdrawn(policy.database), NOW + timedelta(hours=1)
+    withdrawn.add(b"a" * 16, until=end, now=NOW)
+    withdrawn.add(b"b" * 16, until=NOW + timedelta(days=9), now=NOW + timedelta(days=6))
+    assert set(withdrawn.read(now=NOW)) == {b"a" * 16, b"b" * 16}
+    withdrawn.add(b"c" * 16, until=NOW + timedelta(days=9), now=NOW + timedelta(days=8))
+    assert set(withdrawn.read(now=NOW)) == {b"b" * 16, b"c" * 16}
+
+
+def test_no_more_are_withdrawn_than_can_be_told(policy: SQLPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cas.repository.withdrawn.MAX_REVOKED", 2)
+    withdrawn, end = Withdrawn(policy.database), NOW + timedelta(hours=1)
+    for name in (b"a", b"b", b"a"):
+        withdrawn.add(name * 16, until=end, now=NOW)
+    with pytest.raises(StorageError, match="limit"):
+        withdrawn.add(b"c" * 16, until=end, now=NOW)
+    withdrawn.add(b"c" * 16, until=end + timedelta(hours=2), now=end)
+    assert set(withdrawn.read(now=end)) == {b"c" * 16}
+
+
+# --- what is stored ---------------------------------------------------------------------------------------------------
 
 
 def test_rows_that_contradict_the_schema(policy: SQLPolicy) -> None:

@@ -46,7 +46,7 @@ Every capability is in the audit before it is signed. Withdrawn capabilities are
     environment=(("CAS_CONFIG", "The configuration, where `-config` names none."),),
     files=(
         ("/etc/cas/cas.toml", "The configuration."),
-        ("/var/lib/cas", "The store: policy, audit, names of keys, withdrawn capabilities."),
+        ("/var/lib/cas", "The store: policy, withdrawn capabilities, audit, names of keys."),
     ),
     examples=(("Check before a restart:", "cas-server -check"),),
     see_also=("cas-server-bootstrap(8)", "cas-proxy-init(1)", "voms-proxy-init(1)"),
