@@ -24,6 +24,7 @@ from gsi.kerberos.ccache import (
     Entry,
     cache_name,
     cache_owner,
+    check_rewritable,
     config_name,
     open_cache,
     read_entries,
@@ -93,6 +94,15 @@ class Store:
             CredentialError: MISSING: there is no cache.
         """
         return cache_owner(self._context, self._cache)
+
+    def check_writable(self) -> None:
+        """Find out whether `save` could write the cache, before a certificate is asked for that would be lost.
+
+        Raises:
+            CredentialError: MISSING or UNWRITABLE.
+            KerberosError: The cache cannot be read.
+        """
+        check_rewritable(self._context, self._cache)
 
     def save(self, key: keys.PrivateKey, chain: Sequence[Certificate], *, realm: str) -> None:
         """Put a certificate with its key into the cache, in place of what is there.

@@ -6,7 +6,7 @@
 
 Programs keep other secrets in a cache as tickets that no KDC has made, and settings as tickets for principals of the
 realm `X-CACHECONF:`. In a cache that is a file libkrb5 only marks entries as removed, which leaves their bytes there;
-so a file is written anew beside the old one and takes its place.
+so a file is written anew beside the old one and takes its place, for the same owner and with the same mode.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi.errors import CredentialError, CredentialProblem, GridError
@@ -37,7 +38,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-__all__ = ["CONFIG_REALM", "Entry", "cache_name", "cache_owner", "config_name", "open_cache", "read_entries", "rewrite"]
+__all__ = [
+    "CONFIG_REALM",
+    "Entry",
+    "cache_name",
+    "cache_owner",
+    "check_rewritable",
+    "config_name",
+    "open_cache",
+    "read_entries",
+    "rewrite",
+]
 
 CONFIG_REALM: Final = "X-CACHECONF:"
 _CONFIG_NAME: Final = "krb5_ccache_conf_data"
@@ -127,6 +138,40 @@ def read_entries(context: Context, cache: ctypes.c_void_p) -> list[Entry]:
     return found
 
 
+def check_rewritable(context: Context, cache: ctypes.c_void_p) -> None:
+    """Find out whether `rewrite` could do its work, without changing anything; of caches that are no files, nothing.
+
+    Raises:
+        CredentialError: MISSING: there is no cache. UNWRITABLE: its file cannot be replaced.
+        KerberosError: The library cannot read it.
+    """
+    with _owner(context, cache):
+        path = _file_of(cache_name(context, cache))
+    if path is None:
+        return
+    directory = os.path.dirname(path)
+    try:
+        found, place = os.stat(path), os.stat(directory)
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
+    user = os.geteuid()
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise _unwritable(path, f"nothing can be written in {directory}")
+    if user and user != found.st_uid:
+        raise _unwritable(path, f"it is the file of the user {found.st_uid}, and would become another's")
+    if user and place.st_mode & stat.S_ISVTX and user not in {found.st_uid, place.st_uid}:
+        raise _unwritable(path, f"{directory} lets only owners replace files")
+
+
+def _unwritable(path: str, why: str) -> CredentialError:
+    return CredentialError(
+        f"credential cache {path}: it cannot be replaced: {why}",
+        problem=CredentialProblem.UNWRITABLE,
+        path=path,
+        hint="KRB5CCNAME or -cache names another cache",
+    )
+
+
 def rewrite(
     context: Context, cache: ctypes.c_void_p, *, drop: Callable[[Principal], bool], add: Sequence[Entry] = ()
 ) -> int:
@@ -178,15 +223,40 @@ def _replace_file(
                     check(context, library.krb5_cc_store_cred(context.handle, target, ctypes.byref(one)))
             for entry in add:
                 _store(context, target, owner, entry)
+        _take_after(path, fresh)
         os.replace(fresh, path)
     except OSError as error:
-        raise CredentialError(
-            f"{path}: cannot be replaced: {error.strerror}", problem=CredentialProblem.UNWRITABLE, path=path
-        ) from error
+        raise _unwritable(path, error.strerror or str(error)) from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(fresh)
     return dropped
+
+
+def _take_after(path: str, fresh: str) -> None:
+    """Give a new file the owner and the mode of the one whose place it takes.
+
+    Raises:
+        OSError: That is not possible; or the new file is not the one that was made here.
+    """
+    model = os.stat(path)
+    descriptor = os.open(fresh, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        made = os.fstat(descriptor)
+        # Root may do this in a user's directory, who must not get another file into his hands by a link of this name.
+        if not stat.S_ISREG(made.st_mode) or made.st_uid != os.geteuid() or made.st_nlink != 1:
+            raise PermissionError(0, "somebody has replaced the new file")
+        mode = stat.S_IMODE(model.st_mode) & 0o777
+        if made.st_uid != model.st_uid:
+            os.fchown(descriptor, model.st_uid, -1)
+        if made.st_gid != model.st_gid:
+            try:
+                os.fchown(descriptor, -1, model.st_gid)
+            except PermissionError:
+                mode &= ~0o070  # of another group than was meant
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(context: Context, cache: ctypes.c_void_p, drop: Callable[[Principal], bool]) -> int:

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion, UsageError, count, duration
-from gsi.cli.run import EXIT_OK, printable, run
+from gsi.cli.run import EXIT_OK, printable, run, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,9 +109,13 @@ def build_parser() -> CommandParser:
         text="write certificate, key and chain to this file, or with -proxy the proxy; - is standard output",
     )
     section.value(
-        "-t", dest="certificate_file", metavar="FILE", completion=Completion.FILE, text="write the certificate"
+        "-t",
+        dest="certificate_file",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text="write the certificate (- as above)",
     )
-    section.value("-k", dest="key_file", metavar="FILE", completion=Completion.FILE, text="write the key")
+    section.value("-k", dest="key_file", metavar="FILE", completion=Completion.FILE, text="write the key (- as above)")
     section.flag("-no-cache", text="do not put it into the credential cache")
     section.flag("-extract", "-x", text="ask nobody: write what the credential cache has to -out, -t or -k")
     section.flag("-test", text="only ask whether a certificate would be issued")
@@ -146,6 +150,10 @@ def _execute(arguments: Namespace) -> int:
 
     with open_store(arguments.cache) as store:
         realm = arguments.realm or store.owner.realm
+        if not (arguments.test or arguments.proxy or arguments.no_cache or arguments.csr):
+            store.check_writable()
+    if not arguments.test:
+        _check_places(arguments)
     wish = _wish(arguments)
     if arguments.test:
         endpoint = probe(wish, realm=realm)
@@ -174,6 +182,8 @@ def _check_combinations(arguments: Namespace) -> None:
         raise UsageError("with -csr the key is somewhere else, so there is nothing to make or write with it", hint=hint)
     if arguments.csr and not writes:
         raise UsageError("-csr needs a place for the certificate", hint="-out FILE, or -t FILE")
+    if arguments.csr and arguments.form == "rsa":
+        raise UsageError("-csr is sent as it is, and -form rsa would send a bare key", hint=hint)
     if arguments.private_key and arguments.key_type:
         raise UsageError("-private-key brings a key, -key-type makes one", hint=hint)
     if arguments.form == "rsa" and arguments.key_type not in {None, "rsa"}:
@@ -182,6 +192,26 @@ def _check_combinations(arguments: Namespace) -> None:
         raise UsageError("-valid and -limited are for -proxy", hint=hint)
     if arguments.extract and not writes and not arguments.proxy:
         raise UsageError("-extract needs a place to write to", hint="-out, -t, -k or -proxy")
+
+
+def _check_places(arguments: Namespace) -> None:
+    """Find out before anybody is asked whether there are places for what is to come.
+
+    Raises:
+        CredentialError: There are not.
+    """
+    import os
+
+    from gsi.errors import CredentialError, CredentialProblem
+
+    for name in (arguments.out, arguments.certificate_file, arguments.key_file):
+        place = "-" if name is None else _plain(name)
+        directory = os.path.dirname(place) or "."
+        if place != "-" and not os.access(directory, os.W_OK | os.X_OK):
+            what = "nothing can be written there" if os.path.isdir(directory) else "no such directory"
+            raise CredentialError(
+                f"{place}: cannot be written: {what}", problem=CredentialProblem.UNWRITABLE, path=place
+            )
 
 
 def _wish(arguments: Namespace) -> Wish:
@@ -273,8 +303,13 @@ def _keep(arguments: Namespace, obtained: Obtained, realm: str) -> None:
         else:
             place = ""
         place = _write_files(arguments, obtained.key, obtained.chain) or place
-    if not arguments.quiet and arguments.out != "-":
+    if not arguments.quiet and not _is_printed(arguments):
         _tell(obtained.chain[0], place)
+
+
+def _is_printed(arguments: Namespace) -> bool:
+    """Say whether standard output has the credential, so that nothing else belongs there."""
+    return "-" in {arguments.out, arguments.certificate_file, arguments.key_file}
 
 
 def _extract(arguments: Namespace) -> int:
@@ -293,7 +328,7 @@ def _extract(arguments: Namespace) -> int:
         place = _write_proxy(arguments, found.credential)
     else:
         place = _write_files(arguments, found.key, found.chain)
-    if not arguments.quiet and arguments.out != "-":
+    if not arguments.quiet and not _is_printed(arguments):
         _tell(found.chain[0], place)
     return EXIT_OK
 
@@ -303,6 +338,7 @@ def _write_proxy(arguments: Namespace, credential: Credential) -> str:
     from datetime import timedelta
 
     from gsi.keys import KeyType
+    from gsi.lifetime import asctime
     from gsi.proxy.issue import ProxyOptions, make_proxy
     from gsi.proxy.kinds import ProxyKind
     from gsi.system.clock import now
@@ -314,7 +350,10 @@ def _write_proxy(arguments: Namespace, credential: Credential) -> str:
         key_type=_key_type(arguments) or KeyType.RSA,
         key_bits=arguments.bits,
     )
-    proxy = make_proxy(credential, options, now=now())
+    present = now()
+    proxy = make_proxy(credential, options, now=present)
+    if arguments.valid is not None and proxy.not_after < present + arguments.valid - timedelta(seconds=1):
+        warn(PROG, f"the proxy ends with the certificate, on {asctime(proxy.not_after)}")
     place = _plain(arguments.out) if arguments.out else read_locations().proxy
     _write(place, proxy.encode())
     return place
@@ -329,7 +368,10 @@ def _write_files(arguments: Namespace, key: PrivateKey | None, chain: tuple[Cert
     place = ""
     if arguments.certificate_file:
         place = _plain(arguments.certificate_file)
-        write_public(place, chain[0].pem())
+        if place == "-":
+            _write(place, chain[0].pem())
+        else:
+            write_public(place, chain[0].pem())
     if arguments.key_file and key is not None:
         _write(_plain(arguments.key_file), encode_private_key(key))
     if arguments.out:

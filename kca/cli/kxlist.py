@@ -36,7 +36,11 @@ def build_parser() -> CommandParser:
     )
     section = parser.section("What to do with it")
     section.value(
-        "-o", dest="out", metavar="FILE", completion=Completion.FILE, text="write certificate, key and chain to a file"
+        "-o",
+        dest="out",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text="write certificate, key and chain to a file; - is standard output",
     )
     section.flag("-p", dest="to_proxy", text="write them where grid programs look for a proxy (X509_USER_PROXY)")
     section.flag("-quiet", "-q", text="print only errors")
@@ -62,11 +66,13 @@ def _execute(arguments: Namespace) -> int:
                 problem=CredentialProblem.MISSING,
                 hint="kx509 gets one",
             )
-    if not arguments.quiet:
+    if not arguments.quiet and arguments.out != "-":
         for one in found:
             _show(one)
     newest = max(found, key=lambda one: one.chain[0].not_after)
-    if arguments.out:
+    if arguments.out == "-":
+        sys.stdout.buffer.write(newest.credential.encode())
+    elif arguments.out:
         save_proxy(arguments.out, newest.credential)
     if arguments.to_proxy:
         save_proxy(read_locations().proxy, newest.credential)

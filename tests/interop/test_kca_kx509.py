@@ -108,6 +108,9 @@ def test_key_somewhere_else(server: KCA, alice: dict[str, str], tmp_path: Path) 
     assert leaf.subject.rfc4514_string() == SUBJECT
     assert "/O=Grid/OU=Test/CN=alice" in done.stdout
     assert server.ours("kxlist", env=alice).returncode == 1  # nothing to keep without a key
+    done = server.ours("kx509", "-csr", path, "-form", "rsa", "-out", out, env=alice)
+    assert done.returncode == 1
+    assert "-csr is sent as it is" in done.stderr
 
 
 def test_extract(server: KCA, alice: dict[str, str], tmp_path: Path) -> None:
@@ -131,6 +134,10 @@ def test_standard_output(server: KCA, alice: dict[str, str]) -> None:
     done = server.ours("kx509", "-no-cache", "-out", "-", env=alice).check()
     assert done.stdout.startswith("-----BEGIN CERTIFICATE-----\n")
     assert done.stdout.endswith("-----\n")
+    done = server.ours("kx509", "-t", "-", env=alice).check()
+    assert done.stdout.startswith("-----BEGIN CERTIFICATE-----\n")
+    assert "PRIVATE KEY" not in done.stdout
+    assert server.ours("kxlist", "-o", "-", env=alice).check().stdout.startswith(done.stdout[:-1])
 
 
 def test_proxy_keeps_nothing_else(server: KCA, alice: dict[str, str], tmp_path: Path) -> None:
@@ -146,7 +153,10 @@ def test_ticket_end(server: KCA, realm: Realm, tmp_path: Path) -> None:
     """Neither certificate nor proxy outlives the ticket."""
     env = realm.login("alice", "pw", lifetime="20m")
     proxy = tmp_path / "proxy.pem"
-    server.ours("kx509", "-proxy", "-key-type", "p256", "-valid", "12:00", "-out", proxy, env=env).check()
+    done = server.ours("kx509", "-proxy", "-key-type", "p256", "-valid", "12:00", "-out", proxy, env=env).check()
+    assert "warning: the proxy ends with the certificate" in done.stderr
+    done = server.ours("kx509", "-proxy", "-key-type", "p256", "-valid", "0:10", "-out", proxy, env=env).check()
+    assert done.stderr == ""
     for one in x509.load_pem_x509_certificates(proxy.read_bytes()):
         assert (one.not_valid_after_utc - datetime.now(UTC)).total_seconds() <= 20 * 60
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gsi import keys
 from gsi.certificate import Certificate
-from gsi.errors import CredentialError, GridError
+from gsi.errors import CredentialError, CredentialProblem, GridError
+from gsi.kerberos import ccache
 from gsi.kerberos.ccache import Entry, open_cache, read_entries, rewrite
 from gsi.kerberos.libkrb5 import Context, KerberosError, check, make_principal_data
 from gsi.kerberos.ticket import Principal
 from gsi.keys import KeyType
 from gsi.pem import split_pem
+from kca.cli import kx509
 from kca.stores import Form, open_store
 from tests.harness.ca import TestCA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+NOBODY = 65534
 REALM = "TEST.EXAMPLE"
 ALICE = Principal(("alice",), REALM)
 TGT = Principal(("krbtgt", REALM), REALM)
@@ -126,21 +131,107 @@ def test_no_bytes_are_left(tmp_path: Path, kind: str) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["tkt"]
 
 
-def test_directory_that_cannot_be_written(tmp_path: Path) -> None:
-    """The old cache stays as it was."""
-    if os.geteuid() == 0:
-        pytest.skip("root can write everywhere")
-    place = tmp_path / "place"
-    place.mkdir(mode=0o700)
-    with Context() as context, open_cache(context, f"FILE:{place}/cache") as opened:
+def _empty_cache(path: Path) -> None:
+    with Context() as context, open_cache(context, f"FILE:{path}") as opened:
         owner, kept = make_principal_data(ALICE)
         check(context, context.library.krb5_cc_initialize(context.handle, opened, ctypes.byref(owner)))
         del kept
-    before = (place / "cache").read_bytes()
-    place.chmod(0o500)
-    with open_store(f"FILE:{place}/cache") as store, pytest.raises(GridError):
+
+
+@contextlib.contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Without root's rights, for whom nothing is closed; who has none keeps what he has."""
+    if os.geteuid():
+        yield
+        return
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_owner_and_mode_stay(tmp_path: Path, mode: int) -> None:
+    """Root may look after a user's cache, who has to be able to read it afterwards."""
+    path = tmp_path / "cache"
+    _empty_cache(path)
+    path.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+    before = path.stat()
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with open_store(f"FILE:{link}") as store:
+        store.check_writable()
         store.save(RSA, [_certificate(RSA)], realm=REALM)
-    assert (place / "cache").read_bytes() == before
+    after = path.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+    assert after.st_ino != before.st_ino
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("closed", ["directory", "sticky", "another's"])
+def test_cache_that_cannot_be_written(closed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The old cache stays as it was; and it is known before anybody is asked for a certificate, which would be lost."""
+    if closed != "directory" and os.geteuid():
+        pytest.skip("needs two users")
+    assert kx509.main(["-c", "FILE:/nonexistent"]) == 1  # imports what nobody else may be allowed to read
+    with tempfile.TemporaryDirectory() as made:  # everybody can reach it
+        top, place = Path(made), Path(made) / "place"
+        top.chmod(0o755)
+        place.mkdir(mode=0o700)
+        path = place / "cache"
+        _empty_cache(path)
+        if os.geteuid() == 0:
+            os.chown(place, NOBODY if closed != "sticky" else 1, NOBODY)
+            os.chown(path, NOBODY if closed == "directory" else 1, NOBODY)
+        path.chmod(0o644 if closed == "another's" else 0o666 if closed == "sticky" else 0o600)
+        place.chmod({"directory": 0o500, "sticky": 0o1777, "another's": 0o700}[closed])
+        before = path.read_bytes()
+        with _as_nobody():
+            with open_store(f"FILE:{path}") as store, pytest.raises(CredentialError, match="be replaced") as refused:
+                store.check_writable()
+            assert refused.value.problem is CredentialProblem.UNWRITABLE
+            assert kx509.main(["-c", f"FILE:{path}", "-s", "127.0.0.1:1"]) == 1
+            with open_store(f"FILE:{path}") as store, pytest.raises(GridError):
+                store.save(RSA, [_certificate(RSA)], realm=REALM)
+        assert "cannot be replaced" in capsys.readouterr().err
+        assert path.read_bytes() == before
+        assert [one.name for one in place.iterdir()] == ["cache"]
+        place.chmod(0o700)
+
+
+@pytest.mark.parametrize("option", ["-out", "-t", "-k"])
+def test_no_place_for_files(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is asked then, who would write a certificate into his books that is lost."""
+    _empty_cache(tmp_path / "cache")
+    place = str(tmp_path / "missing" / "out.pem")
+    arguments = ["-c", f"FILE:{tmp_path}/cache", "-s", "127.0.0.1:1", "-no-cache", option, place]
+    assert kx509.main(arguments) == 1
+    assert "no such directory" in capsys.readouterr().err
+
+
+def test_no_link_gets_a_file_into_other_hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns the directory may put something else under the name of the new file, before it gets its owner."""
+    path, other = tmp_path / "cache", tmp_path / "other"
+    _empty_cache(path)
+    other.write_bytes(b"somebody else's")
+    other.chmod(0o600)
+    genuine = ccache._take_after
+
+    def swap(model: str, fresh: str) -> None:
+        os.unlink(fresh)
+        os.link(other, fresh)
+        genuine(model, fresh)
+
+    monkeypatch.setattr(ccache, "_take_after", swap)
+    path.chmod(0o640)
+    with open_store(f"FILE:{path}") as store, pytest.raises(CredentialError, match="somebody has replaced"):
+        store.save(P256, [_certificate(P256)], realm=REALM)
+    assert other.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_one_that_lasts_longest(cache: str) -> None:
