@@ -82,8 +82,6 @@ class CommunityAuthorizer:
 
     reads_assertions = True
 
-    reads_assertions = True
-
     def __init__(self, name: str, finder: Finder, options: Options, *, may_block: bool = False) -> None:
         """Make one.
 
