@@ -79,6 +79,13 @@ def _build_parser(prog: str) -> LongOptionParser:
         parser.section("How you prove who you are"),
         authorization="renew the credential in FILE by its own key, without a pass phrase",
     )
+    parser.section("Over the web").value(
+        "--portal",
+        dest="portal",
+        metavar="URL",
+        convert=filled,
+        text="get it from a MyProxy portal: log on in a browser, and confirm there the code that is shown here",
+    )
     result = parser.section("What becomes of it")
     result.value(
         "-o",
@@ -134,6 +141,8 @@ def _execute(arguments: Namespace) -> int:
         raise UsageError("-voms is not compatible with -o -")
     if arguments.certreq == "-" and arguments.stdin_pass:
         raise UsageError("the certificate request and the pass phrase cannot both come from standard input")
+    if arguments.portal is not None:
+        return _log_on_over_the_web(arguments)
 
     from gsi.system.environ import read_locations
     from myproxy.cli.common import choose_username, read_address, sasl_answers
@@ -149,7 +158,7 @@ def _execute(arguments: Namespace) -> int:
     username = choose_username(arguments, renewing or credential)
     request = _make_request(arguments, username)
     anchors = load_or_bootstrap(
-        PROG, arguments, locations, address, installs=wants_trust_roots(arguments), force=arguments.bootstrap
+        arguments, locations, address, installs=wants_trust_roots(arguments), force=arguments.bootstrap
     )
 
     ask_user = sasl_answers(arguments)
@@ -170,6 +179,37 @@ def _execute(arguments: Namespace) -> int:
             sys.stdout.write(f"A credential has been received for user {printable(username)} in {printable(out)}.\n")
     if directory is not None and client.trust_roots and tells:
         sys.stdout.write(f"Trust roots have been installed in {printable(directory)}.\n")
+    return EXIT_OK
+
+
+def _log_on_over_the_web(arguments: Namespace) -> int:
+    """Receive a proxy that the user confirms in a browser."""
+    for option, value in (
+        ("-N", arguments.no_credentials),
+        ("-Q", arguments.certreq),
+        ("-a", arguments.authorization),
+        ("-T and -b", wants_trust_roots(arguments)),
+        ("-S", arguments.stdin_pass),
+        ("-l", arguments.username),
+        ("-k", arguments.credname),
+    ):
+        if value:
+            raise UsageError(f"{option} cannot be used together with --portal")
+
+    from gsi.system.environ import read_locations
+    from myproxy.cli.common import make_key
+    from myproxy.cli.web import receive_over_the_web
+
+    locations = read_locations()
+    out = arguments.out or locations.proxy
+    if out != "-":
+        _check_directory(out)
+    data = receive_over_the_web(PROG, arguments.portal, make_key(arguments), locations).encode()
+    if arguments.voms:
+        data = _with_attributes(arguments, data)
+    _write(out, data)
+    if not arguments.quiet and out != "-":
+        sys.stdout.write(f"A credential has been received in {printable(out)}.\n")
     return EXIT_OK
 
 

@@ -1,9 +1,9 @@
 """Proxies for terminals, after RFC 8628: a code is shown in the terminal and confirmed in the browser.
 
 `POST /terminal/v1/start` takes `{"request": PKCS#10 in base64}` and answers with `device_code`, `user_code`,
-`verification_uri`, `verification_uri_complete`, `expires_in`, `interval` and `key`. `POST /terminal/v1/take` takes
-`{"device_code": ...}` and answers with `{"certificates": PEM}`, or with 400 and `{"error": ...}` in the words of RFC
-8628 section 3.5.
+`verification_uri`, `verification_uri_complete`, `expires_in`, `interval` and `key`, or 400 or 429 with `error`.
+`POST /terminal/v1/take` takes `{"device_code": ...}` and answers with a `state`: `waiting`, `slow_down`, `refused`,
+`over`, or `granted` with the `certificates` in PEM, which are given once.
 
 The terminal makes the key and sends a certificate request; what it gets are certificates for that key, signed below the
 proxy of the user's session when the user confirms. So nothing that is secret lies in the store or goes to the terminal.
@@ -48,7 +48,7 @@ PATH: Final = "/terminal/v1"
 CODE_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 section 6.1: no vowels, so no words
 CODE_LENGTH: Final = 8
 WAIT: Final = timedelta(minutes=10)
-INTERVAL_SECONDS: Final = 3
+INTERVAL_SECONDS: Final = 2
 """How often a terminal asks; one that asks more often is told to slow down."""
 MAX_REQUEST_DER: Final = 8 << 10
 MAX_PER_ADDRESS: Final = 20
@@ -143,19 +143,19 @@ class Terminals:
             raise NotFoundError("the terminal does not wait any more")
 
     def take(self, device: str, *, now: datetime) -> tuple[str, bytes]:
-        """Return how it stands, in the words of RFC 8628, and the certificates, which are given once."""
+        """Return how it stands, and the certificates, which are given once."""
         table, key, moment = TERMINALS.c, _hash(device), int(now.timestamp())
 
         def look(connection: Connection, _again: bool) -> tuple[str, bytes]:
             row = connection.execute(sa.select(TERMINALS).where(table.device == key)).mappings().first()
             if row is None or row["ends"] <= moment:
-                return "expired_token", b""
+                return "over", b""
             if row["state"] == "waiting":
                 too_fast = moment - row["polled"] < INTERVAL_SECONDS - 1
                 connection.execute(sa.update(TERMINALS).where(table.device == key).values(polled=moment))
-                return ("slow_down" if too_fast else "authorization_pending"), b""
+                return ("slow_down" if too_fast else "waiting"), b""
             connection.execute(sa.delete(TERMINALS).where(table.device == key))
-            return ("granted", bytes(row["chain"])) if row["state"] == "granted" else ("access_denied", b"")
+            return ("granted", bytes(row["chain"])) if row["state"] == "granted" else ("refused", b"")
 
         return self._database.writing(look, durable=False)
 
@@ -205,8 +205,8 @@ def make_pages(portal: Portal) -> Blueprint:
     def take() -> Response:
         state, chain = terminals.take(_text("device_code"), now=portal.clock())
         if state != "granted":
-            return _answer({"error": state}, 400)
-        return _answer({"certificates": chain.decode("ascii")})
+            return _answer({"state": state})
+        return _answer({"state": state, "certificates": chain.decode("ascii")})
 
     def find() -> Waiting | None:
         code = _plain(request.values.get("code", ""))

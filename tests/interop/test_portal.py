@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -14,6 +17,7 @@ from gsi.system.trustdir import TrustDirectory
 from gsi.trust.verify import verify_chain
 from tests.harness.browser import Browser, open_browser
 from tests.harness.portal import RunningPortal, start_portal
+from tests.harness.run import our_program
 from tests.interop.conftest import ALICE, Grid
 from tests.interop.test_myproxy_server import OPEN, SECRET, Person, Site
 
@@ -107,3 +111,132 @@ def test_log_on_look_fetch_log_off(browser: Browser, stored: Place) -> None:
     assert "You are logged off." in browser.text
     browser.get(stored.portal.url + "/fetch")
     assert browser.heading == "Log on"
+
+
+def test_a_file_is_stored_under_another_name_and_renewed(browser: Browser, stored: Place, tmp_path: Path) -> None:
+    alice = stored.grid.users["rsa2048", "rsa2048"]
+    bundle = tmp_path / "alice.p12"
+    bundle.write_bytes(alice.pkcs12(b"file words"))
+    log_on(browser, stored, path="/store")
+    assert browser.path == "/store"
+    browser.type("file", str(bundle))
+    browser.type("passphrase", "not these")
+    browser.type("new", "quite another one")
+    browser.type("again", "quite another one")
+    browser.press("Store")
+    assert "pass phrase" in browser.find("[role=alert]").text
+    check_page(browser, "store")
+    for text, what in (("first", "proxy"), ("second", "key")):
+        browser.get(stored.portal.url + "/store?name=other")
+        browser.type("file", str(bundle))
+        browser.type("passphrase", "file words")
+        browser.type("description", f"<b>{text}</b> & co")
+        browser.tick(f"input[value={what}]")
+        browser.type("new", "quite another one")
+        browser.type("again", "quite another one")
+        browser.press("Store")
+        assert "The credential is stored." in browser.text
+        assert f"<b>{text}</b> & co" in browser.text
+    check_page(browser, "overview-two")
+    browser.get(stored.portal.url + "/fetch?name=other")
+    browser.choose("hours", "24", "form:has([name=how])")
+    browser.type("passphrase", "wrong words here")
+    browser.tick("form:has([name=how]) button")
+    browser.get(stored.portal.url + "/fetch?name=other")
+    browser.choose("hours", "24", "form:has([name=how])")
+    browser.type("passphrase", "quite another one")
+    browser.tick("form:has([name=how]) button")
+    proxy = parse_credential(browser.downloaded("x509up_alice.pem"), source="download")
+    assert timedelta(hours=23) < proxy.not_after - datetime.now(UTC) <= timedelta(hours=24)
+
+
+def test_another_pass_phrase_ends_the_other_sessions(browser: Browser, stored: Place) -> None:
+    log_on(browser, stored)
+    first = browser.driver.get_cookie("__Host-session")
+    log_on(browser, stored, path="/passphrase?name=")
+    check_page(browser, "passphrase")
+    browser.type("old", "not the old one")
+    browser.type("new", "new words, new luck")
+    browser.type("again", "new words, new luck")
+    browser.press("Change")
+    assert "invalid" in browser.find("[role=alert]").text.lower()
+    browser.type("old", PASSPHRASE)
+    browser.type("new", "new words, new luck")
+    browser.type("again", "new words, new luck")
+    browser.press("Change")
+    assert "The pass phrase is changed." in browser.text
+    stored.alice.logon(stdin="new words, new luck\n").check()
+    browser.driver.delete_all_cookies()
+    assert first is not None
+    browser.driver.add_cookie({name: first[name] for name in ("name", "value", "path", "secure", "httpOnly")})
+    browser.get(stored.portal.url + "/")
+    assert browser.heading == "Log on"
+
+
+def test_destroy_and_nothing_is_left(browser: Browser, stored: Place) -> None:
+    log_on(browser, stored)
+    browser.press("Destroy")
+    check_page(browser, "destroy")
+    browser.tick("[name=sure]")
+    browser.press("Destroy")
+    assert "Nothing is stored" in browser.text
+    check_page(browser, "overview-empty")
+    assert stored.alice.logon().returncode
+    browser.press("Activity")
+    assert "Credential destroyed" in browser.text
+    check_page(browser, "activity")
+
+
+def test_a_terminal_gets_a_proxy_that_is_confirmed_in_the_browser(browser: Browser, stored: Place) -> None:
+    out = stored.alice.environment.home / "from-portal.pem"
+    log_on(browser, stored)
+    browser.press("Terminal")
+    check_page(browser, "terminal")
+    with terminal(stored, out) as (process, code, key):
+        browser.type("code", code.lower().replace("-", " "))
+        browser.press("Go on")
+        assert key in browser.text
+        check_page(browser, "terminal-confirm")
+        browser.choose("hours", "1")
+        browser.press("Yes, give it the proxy")
+        assert "The terminal has its proxy." in browser.text
+        assert process.wait(30) == 0
+    told = stored.alice.environment.theirs("grid-proxy-info", "-file", out, "-all").check().stdout
+    assert f"identity : {ALICE}" in told
+    assert "timeleft : 0:59" in told or "timeleft : 1:00" in told
+    browser.get(f"{stored.portal.url}/terminal?code={code}")
+    assert "no terminal that waits" in browser.text
+    with terminal(stored, out) as (process, code, _key):
+        browser.get(f"{stored.portal.url}/terminal?code={code}")
+        browser.press("No")
+        assert process.wait(30) == 1
+    with terminal(stored, out) as (process, code, _key):
+        log_on(browser, stored, path=f"/terminal?code={code}")
+        assert browser.path == f"/terminal?code={code}"
+
+
+@contextlib.contextmanager
+def terminal(place: Place, out: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A terminal that waits for the browser, with its code and key."""
+    process = subprocess.Popen(
+        [our_program("myproxy-logon"), "--portal", place.portal.url, "-o", str(out)],
+        env=place.alice.environment.variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process:
+        try:
+            seen = ""
+            while "the key" not in seen:
+                line = process.stderr.readline()
+                assert line, seen
+                seen += line
+            code, key = re.search(r"code=(\S+)", seen), re.search(r"the key  (.+)", seen)
+            assert code is not None
+            assert key is not None
+            yield process, code[1], key[1]
+        finally:
+            process.kill()

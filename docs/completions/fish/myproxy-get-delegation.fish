@@ -13,6 +13,7 @@ complete -c myproxy-get-delegation -s n -l no_passphrase -d 'send no pass phrase
 complete -c myproxy-get-delegation -s a -l authorization -r -F -d 'renew the credential in FILE by its own key, without a pass phrase'
 complete -c myproxy-get-delegation -l otp -d 'also ask for a one-time code, and send it behind the pass phrase'
 complete -c myproxy-get-delegation -l sasl_passin -x -d 'read what SASL asks for from file:PATH, fd:NUMBER or stdin (default: the terminal, with -S stdin)'
+complete -c myproxy-get-delegation -l portal -x -d 'get it from a MyProxy portal: log on in a browser, and confirm there the code that is shown here'
 complete -c myproxy-get-delegation -s o -l out -r -F -d 'where to write it (default: the usual proxy file); - is standard output'
 complete -c myproxy-get-delegation -s Q -l certreq -r -F -d 'use this certificate request (PEM; - is standard input); what is written then holds no key'
 complete -c myproxy-get-delegation -l key_type -l key-type -x -a 'rsa p256 p384 ed25519' -d 'kind of the new key: rsa (default, $MYPROXY_KEYBITS bits), p256, p384 or ed25519'

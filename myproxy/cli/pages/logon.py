@@ -28,6 +28,9 @@ writes a proxy of one more step; without the attributes nothing is written.
 Where the server wants proof by SASL (`sasl` in its configuration), mechanisms and tickets are those of libsasl2 on this
 machine: Kerberos needs a ticket and asks nothing, others ask for a password. With `-n` no pass phrase is asked for
 before.
+
+With `--portal` nothing is typed here: an address is shown, which you open in a browser anywhere. There you log on
+to the portal, compare the key, and confirm. The key is made here as always.
 """,
     exit_status=CLIENT_EXIT_STATUS,
     environment=(
@@ -45,9 +48,12 @@ before.
         ("On a new machine, believing the server that answers:", "myproxy-logon -b -s myproxy.example.org -l alice"),
         ("With the code of an authenticator behind the pass phrase:", "myproxy-logon --otp -l alice"),
         ("By a Kerberos ticket, without a pass phrase:", "myproxy-logon -n -l alice"),
+        ("Log on in a browser instead:", "myproxy-logon --portal https://portal.example.org"),
         ("The credential on standard output:", "myproxy-logon -S -o - -l alice < passphrase"),
     ),
     differences="""\
+`--portal` is new.
+
 Renewal signs with SHA-256 only. A pass phrase longer than 1024 bytes is refused, not cut.
 
 `-b` shows the fingerprints of the authorities that it comes to trust. A CRL that stands in the way is not deleted.

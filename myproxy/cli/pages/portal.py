@@ -15,7 +15,7 @@ PAGE: Final = ManualPage(
 code where the server asks for one; they see what is stored for them, fetch proxies as files or for a terminal, store
 and renew credentials from files, change pass phrases and destroy credentials.
 
-It is a client of a `myproxy-server`, anywhere, and has no rights of its own: the server judges every logon. What it gives
+It is a client of a `myproxy-server`, anywhere, without rights of its own: the server judges every logon. What it gives
 is kept for the session only, sealed with a key that is in the user's cookie alone. Pass phrases are not kept.
 
 TLS ends here where `[http]` names a `certificate`, else at a front end on this machine; without either, only addresses
