@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cas.client import CASClient
     from gsi.cli.arguments import Namespace
 
-__all__ = ["build_parser", "main"]
+__all__ = ["build_parser", "main", "read_history"]
 
 PROG: Final = "cas-history"
 FORMS: Final = (
@@ -60,7 +60,7 @@ def _execute(arguments: Namespace) -> int:
     words = Words(PROG, FORMS, arguments.words)
     about = encode_ref(words.take_ref(words.take_kind())) if words.left else None
     words.end()
-    entries = deque(_entries(connect(arguments), about, arguments.after), maxlen=arguments.last)
+    entries = deque(read_history(connect(arguments), about, arguments.after), maxlen=arguments.last)
     if arguments.json:
         write_json(list(entries))
     else:
@@ -69,7 +69,12 @@ def _execute(arguments: Namespace) -> int:
     return EXIT_OK
 
 
-def _entries(client: CASClient, about: list[str] | None, after: int) -> Iterator[dict[str, object]]:
+def read_history(client: CASClient, about: list[str] | None, after: int) -> Iterator[dict[str, object]]:
+    """Return changes in their order, from behind a revision on; all, or of one thing.
+
+    Raises:
+        GridError: The server cannot be asked, or says no.
+    """
     from cas.cli.asking import objects
 
     while True:

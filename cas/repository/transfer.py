@@ -13,19 +13,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from cas.policy.changes import (
-    AddFeed,
-    AddMember,
-    Change,
-    Enrol,
-    Grant,
-    SetFqan,
-    decode_change,
-    encode_change,
-    encode_statement,
-)
-from cas.policy.model import CAS, DEFAULT_NAMESPACE, EVERYONE, Kind, Ref, UserGroup
+from cas.policy.changes import Change, decode_change, encode_change, encode_statement
 from cas.repository.base import MAX_PAGE
+from cas.repository.exporting import steps
 from gsi.errors import ConflictError, ParseError
 
 if TYPE_CHECKING:
@@ -41,23 +31,6 @@ VERSION: Final = 1
 MAX_LINE_CHARS: Final = 65536
 """The longest line: ten times what a change of the longest names takes."""
 
-_KINDS: Final = (
-    Kind.USER_GROUP,
-    Kind.TRUST_ANCHOR,
-    Kind.NAMESPACE,
-    Kind.SERVICE_TYPE,
-    Kind.SERVICE_ACTION_GROUP,
-    Kind.OBJECT_GROUP,
-    Kind.USER,
-)
-"""In an order in which nothing names what comes later."""
-
-_SCOPES: Final = {Kind.SERVICE_ACTION: Kind.SERVICE_TYPE, Kind.OBJECT: Kind.NAMESPACE}
-_GROUPS: Final = (Kind.USER_GROUP, Kind.OBJECT_GROUP, Kind.SERVICE_ACTION_GROUP)
-_ALWAYS_THERE: Final = frozenset(
-    {Ref(Kind.USER_GROUP, EVERYONE), Ref(Kind.NAMESPACE, DEFAULT_NAMESPACE), Ref(Kind.SERVICE_TYPE, CAS)}
-)
-
 
 def export_lines(repository: PolicyRepository, *, history: bool = False) -> Iterator[str]:
     """Return the lines of a policy, all of one state of it.
@@ -70,49 +43,11 @@ def export_lines(repository: PolicyRepository, *, history: bool = False) -> Iter
 
 def _lines(view: View, *, history: bool) -> Iterator[str]:
     yield _line({"format": FORMAT, "version": VERSION, "revision": view.revision()})
-    for change in _changes(view):
-        yield _line(encode_change(change))
+    for _, changes in steps(view):
+        yield from (_line(encode_change(change)) for change in changes)
     if history:
         for entry in _history(view):
             yield _line({"history": _entry(entry)})
-
-
-def _changes(view: View) -> Iterator[Change]:
-    for ref in _all_refs(view):
-        found = view.find(ref)
-        if found is not None and ref not in _ALWAYS_THERE and ref.scope != CAS:
-            yield Enrol(found.entity)
-    groups = [Ref(kind, name) for kind in _GROUPS for name in _names(view, kind)]
-    for group in groups:
-        after: Ref | None = None
-        while page := view.list_members(group, after=after):
-            yield from (AddMember(group, member) for member in page)
-            after = page[-1]
-    for group in groups:
-        found = view.find(group)
-        if found is not None and isinstance(found.entity, UserGroup):
-            if found.fqan is not None:
-                yield SetFqan(group.name, found.fqan)
-            yield from (AddFeed(group.name, feed) for feed in found.feeds)
-    last = 0
-    while some := view.page_statements(after=last):
-        yield from (Grant(statement) for _, statement in some)
-        last = some[-1][0]
-
-
-def _all_refs(view: View) -> Iterator[Ref]:
-    for kind in _KINDS:
-        yield from (Ref(kind, name) for name in _names(view, kind))
-    for kind, scopes in _SCOPES.items():
-        for scope in list(_names(view, scopes)):
-            yield from (Ref(kind, name, scope) for name in _names(view, kind, scope))
-
-
-def _names(view: View, kind: Kind, scope: str = "") -> Iterator[str]:
-    last = ""
-    while page := view.list_names(kind, scope=scope, after=last):
-        yield from page
-        last = page[-1]
 
 
 def _history(view: View) -> Iterator[HistoryEntry]:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Final
 from cas.policy.changes import decode_ref, encode_change, encode_entity, encode_ref, encode_statement
 from cas.policy.model import Kind
 from cas.repository.base import MAX_PAGE
-from cas.server.operation import NAME, NUMBER, TEXT, YES, Field, Operation, take, take_kind, take_limit, time_text
+from cas.repository.exporting import BEGINNING, Point
+from cas.server.operation import NAME, NUMBER, TEXT, YES, Field, Operation, odd, take, take_kind, take_limit, time_text
 
 if TYPE_CHECKING:
     from cas.server.operation import Asked
 
 __all__ = ["QUESTION_OPERATIONS"]
+
+MAX_STAGE: Final = 63  # more than an export has
 
 
 def _list(asked: Asked) -> dict[str, object]:
@@ -70,6 +73,33 @@ def _history(asked: Asked) -> dict[str, object]:
             for one in entries
         ]
     }
+
+
+def _export(asked: Asked) -> dict[str, object]:
+    after = asked.body.get("after")
+    revision = None if asked.body.get("revision") is None else take(asked.body, "revision", int, 0)
+    page = asked.community.service.export(
+        asked.caller, after=BEGINNING if after is None else _point(after), revision=revision
+    )
+    return {
+        "revision": page.revision,
+        "changes": [encode_change(one) for one in page.changes],
+        "after": None if page.point is None else list(page.point),
+    }
+
+
+def _point(value: object) -> Point:
+    if not isinstance(value, list) or len(value) != 3:
+        raise odd("after is to be what the part before said")
+    stage, outer, inner = value
+    if (
+        type(stage) is not int
+        or not 0 <= stage <= MAX_STAGE
+        or not isinstance(outer, str)
+        or not isinstance(inner, str)
+    ):
+        raise odd("after is to be what the part before said")
+    return Point(stage, outer, inner)
 
 
 def _who_can(asked: Asked) -> dict[str, object]:
@@ -156,6 +186,18 @@ QUESTION_OPERATIONS: Final = (
             Field("limit", NUMBER, "how many at most"),
         ),
         {"entries": "the changes"},
+    ),
+    Operation(
+        "/cas/v1/export",
+        "POST",
+        "Give the policy as the changes that make it again, in parts.",
+        "QUERY",
+        _export,
+        (
+            Field("after", {"type": "array"}, "what the part before said; missing for the first part"),
+            Field("revision", NUMBER, "the revision that the first part said, if the policy is to be the same still"),
+        ),
+        {"revision": "the policy's revision", "changes": "the changes", "after": "for the next part; null at the end"},
     ),
     Operation(
         "/cas/v1/who-can",

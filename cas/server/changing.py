@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cas.policy.changes import decode_change, decode_ref, encode_ref
+from cas.repository.sql import MAX_REASON_CHARS
 from cas.server.operation import NUMBER, TEXT, YES, Field, Operation, odd, take
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cas.policy.changes import Change
     from cas.policy.model import Ref
@@ -32,11 +33,18 @@ def _changes(asked: Asked) -> dict[str, object]:
     applied = asked.community.service.apply(
         asked.caller,
         changes,
-        reason=take(body, "reason", str, ""),
+        reason=_reason(body),
         expected_revision=revision,
         expected=_versions(body.get("expected_versions")),
     )
     return {"revision": applied.revision, "changed": list(applied.changed)}
+
+
+def _reason(body: Mapping[str, object]) -> str:
+    reason = take(body, "reason", str, "")
+    if len(reason) > MAX_REASON_CHARS or "\0" in reason:
+        raise odd(f"a reason has {MAX_REASON_CHARS} characters at most, and no NUL")
+    return reason
 
 
 def _versions(value: object) -> dict[Ref, int] | None:

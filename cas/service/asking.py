@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from cas import effects
 from cas.policy.conditions import Circumstances
 from cas.policy.evaluate import judge
 from cas.policy.model import Kind, Ref
 from cas.repository.base import MAX_PAGE
+from cas.repository.exporting import BEGINNING, steps
 from cas.rights import Rights
 from cas.service.base import Deciding
-from gsi.errors import NotFoundError
+from gsi.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from cas.effects import Explanation
     from cas.policy.caller import Caller
+    from cas.policy.changes import Change
     from cas.policy.model import Statement
     from cas.repository.base import Found, HistoryEntry, Holders, View
+    from cas.repository.exporting import Point
 
-__all__ = ["Questions"]
+__all__ = ["ExportPage", "Questions"]
+
+MAX_EXPORT: Final = 1000
+"""Changes in one page of an export: of the longest names, still less than what clients read as one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPage:
+    """A part of a policy.
+
+    Attributes:
+        revision: The policy's revision.
+        changes: The changes of this part.
+        point: Behind which the next part begins; None when this is the last one.
+    """
+
+    revision: int
+    changes: tuple[Change, ...]
+    point: Point | None
 
 
 class Questions(Deciding):
@@ -65,7 +87,40 @@ class Questions(Deciding):
         self, caller: Caller, *, about: Ref | None = None, after: int = 0, limit: int = MAX_PAGE
     ) -> tuple[HistoryEntry, ...]:
         """Return who changed what, when and why; all, or of one thing."""
-        return self._query(caller, "history", lambda view: view.history(about=about, after=after, limit=limit))
+
+        def look(view: View) -> tuple[HistoryEntry, ...]:
+            one = about
+            if about is not None and (about.kind is not Kind.OBJECT or view.find_namespace(about.scope) is not None):
+                one = _normal_ref(view, about)  # the history goes further back than namespaces are there
+            return view.history(about=one, after=after, limit=limit)
+
+        return self._query(caller, "history", look)
+
+    def export(self, caller: Caller, *, after: Point = BEGINNING, revision: int | None = None) -> ExportPage:
+        """Return a part of the policy, as the changes that make it again.
+
+        Args:
+            caller: Who asks.
+            after: Where the part before ended.
+            revision: The revision that it was of; None for the first part.
+
+        Raises:
+            ConflictError: The policy is another one by now.
+            DeniedError: The caller may not ask about others.
+        """
+
+        def look(view: View) -> ExportPage:
+            current = view.revision()
+            if revision is not None and revision != current:
+                raise ConflictError("the policy was changed while it was exported", hint="begin again")
+            changes: list[Change] = []
+            for point, some in steps(view, after=after):
+                changes += some
+                if len(changes) >= MAX_EXPORT:
+                    return ExportPage(current, tuple(changes), point)
+            return ExportPage(current, tuple(changes), None)
+
+        return self._query(caller, "export", look)
 
     def who_can(
         self,

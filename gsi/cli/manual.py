@@ -151,6 +151,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "cas-who-can": Command("cas.cli.who_can:build_parser", "cas.cli.pages.who_can:PAGE"),
     "cas-why": Command("cas.cli.why:build_parser", "cas.cli.pages.why:PAGE"),
     "cas-history": Command("cas.cli.history:build_parser", "cas.cli.pages.history:PAGE"),
+    "cas-export": Command("cas.cli.export_policy:build_parser", "cas.cli.pages.export_policy:PAGE"),
+    "cas-import": Command("cas.cli.import_policy:build_parser", "cas.cli.pages.import_policy:PAGE"),
     "cas-withdraw": Command("cas.cli.withdraw:build_parser", "cas.cli.pages.withdraw:PAGE"),
     "cas-group-add-entry": Command("cas.cli.group_entries:build_parser", "cas.cli.pages.group_add_entry:PAGE"),
     "cas-group-remove-entry": Command(
