@@ -27,7 +27,7 @@ def ask_passphrase(prompt: str, *, from_stdin: bool = False) -> Passphrase:
     """Ask for a pass phrase once.
 
     Args:
-        prompt: What the terminal shows, as the C tools write it ("Enter GRID pass phrase:"); a blank is added.
+        prompt: What the terminal shows, as the C tools write it ("Enter GRID pass phrase:"), without a blank behind it.
         from_stdin: Read the next line of standard input instead, without showing the prompt. Only that line is
             consumed: a second call reads the next one.
 
@@ -85,7 +85,7 @@ def _ask_terminal(terminal: int, prompt: str) -> Passphrase:
     quiet[3] |= termios.ECHONL
     try:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, quiet)
-        os.write(terminal, f"{prompt} ".encode())
+        os.write(terminal, prompt.encode())
         return read_line(terminal, "the terminal")
     finally:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, before)

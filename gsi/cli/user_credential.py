@@ -129,7 +129,10 @@ def introduce(certificates: Sequence[Certificate], path: str, *, silent: bool) -
 
     if not certificates:
         raise CredentialError(
-            f"{path}: there is no certificate in it", problem=CredentialProblem.MISSING, path=path, hint="see -cert"
+            f"{path}: there is no certificate in it",
+            problem=CredentialProblem.MISSING,
+            path=path,
+            hint="name another file",
         )
     try:
         chain = ProxyChain.split(certificates)

@@ -298,7 +298,7 @@ def sasl_answers(arguments: Namespace) -> Callable[[str, bool], Passphrase]:
             from gsi.cli.secret_source import SecretSource
 
             source = arguments.sasl_passin or (SecretSource("stdin") if arguments.stdin_pass else None)
-            known[prompt] = _ask(source, prompt.rstrip(), 1, "--sasl_passin")
+            known[prompt] = _ask(source, prompt, 1, "--sasl_passin")
         return known[prompt]
 
     return ask
@@ -329,17 +329,17 @@ def read_passphrase_from(
         CredentialError: There is none, it is too short, or the two entries differ.
     """
     passphrase = _ask(source, prompt, line, option)
+    if twice and source is None and _ask(None, f"Verifying - {prompt}", line, option) != passphrase:
+        raise CredentialError(
+            "Verify failure\nError entering passphrase.",  # the C client's words
+            problem=CredentialProblem.WRONG_PASSPHRASE,
+            hint="the two pass phrases differ: type the same one twice",
+        )
     if passphrase and len(passphrase) < MIN_PASSPHRASE:
         raise CredentialError(
             f"Passphrase must be at least {MIN_PASSPHRASE} characters long.",
             problem=CredentialProblem.WRONG_PASSPHRASE,
             hint="choose a longer one",
-        )
-    if twice and source is None and _ask(None, f"Verifying - {prompt}", line, option) != passphrase:
-        raise CredentialError(
-            "the two pass phrases differ",
-            problem=CredentialProblem.WRONG_PASSPHRASE,
-            hint="type the same one twice",
         )
     return passphrase
 

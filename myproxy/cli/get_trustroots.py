@@ -55,7 +55,7 @@ def _execute(arguments: Namespace) -> int:
     except CredentialError as error:
         warn(PROG, f"asking without a certificate: {error.message}", hint=error.hint)
         credential = None
-    anchors = load_or_bootstrap(PROG, arguments, locations, address, installs=True, force=arguments.bootstrap)
+    anchors = load_or_bootstrap(arguments, locations, address, installs=True, force=arguments.bootstrap)
     try:
         files = open_client(arguments, credential, anchors, address).get_trust_roots()
     except AuthenticationError as error:

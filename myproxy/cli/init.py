@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from gsi.certificate import Extension
     from gsi.cli.arguments import Namespace
     from gsi.credential import Credential
-    from gsi.secret import Passphrase
-    from gsi.system.environ import Locations
     from gsi.trust.anchors import TrustAnchors
 
 __all__ = ["build_parser", "main"]
@@ -103,6 +101,7 @@ def _execute(arguments: Namespace) -> int:
 
     from datetime import timedelta
 
+    from gsi.cli.user_credential import introduce, load_signer
     from gsi.secret import Passphrase
     from gsi.system.clock import now
     from gsi.system.environ import read_locations
@@ -113,7 +112,14 @@ def _execute(arguments: Namespace) -> int:
     address = read_address(arguments)
     locations = read_locations()
     anchors = load_anchors(locations)
-    signer = _load_signer(arguments, locations)
+    signer = load_signer(
+        arguments.certfile,
+        arguments.keyfile,
+        locations,
+        from_stdin=arguments.stdin_pass,
+        silent=False,
+        debug=arguments.debug,
+    )
     stored_life = _or_default(arguments.cred_lifetime, DEFAULT_CREDENTIAL_HOURS)
     proxy_life = _or_default(arguments.proxy_lifetime, DEFAULT_PROXY_HOURS)
     username = choose_username(arguments, signer)
@@ -134,6 +140,7 @@ def _execute(arguments: Namespace) -> int:
     if arguments.local_proxy:
         from gsi.system.credential_files import save_proxy
 
+        introduce(signer.certificates, "", silent=False)
         save_proxy(locations.proxy, _make_proxy(arguments, signer, proxy_life, anchors, extensions))
     client = open_client(arguments, temporary, anchors, address)
     client.put(request, temporary)
@@ -158,25 +165,6 @@ def _or_default(value: timedelta | None, hours: int) -> timedelta:
     return timedelta(hours=hours) if value is None else value
 
 
-def _load_signer(arguments: Namespace, locations: Locations) -> Credential:
-    """Return the user's own credential, asking for the key's pass phrase if it is locked."""
-    from gsi.cli.prompt import ask_passphrase
-    from gsi.system.credential_files import is_pkcs12_path, load_user_credential
-
-    def ask() -> Passphrase:
-        return ask_passphrase("Enter GRID pass phrase for this identity:", from_stdin=arguments.stdin_pass)
-
-    certificate_path, key_path = arguments.certfile, arguments.keyfile
-    if certificate_path is None and key_path is None:
-        certificate_path, key_path = locations.find_user_credential()
-    elif certificate_path is not None and key_path is None and is_pkcs12_path(certificate_path):
-        key_path = certificate_path
-    else:
-        default_certificate, default_key = next(iter(locations.user_credentials), ("", ""))
-        certificate_path, key_path = certificate_path or default_certificate, key_path or default_key
-    return load_user_credential(certificate_path, key_path, ask)
-
-
 def _make_proxy(
     arguments: Namespace,
     signer: Credential,
@@ -187,13 +175,11 @@ def _make_proxy(
     """Make a proxy and show it as grid-proxy-init does; it is verified, so that no server need refuse it."""
     from gsi.keys import KeyType
     from gsi.lifetime import asctime, proxy_validity
-    from gsi.proxy.chain import ProxyChain
     from gsi.proxy.issue import ProxyOptions, make_proxy
     from gsi.system.clock import now
     from gsi.trust.options import Purpose, ValidationOptions
     from gsi.trust.verify import verify_chain
 
-    sys.stdout.write(f"Your identity: {printable(ProxyChain.split(signer.certificates).identity_text)}\n")
     sys.stdout.write("Creating proxy ...")
     sys.stdout.flush()
     moment: datetime = now()

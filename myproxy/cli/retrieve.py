@@ -115,7 +115,7 @@ def _execute(arguments: Namespace) -> int:
         credential_name=arguments.credname,
         wants_trust_roots=arguments.trustroots,
     )
-    anchors = load_or_bootstrap(PROG, arguments, locations, address, installs=arguments.trustroots)
+    anchors = load_or_bootstrap(arguments, locations, address, installs=arguments.trustroots)
     client = open_client(arguments, credential, anchors, address, ask_user=sasl_answers(arguments))
     try:
         text = client.retrieve(request, renewing=renewing)

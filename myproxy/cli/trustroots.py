@@ -1,6 +1,6 @@
 """Trust roots on the client's side: where they go, how they get there, and the first trust where there is none.
 
-    anchors = load_or_bootstrap(PROG, arguments, locations, address)
+    anchors = load_or_bootstrap(arguments, locations, address)
     directory = install(PROG, locations, files)
 
 Agrees with gct:myproxy/source/myproxy.c (myproxy_install_trusted_cert_files, myproxy_bootstrap_trust) in the directory,
@@ -59,7 +59,6 @@ def trust_directory(locations: Locations) -> str:
 
 
 def load_or_bootstrap(
-    prog: str,
     arguments: Namespace,
     locations: Locations,
     address: ServerAddress,
@@ -70,8 +69,7 @@ def load_or_bootstrap(
     """Return whom to trust; where there is nobody, or by force, the CAs that the server presents, installed.
 
     Args:
-        prog: The command, for its messages.
-        arguments: Its command line.
+        arguments: The command line.
         locations: The user's files.
         address: The server.
         installs: Whether the command installs trust roots: then a directory that is not there is made, as in C.
@@ -87,7 +85,7 @@ def load_or_bootstrap(
     is_absent = not os.path.isdir(directory) and not os.path.isdir(locations.trust_dir)
     if force or (installs and is_absent):
         trusted = None if is_absent else _load(directory, locations)
-        bootstrap(prog, arguments, directory, address, trusted=trusted)
+        bootstrap(arguments, directory, address, trusted=trusted)
     elif is_absent:
         raise ConfigError(
             f"there are no trust roots in {directory}, so the server cannot be checked",
@@ -105,7 +103,7 @@ def _load(directory: str, locations: Locations) -> TrustAnchors:
 
 
 def bootstrap(
-    prog: str, arguments: Namespace, directory: str, address: ServerAddress, *, trusted: TrustAnchors | None = None
+    arguments: Namespace, directory: str, address: ServerAddress, *, trusted: TrustAnchors | None = None
 ) -> None:
     """Believe the CA certificates that the server presents, and say so with their fingerprints.
 
@@ -113,8 +111,7 @@ def bootstrap(
     trusted already stays with what the directory says of it; no file that is there is replaced.
 
     Args:
-        prog: The command, for its messages.
-        arguments: Its command line.
+        arguments: The command line.
         directory: Where trust roots are installed.
         address: The server.
         trusted: Whom the user trusts now, None for nobody.
@@ -133,14 +130,16 @@ def bootstrap(
     from myproxy.cli.common import open_client
     from myproxy.protocol.messages import TrustRootFile
 
-    client = open_client(arguments, None, build_anchors({}, loaded_at=now()), address)
-    pairs = [pair for pair in itertools.pairwise(client.look_at_server()) if _is_ca(pair[1])]
+    sys.stderr.write("Bootstrapping MyProxy server root of trust.\n")  # this line and those below as in C
+    shown = open_client(arguments, None, build_anchors({}, loaded_at=now()), address).look_at_server()
+    pairs = [pair for pair in itertools.pairwise(shown) if _is_ca(pair[1])]
     if not pairs:
         raise ConfigError(
             "the server presents no CA certificate, so there is nothing to bootstrap trust with",
             hint="install its CA's certificate by hand",
         )
     files = []
+    told = [f"New trusted MyProxy server: {printable(oneline(shown[0].subject_der))}\n"]
     for below, authority in pairs:
         namesakes = () if trusted is None else trusted.find_authorities(authority.subject_der)
         if any(one.certificate == authority for one in namesakes):
@@ -156,14 +155,11 @@ def bootstrap(
         files.append(TrustRootFile(f"{name}.0", authority.pem()))
         if not os.path.lexists(os.path.join(directory, f"{name}.signing_policy")):
             files.append(TrustRootFile(f"{name}.signing_policy", policy.encode()))
-        warn(
-            prog,
-            f"trusting {printable(oneline(authority.subject_der))} because the server said so; "
-            f"SHA-256 fingerprint {authority.fingerprint}",
-            hint="compare it with what the CA publishes",
-        )
+        told.append(f"New trusted CA ({name}.0): {printable(oneline(authority.subject_der))}\n")
+        told.append(f"Compare its SHA-256 fingerprint with what the CA publishes: {authority.fingerprint}\n")
     if files:
         _install_in(directory, files)
+        sys.stderr.write("".join(told))
 
 
 def _is_ca(certificate: Certificate) -> bool:

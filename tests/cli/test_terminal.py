@@ -64,7 +64,7 @@ def test_in_quiet_mode_only_the_question_is_seen(user: UserEnvironment) -> None:
     assert not child.before
     child.waitnoecho()
     child.sendline("secret")
-    assert end_of(child) == (" \r\n", 0)
+    assert end_of(child) == ("\r\n", 0)
 
 
 def test_a_wrong_pass_phrase_is_asked_once(user: UserEnvironment) -> None:

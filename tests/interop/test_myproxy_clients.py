@@ -221,11 +221,13 @@ def test_bootstrapping_changes_nothing_that_is_trusted(client: Client, grid: Gri
         assert {name: (directory / name).read_bytes() for name in before} == before
     for path in directory.glob("*.0"):
         path.unlink()
-    done = client.ours("myproxy-logon", "-b", "-S", stdin="wrong words\n")
-    assert "SHA-256 fingerprint" in done.stderr
+    told = client.ours("myproxy-logon", "-b", "-S", stdin="wrong words\n").stderr.splitlines()
+    assert told[3].startswith("Compare its SHA-256 fingerprint with what the CA publishes: ")
     (ca,) = directory.glob("*.0")
     policies = {path.name: path.read_bytes() for path in directory.glob("*.signing_policy")}
     assert policies == {name: data for name, data in before.items() if name.endswith(".signing_policy")}
+    ca.unlink()
+    assert told[:3] == client.theirs("myproxy-logon", "-b", "-S", stdin="wrong words\n").stderr.splitlines()[:3]
     # Somebody else's CA of the same name.
     name = Certificate.parse_pem(ca.read_bytes()).subject_der
     key = KeySigner(generate_key(KeyType.P256))

@@ -33,7 +33,7 @@ def with_stdin(code: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
 
 def test_the_terminal_is_asked_without_echo() -> None:
     child = on_terminal(ONCE)
-    child.expect_exact("Enter it: ")
+    child.expect_exact("Enter it:")
     child.waitnoecho()
     child.sendline("sécret")
     assert rest_of(child) == f"got {'sécret'.encode()!r}"
@@ -45,7 +45,7 @@ def test_echo_is_put_back_after_an_interrupt() -> None:
         + ASK
         + "try: ask_passphrase('Enter it:')\nexcept KeyboardInterrupt: print('stopped', flush=True); input()"
     )
-    child.expect_exact("Enter it: ")
+    child.expect_exact("Enter it:")
     child.waitnoecho()
     child.sendintr()
     child.expect_exact("stopped")
@@ -64,11 +64,11 @@ def test_echo_is_put_back_after_an_interrupt() -> None:
 )
 def test_a_new_pass_phrase_is_asked_twice(first: str, second: str | None, answer: str) -> None:
     child = on_terminal(NEW)
-    child.expect_exact("Enter it: ")
+    child.expect_exact("Enter it:")
     child.waitnoecho()
     child.sendline(first)
     if second is not None:
-        child.expect_exact("Verifying - Enter it: ")
+        child.expect_exact("Verifying - Enter it:")
         child.waitnoecho()
         child.sendline(second)
     assert rest_of(child) == answer
