@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
+from gsi.errors import GridError
 from tests.harness.ca import Issued, write_file
 from tests.harness.callout import AuthzServer, authz_server, callout_site, service_account
 from tests.harness.daemons import GridFTPServer, gridftp_server
@@ -123,8 +127,8 @@ def test_attributes_that_are_not_hers(
     assert "attribute certificate: " in site.daemon.log
 
 
-def _token(site: Site, holder: Issued, scope: str) -> str:
-    return site.tokens.token(cnf={"x5t#S256": b64(hashlib.sha256(holder.der).digest())}, scope=scope)
+def _token(site: Site, holder: Issued, scope: str, **changes: object) -> str:
+    return site.tokens.token(cnf={"x5t#S256": b64(hashlib.sha256(holder.der).digest())}, scope=scope, **changes)
 
 
 def test_scopes_of_a_token(site: Site, user: UserEnvironment, alice: Issued, place: Place) -> None:
@@ -161,3 +165,30 @@ def test_a_stolen_token(grid: Grid, site: Site, user: UserEnvironment, alice: Is
     assert done.returncode != 0
     assert not (user.home / "back").exists() or not (user.home / "back").read_bytes()
     assert "another certificate than the presenter's" in site.daemon.log
+
+
+def test_a_token_that_ends_in_a_session(site: Site, user: UserEnvironment, alice: Issued, place: Place) -> None:
+    """The client reads what has ended and when, and a fresh one is enough to go on; garbage is no token."""
+    user.install_proxy(alice.proxy())
+    place.write(place.readonly / "f", b"data")
+    scope = f"storage.read:{site.server.files}/readonly"
+    ends = int(time.time()) + 4
+    with place.session() as client:
+
+        def why(line: str) -> str:
+            with pytest.raises(GridError) as caught:
+                client.command(line)
+            return str(caught.value)
+
+        client.command(f"SITE AUTHZ_ASSERT {_token(site, alice, scope, iat=ends - 9, exp=ends)}")
+        assert client.retrieve(str(place.readonly / "f")) == b"data"
+        assert "nothing that is understood" in why("SITE AUTHZ_ASSERT garbage")
+        client.command(f"SIZE {place.readonly}/f")
+        while time.time() <= ends:  # the daemon's clock is this one
+            threading.Event().wait(0.1)
+        ended = f"token: expired at {datetime.fromtimestamp(ends, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        assert ended in why(f"SIZE {place.readonly}/f")
+        with pytest.raises(GridError, match="token: expired at"):
+            client.retrieve(str(place.readonly / "f"))
+        client.command(f"SITE AUTHZ_ASSERT {_token(site, alice, scope)}")
+        assert client.retrieve(str(place.readonly / "f")) == b"data"

@@ -19,8 +19,11 @@ and then asks the engine.
 It listens on a Unix socket that every mapped user can reach, because the services ask as the mapped user from the
 log-in on. The kernel tells it who asks. Mappings are for the accounts in `service_users` only, and nothing else leases
 accounts; a session is opened for those alone who map to the account that asks; and nothing secret is ever answered.
-Whatever goes wrong is a refusal. Each line of the audit has `uid` and `pid` of who asked, and `proof`: with `none`, for
-jobs, nothing but that uid is known for sure.
+Whatever goes wrong is a refusal, and every refusal is recorded, in the audit and in the policy's record, under the id
+that the client is told: also those before any policy is asked, such as refused certificates, and permits that could not
+be carried out. Permits are recorded but for sessions and the use of a service, whose operations are. Clients are told
+what was refused and not by which rule; but what they have shown that has ended, and when. Each line of the audit has
+`uid` and `pid` of who asked, and `proof`: with `none`, for jobs, nothing but that uid is known for sure.
 
 It stays in the foreground and logs to standard error. SIGTERM and SIGINT let questions under way finish; services
 open their sessions anew with the daemon that comes next. SIGHUP reads the configuration again; policies are followed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 from dataclasses import replace
@@ -44,10 +45,17 @@ from gsi.authz.decision import (
     permit,
 )
 from gsi.authz.engine import Engine
-from gsi.authz.policy import Chain, Member, Policy
+from gsi.authz.policy import Chain, Member, Policy, Source
 from gsi.authz.record import describe_decision
+from gsi.authz.scopes import ScopeAuthorizer
+from gsi.authz.token_source import TokenSource
+from gsi.errors import CapabilityError, CapabilityProblem
 from gsi.system.trustdir import TrustDirectory
+from gsi.tokens.keys import StaticKeys, parse_key_set
+from gsi.tokens.rules import IssuerRules, TokenRules
+from gsi.tokens.verify import TokenVerifier
 from tests.harness.ca import TestCA, write_trust_dir
+from tests.harness.tokens import AUDIENCE, TokenIssuer, b64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -492,6 +500,149 @@ def test_assertions(bench: Bench, alice: Issued) -> None:
     assert other.script.asked[-1].subject.assertions == ()
 
 
+# --- tokens in a session ----------------------------------------------------------------------------------------------
+
+
+class Tokens:
+    """A bench whose policy has a source of tokens, of VOMS attributes that end, and an authorizer of scopes."""
+
+    def __init__(self, bench: Bench, holder: Issued, *more: Source) -> None:
+        self.bench = bench
+        self.holder = holder
+        self.issuer = TokenIssuer()
+        rules = TokenRules(issuers=(IssuerRules(issuer=self.issuer.url),), audiences=frozenset({AUDIENCE}))
+        keys = StaticKeys({self.issuer.url: parse_key_set(self.issuer.key_set())})
+        source = Source(TokenSource("tokens", TokenVerifier(rules, keys)), may_block=False)
+        bench.script.reads_assertions = False
+        bench.script.answer = lambda asked: (
+            not_applicable("script") if asked.action.name == "read" else _permit_all(asked)
+        )
+        chain = Chain(
+            "policy",
+            Combining.FIRST_APPLICABLE,
+            (Member(ScopeAuthorizer("scopes"), may_block=False), Member(bench.script, may_block=False)),
+        )
+        bench.engine.replace(Policy(chain, (source, *more)))
+
+    def token(self, path: str, *, seconds: int = 600) -> str:
+        now = int(self.bench.now.timestamp())
+        bound = {"x5t#S256": b64(hashlib.sha256(self.holder.der).digest())}
+        return self.issuer.token(scope=f"storage.read:{path}", iat=now - 9, nbf=now - 9, exp=now + seconds, cnf=bound)
+
+
+def _show(judge: Judge, text: str) -> Answer:
+    return judge.judge(OperationRequest(action="authz_assert", object=text))
+
+
+def test_a_token_that_ends_in_a_session(bench: Bench, alice: Issued) -> None:
+    """The client is told which and when, and a fresh one counts at once; without one nothing does."""
+    tokens, judge = Tokens(bench, alice), _open(bench, alice)
+    assert judge.judge(_operation()).verdict is Verdict.DENY
+    assert _show(judge, tokens.token("/a", seconds=6)).verdict is Verdict.PERMIT
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+    ended = bench.now.replace(microsecond=0) + timedelta(seconds=6)
+    for wait in (7, 90):  # also when the session has been judged again in the meantime
+        bench.now += timedelta(seconds=wait)
+        for operation in (_operation(), _operation("lookup", "/b")):
+            answer = judge.judge(operation)
+            words = f"no permission to {operation.action} {operation.real_path}: token: expired at "
+            assert (answer.verdict, answer.reason) == (Verdict.DENY, f"{words}{ended:%Y-%m-%dT%H:%M:%SZ}")
+            assert bench.recorded(answer)["authorizer"] == "tokens"
+    late = _show(judge, tokens.token("/a", seconds=-1))
+    assert late.reason.startswith("the assertion is not accepted: token: expired at ")
+    assert _show(judge, tokens.token("/a")).verdict is Verdict.PERMIT
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+
+
+def test_the_token_that_is_shown_next_replaces_the_last(bench: Bench, alice: Issued) -> None:
+    """And one that is not accepted changes nothing."""
+    tokens, judge = Tokens(bench, alice), _open(bench, alice)
+    for _ in range(5):  # more than may be kept
+        assert _show(judge, tokens.token("/a")).verdict is Verdict.PERMIT
+        assert judge.judge(_operation("read", "/a")).verdict is Verdict.PERMIT
+        assert judge.judge(_operation("read", "/b")).verdict is Verdict.DENY
+        assert _show(judge, tokens.token("/b") + "A").verdict is Verdict.FAILURE
+        assert judge.judge(_operation("read", "/a")).verdict is Verdict.PERMIT
+        assert _show(judge, tokens.token("/b")).verdict is Verdict.PERMIT
+        assert judge.judge(_operation("read", "/a")).verdict is Verdict.DENY
+        assert judge.judge(_operation("read", "/b")).verdict is Verdict.PERMIT
+
+
+@pytest.mark.parametrize("text", ["garbage", "", "eyJ.x", "a.b.c", "<not looked at/>", "x" * 100_000])
+def test_what_nobody_understands_is_not_accepted(bench: Bench, alice: Issued, text: str) -> None:
+    tokens, judge = Tokens(bench, alice), _open(bench, alice)
+    _show(judge, tokens.token("/a"))
+    answer = _show(judge, text)
+    assert answer.reason == "what was shown is nothing that is understood here"
+    assert text[:7] not in str(bench.recorded(answer)) or not text
+    assert judge.judge(_operation()).verdict is Verdict.PERMIT
+    bench.script.reads_assertions = True
+    assert _show(judge, text).verdict is Verdict.PERMIT
+
+
+class Several:
+    """A source of assertions `<until TIME>`, of which a subject may have several; each has to be good."""
+
+    name = "several"
+
+    def takes(self, shown: object) -> bool:
+        return isinstance(shown, str) and shown.startswith("<")
+
+    def collect(self, request: AuthorizationRequest) -> AuthorizationRequest:
+        for one in filter(self.takes, request.subject.assertions):
+            if request.environment.now >= datetime.fromisoformat(str(one).strip("<>")):
+                raise CapabilityError(f"assertion: expired at {one}", problem=CapabilityProblem.EXPIRED)
+        return request
+
+
+def test_what_has_ended_makes_room_for_another(bench: Bench, alice: Issued) -> None:
+    """Those that have not ended stay."""
+    Tokens(bench, alice, Source(Several(), may_block=False))
+    judge = _open(bench, alice)
+    soon, later = (f"<{(bench.now + timedelta(seconds=seconds)).isoformat()}>" for seconds in (6, 600))
+    for text in (later, *[f"{soon}{'>' * number}" for number in range(7)]):
+        assert _show(judge, text).verdict is Verdict.PERMIT
+    assert _show(judge, soon).reason == "too many assertions in one session"
+    bench.now += timedelta(seconds=7)
+    assert "assertion: expired at" in judge.judge(_operation("lookup", "/b")).reason
+    assert _show(judge, f"{later}>").verdict is Verdict.PERMIT
+    assert judge.judge(_operation("lookup", "/b")).verdict is Verdict.PERMIT
+    assert bench.script.asked[-1].subject.assertions == (later, f"{later}>")
+    bench.now += timedelta(seconds=600)
+    assert "assertion: expired at" in judge.judge(_operation("lookup", "/b")).reason
+
+
+class Attributes:
+    """A source of something in the chain that has ended: nothing that is shown mends that."""
+
+    name = "voms"
+
+    def collect(self, request: AuthorizationRequest) -> AuthorizationRequest:
+        if request.action.name != "login":
+            raise CapabilityError("attribute certificate: expired at TIME", problem=CapabilityProblem.EXPIRED)
+        return request
+
+
+def test_attributes_that_end_in_a_session(bench: Bench, alice: Issued) -> None:
+    tokens, judge = Tokens(bench, alice, Source(Attributes(), may_block=False)), _open(bench, alice)
+    for answer in (judge.judge(_operation()), _show(judge, tokens.token("/a"))):
+        assert answer.verdict is Verdict.DENY
+        assert answer.reason.endswith(": attribute certificate: expired at TIME")
+
+
+def test_the_words_of_a_rule_are_not_for_clients(bench: Bench, alice: Issued) -> None:
+    """Although a denial of its says when it ends."""
+    judge = _open(bench, alice)
+    bench.script.answer = lambda _: replace(deny("script", "a secret reason"), not_after=bench.now)
+    assert judge.judge(_operation()).reason == "no permission to read /a"
+
+
+def test_a_proxy_that_ends_is_told(bench: Bench, ca: TestCA) -> None:
+    judge = _open(bench, ca.issue(ALICE).proxy(not_after=bench.now + timedelta(seconds=30)))
+    bench.now += timedelta(seconds=31)
+    assert judge.judge(_operation()).reason.startswith("no permission to read /a: the credential ended at 20")
+
+
 def test_odd_objects_and_defects_refuse(bench: Bench, alice: Issued) -> None:
     judge = _open(bench, alice)
     assert judge.judge(OperationRequest(action="read", object="http://h/a")).verdict is Verdict.FAILURE
@@ -604,6 +755,30 @@ def test_owner_by_spoofed_name(bench: Bench, ca: TestCA) -> None:
     bench.script.answer = lambda _: not_applicable("script")
     request = JobRequest(job_id="1.2", query="cancel", chain=mallory.chain_der, target=ALICE)
     assert bench.judge(USER.pw_uid).judge(request).verdict is Verdict.DENY
+
+
+def test_what_owners_may_do_is_audited_as_a_permit(bench: Bench, alice: Issued) -> None:
+    """By whom it was given; a denial stays one."""
+    audited: list[Decision] = []
+    script = Member(bench.script, may_block=False)
+    policy = Policy(Chain("policy", Combining.FIRST_APPLICABLE, (script,)))
+    bench.engine = Engine(policy, audit=lambda _, decision: audited.append(decision))
+    request = JobRequest(job_id="1.2", query="signal 1 x", chain=alice.chain_der, target=ALICE)
+    bench.script.answer = lambda _: not_applicable("script")
+    answer = bench.judge(USER.pw_uid).judge(request)
+    assert [(each.effect, each.authorizer) for each in audited] == [(Effect.PERMIT, "gsi-authz-server")] * 2
+    assert audited[-1].decision_id == answer.decision_id
+    assert "job_owner_manages" in audited[0].reason
+    assert [step.effect for step in audited[0].trace] == [Effect.NOT_APPLICABLE, Effect.PERMIT]
+    audited.clear()
+    bench.script.answer = lambda _: permit("script", "fine")
+    bench.judge(USER.pw_uid).judge(request)
+    assert {each.authorizer for each in audited} == {"script"}
+    audited.clear()
+    bench.judge(USER.pw_uid).judge(request._replace(target="/O=Grid/CN=Bob"))
+    bench.script.answer = lambda _: not_applicable("script")
+    bench.judge(USER.pw_uid).judge(request._replace(target="/O=Grid/CN=Bob"))
+    assert [each.effect for each in audited] == [Effect.PERMIT, Effect.PERMIT, Effect.NOT_APPLICABLE]
 
 
 def test_owner_rule_can_be_switched_off(bench: Bench, alice: Issued) -> None:
