@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from gsi.cli.arguments import CommandParser, Completion, UsageError, count, duration
+from gsi.cli.arguments import CommandParser, Completion, count, duration
+from gsi.cli.proxy_options import required_lifetime
 from gsi.cli.run import EXIT_ERROR, EXIT_OK, run
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    required = _required_lifetime(arguments)
+    required = required_lifetime(PROG, arguments)
     facts = _gather(arguments)
     if arguments.json:
         _print_json(facts)
@@ -77,23 +78,6 @@ def _execute(arguments: Namespace) -> int:
     if not arguments.exists:
         return EXIT_OK
     return EXIT_OK if facts.left >= required and facts.strength >= (arguments.bits or 0) else EXIT_ERROR
-
-
-def _required_lifetime(arguments: Namespace) -> timedelta:
-    """Return the lifetime that -exists asks for.
-
-    Raises:
-        UsageError: An option of -exists without it; otherwise a test that the caller relies on would not happen.
-    """
-    from datetime import timedelta
-
-    for option in ("valid", "hours", "bits"):
-        if getattr(arguments, option) is not None and not arguments.exists:
-            raise UsageError(f"-{option} goes with -exists", hint=f"{PROG} -exists -{option} ...")
-    if arguments.valid is not None:
-        lifetime: timedelta = arguments.valid
-        return lifetime
-    return timedelta(hours=arguments.hours or 0)
 
 
 class _Facts(NamedTuple):

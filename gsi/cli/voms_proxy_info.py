@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from gsi.cli.arguments import Completion, UsageError, count, duration
+from gsi.cli.arguments import Completion, count, duration
+from gsi.cli.proxy_options import required_lifetime
 from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, report, run
 from gsi.cli.voms_arguments import VOMSParser, add_conf, one_line
 from gsi.errors import GridError
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    required = _required_lifetime(arguments)
+    required = required_lifetime(PROG, arguments)
     from gsi.cli.voms_facts import gather
     from gsi.system.environ import get_variable, read_locations
 
@@ -122,23 +123,6 @@ def _execute(arguments: Namespace) -> int:
         good = good and facts.left.total_seconds() > 0 and facts.left >= required
         good = good and facts.strength >= (arguments.bits or 0)
     return EXIT_OK if good and _has_what_was_asked_for(arguments, facts) else EXIT_ERROR
-
-
-def _required_lifetime(arguments: Namespace) -> timedelta:
-    """Return the lifetime that -exists asks for.
-
-    Raises:
-        UsageError: An option of -exists without it; otherwise a test that the caller relies on would not happen.
-    """
-    from datetime import timedelta
-
-    for option in ("valid", "hours", "bits"):
-        if getattr(arguments, option) is not None and not arguments.exists:
-            raise UsageError(f"-{option} goes with -exists", hint=f"{PROG} -exists -{option} ...")
-    if arguments.valid is not None:
-        lifetime: timedelta = arguments.valid
-        return lifetime
-    return timedelta(hours=arguments.hours or 0)
 
 
 def _report_refused(arguments: Namespace, facts: ProxyFacts) -> None:
