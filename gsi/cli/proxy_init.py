@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from gsi.cli.arguments import (
     BITS,
     KEY_TYPES,
-    REFUSED_BITS,
     CommandParser,
     Completion,
     UsageError,
@@ -22,6 +21,7 @@ from gsi.cli.arguments import (
     count,
     duration,
 )
+from gsi.cli.proxy_options import check_proxy_options, usage_error
 from gsi.cli.run import EXIT_ERROR, EXIT_OK, printable, run, warn
 from gsi.errors import ConfigError, CredentialError, CredentialProblem, GridError
 
@@ -168,26 +168,17 @@ def _check_combinations(arguments: Namespace) -> None:
     """
     restricted = arguments.policy is not None or arguments.policy_language is not None
     if arguments.limited + arguments.independent + restricted > 1:
-        raise _usage("-limited, -independent and -policy/-policy-language are mutually exclusive")
+        raise usage_error(PROG, "-limited, -independent and -policy/-policy-language are mutually exclusive")
     if arguments.old + arguments.rfc + arguments.draft > 1:
-        raise _usage("-old, -rfc, and -draft are mutually exclusive")
-    if arguments.policy is not None and arguments.policy_language is None:
-        raise _usage("-policy needs the policy's language", hint="name it with -policy-language OID")
-    if arguments.policy_language is not None and arguments.policy is None:
-        raise _usage(
+        raise usage_error(PROG, "-old, -rfc, and -draft are mutually exclusive")
+    check_proxy_options(
+        PROG,
+        arguments,
+        no_policy=UsageError(
             "-policy-language without -policy would restrict nothing",
             hint="give the policy's file with -policy, or use -limited or -independent",
-        )
-    if arguments.valid is not None and arguments.hours is not None:
-        raise _usage("-valid and -hours are mutually exclusive", hint="use -valid; -hours is deprecated")
-    if arguments.bits in REFUSED_BITS:
-        raise _usage(f"-bits {arguments.bits}: such a key is not safe", hint="use -bits 2048, the default, or more")
-    if arguments.bits is not None and arguments.key_type != "rsa":
-        raise _usage(f"-bits is for RSA keys; -key-type {arguments.key_type} says the size already")
-
-
-def _usage(message: str, *, hint: str | None = None) -> UsageError:
-    return UsageError(message, hint=hint or f"'{PROG} -help' lists the options")
+        ),
+    )
 
 
 def _lifetime(arguments: Namespace) -> timedelta | None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from gsi.cli.arguments import (
     BITS,
     KEY_TYPES,
-    REFUSED_BITS,
     Completion,
     UsageError,
     bits,
     count,
     duration,
 )
+from gsi.cli.proxy_options import check_proxy_options, usage_error
 from gsi.cli.run import EXIT_OK, printable, run
 from gsi.cli.voms_arguments import (
     VOMSParser,
@@ -247,32 +247,23 @@ def _check_combinations(arguments: Namespace) -> None:
         UsageError: With what to write instead.
     """
     if arguments.limited and (arguments.policy is not None or arguments.policy_language is not None):
-        raise _usage("-limited and -policy/-policy-language are mutually exclusive")
+        raise usage_error(PROG, "-limited and -policy/-policy-language are mutually exclusive")
     if _proxy_version(arguments) is None:
-        raise _usage("-old, -rfc and -proxyver say different things")
-    if arguments.policy is not None and arguments.policy_language is None:
-        raise _usage("-policy needs the policy's language", hint="name it with -policy-language OID")
-    if arguments.policy_language is not None and arguments.policy is None:
-        raise _usage(
+        raise usage_error(PROG, "-old, -rfc and -proxyver say different things")
+    check_proxy_options(
+        PROG,
+        arguments,
+        no_policy=UsageError(
             "if you specify a policy language you also need to specify a policy file",
             hint="give it with -policy, or use -limited",
-        )
-    if arguments.valid is not None and arguments.hours is not None:
-        raise _usage("-valid and -hours are mutually exclusive", hint="use -valid; -hours is deprecated")
-    if arguments.bits in REFUSED_BITS:
-        raise _usage(f"-bits {arguments.bits}: such a key is not safe", hint="use -bits 2048, the default, or more")
-    if arguments.bits is not None and arguments.key_type != "rsa":
-        raise _usage(f"-bits is for RSA keys; -key-type {arguments.key_type} says the size already")
+        ),
+    )
     if arguments.list and (len(arguments.voms) != 1 or arguments.separate is not None):
-        raise _usage("-list needs exactly one -voms, and goes without -separate")
+        raise usage_error(PROG, "-list needs exactly one -voms, and goes without -separate")
     if arguments.separate is not None and not (arguments.voms or arguments.includeac):
-        raise _usage("-separate without -voms has nothing to write")
+        raise usage_error(PROG, "-separate without -voms has nothing to write")
     if not arguments.voms and (arguments.order or arguments.target or arguments.vomslife is not None):
-        raise _usage("-order, -target and -vomslife go with -voms")
-
-
-def _usage(message: str, *, hint: str | None = None) -> UsageError:
-    return UsageError(message, hint=hint or f"'{PROG} -help' lists the options")
+        raise usage_error(PROG, "-order, -target and -vomslife go with -voms")
 
 
 def _proxy_version(arguments: Namespace) -> str | None:

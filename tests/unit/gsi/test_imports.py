@@ -54,10 +54,13 @@ SHARED = frozenset({"gsi", "gsi._version", "gsi.cli", "gsi.cli.arguments", "gsi.
 """Our modules that the help of any of our own commands needs, besides the command's."""
 
 _WISHES = frozenset({"gsi.cli.voms_arguments", "gsi.voms", "gsi.voms.wishes"})
+_OPTIONS = frozenset({"gsi.cli.proxy_options"})
 COMPANIONS = {
-    "voms-proxy-init": _WISHES,
+    "grid-proxy-init": _OPTIONS,
+    "grid-proxy-info": _OPTIONS,
+    "voms-proxy-init": _WISHES | _OPTIONS,
     "voms-proxy-list": _WISHES,
-    "voms-proxy-info": frozenset({"gsi.cli.voms_arguments"}),
+    "voms-proxy-info": frozenset({"gsi.cli.voms_arguments"}) | _OPTIONS,
     "voms-proxy-destroy": frozenset({"gsi.cli.voms_arguments"}),
 }
 """What the commands of one family share on top of that."""
