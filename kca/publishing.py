@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["gridmap_line", "make_namespaces", "trust_files"]
 
+SUPERUSER: Final = "root"
 _SPECIAL: Final = re.compile(r"([][\\^$.|?*+(){}\"-])")
 
 
@@ -108,9 +109,13 @@ def gridmap_line(subject: str, principal: Principal) -> str:
     """Return the line that maps a subject to the account named like the principal's first component.
 
     Raises:
-        ParseError: No account has such a name, or the principal has an instance.
+        ParseError: No account has such a name, or it is the superuser's; or the principal has an instance.
     """
     if len(principal.components) != 1:
         raise ParseError(f"{principal.text!r} names no account by itself", what="account name")
     account = Account(principal.components[0])
+    if account.name == SUPERUSER:
+        raise ParseError(
+            f"{principal.text!r} would be the superuser, whose line must be written by hand", what="account"
+        )
     return f"{quote_gridmap(subject)} {account.name}"

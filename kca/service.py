@@ -56,6 +56,7 @@ __all__ = [
     "Known",
     "TooManyError",
     "authority_id",
+    "subject_key",
 ]
 
 MAX_REMEMBERED: Final = 4096
@@ -108,7 +109,7 @@ class CertificateService(Protocol):
         ...
 
     def probe(self, ticket: ProvenTicket, *, peer: str, transport: str = "udp") -> None:
-        """Return when a request with this ticket would be granted; the key and the rate are not judged.
+        """Return when a request with this ticket would be granted now; only the key is not judged.
 
         Raises:
             DeniedError: It would be refused.
@@ -208,6 +209,11 @@ def authority_id(certificate: Certificate) -> str:
     return hashlib.sha256(certificate.spki_der).hexdigest()
 
 
+def subject_key(subject_der: bytes) -> str:
+    """Return what the books compare subjects by."""
+    return hashlib.sha256(names.canonical(subject_der)).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class _Judged:
     """What came of steps 1 to 4."""
@@ -278,7 +284,10 @@ class KCAService:
         """See `CertificateService.probe`."""
         visit = Visit(peer=peer, transport=transport, principal=ticket.client)
         try:
-            judged = self._judge(ticket, visit, self._clock())
+            now = self._clock()
+            judged = self._judge(ticket, visit, now)
+            self._check_memory(visit, now)
+            self._check_books(ticket, judged, now)
         except GridError as error:
             self._trail.refuse(visit, PROBE, error)
             raise
@@ -367,15 +376,27 @@ class KCAService:
         match error.__cause__:
             case RepeatedRequestError():
                 return self._repeat(ticket, request, visit, now)
-            case TooFastError() as cause:
-                self._remember(ticket.client.text, cause.until)
-                raise TooManyError(cause.message, until=cause.until, hint=cause.hint) from cause
-            case SubjectTakenError() as cause:
-                raise DeniedError("the name that the rules give is another principal's") from cause
+            case TooFastError() | SubjectTakenError() as cause:
+                raise self._denial(ticket, cause) from cause
             case StorageError() as cause:
                 raise cause from error
             case _:
                 raise error
+
+    def _check_books(self, ticket: ProvenTicket, judged: _Judged, now: datetime) -> None:
+        """Refuse for what the books would refuse."""
+        key = subject_key(judged.entitlement.subject_der)
+        try:
+            self._books.check(ticket.client.text, key, rate=self._rate, now=now)
+        except (TooFastError, SubjectTakenError) as error:
+            raise self._denial(ticket, error) from error
+
+    def _denial(self, ticket: ProvenTicket, error: TooFastError | SubjectTakenError) -> DeniedError:
+        """Return what the client is told of a refusal of the books."""
+        if isinstance(error, SubjectTakenError):
+            return DeniedError("the name that the rules give is another principal's")
+        self._remember(ticket.client.text, error.until)
+        return TooManyError(error.message, until=error.until, hint=error.hint)
 
     def _repeat(self, ticket: ProvenTicket, request: CertificateRequest, visit: Visit, now: datetime) -> Issued:
         entry = self._books.find_request(visit.request_hash)
@@ -428,7 +449,7 @@ class KCAService:
             principal=ticket.client.text,
             realm=ticket.client.realm,
             subject=record.subject,
-            subject_key=hashlib.sha256(names.canonical(certificate.subject_der)).hexdigest(),
+            subject_key=subject_key(certificate.subject_der),
             not_before=certificate.not_before,
             not_after=certificate.not_after,
             issued=record.time,

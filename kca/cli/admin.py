@@ -11,13 +11,14 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion, UsageError, count
-from gsi.cli.run import EXIT_ERROR, EXIT_OK, run
+from gsi.cli.run import EXIT_ERROR, EXIT_OK, run, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from gsi.cli.arguments import Namespace
+    from gsi.errors import StorageError
     from gsi.kerberos.ticket import Principal
     from kca.admin import Desk
     from kca.config import KCAConfig
@@ -212,10 +213,13 @@ def _list(arguments: Namespace, _words: list[str]) -> int:
     from kca.wiring.service import open_books
 
     config = _config(arguments)
+    damaged: list[StorageError] = []
     with contextlib.closing(open_books(config)) as books:
-        found = books.search(_selection(arguments, config), limit=arguments.limit)
+        found = books.search(_selection(arguments, config), limit=arguments.limit, on_damage=damaged.append)
         print_entries(found, as_json=arguments.json)
-    return EXIT_OK
+    for error in damaged:
+        warn(PROG, error.message)
+    return EXIT_ERROR if damaged else EXIT_OK
 
 
 def _show(arguments: Namespace, words: list[str]) -> int:
@@ -325,33 +329,38 @@ def _trust_package(arguments: Namespace, _words: list[str]) -> int:
 def _gridmap(arguments: Namespace, words: list[str]) -> int:
     import contextlib
 
-    from gsi.cli.run import warn
     from gsi.errors import DeniedError, ParseError
     from gsi.kerberos.ticket import Principal
+    from gsi.system import clock
     from kca.cli.admin_print import print_json
     from kca.publishing import gridmap_line
+    from kca.repository.base import SubjectTakenError
+    from kca.service import subject_key
     from kca.wiring.service import open_books
 
     config = _config(arguments)
-    if not words and arguments.realm is None and len(config.realm) > 1:
+    if arguments.realm is None and len(config.realm) > 1:
         raise UsageError(
             "there are several realms, and people of one name in them are not one person",
             hint="name the realm whose accounts these are with -realm",
         )
     status, lines, found = EXIT_OK, [], []
-    if words:
-        for word in words:
-            principal = _principal(word, config)
+    realm = arguments.realm or next(iter(config.realm))
+    principals = [_principal(word if "@" in word else f"{word}@{realm}", config) for word in words]
+    for principal in principals:
+        if principal.realm != realm:
+            raise UsageError(f"{principal.text} is not of the realm {realm}, whose accounts these are")
+    with contextlib.closing(open_books(config)) as books:
+        for principal in principals:
             try:
-                found.append((_entitlement(config, principal).subject, principal))
-            except DeniedError as error:
+                entitlement = _entitlement(config, principal)
+                books.check(principal.text, subject_key(entitlement.subject_der), rate=None, now=clock.now())
+                found.append((entitlement.subject, principal))
+            except (DeniedError, SubjectTakenError) as error:
                 warn(PROG, f"{principal.text}: {error.message}")
                 status = EXIT_ERROR
-    else:
-        with contextlib.closing(open_books(config)) as books:
-            found = [
-                (owner.subject, Principal.parse(owner.principal)) for owner in books.list_owners(realm=arguments.realm)
-            ]
+        if not words:
+            found = [(owner.subject, Principal.parse(owner.principal)) for owner in books.list_owners(realm=realm)]
     for subject, principal in found:
         try:
             lines.append((subject, principal, gridmap_line(subject, principal)))

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gsi.errors import ConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime, timedelta
 
     from gsi.ca.crl import RevocationReason, RevokedEntry
+    from gsi.errors import StorageError
 
 __all__ = [
     "MAX_TEXT_BYTES",
@@ -195,6 +196,16 @@ class Books(Protocol):
         """
         ...
 
+    def check(self, principal: str, subject_key: str, *, rate: Rate | None, now: datetime) -> None:
+        """Return when `add` would keep an entry of this principal for this subject now, as far as both go.
+
+        Raises:
+            SubjectTakenError: The subject is another principal's.
+            TooFastError: The principal's rate is used up.
+            StorageError: The books cannot be read.
+        """
+        ...
+
     def find_request(self, request_hash: bytes) -> Entry | None:
         """Return the entry of a request, or None.
 
@@ -219,8 +230,15 @@ class Books(Protocol):
         """
         ...
 
-    def search(self, selection: Selection, *, limit: int | None = None) -> Iterator[Entry]:
+    def search(
+        self, selection: Selection, *, limit: int | None = None, on_damage: Callable[[StorageError], None] | None = None
+    ) -> Iterator[Entry]:
         """Yield the entries that are meant, the newest first; read in pages.
+
+        Args:
+            selection: Which.
+            limit: The most.
+            on_damage: Hears of an entry that cannot be read, which is then left out; without it that is raised.
 
         Raises:
             StorageError: The books cannot be read.
@@ -244,7 +262,7 @@ class Books(Protocol):
         """Return the number of the next revocation list, which is used from now on, and what stands on it.
 
         That is each revoked certificate that has not expired, or not before the last list was made (RFC 5280 section
-        3.3: it stands on one list after its end).
+        3.3: it stands on one list after its end). One whose reason cannot be read stands there without.
 
         Raises:
             StorageError: The books cannot be read or written.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 from gsi.ca.crl import RevocationReason, RevokedEntry
-from gsi.errors import ConflictError, NotFoundError
+from gsi.errors import ConflictError, NotFoundError, StorageError
 from gsi.sql.engine import Database, open_sqlite
 from gsi.sql.migrate import upgrade
 from kca.repository.base import (
@@ -30,7 +30,19 @@ from kca.repository.base import (
     TooFastError,
 )
 from kca.repository.batch import Batch
-from kca.repository.tables import CRLS, ISSUED, RATES, SUBJECTS, from_row, seconds, serial_text, time_of, to_row
+from kca.repository.tables import (
+    CRLS,
+    ISSUED,
+    RATES,
+    SUBJECTS,
+    from_row,
+    reason_of,
+    seconds,
+    serial_of,
+    serial_text,
+    time_of,
+    to_row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,6 +115,25 @@ class SQLBooks:
             raise RepeatedRequestError("the request was answered before")
         self._database.writing(work)
 
+    def check(self, principal: str, subject_key: str, *, rate: Rate | None, now: datetime) -> None:
+        """See `Books.check`."""
+        if rate is not None:
+            terms = _terms(rate, now)
+            due = sa.select(_BASE.label("due")).where(RATES.c.principal == sa.bindparam("who"))
+
+            def work(connection: Connection) -> tuple[object, object]:
+                found = connection.execute(due, {**terms, "who": principal}).scalar()
+                return found, connection.execute(_FIND_OWNER, {"key": subject_key}).scalar()
+
+            until, owner = self._database.reading(work)
+            if isinstance(until, int) and until > terms["latest"]:
+                raise _too_fast(principal, rate, until)
+        else:
+            known = self.find_owner(subject_key)
+            owner = None if known is None else known.principal
+        if owner is not None and owner != principal:
+            raise SubjectTakenError("the subject belongs to another principal")
+
     def find_request(self, request_hash: bytes) -> Entry | None:
         """See `Books.find_request`."""
         rows = self._select(sa.select(ISSUED).where(_I.request_hash == request_hash.hex()))
@@ -130,7 +161,9 @@ class SQLBooks:
                 sa.literal(last["subject"]), sa.literal(last["name_key"])
             )
 
-    def search(self, selection: Selection, *, limit: int | None = None) -> Iterator[Entry]:
+    def search(
+        self, selection: Selection, *, limit: int | None = None, on_damage: Callable[[StorageError], None] | None = None
+    ) -> Iterator[Entry]:
         """See `Books.search`."""
         wanted = list(_conditions(selection))
         after: sa.ColumnElement[bool] = sa.true()
@@ -138,7 +171,15 @@ class SQLBooks:
         while left is None or left > 0:
             size = _PAGE if left is None else min(left, _PAGE)
             rows = self._select(sa.select(ISSUED).where(after, *wanted).order_by(_I.id.desc()).limit(size))
-            yield from map(from_row, rows)
+            for row in rows:
+                try:
+                    found = from_row(row)
+                except StorageError as error:
+                    if on_damage is None:
+                        raise
+                    on_damage(error)
+                else:
+                    yield found
             if len(rows) < size:
                 return
             left = None if left is None else left - len(rows)
@@ -180,7 +221,7 @@ class SQLBooks:
             if moved:
                 connection.execute(sa.update(CRLS).where(here).values(**values))
             query = (
-                sa.select(_I.serial, _I.revoked, _I.reason)
+                sa.select(_I.id, _I.serial, _I.revoked, _I.reason)
                 .where(_I.authority == authority, _I.revoked.is_not(None), _I.not_after >= since)
                 .order_by(_I.revoked, _I.id)
             )
@@ -191,7 +232,7 @@ class SQLBooks:
         except ConflictError:  # the first list of two who were there at once
             number, rows = self._database.writing(work)
         entries = [
-            RevokedEntry(int(row["serial"], 16), time_of(row["revoked"]), RevocationReason(row["reason"]))
+            RevokedEntry(serial_of(row), time_of(row["revoked"]), reason_of(row) or RevocationReason.UNSPECIFIED)
             for row in rows
         ]
         return number, entries
@@ -259,19 +300,34 @@ def _count(connection: Connection, entry: Entry, rate: Rate) -> None:
 
     The row is locked from here to the end of the transaction, so that nodes cannot both take the last one.
     """
-    now = int(entry.issued.timestamp() * 1000)
-    interval = max(1, int(rate.per.total_seconds() * 1000) // rate.certificates)
-    span = interval * rate.certificates
-    values = {"now": now, "furthest": now + 2 * span, "latest": now + span - interval, "step": interval}
+    values = _terms(rate, entry.issued)
     if connection.execute(_MOVE_RATE, {**values, "who": entry.principal}).rowcount:
         return
     found = connection.execute(sa.select(_UNTIL).where(RATES.c.principal == entry.principal)).scalar()
     if found is None:
-        connection.execute(sa.insert(RATES).values(principal=entry.principal, until_ms=now + interval))
+        until = values["now"] + values["step"]
+        connection.execute(sa.insert(RATES).values(principal=entry.principal, until_ms=until))
         return
-    free = datetime.fromtimestamp((int(found) + interval - span + 999) // 1000, UTC)
-    raise TooFastError(
-        f"{entry.principal} has had {rate.certificates} certificates within {rate.per}",
+    raise _too_fast(entry.principal, rate, int(found))
+
+
+def _terms(rate: Rate, now: datetime) -> dict[str, int]:
+    """Return what a rate means now, in milliseconds: see `_BASE` and `_MOVE_RATE`."""
+    moment = int(now.timestamp() * 1000)
+    interval = _interval(rate)
+    span = interval * rate.certificates
+    return {"now": moment, "furthest": moment + 2 * span, "latest": moment + span - interval, "step": interval}
+
+
+def _interval(rate: Rate) -> int:
+    return max(1, int(rate.per.total_seconds() * 1000) // rate.certificates)
+
+
+def _too_fast(principal: str, rate: Rate, until: int) -> TooFastError:
+    interval = _interval(rate)
+    free = datetime.fromtimestamp((until + interval - interval * rate.certificates + 999) // 1000, UTC)
+    return TooFastError(
+        f"{principal} has had {rate.certificates} certificates within {rate.per}",
         until=free,
         hint=f"the next one at {free:%H:%M:%S} UTC",
     )

@@ -127,7 +127,7 @@ def from_row(row: RowMapping | Mapping[str, object], subject_key: str = "") -> E
     try:
         return Entry(
             **{name: _text(row[name]) for name in _TEXTS},
-            serial=int(_text(row["serial"]), 16),
+            serial=serial_of(row),
             subject_key=subject_key,
             not_before=time_of(row["not_before"]),
             not_after=time_of(row["not_after"]),
@@ -138,14 +138,40 @@ def from_row(row: RowMapping | Mapping[str, object], subject_key: str = "") -> E
             revocation=_revocation(row),
             id=_integer(row["id"]),
         )
-    except (TypeError, AttributeError, ValueError, OverflowError) as error:  # what SQLite lets stand in any column
-        raise StorageError("an entry of the books is damaged: a column holds what it cannot hold") from error
+    except (StorageError, TypeError, AttributeError, ValueError, OverflowError) as error:  # SQLite: anything
+        raise _damaged(row) from error
+
+
+def _damaged(row: RowMapping | Mapping[str, object]) -> StorageError:
+    return StorageError(f"entry {row['id']} of the books is damaged: a column holds what it cannot hold")
+
+
+def serial_of(row: RowMapping | Mapping[str, object]) -> int:
+    """Return the serial number in a row.
+
+    Raises:
+        StorageError: There is none.
+    """
+    try:
+        return int(_text(row["serial"]), 16)
+    except (TypeError, ValueError) as error:
+        raise _damaged(row) from error
+
+
+def reason_of(row: RowMapping | Mapping[str, object]) -> RevocationReason | None:
+    """Return why the certificate of a row was revoked; None where what stands there is no reason."""
+    try:
+        return RevocationReason(_integer(row["reason"]))
+    except (TypeError, ValueError):
+        return None
 
 
 def _revocation(row: RowMapping | Mapping[str, object]) -> Revocation | None:
     if row["revoked"] is None:
         return None
-    reason = RevocationReason(_integer(row["reason"]))
+    reason = reason_of(row)
+    if reason is None:
+        raise ValueError("no reason")
     return Revocation(time=time_of(row["revoked"]), reason=reason, by=_text(row["revoked_by"]))
 
 

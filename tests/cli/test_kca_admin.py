@@ -183,6 +183,46 @@ def test_accounts_are_those_of_one_realm(tmp_path: Path, capsys: pytest.CaptureF
         assert "are not one person" in capsys.readouterr().err
         assert main(["gridmap", "-realm", REALM, "-c", config]) == 0
         assert capsys.readouterr().out == '"/O=Grid/OU=Test/CN=alice" alice\n'
+        # Naming people does not lift that.
+        for words in (["alice@PARTNER.NET"], [f"alice@{REALM}", "alice@PARTNER.NET"]):
+            assert main(["gridmap", *words, "-c", config]) == 1
+            assert "are not one person" in capsys.readouterr().err
+            assert main(["gridmap", *words, "-realm", REALM, "-c", config]) == 1
+            told = capsys.readouterr()
+            assert "alice@PARTNER.NET is not of the realm" in told.err
+            assert told.out == ""
+        assert main(["gridmap", "alice", "-realm", "PARTNER.NET", "-c", config]) == 0
+        assert capsys.readouterr().out == '"/O=Partner/CN=alice" alice\n'
+
+
+def test_no_line_for_the_superuser(
+    world: KCAWorld, admin: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever is called root in a realm is not the root of every site."""
+    for who in ("root", "alice"):
+        world.issue(world.ticket(who))
+    assert main(["gridmap", "-c", str(world.directory / "kca.toml")]) == 0
+    told = capsys.readouterr()
+    assert told.out == '"/O=Grid/OU=Test/CN=alice" alice\n'
+    assert "written by hand" in told.err
+    assert "written by hand" in admin("gridmap", "root", expected=1)
+
+
+def test_no_line_for_anothers_name(world: KCAWorld, admin: Callable[..., str]) -> None:
+    """The rules would give it, but the books have given it already."""
+    world.issue(world.ticket("alice"))
+    assert "another principal" in admin("gridmap", "Alice", expected=1)
+
+
+def test_damaged_books(world: KCAWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    for who in ("alice", "bob"):
+        world.issue(world.ticket(who))
+    with world.opened.books.database.write() as connection:
+        connection.exec_driver_sql("UPDATE issued SET serial = 'nonsense' WHERE id = 2")
+    assert main(["list", "-c", str(world.directory / "kca.toml")]) == 1
+    told = capsys.readouterr()
+    assert "alice@" in told.out
+    assert "entry 2 of the books is damaged" in told.err
 
 
 def test_explain(world: KCAWorld, admin: Callable[..., str]) -> None:

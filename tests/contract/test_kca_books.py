@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,34 @@ def test_rates(books: Books) -> None:
     assert found(books, principal="alice@EXAMPLE.ORG") == [10, 9, 8, 6, 3, 2, 1]
 
 
+def test_asking_is_as_adding(books: Books) -> None:
+    """And uses nothing up."""
+    rate = Rate(2, HOUR)
+
+    def ask(who: str = "alice@EXAMPLE.ORG", key: str = "key of alice", **changes: Any) -> None:
+        books.check(who, key, **{"rate": rate, "now": NOW, **changes})
+
+    for _ in range(3):
+        ask()
+    books.add(entry(1), rate=rate)
+    ask()
+    books.add(entry(2), rate=rate)
+    with pytest.raises(TooFastError) as asked:
+        ask()
+    with pytest.raises(TooFastError) as added:
+        books.add(entry(3), rate=rate)
+    assert asked.value.until == added.value.until
+    assert str(asked.value) == str(added.value)
+    ask(now=asked.value.until)
+    ask(now=NOW - timedelta(days=365))  # a clock that was set back
+    ask(rate=None)
+    with pytest.raises(SubjectTakenError):
+        ask("bob@EXAMPLE.ORG", rate=None)
+    with pytest.raises(SubjectTakenError):
+        ask("bob@EXAMPLE.ORG")
+    ask("bob@EXAMPLE.ORG", "key of bob")
+
+
 def test_a_clock_that_was_set_back_locks_nobody_out(books: Books) -> None:
     books.add(entry(issued=NOW + timedelta(days=365)), rate=Rate(1, HOUR))
     books.add(entry(2), rate=Rate(1, HOUR))
@@ -307,13 +336,28 @@ def test_another_services_database_is_not_taken(books: SQLBooks, tmp_path: Path)
         open_sqlite_books(str(tmp_path / "other"))
 
 
-def test_a_damaged_entry(tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["serial", "reason", "not_after", "certificate"])
+def test_a_damaged_entry(tmp_path: Path, column: str) -> None:
+    """It can be told apart, and hides no other; what was revoked stays so, whatever the reason was."""
     books = open_sqlite_books(str(tmp_path / "store"))
-    books.add(entry(), rate=None)
+    for serial in (1, 2, 3):
+        books.add(entry(serial), rate=None)
+        books.revoke(CA, serial, reason=RevocationReason.KEY_COMPROMISE, now=NOW, by="test")
     with books.database.write() as connection:
-        connection.exec_driver_sql("UPDATE issued SET serial = 'not a number'")
-    with pytest.raises(StorageError, match="damaged"):
+        connection.exec_driver_sql(f"UPDATE issued SET {column} = 'nonsense' WHERE id = 2")
+    with pytest.raises(StorageError, match="entry 2 of the books is damaged"):
         found(books)
+    damaged: list[StorageError] = []
+    assert [one.serial for one in books.search(Selection(), on_damage=damaged.append)] == [3, 1]
+    assert len(damaged) == 1
+    if column == "serial":
+        with pytest.raises(StorageError, match="entry 2"):
+            books.begin_crl(CA, now=NOW, next_update=NOW + HOUR)
+    else:
+        _, revoked = books.begin_crl(CA, now=NOW, next_update=NOW + HOUR)
+        reasons = {one.serial: one.reason for one in revoked}
+        assert set(reasons) == {1, 2, 3}
+        assert reasons[2] is (RevocationReason.UNSPECIFIED if column == "reason" else RevocationReason.KEY_COMPROMISE)
     books.close()
 
 

@@ -15,7 +15,7 @@ from gsi.ca.crl import RevocationReason
 from gsi.errors import ConfigError, CredentialError, DeniedError, StorageError, TransportError
 from gsi.kerberos.ticket import Principal
 from kca.repository.base import Selection
-from kca.service import Known, authority_id
+from kca.service import Known, TooManyError, authority_id
 from tests.harness.ca import TestCA, write_file
 from tests.harness.kca import PLAIN_REALM, REALM, KCAWorld, authority, new_request
 
@@ -126,6 +126,16 @@ def test_the_same_request_again(world: KCAWorld) -> None:
         world.issue(world.ticket("alice"), request_hash=digest)
 
 
+def test_the_same_request_to_an_authority_with_another_key(world: KCAWorld) -> None:
+    """What the key before has signed is not given out as this one's: its trust files may be gone already."""
+    digest = os.urandom(32)
+    world.issue(world.ticket("alice"), request_hash=digest)
+    with world.opened.books.database.write() as connection:
+        connection.exec_driver_sql("UPDATE issued SET authority = 'that of the key before'")
+    with pytest.raises(DeniedError, match="was answered before"):
+        world.issue(world.ticket("alice"), request_hash=digest)
+
+
 def test_the_rate(tmp_path: Path) -> None:
     with authority(tmp_path, LIMITED.format('certificates = 3\nper = "30m"')) as world:
         digest = os.urandom(32)
@@ -141,6 +151,40 @@ def test_the_rate(tmp_path: Path) -> None:
         world.issue(world.ticket("alice"))
         with pytest.raises(DeniedError):
             world.issue(world.ticket("alice"))
+
+
+def test_a_clock_that_was_set_back_locks_nobody_out(tmp_path: Path) -> None:
+    """Neither by the books nor by what is remembered of them, which would hold for years."""
+    with authority(tmp_path, LIMITED.format('certificates = 1\nper = "30m"')) as world:
+        world.now += timedelta(days=365)
+        world.issue(world.ticket("alice"))
+        with pytest.raises(TooManyError):
+            world.issue(world.ticket("alice"))
+        world.now -= timedelta(days=365)
+        world.issue(world.ticket("alice"))
+        with pytest.raises(TooManyError):
+            world.issue(world.ticket("alice"))
+
+
+def test_a_probe_tells_of_the_rate(tmp_path: Path) -> None:
+    """What a request would be told, from the books as well as from memory, and without using anything up."""
+    with authority(tmp_path, LIMITED.format('certificates = 2\nper = "30m"')) as world:
+        for _ in range(3):
+            world.service.probe(world.ticket("alice"), peer="192.0.2.7")
+        world.issue(world.ticket("alice"))
+        world.service.probe(world.ticket("alice"), peer="192.0.2.7")
+        world.issue(world.ticket("alice"))
+        for _ in range(2):
+            with pytest.raises(TooManyError) as told:
+                world.service.probe(world.ticket("alice"), peer="192.0.2.7")
+            assert world.records()[-1]["action"] == "PROBE"
+            assert world.records()[-1]["verdict"] == "deny"
+        with pytest.raises(TooManyError) as refused:
+            world.issue(world.ticket("alice"))
+        assert told.value.hint == refused.value.hint
+        world.now = told.value.until
+        world.service.probe(world.ticket("alice"), peer="192.0.2.7")
+        world.issue(world.ticket("alice"))
 
 
 def test_a_resent_request_is_no_further_one(tmp_path: Path) -> None:
@@ -160,6 +204,10 @@ def test_a_name_is_never_given_to_a_second_principal(tmp_path: Path) -> None:
             with pytest.raises(DeniedError, match="another principal's"):
                 world.issue(world.ticket(who))
         assert f"belongs to alice@{REALM}" in world.records()[-1]["reason"]
+        for who in ("Alice", "alice/grid"):
+            with pytest.raises(DeniedError, match="another principal's"):
+                world.service.probe(world.ticket(who), peer="192.0.2.7")
+        world.service.probe(world.ticket("alice"), peer="192.0.2.7")
         world.issue(world.ticket("alice"))
 
 
