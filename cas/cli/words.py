@@ -122,16 +122,21 @@ class Words:
 
     def _odd(self, message: str) -> UsageError:
         """Return an error whose hint is the forms that begin as the words do."""
-        begun = [form for form in self._forms if self._is_begun(form)]
-        shown = begun or list(self._forms)
+        fits = {form: self._fits(form) for form in self._forms}
+        best = max(fits.values())
+        shown = [form for form in self._forms if fits[form] == best and best >= 0] or list(self._forms)
         hint = f"'{self._prog} -help' lists the forms" if len(shown) > 3 else f"{self._prog} {' or '.join(shown)}"
         return UsageError(message, hint=hint)
 
-    def _is_begun(self, form: str) -> bool:
-        """Say whether a form begins with the words that have been read; words in capitals stand for any."""
+    def _fits(self, form: str) -> int:
+        """Return how many of the words that were read a form has itself; less than 0 where it has others there."""
+        found = 0
         for expected, word in zip(form.split(), self._words[: self._at], strict=False):
-            if expected.isupper() or expected.startswith("["):
-                return True
+            if expected.endswith("...") or expected.startswith("["):
+                return found
+            if expected.isupper():
+                continue
             if word not in expected.split("|"):
-                return False
-        return True
+                return -1
+            found += 1
+        return found
