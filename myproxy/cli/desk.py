@@ -131,6 +131,8 @@ def open_upkeep(arguments: Namespace, *, creates: bool = False) -> Iterator[Upke
 def open_deposit(arguments: Namespace) -> Iterator[DepositDesk]:
     """Open the store for putting credentials in, and the audit file that the options name.
 
+    In an empty directory this is the first start: the store is made as the server would make it.
+
     Raises:
         ConfigError: The configuration, the trust directory or a server key cannot be read.
         StorageError: The store cannot be opened.
@@ -147,14 +149,14 @@ def open_deposit(arguments: Namespace) -> Iterator[DepositDesk]:
     def verify(chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
         return verify_chain(chain, trust.anchors(), now=now)
 
-    with _open_store(arguments, creates=False) as (config, repository, audit):
+    with _open_store(arguments, creates=False, begins=True) as (config, repository, audit):
         sealer = make_sealer(config, repository, serves=False)
         yield DepositDesk(repository, sealer, audit, verify=verify, clock=clock.now)
 
 
 @contextlib.contextmanager
 def open_codes(arguments: Namespace) -> Iterator[CodesDesk]:
-    """Open the secrets of one-time codes that the options name, and the audit file.
+    """Open the secrets of one-time codes that the options name, and the audit file; an empty directory is no hindrance.
 
     Raises:
         ConfigError: The configuration or the key of the secrets cannot be read.
@@ -165,7 +167,7 @@ def open_codes(arguments: Namespace) -> Iterator[CodesDesk]:
     from myproxy.repository.codes import SQLCodeStore
     from myproxy.wiring.methods import make_codes
 
-    with _open_store(arguments, creates=False) as (config, repository, audit):
+    with _open_store(arguments, creates=False, begins=True) as (config, repository, audit):
         codes, store = make_codes(config, repository.database), SQLCodeStore(repository.database)
         yield CodesDesk(codes, store, audit, clock=clock.now)
 
@@ -190,10 +192,13 @@ def is_unused(arguments: Namespace) -> bool:
         ConfigError: The configuration cannot be read.
         StorageError: The directory cannot.
     """
+    return _is_unused(read_config(arguments), find_storage(arguments.storage))
+
+
+def _is_unused(config: ServerConfig, storage: str) -> bool:
     from myproxy.wiring.repository import has_repository
 
-    storage = find_storage(arguments.storage)
-    if has_repository(read_config(arguments), storage):
+    if has_repository(config, storage):
         return False
     try:
         return not os.listdir(storage)
@@ -204,19 +209,36 @@ def is_unused(arguments: Namespace) -> bool:
 
 
 @contextlib.contextmanager
-def _open_store(arguments: Namespace, *, creates: bool) -> Iterator[tuple[ServerConfig, SQLRepository, AuditLog]]:
+def _open_store(
+    arguments: Namespace, *, creates: bool, begins: bool = False
+) -> Iterator[tuple[ServerConfig, SQLRepository, AuditLog]]:
+    """Open the store.
+
+    Args:
+        arguments: The command line.
+        creates: Whether one is made where there is none, whatever else is there.
+        begins: Whether one is made in an empty directory, as by the server's first start.
+
+    Raises:
+        GridError: It cannot be used, or there is none.
+    """
     from gsi.system.audit import AuditLog
     from myproxy.server import audit_path
-    from myproxy.wiring.repository import has_repository, open_repository
+    from myproxy.wiring.repository import has_repository, open_repository, prepare_repository
 
     storage = find_storage(arguments.storage)
     config = read_config(arguments)
-    if not creates and not has_repository(config, storage):
+    begins = begins and _is_unused(config, storage)
+    if not creates and not begins and not has_repository(config, storage):
         raise StorageError(
-            f"{storage}: there is no repository here", hint="name the server's storage directory with -s"
+            f"{storage}: there is no repository here",
+            hint="name the server's storage directory with -s; one of the C server is taken over at the first start of "
+            "myproxy-server, or by myproxy-admin-import",
         )
     if not creates or os.path.isdir(storage):
         _become_owner(storage)
+    if begins:
+        prepare_repository(config, storage, audit_path(config, storage))
     with contextlib.ExitStack() as stack:
         repository = stack.enter_context(contextlib.closing(open_repository(config, storage)))
         audit = AuditLog(audit_path(config, storage), node=config.node_name)

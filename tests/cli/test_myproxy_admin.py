@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pexpect
 import pytest
 
 from gsi.system.clock import now
+from myproxy.config import ServerConfig
 from myproxy.repository.base import Selection, StoredCredential
 from myproxy.repository.seal import Place, Sealer, SealParameters
 from myproxy.repository.sql import open_sqlite_repository
+from myproxy.wiring.repository import prepare_repository
 from tests.harness.ca import Issued, TestCA, write_trust_dir
 from tests.harness.environment import clean_environment
 from tests.harness.run import Done, our_program, run
@@ -141,6 +144,33 @@ def test_mistakes(store: Store, tmp_path: Path) -> None:
     done = run(words, env=clean_environment(tmp_path))
     assert done.returncode == 1
     assert "there is no repository here" in done.stderr
+
+
+def test_the_first_credential_is_stored_before_the_servers_first_start(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o700)
+    ca = TestCA("/O=Grid/CN=CA")
+    environment = clean_environment(tmp_path) | {"X509_CERT_DIR": str(write_trust_dir(tmp_path / "trust", ca))}
+    ca.issue("/O=Grid/CN=Alice").write(tmp_path / "cert.pem", tmp_path / "key.pem", passphrase=b"old words")
+    places: list[str | Path] = ["-s", empty, "-l", "alice"]
+
+    def admin(name: str, *words: str | Path, stdin: str = "") -> Done:
+        return run([our_program(f"myproxy-admin-{name}"), *places, *words], env=environment, stdin=stdin)
+
+    done = admin("change-pass", "-S", stdin="old words\nnew words\n")
+    assert "Credentials do not exist." in done.stderr
+    admin("load-credential", "-c", tmp_path / "cert.pem", "-y", tmp_path / "key.pem").check()
+    assert "owner: /O=Grid/CN=Alice" in admin("query").check().stdout
+    assert {stat.S_IMODE(path.stat().st_mode) for path in empty.iterdir()} == {0o600}
+    before = {path.name for path in empty.iterdir()}
+    prepare_repository(ServerConfig(), str(empty), str(empty / "audit.log"))  # the server's first start, which is none
+    assert {path.name for path in empty.iterdir()} == before
+    assert "owner: /O=Grid/CN=Alice" in admin("query").check().stdout
+    (tmp_path / "open").mkdir(mode=0o755)
+    places[1] = tmp_path / "open"
+    done = admin("load-credential", "-c", tmp_path / "cert.pem", "-y", tmp_path / "key.pem")
+    assert "is open to others" in done.stderr
+    assert list((tmp_path / "open").iterdir()) == []
 
 
 def test_without_an_audit_nothing_is_changed(store: Store) -> None:
