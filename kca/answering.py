@@ -3,7 +3,8 @@
     answerer = Answerer(service, acceptors, replies=cache)
     reply = answerer.answer(message, peer="192.0.2.7", transport="udp")     # None: say nothing
 
-    1. form        no KX.509 at all: silence; another version: one word; a probe without a ticket: one word, unproved
+    1. form        no KX.509 at all: silence, and a record now and then; another version: one word, likewise; a probe
+                   without a ticket: one word, unproved
     2. again?      the same message of the same client: the same reply, or while it is being made silence (TCP waits)
     3. ticket      krb5_rd_req with the service's key, and the client's address where the ticket names some; a replay
                    over UDP: silence, the first one's reply is on its way
@@ -23,7 +24,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from gsi.errors import AuthenticationError, GridError, ParseError
+from gsi.errors import AuthenticationError, GridError, ParseError, RemoteProtocolError
 from gsi.kerberos.accept import ReplayError
 from gsi.kerberos.libkrb5 import WRONG_PRINCIPAL, KerberosError
 from kca.protocol.messages import KRB_AP_ERR_REPEAT, MACPolicy, RequestKind, VersionError
@@ -39,11 +40,14 @@ if TYPE_CHECKING:
     from kca.replies import ReplyCache
     from kca.service import CertificateService
 
-__all__ = ["UNPROVEN_RECORDS_PER_SECOND", "Answerer", "Outcome"]
+__all__ = ["MALFORMED_RECORDS_PER_SECOND", "UNPROVEN_RECORDS_PER_SECOND", "Answerer", "Outcome"]
 
 UNPROVEN_RECORDS_PER_SECOND: Final = 20
 """Requests without a good ticket that a worker writes into the audit in a second; each costs a write to the disk, which
 anybody on the net could cause. What is beyond is counted in the log."""
+MALFORMED_RECORDS_PER_SECOND: Final = 1
+"""The same for messages that are no requests, which cost their senders nothing, not even a true address: so many lines
+are some 40 MB in a day. The next one that is written down says how many were not."""
 WAIT_SECONDS: Final = 10.0
 """How long a connection waits for the reply to the same message over UDP that another thread is making."""
 _LOOK_SECONDS: Final = 0.05
@@ -124,6 +128,7 @@ class Answerer:
         self._monotonic = monotonic
         self._pause = pause
         self._pace = _Pace(UNPROVEN_RECORDS_PER_SECOND)
+        self._pace_malformed = _Pace(MALFORMED_RECORDS_PER_SECOND)
 
     def answer(self, message: bytes, *, peer: str, transport: str) -> bytes | None:
         """Return the reply, or None for silence. Raises nothing that a client could cause.
@@ -141,9 +146,11 @@ class Answerer:
     def _judge(self, message: bytes, peer: str, transport: str) -> tuple[str, bytes | None]:
         try:
             request = open_request(message)
-        except VersionError:
+        except VersionError as error:
+            self._record_malformed(error, _Visit(peer, transport, hashlib.sha256(message).digest()))
             return Outcome.VERSION, refuse_version(len(message))
-        except ParseError:
+        except ParseError as error:
+            self._record_malformed(error, _Visit(peer, transport, hashlib.sha256(message).digest()))
             return Outcome.GARBAGE, None
         if request.kind is RequestKind.PROBE:
             return Outcome.PROBE, probe_reply(request, length=len(message))
@@ -237,6 +244,16 @@ class Answerer:
                 return
             if not isinstance(error, AuthenticationError):
                 _log.error("%s: %s", visit.peer, error)
+        self._write(error, visit, principal)
+
+    def _record_malformed(self, error: GridError, visit: _Visit) -> None:
+        """Write down what was no request, and how many of these were not since the last."""
+        admitted, held_back = self._pace_malformed.admit(self._monotonic())
+        if admitted:
+            more = f"; and {held_back} more" if held_back else ""
+            self._write(RemoteProtocolError(f"{error.message}{more}"), visit, None)
+
+    def _write(self, error: GridError, visit: _Visit, principal: Principal | None) -> None:
         try:
             self._service.refuse(
                 error,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from gsi.kerberos.libkrb5 import KerberosError
 from gsi.keys import KeyType
 from gsi.request import make_request
 from gsi.secret import Passphrase
-from kca.answering import UNPROVEN_RECORDS_PER_SECOND, Answerer, Outcome
+from kca.answering import MALFORMED_RECORDS_PER_SECOND, UNPROVEN_RECORDS_PER_SECOND, Answerer, Outcome
 from kca.protocol.client import ClientSession, csr_plus, rsa_key
 from kca.protocol.codec import parse_response
 from kca.protocol.messages import KRB_AP_ERR_REPEAT, MACPolicy, RefusedByKCAError
@@ -78,13 +79,13 @@ class Clock:
 class Desk:
     """An answerer, with what it said about each message."""
 
-    def __init__(self, world: KCAWorld, *tickets: Any, service: Any = None) -> None:
+    def __init__(self, world: KCAWorld, *tickets: Any, service: Any = None, replies: ReplyCache | None = None) -> None:
         self.outcomes: list[str] = []
         self.clock = Clock()
         self.answerer = Answerer(
             service or world.service,
             tickets,
-            replies=ReplyCache(slots=64),
+            replies=replies or ReplyCache(slots=64),
             policy=MACPolicy.AUTO,
             observe=lambda outcome, _seconds: self.outcomes.append(outcome),
             monotonic=self.clock,
@@ -178,6 +179,31 @@ def test_replay_of_another(world: KCAWorld, desk: Desk, wanted: bytes) -> None:
     assert not refused.value.authenticated
 
 
+def test_replay_whose_answer_comes_in_between(world: KCAWorld, tickets: Tickets, wanted: bytes) -> None:
+    """Two copies at two workers: the slower one hears of a replay, and the other one is done meanwhile."""
+    client = _session()
+    message = client.ask(wanted)
+    replies = ReplyCache(slots=64)
+    first: list[bytes | None] = []
+
+    class Behind(Tickets):
+        """Finds out that it is the second after the first has been answered."""
+
+        def accept(self, ap_req: bytes, *, address: str | None = None) -> Accepted:
+            if not first:
+                first.append(None)
+                first[0] = racing.answerer.answer(message, peer=PEER, transport="udp")
+            return super().accept(ap_req, address=address)
+
+    racing = Desk(world, Behind(tickets.ticket), replies=replies)
+    reply = racing(message)
+    assert reply is not None
+    assert first == [reply]
+    client.receive(reply)
+    assert racing.outcomes == [Outcome.ISSUED, Outcome.REPEATED]
+    assert [record["verdict"] for record in world.records()] == ["permit"]
+
+
 def test_probe(world: KCAWorld, desk: Desk) -> None:
     client = _session()
     reply = desk(client.probe())
@@ -197,17 +223,33 @@ def test_probe_without_a_ticket(world: KCAWorld, desk: Desk) -> None:
 
 @pytest.mark.parametrize("message", [b"", b"noise", b"\0\0\2\0", b"\0\0\2\0\x30\0", bytes(2000)])
 def test_noise(world: KCAWorld, desk: Desk, message: bytes) -> None:
+    """Nobody is answered, but it is known afterwards that somebody was there."""
     assert desk(message) is None
     assert desk.outcomes == [Outcome.GARBAGE]
-    assert world.records() == []
+    (record,) = world.records()
+    assert (record["action"], record["verdict"], record["peer"]) == ("REQUEST", "fail", "<anonymous>")
+    assert record["address"] == PEER
+    assert record["request"] == hashlib.sha256(message).hexdigest()
 
 
-def test_other_version(desk: Desk, wanted: bytes) -> None:
+def test_flood_of_noise(world: KCAWorld, desk: Desk) -> None:
+    """It makes the audit grow slowly only, whatever the number; and that is told."""
+    for number in range(1000):
+        desk(bytes([number % 256]) * 40)
+    assert len(world.records()) == MALFORMED_RECORDS_PER_SECOND
+    desk.clock.now += 1.0
+    desk(b"noise")
+    assert len(world.records()) == MALFORMED_RECORDS_PER_SECOND + 1
+    assert world.records()[-1]["reason"].endswith(f"; and {1000 - MALFORMED_RECORDS_PER_SECOND} more")
+
+
+def test_other_version(world: KCAWorld, desk: Desk, wanted: bytes) -> None:
     message = b"\0\0\3\0" + _session().ask(wanted)[4:]
     reply = desk(message)
     assert reply is not None
     assert parse_response(reply).error_code == 1
     assert desk.outcomes == [Outcome.VERSION]
+    assert "version" in world.records()[-1]["reason"]
 
 
 def test_no_ticket_of_ours(world: KCAWorld, tickets: Tickets, desk: Desk, wanted: bytes) -> None:
