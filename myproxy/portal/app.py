@@ -24,7 +24,7 @@ from gsi.system.audit import AuditLog
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
 from myproxy.client import ServerAddress
-from myproxy.portal import terminals, upload, views
+from myproxy.portal import codes, terminals, upload, views
 from myproxy.portal.desk import Desk
 from myproxy.portal.guard import Guard, Portal, current, machine, request_id
 from myproxy.portal.limits import Limits
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from flask import Blueprint
 
     from gsi.credential import Credential
+    from myproxy.portal.codes import Authenticators
     from myproxy.portal.config import PortalConfig
 
 __all__ = ["GROUP", "Host", "Page", "create_app", "open_portal"]
@@ -90,11 +91,12 @@ def open_portal(config: PortalConfig, *, now: Callable[[], datetime] = clock.now
     )
 
 
-def create_app(portal: Portal) -> Flask:
+def create_app(portal: Portal, authenticators: Authenticators | None = None) -> Flask:
     """Return the application.
 
     Args:
         portal: What the pages work with.
+        authenticators: Where the secrets of one-time codes are; None where that is not known here.
 
     Raises:
         ConfigError: A contribution cannot be used.
@@ -111,11 +113,13 @@ def create_app(portal: Portal) -> Flask:
     app.register_blueprint(views.make_pages(portal, guard))
     app.register_blueprint(upload.make_pages(portal))
     app.register_blueprint(terminals.make_pages(portal))
+    if authenticators is not None:
+        app.register_blueprint(codes.make_pages(portal, authenticators))
     extra = _contributed(app)
 
     @app.context_processor
     def tell() -> dict[str, object]:
-        return {"style": style, "contributed": extra}
+        return {"style": style, "contributed": extra, "has_codes": authenticators is not None}
 
     @app.get("/health")
     @machine

@@ -28,6 +28,8 @@ ACCOUNTS: Final = 8
 LONGEST_WAIT_SECONDS: Final = 5.0
 """How long a try waits for others that are being judged before it is refused."""
 
+_EVERY: Final = "every account"  # what no account's key begins with
+
 T = TypeVar("T")
 
 
@@ -58,10 +60,11 @@ class Limits:
             ThrottledError: Too many were wrong; the work is not done.
             Exception: What the work raises.
         """
-        _admit(self._source, "", address)
+        account = f"account {username}"
+        _admit(self._source, _EVERY, address)
         outcome = Outcome.UNJUDGED
         try:
-            _admit(self._account, username, address)
+            _admit(self._account, account, address)
             try:
                 result = work()
                 outcome = Outcome.RIGHT
@@ -69,10 +72,10 @@ class Limits:
                 outcome = Outcome.WRONG
                 raise
             finally:
-                self._account.report(username, address, outcome)
+                self._account.report(account, address, outcome)
         finally:
             # A right one on an account of one's own must not buy more tries on the accounts of others.
-            self._source.report("", address, Outcome.WRONG if outcome is Outcome.WRONG else Outcome.UNJUDGED)
+            self._source.report(_EVERY, address, Outcome.WRONG if outcome is Outcome.WRONG else Outcome.UNJUDGED)
         return result
 
 

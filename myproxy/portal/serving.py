@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gunicorn.app.base import BaseApplication
 
 from myproxy.portal.app import create_app, open_portal
+from myproxy.portal.codes import open_authenticators
 from myproxy.portal.config import split_address
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def make_application(config: PortalConfig) -> WSGIApplication:
     Raises:
         GridError: Something cannot be used.
     """
-    return create_app(open_portal(config))
+    authenticators = open_authenticators(config.codes) if config.codes.server_config else None
+    return create_app(open_portal(config), authenticators)
 
 
 def bind_address(listen: str) -> str:

@@ -31,7 +31,7 @@ from gsi.system.audit import Verdict
 from myproxy.auth.base import ThrottledError
 from myproxy.portal.guard import address, current, machine
 from myproxy.portal.store import TERMINALS, time_of
-from myproxy.portal.views import LIFETIMES, FormError, attempt, away, field, notice
+from myproxy.portal.views import LIFETIMES, FormError, attempt, away, field, notice, read_lifetime
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -257,8 +257,7 @@ def make_pages(portal: Portal) -> Blueprint:
                 terminals.settle(waiting.device, session.username, None, now=now)
                 portal.note("TERMINAL", Verdict.DENY, session.username, identity=session.identity, reason="by the user")
                 return away("terminals.terminal", notice="refused")
-            hours = field("hours")
-            lifetime = LIFETIMES.get(int(hours) if hours.isdigit() and len(hours) < 5 else 0, timedelta(0))
+            lifetime = read_lifetime(field("hours"))
             chain = portal.desk.sign_for(session.proxy, waiting.request_der, lifetime)
             portal.note(
                 "TERMINAL",

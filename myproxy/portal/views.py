@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from myproxy.portal.desk import CredentialView
     from myproxy.portal.guard import Guard, Portal
 
-__all__ = ["NOTICES", "FormError", "field", "log_on", "make_pages", "pick"]
+__all__ = ["NOTICES", "FormError", "field", "log_on", "make_pages", "pick", "read_lifetime"]
 
 MAX_FIELD: Final = 1024
 """The longest text in a form; the protocol's pass phrases are as long."""
@@ -405,8 +405,18 @@ def check_new(new: Passphrase, again: Passphrase) -> None:
 
 
 def _lifetime() -> timedelta:
-    text = field("hours")
-    hours = int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
-    if hours not in LIFETIMES and hours != 0:
-        raise FormError("Choose a lifetime.")
-    return LIFETIMES.get(hours, timedelta(0))
+    return read_lifetime(field("hours"))
+
+
+def read_lifetime(text: str) -> timedelta:
+    """Return the lifetime that a form chooses; `0` is as long as possible.
+
+    Raises:
+        FormError: It is none of those that are offered.
+    """
+    if text == "0":
+        return timedelta(0)
+    for hours, span in LIFETIMES.items():
+        if text == str(hours):
+            return span
+    raise FormError("Choose a lifetime.")

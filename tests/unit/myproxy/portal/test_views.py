@@ -1,0 +1,260 @@
+"""The pages: what they show, what they hand out, and what they refuse."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from gsi.certificate import load_certificates
+from gsi.credential import parse_credential
+from gsi.delegation import DelegationRequester
+from gsi.keys import KeyType, generate_key, spki_der
+from gsi.proxy.chain import ProxyChain
+from myproxy.cli.web import key_mark
+from myproxy.portal.shown import common_name, duration
+from myproxy.portal.terminals import show_key
+from tests.harness.ca import Issued, TestCA
+from tests.harness.myproxy import SECRET
+from tests.harness.portal_pages import Pages, open_pages
+
+
+@pytest.fixture(scope="module")
+def ca() -> TestCA:
+    return TestCA("/O=Grid/CN=CA", "p256")
+
+
+@pytest.fixture(scope="module")
+def alice(ca: TestCA) -> Issued:
+    return ca.issue("/O=Grid/CN=Alice", "p256")
+
+
+@pytest.fixture
+def pages(tmp_path: Path, ca: TestCA, alice: Issued) -> Iterator[Pages]:
+    with open_pages(ca, tmp_path) as opened:
+        opened.store("alice", alice)
+        opened.log_on()
+        yield opened
+
+
+def test_markup_in_names_stays_text(tmp_path: Path, ca: TestCA) -> None:
+    evil = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'"
+    name = x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Grid"), x509.NameAttribute(NameOID.COMMON_NAME, evil)]
+    )
+    with open_pages(ca, tmp_path) as pages:
+        pages.store(evil, ca.issue(name, "p256"), credential_name=None, description=evil, renewer=evil)
+        assert pages.log_on(evil).status_code == 303
+        for path in ("/", "/fetch", "/store", "/destroy", "/activity", "/passphrase"):
+            text = pages.get(path).text
+            assert "<script" not in text, path
+            assert "<img" not in text, path
+        assert "&lt;script&gt;" in pages.get("/").text
+        text = pages.get(f"/store?name={evil}").text + pages.get(f"/terminal?code={evil}").text
+        assert "<script" not in text
+        answer = pages.post("/fetch", hours="1")
+        name_given = answer.headers["Content-Disposition"]
+        assert name_given.startswith('attachment; filename="x509up_')
+        assert not set(name_given.removeprefix('attachment; filename="').removesuffix('"')) & set("\"'<>\\/;\r\n ")
+
+
+def test_a_proxy_is_handed_out_with_a_key_of_its_own(pages: Pages) -> None:
+    session = pages.session().proxy
+    taken = [parse_credential(pages.post("/fetch", hours="4").data, source="download") for _ in range(2)]
+    keys = {spki_der(one.key) for one in (*taken, session)}
+    assert len(keys) == 3
+    for one in taken:
+        assert one.certificates[1:] == session.certificates
+        assert one.not_after == pages.now.replace(microsecond=0) + timedelta(hours=4)
+    limited = parse_credential(pages.post("/fetch", hours="0", limited="yes").data, source="download")
+    assert ProxyChain.split(limited.certificates).is_limited
+    assert limited.not_after == session.not_after
+    for hours in ("5", "-1", "9999", "1e3", ""):
+        assert pages.post("/fetch", hours=hours).status_code == 400, hours
+
+
+def test_what_outlasts_the_session_asks_for_the_pass_phrase(pages: Pages) -> None:
+    at_once = parse_credential(pages.post("/fetch", hours="168").data, source="download")
+    assert at_once.not_after <= pages.session().proxy.not_after
+    again = {"how": "again", "name": "", "hours": "24"}
+    assert pages.post("/fetch", **again).status_code == 400
+    refused = pages.post("/fetch", passphrase="wrong", **again)
+    assert refused.status_code == 403
+    assert "PRIVATE KEY" not in refused.text
+    longer = parse_credential(pages.post("/fetch", passphrase=SECRET, **again).data, source="download")
+    assert longer.not_after > pages.session().proxy.not_after + timedelta(hours=11)
+
+
+def test_others_see_and_change_nothing_of_mine(pages: Pages, ca: TestCA) -> None:
+    pages.store("bob", ca.issue("/O=Grid/CN=Bob", "p256"), "words of bob")
+    pages.log_on("bob", "words of bob")
+    pages.post("/destroy", name="", sure="yes")
+    assert "Nothing is stored" in pages.get("/").text
+    pages.log_on()
+    assert "/O=Grid/CN=Alice" in pages.get("/").text
+    assert "Credential destroyed" not in pages.get("/activity").text
+
+
+def test_destroying_needs_a_yes(pages: Pages) -> None:
+    assert pages.post("/destroy", name="").status_code == 400
+    assert pages.post("/destroy", name="nothing", sure="yes").status_code == 403
+    assert "/O=Grid/CN=Alice" in pages.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "again", "status"),
+    [
+        ("wrong", "brand new words", "brand new words", 403),
+        (SECRET, "brand new words", "brand old words", 400),
+        (SECRET, "short", "short", 400),
+        (SECRET, "", "", 400),
+        (SECRET, "brand new words", "brand new words", 303),
+    ],
+)
+def test_changing_a_pass_phrase(pages: Pages, old: str, new: str, again: str, status: int) -> None:
+    assert pages.post("/passphrase", name="", old=old, new=new, again=again).status_code == status
+    changed = status == 303
+    assert pages.log_on("alice", new).status_code == (303 if changed else 400 if not new else 403)
+    assert pages.log_on().status_code == (403 if changed else 303)
+
+
+def test_guessing_the_present_pass_phrase_in_a_session_is_limited(pages: Pages) -> None:
+    form = {"name": "", "new": "brand new words", "again": "brand new words"}
+    found = [pages.post("/passphrase", old=f"guess {number}", **form).status_code for number in range(6)]
+    assert found == [403] * 4 + [429] * 2
+
+
+def upload(pages: Pages, data: bytes, **fields: str) -> tuple[int, str]:
+    form = {"what": "proxy", "days": "7", "new": "words at the server", "again": "words at the server"} | fields
+    answer = pages.post("/store", file=(io.BytesIO(data), "file.p12"), **form)
+    return answer.status_code, answer.text
+
+
+def test_files_that_are_no_credentials_are_refused(pages: Pages, ca: TestCA, alice: Issued) -> None:
+    other = ca.issue("/O=Grid/CN=Other", "p256")
+    old = ca.issue(
+        "/O=Grid/CN=Old", "p256", not_before=pages.now - timedelta(days=9), not_after=pages.now - timedelta(days=1)
+    )
+    for data, words in (
+        (b"", "Choose a file"),
+        (b"hello", "PKCS#12"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", ""),
+        (alice.pem, "key"),
+        (alice.pem + other.key_pem(None), ""),
+        (old.bundle(), "ended on"),
+        (alice.pkcs12(b"file words"), "pass phrase"),
+    ):
+        status, text = upload(pages, data, passphrase="wrong")
+        assert status == 400, data
+        assert words in text
+    assert upload(pages, alice.bundle(), days="8")[0] == 400
+    assert upload(pages, alice.bundle(), again="other words here")[0] == 400
+    assert upload(pages, b"x" * (300 << 10))[0] == 413
+    assert "other" not in pages.audit().lower()
+
+
+def test_a_renewed_credential_is_stored(pages: Pages, ca: TestCA) -> None:
+    fresh = ca.issue("/O=Grid/CN=Alice", "p256")
+    status, _ = upload(pages, fresh.pkcs12(b"file words"), passphrase="file words", name="", description="new & shiny")
+    assert status == 303
+    assert "new &amp; shiny" in pages.get("/").text
+    assert pages.log_on("alice", "words at the server").status_code == 303
+    stranger = ca.issue("/O=Grid/CN=Mallory", "p256")
+    status, text = upload(pages, stranger.bundle(), name="")
+    assert status == 403
+    assert "Mallory" in text or "own" in text
+    assert "words at the server" not in pages.audit()
+    assert "file words" not in pages.audit()
+
+
+def test_other_sessions_can_be_ended(pages: Pages) -> None:
+    pages.log_on()
+    pages.log_on()
+    assert len(pages.portal.store.sessions.of("alice", now=pages.now)) == 3
+    assert pages.post("/activity").status_code == 303
+    (left,) = pages.portal.store.sessions.of("alice", now=pages.now)
+    assert left.row == pages.session().kept.row
+
+
+# Terminals ------------------------------------------------------------------------------------------------------------
+
+
+def start(pages: Pages, **headers: str) -> tuple[DelegationRequester, dict[str, str]]:
+    requester = DelegationRequester(generate_key(KeyType.P256))
+    content = {"request": base64.b64encode(requester.request_der).decode()}
+    answer = pages.open("POST", "/terminal/v1/start", json=content, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert "Set-Cookie" not in answer.headers
+    told: dict[str, str] = answer.get_json()
+    return requester, told
+
+
+def state(pages: Pages, told: dict[str, str]) -> dict[str, str]:
+    answer = pages.open("POST", "/terminal/v1/take", json={"device_code": told["device_code"]})
+    found: dict[str, str] = answer.get_json()
+    return found
+
+
+def test_a_terminal_gets_certificates_for_its_own_key_once(pages: Pages) -> None:
+    requester, told = start(pages)
+    assert state(pages, told) == {"state": "waiting"}
+    assert state(pages, told) == {"state": "slow_down"}
+    shown = pages.get(f"/terminal?code={told['user_code']}").text
+    assert told["key"] in shown
+    assert pages.post("/terminal", code=told["user_code"], answer="yes", hours="1").status_code == 303
+    given = state(pages, told)
+    chain = [one.der for one in load_certificates(given["certificates"].encode(), what="answer")]
+    assert "PRIVATE" not in given["certificates"]
+    proxy = requester.accept(chain, now=pages.now)
+    assert proxy.not_after <= pages.now + timedelta(hours=1)
+    assert state(pages, told) == {"state": "over"}
+    assert pages.post("/terminal", code=told["user_code"], answer="yes", hours="1").status_code == 403
+
+
+def test_a_terminal_is_refused_or_forgotten(pages: Pages) -> None:
+    _, told = start(pages)
+    pages.post("/terminal", code=told["user_code"], answer="no", hours="1")
+    assert state(pages, told) == {"state": "refused"}
+    _, told = start(pages)
+    pages.pass_time(timedelta(minutes=10))
+    assert state(pages, told) == {"state": "over"}
+    assert pages.post("/terminal", code=told["user_code"], answer="yes", hours="1").status_code == 403
+    assert state(pages, {"device_code": "x"}) == {"state": "over"}
+
+
+def test_terminals_are_no_browsers_and_not_too_many(pages: Pages) -> None:
+    for headers in ({"Origin": "https://portal.example.org"}, {"Sec-Fetch-Mode": "cors"}):
+        assert pages.open("POST", "/terminal/v1/start", json={}, headers=headers).status_code == 403
+    for bad in ("", "!!!", base64.b64encode(b"no request").decode(), base64.b64encode(bytes(9000)).decode()):
+        answer = pages.open("POST", "/terminal/v1/start", json={"request": bad})
+        assert answer.status_code == 400
+        assert answer.get_json()["error"] == "invalid_request"
+    requester = DelegationRequester(generate_key(KeyType.P256))
+    content = {"request": base64.b64encode(requester.request_der).decode()}
+    found = [pages.open("POST", "/terminal/v1/start", json=content).status_code for _ in range(21)]
+    assert found == [200] * 20 + [429]
+
+
+def test_codes_of_terminals_cannot_be_tried_out(pages: Pages) -> None:
+    found = [pages.get(f"/terminal?code=BCDF-GHJ{letter}").status_code for letter in "BCDFGH"]
+    assert found == [403] * 4 + [429] * 2
+
+
+def test_both_sides_show_the_same_of_a_key() -> None:
+    spki = spki_der(generate_key(KeyType.P256))
+    assert show_key(spki) == key_mark(spki)
+
+
+def test_words_for_spans_and_names() -> None:
+    spans = {0: "less than a minute", 60: "1 minute", 3600: "1 hour", 7260: "2 hours 1 minute", 90000: "1 day 1 hour"}
+    assert {seconds: duration(timedelta(seconds=seconds)) for seconds in spans} == spans
+    assert duration(timedelta(days=365, hours=5)) == "365 days"
+    assert duration(timedelta(seconds=-5)) == "less than a minute"
+    assert common_name("/O=Grid/CN=Alice Example/CN=12345/CN=proxy") == "Alice Example"
+    assert common_name("/O=Grid") == "/O=Grid"
