@@ -44,7 +44,7 @@ PLACEHOLDERS = {
     "any": r".*",
 }
 
-OURS = ("grid-", "gsi-", "myproxy-", "voms-", "kca-", "kx", "cas-")
+OURS = ("grid-", "gsi-", "myproxy-", "voms-", "kca-", "kx", "cas-", "query-cas-")
 CAS_BOOTSTRAP = b"""\
 ta-name=defaultTrustAnchor
 ta-authMethod=X509
