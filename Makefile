@@ -66,8 +66,8 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "make: cannot create a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.installed-run: pyproject.toml | $(VENV)/bin/python
-	@echo "installing gsi-toolkit with the server and portal extras"
-	@$(PIP_INSTALL) -e '.[server,portal]'
+	@echo "installing gsi-toolkit with the extras of the servers"
+	@$(PIP_INSTALL) -e '.[server,portal,saml,tokens]'
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python peers

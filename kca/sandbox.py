@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from gsi.errors import ConfigError, TransportError
 from gsi.keys import encode_private_key
 from gsi.sandbox.plan import Command, Contribution, Service, Step
+from gsi.sandbox.services import free_port
 from gsi.system.environ import get_variable
 from gsi.system.files import write_private, write_public
 
@@ -104,7 +104,7 @@ def contribution(vo: VO) -> Contribution:
         require_libkrb5()
     except ConfigError as error:
         return _nothing(f"no Kerberos realm: {error.message}; going on without it")
-    realm = _Realm(vo, found, _free_port())
+    realm = _Realm(vo, found, free_port())
     config, port_path = vo.state_dir(NAME) / "kca-server.toml", vo.state_dir(NAME) / "port"
     server = Service(
         name=NAME,
@@ -140,19 +140,6 @@ def _find(name: str) -> str:
     places = [os.path.normpath(place) for place in path if os.path.isabs(place)]
     places += [os.path.join(os.path.dirname(place), "sbin") for place in places if os.path.basename(place) == "bin"]
     return shutil.which(name, path=os.pathsep.join(places)) or ""
-
-
-def _free_port() -> int:
-    """Return a loopback port that was free for streams and for datagrams a moment ago; a KDC cannot choose one."""
-    while True:
-        with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-            stream.bind(("127.0.0.1", 0))
-            port = int(stream.getsockname()[1])
-            try:
-                datagrams.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,25 @@ if TYPE_CHECKING:
     from gsi.sandbox.plan import Service
     from gsi.sandbox.vo import VO
 
-__all__ = ["running"]
+__all__ = ["free_port", "running"]
 
 START_SECONDS: Final = 30.0  # a cold start with a new database takes 2 s; slow disks get the rest
 STOP_SECONDS: Final = 10.0  # a server drains its open requests first
 _POLL_SECONDS: Final = 0.02
 _LOG_TAIL_BYTES: Final = 4000
+
+
+def free_port() -> int:
+    """Return a loopback port that was free for streams and for datagrams a moment ago, for who cannot choose one."""
+    while True:
+        with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            stream.bind(("127.0.0.1", 0))
+            port = int(stream.getsockname()[1])
+            try:
+                datagrams.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @contextmanager

@@ -64,7 +64,7 @@ class VO:
         trust_dir: The trust directory.
         host_certificate_path: PEM certificate of the host `localhost`.
         host_key_path: Its key.
-        people: By name: alice, bob (revoked), elsewhere (a machine without certificates).
+        people: By name: alice, bob (revoked), admin (of the community), elsewhere (a machine without certificates).
         kerberos: Whether the user wants a Kerberos realm, too.
     """
 
@@ -105,7 +105,7 @@ def make_vo(root: Path, *, now: datetime, kerberos: bool = False) -> VO:
     trust_dir.mkdir(mode=0o755)
     host_dir = root / "host"
     host_dir.mkdir(mode=0o700)
-    people = {name: _make_person(root, name, trust_dir) for name in ("alice", "bob", "elsewhere")}
+    people = {name: _make_person(root, name, trust_dir) for name in ("alice", "bob", "admin", "elsewhere")}
     vo = VO(
         root=root,
         bin=Path(sys.executable).parent,
@@ -119,6 +119,7 @@ def make_vo(root: Path, *, now: datetime, kerberos: bool = False) -> VO:
     _save(vo.host_certificate_path, vo.host_key_path, Credential(host_key, host_certificate))
     alice = _enrol(authority, people["alice"], "Alice Demo", now=now)
     bob = _enrol(authority, people["bob"], "Bob Demo", now=now)
+    _enrol(authority, people["admin"], "Community Admin", now=now, key_type=KeyType.P256)
     _fill_trust_dir(trust_dir, authority, authority.crl([bob.certificate], now=now))
     _make_exhibits(vo, alice, bob, now)
     return vo
@@ -138,10 +139,17 @@ def _make_person(root: Path, name: str, trust_dir: Path) -> Person:
     return Person(name, home, environment)
 
 
-def _enrol(authority: DemoAuthority, person: Person, common_name: str, *, now: datetime) -> Credential:
-    """Give a person a certificate, and a key under a pass phrase that lies in their home for the tour."""
+def _enrol(
+    authority: DemoAuthority,
+    person: Person,
+    common_name: str,
+    *,
+    now: datetime,
     # RSA, so that the installed C programs can take part in everything that the tour shows.
-    certificate, key = authority.issue(f"{VO_NAME}/CN={common_name}", now=now, key=generate_key(KeyType.RSA))
+    key_type: KeyType = KeyType.RSA,
+) -> Credential:
+    """Give a person a certificate, and a key under a pass phrase that lies in their home for the tour."""
+    certificate, key = authority.issue(f"{VO_NAME}/CN={common_name}", now=now, key=generate_key(key_type))
     credential = Credential(key, certificate)
     passphrase = secrets.token_hex(8)
     write_private(str(person.home / "key-passphrase"), f"{passphrase}\n".encode())

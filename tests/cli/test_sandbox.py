@@ -51,10 +51,18 @@ def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
         "the one-time code has been used before",
         "== 9. A job service renews her proxy",
         "MyProxy credential 'jobs' for user alice was successfully removed",
+        "1 users enrolled; 1 lines are done",
+        "Wrote cas.pem, until ",
+        "grants file/read on ftp://localhost/data/run1",
+        "does not grant file/write on 'ftp://localhost/data/run1'",
+        "attribute certificate ",
+        "the site lets climate grant nothing of the kind: file/read on 'ftp://localhost/other/run1'",
         "every step worked",
     ):
         assert shown in done.stdout
     assert "FAILED" not in done.stdout
+    assert done.stdout.count("this would be decided: permit\n") == 3
+    assert done.stdout.count("this would be decided: deny\n") == 4
     assert _processes_of(root) == []
     assert oct(root.stat().st_mode & 0o777) == "0o700"
 

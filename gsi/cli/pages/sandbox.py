@@ -12,10 +12,12 @@ PAGE: Final = ManualPage(
     date="2026-11-21",
     description="""\
 `grid-sandbox` makes a demo virtual organisation in a private directory: a certification authority with a signing
-policy and a revocation list, a host certificate, two users. It starts every service of this installation on a free
-port of the loopback address, and then takes you on a tour: real commands on that real input, each shown with what it
-printed, so that you can type it again: proxies made and refused, a decision and its reason, a credential stored, got
-back by a pass phrase and by a one-time code, renewed and destroyed.
+policy and a revocation list, a host certificate, two users, the administrator of a community. It starts every service
+of this installation on a free port of the loopback address, and then takes you on a tour: real commands on that real
+input, each shown with what it printed, so that you can type it again: proxies made and refused, a decision and its
+reason, a credential stored, got back by a pass phrase and by a one-time code, renewed and destroyed, a community that
+says who may do what, its capabilities fetched as an assertion, an attribute certificate and a token, and a storage that
+enforces them.
 
 With `-kerberos` there is a private Kerberos realm as well, GRID.EXAMPLE, with an authority that gives certificates for
 its tickets, and the tour goes on from a password to a proxy. It needs an MIT KDC (`krb5kdc`, `kdb5_util`,
@@ -33,7 +35,8 @@ system service, and it touches nothing outside its directory.
     ),
     files=(
         ("DIR/certificates", "The trust directory."),
-        ("DIR/alice, DIR/bob, DIR/elsewhere", "A home for each user, and one for a machine without certificates."),
+        ("DIR/alice, DIR/bob, DIR/admin", "A home for each user, and for the community's administrator."),
+        ("DIR/elsewhere", "One for a machine without certificates."),
         ("DIR/exhibits", "Chains that must be refused: forged, expired, revoked."),
         ("DIR/state", "What the services keep, and their logs."),
         ("DIR/elsewhere/kerberos-password", "With `-kerberos`: Alice's password in the realm."),
