@@ -78,9 +78,11 @@ class CommunityAuthorizer:
 
     Attributes:
         reads_assertions: That it looks at what clients show.
+        tells_what_ended: That a denial with an end is about something that is over; the client is told.
     """
 
     reads_assertions = True
+    tells_what_ended = True
 
     def __init__(self, name: str, finder: Finder, options: Options, *, may_block: bool = False) -> None:
         """Make one.
@@ -133,7 +135,7 @@ class CommunityAuthorizer:
             if problem is None:
                 return self._permit(held, f"{held}, for {request.subject.identity}")
             reasons.append(problem)
-        return self._deny(found, reasons)
+        return self._deny(request, found, reasons)
 
     def _says_something(self, held: Held) -> bool:
         body = held.body
@@ -165,7 +167,7 @@ class CommunityAuthorizer:
                 what = f"{'/'.join(wanted)} on {request.resource.name or places[0].parts[-1]}"
                 return self._permit(held, f"{held} grants {what}")
             reasons.append(problem)
-        return self._deny(found, reasons)
+        return self._deny(request, found, reasons)
 
     def _refuse_community(self, request: AuthorizationRequest, held: Held) -> str | None:
         """Return why a community's capability does not count, whatever it says."""
@@ -188,9 +190,10 @@ class CommunityAuthorizer:
     ) -> str | None:
         """Return why a capability does not suffice: the site's rights first, then the asserted ones."""
         community = held.community
-        named = tuple(dict.fromkeys(community.names.translate(place) for place in places))
+        found = [community.names.translate(place) for place in places]
+        named = tuple(dict.fromkeys(place for place in found if place is not None))
         what = f"{'/'.join(wanted)} on {request.resource.name[:200]!r}"
-        if not community.site.allows(*wanted, named):
+        if None in found or not community.site.allows(*wanted, named):
             return f"the site lets {community.name} grant nothing of the kind: {what}"
         if not self._asserts(request, held, wanted, named):
             return f"{held} does not grant {what}"
@@ -253,5 +256,8 @@ class CommunityAuthorizer:
         bound = (account,) if self._options.binds_accounts and account is not None else ()
         return permit(self.name, f"{held.community.name}: {reason}", *bound, not_after=held.not_after)
 
-    def _deny(self, found: Findings, reasons: list[str]) -> Decision:
-        return deny(self.name, "; ".join([*reasons, *found.problems][:_MAX_REASONS]))
+    def _deny(self, request: AuthorizationRequest, found: Findings, reasons: list[str]) -> Decision:
+        """Deny; where all that is wrong is that something has ended, with an end that says so."""
+        words = "; ".join([*reasons, *found.problems][:_MAX_REASONS])
+        has_ended = found.has_ended and not reasons
+        return Decision(Effect.DENY, words, (), self.name, not_after=request.environment.now if has_ended else None)

@@ -76,10 +76,12 @@ class Findings(NamedTuple):
     Attributes:
         held: Capabilities that count, in the order of the communities.
         problems: Why others do not.
+        has_ended: Whether all of the problems are that something has ended.
     """
 
     held: tuple[Held, ...] = ()
     problems: tuple[str, ...] = ()
+    has_ended: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -155,7 +157,14 @@ class Finder:
         if not subject.chain and subject.authenticated_by == "token":
             return self._of_token_alone(subject, now)
         self._check_untouched(subject)
-        items = self._items(subject, last_only=last_only)
+        shown = [item for one in subject.assertions if (item := _shown(one)) is not None]
+        if last_only:
+            last = _shown(subject.assertions[-1]) if subject.assertions else None
+            return self._look_at([] if last is None else [last], subject, now)
+        found = self._look_at(list(dict.fromkeys(shown)), subject, now)
+        return found if not found.is_empty else self._look_at(self._carried(subject), subject, now)
+
+    def _look_at(self, items: list[_Item], subject: Subject, now: datetime) -> Findings:
         if not items:
             return Findings()
         peer = peer_of(subject)
@@ -164,7 +173,7 @@ class Finder:
         if len(items) > 2 * MAX_PRESENTED:
             return Findings(problems=("too many capabilities",))
         held: list[Held] = []
-        problems: list[str] = []
+        problems: list[CapabilityError] = []
         for item in items:
             try:
                 if item.error is not None:
@@ -179,20 +188,14 @@ class Finder:
                     held.append(one)
             except CapabilityError as error:
                 if not (self._ignore_strangers and _is_strangers(item, error)):
-                    problems.append(error.message)
+                    problems.append(error)
         rank = {one.name: number for number, one in enumerate(self._communities)}
         held.sort(key=lambda one: rank[one.community.name])
-        return Findings(tuple(held), tuple(problems[:_MAX_PROBLEMS]))
+        return _findings(held, problems)
 
     # --- finding ------------------------------------------------------------------------------------------------------
 
-    def _items(self, subject: Subject, *, last_only: bool) -> list[_Item]:
-        shown = [item for one in subject.assertions if (item := _shown(one)) is not None]
-        if last_only:
-            last = _shown(subject.assertions[-1]) if subject.assertions else None
-            return [] if last is None else [last]
-        if shown:
-            return list(dict.fromkeys(shown))
+    def _carried(self, subject: Subject) -> list[_Item]:
         found = [
             _Item(VerifiedAssertion, one.data, one.error)
             for one in find_assertions(subject.chain, accept_gt3=self._accept_gt3)
@@ -213,7 +216,7 @@ class Finder:
     def _of_token_alone(self, subject: Subject, now: datetime) -> Findings:
         """Return what a service has verified whose clients show a token and no certificate."""
         held: list[Held] = []
-        problems: list[str] = []
+        problems: list[CapabilityError] = []
         for one in subject.assertions:
             if not isinstance(one, VerifiedToken) or one.identity != subject.identity:
                 continue
@@ -227,8 +230,8 @@ class Finder:
                 _check_now(found, now)
                 held.append(found)
             except CapabilityError as error:
-                problems.append(error.message)
-        return Findings(tuple(held), tuple(problems))
+                problems.append(error)
+        return _findings(held, problems)
 
     # --- verifying ----------------------------------------------------------------------------------------------------
 
@@ -301,6 +304,11 @@ class Finder:
         except ParseError:
             return self._communities[0]
         return next((one for one in self._communities if one.vo and one.vo == vo), None)
+
+
+def _findings(held: list[Held], problems: list[CapabilityError]) -> Findings:
+    has_ended = bool(problems) and all(one.problem is CapabilityProblem.EXPIRED for one in problems)
+    return Findings(tuple(held), tuple(one.message for one in problems[:_MAX_PROBLEMS]), has_ended)
 
 
 def _shown(one: object) -> _Item | None:

@@ -88,7 +88,11 @@ def parse_object(name: str, comparison: Comparison = Comparison.WILDCARD) -> Pat
 
 
 class Names:
-    """How a community calls what a service calls otherwise: `ftp://se1.example.org/pool3` is `ftp://se.example.org`."""
+    """How a community calls what a service calls otherwise: `ftp://se1.example.org/pool3` is `ftp://se.example.org`.
+
+    A name that is given to one place is no longer that of another: what a service itself calls by it has no name in the
+    community.
+    """
 
     __slots__ = ("_pairs",)
 
@@ -101,13 +105,19 @@ class Names:
         found = [(_tree(ours), _tree(theirs)) for ours, theirs in pairs.items()]
         self._pairs = tuple(sorted(found, key=lambda pair: -len(pair[0].parts)))
 
-    def translate(self, place: Reading) -> Reading:
-        """Return a place as the community calls it: by the longest name that fits."""
+    def translate(self, place: Reading) -> Reading | None:
+        """Return a place as the community calls it, by the longest name that fits; None for one without a name."""
         for ours, theirs in self._pairs:
-            count = len(ours.parts)
-            if (place.scheme, place.host) == (ours.scheme, ours.host) and place.parts[:count] == ours.parts:
-                return Reading(theirs.scheme, theirs.host, (*theirs.parts, *place.parts[count:]), place.is_path)
-        return place
+            if _is_within(place, ours):
+                rest = place.parts[len(ours.parts) :]
+                return Reading(theirs.scheme, theirs.host, (*theirs.parts, *rest), place.is_path)
+        return None if any(_is_within(place, theirs) for _, theirs in self._pairs) else place
+
+
+def _is_within(place: Reading, tree: Pattern) -> bool:
+    """Say whether a place is this one, or below it."""
+    same_host = (place.scheme, place.host) == (tree.scheme, tree.host)
+    return same_host and place.parts[: len(tree.parts)] == tree.parts
 
 
 def _tree(name: str) -> Pattern:

@@ -469,7 +469,7 @@ class AttributeSource(Protocol):
     A source may also have: `may_wait(request)`, quick and without waiting itself, to say whether this request needs
     what could hang (without it, any may); `takes(shown)`, to say whether an assertion that a client has shown is of its
     kind; `takes_one = True` where the next of these replaces the last. An authorizer that reads the texts of assertions
-    itself has `reads_assertions = True`.
+    itself has `reads_assertions = True`, and `tells_what_ended = True` if an end in its denials says that one is over.
     """
 
     @property

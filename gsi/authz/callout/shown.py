@@ -56,6 +56,8 @@ def what_ended(decision: Decision, policy: Policy, now: datetime) -> str:
     """
     if decision.effect is not Effect.DENY or decision.not_after is None or decision.not_after > now:
         return ""
-    if decision.authorizer != _ENGINE and all(decision.authorizer != member.source.name for member in policy.sources):
+    told_by = {_ENGINE, *(member.source.name for member in policy.sources)}
+    told_by |= {one.authorizer.name for one in policy.root.walk() if getattr(one.authorizer, "tells_what_ended", False)}
+    if decision.authorizer not in told_by:
         return ""  # a rule's own words are the administrator's
     return decision.reason

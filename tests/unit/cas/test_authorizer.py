@@ -240,6 +240,7 @@ def test_it_ends_within_a_session(site: EnforcingSite) -> None:
         found = engine.authorize(site.request(subject, now=site.now + timedelta(seconds=seconds)))
         assert found.effect is effect, seconds
     assert "expired" in found.reason
+    assert found.not_after == site.now + timedelta(seconds=31)
 
 
 def test_a_revoked_signer_ends_it_at_once(site: EnforcingSite) -> None:
@@ -288,6 +289,10 @@ def test_strangers(site: EnforcingSite) -> None:
         assert ask(site, subject, alone).effect is DENY
         ignoring = site.policy('strangers = "ignore"', climate="")
         assert ask(site, subject, ignoring).effect is SILENT
+        carried = [assertion_extension(site.physics.assertion(site.alice).encode())]
+        both = site.subject(site.alice, shown, extensions=carried)  # the stranger's takes the place of nothing
+        assert ask(site, both, ignoring).account == "physics"
+        assert ask(site, both, ignoring, action="write").effect is DENY
         assert ask(site, subject, ignoring, **LOGIN).account == "alice"
     forged = site.climate.assertion(site.alice).replace("/data/*", "/*")
     assert ask(site, site.subject(site.alice, forged), site.policy('strangers = "ignore"')).effect is DENY
@@ -324,7 +329,7 @@ def test_other_names(site: EnforcingSite) -> None:
     subject = site.carrying(site.alice, site.climate.assertion(site.alice))
     policy = site.policy(climate=names)
     assert ask(site, subject, policy, path="/pool/f").effect is PERMIT
-    for path in ("/pool/x/f", "/pool", "/poolx/f"):
+    for path in ("/pool/x/f", "/pool", "/poolx/f", "/data/f"):
         assert ask(site, subject, policy, path=path).effect is DENY, path
 
 
