@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import pyotp
 import pytest
 
 from gsi.credential import parse_credential
 from gsi.system.trustdir import TrustDirectory
 from gsi.trust.verify import verify_chain
 from tests.harness.browser import Browser, open_browser
+from tests.harness.ca import write_file
 from tests.harness.portal import RunningPortal, start_portal
-from tests.harness.run import our_program
+from tests.harness.run import our_program, run
 from tests.interop.conftest import ALICE, Grid
 from tests.interop.test_myproxy_server import OPEN, SECRET, Person, Site
 
@@ -240,3 +244,65 @@ def terminal(place: Place, out: Path) -> Iterator[tuple[subprocess.Popen[str], s
             yield process, code[1], key[1]
         finally:
             process.kill()
+
+
+def test_the_second_factor_and_a_new_authenticator(browser: Browser, grid: Grid, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    site = Site(tmp_path, grid)
+    write_file(tmp_path / "otp.key", os.urandom(32).hex().encode(), 0o600)
+    site.configure(OPEN + f'otp "required"\notp_key_file {tmp_path}/otp.key\notp_window 2\n')
+    more = f"""
+[logon]
+one_time_codes = "required"
+[codes]
+server_config = "{site.config_path}"
+storage = "{site.store}"
+issuer = "Example Grid"
+"""
+    with site.start(), start_portal(tmp_path, grid.host, grid.trust_dir, server_port=site.port, more=more) as portal:
+        place = Place(grid, site, portal, Person(site, "alice", grid.users["rsa2048", "rsa2048"]))
+        place.alice.put().check()
+        arguments: list[str | Path] = [
+            our_program("myproxy-admin-otp"),
+            "-c",
+            site.config_path,
+            "-s",
+            site.store,
+            "-l",
+            "alice",
+            "-q",
+        ]
+        former = pyotp.parse_uri(run(arguments, env=site.environment).check().stdout.strip())
+        step = int(time.time()) // 30
+        assert isinstance(former, pyotp.TOTP)
+        for code, lets_in in (("000000", False), (former.generate_otp(step - 1), True)):
+            browser.driver.delete_all_cookies()
+            browser.get(portal.url + "/codes")
+            browser.type("username", "alice")
+            browser.type("passphrase", PASSPHRASE)
+            browser.type("code", code)
+            browser.press("Log on")
+            assert (browser.heading == "Set up an authenticator") is lets_in
+        check_page(browser, "codes")
+        fresh = pyotp.TOTP(browser.find(".break code").text.replace(" ", ""))
+        # A wrong code, or the present one again: the secret stays the same on the page, and the old one in force.
+        for new_code, code in (("000000", former.generate_otp(step)), (fresh.now(), former.generate_otp(step - 1))):
+            browser.type("new_code", new_code)
+            browser.type("passphrase", PASSPHRASE)
+            browser.type("code", code)
+            browser.press("Set up")
+            assert "is not right" in browser.find("[role=alert]").text
+        assert fresh.secret == browser.find(".break code").text.replace(" ", "")
+        browser.type("new_code", fresh.now())
+        browser.type("passphrase", PASSPHRASE)
+        browser.type("code", former.generate_otp(step))
+        browser.press("Set up")
+        assert "Your authenticator is set up." in browser.text
+        for totp, lets_in in ((former, False), (fresh, True)):
+            browser.driver.delete_all_cookies()
+            browser.get(portal.url)
+            browser.type("username", "alice")
+            browser.type("passphrase", PASSPHRASE)
+            browser.type("code", totp.generate_otp(step + 1))
+            browser.press("Log on")
+            assert (browser.heading == "Your credentials") is lets_in
