@@ -1,6 +1,6 @@
 """The form over HTTP under gunicorn: listens, forks, makes the application in each worker; answers nothing itself.
 
-    serve_http(config, on_ready=announce)            # until SIGTERM or SIGINT; SIGHUP starts new workers
+    serve_http(config, load, on_ready=announce)            # until SIGTERM or SIGINT; SIGHUP reads the file again
 
 TLS ends here where `[http]` names a certificate, else at a front end on this machine. Headers are as long as Negotiate
 tokens with the group lists of Active Directory make them.
@@ -8,100 +8,110 @@ tokens with the group lists of Active Directory make them.
 
 from __future__ import annotations
 
+import logging
 import os
-import socket
-from typing import TYPE_CHECKING, Any, Final
-
-from gunicorn.app.base import BaseApplication
+import ssl
+import threading
+from typing import TYPE_CHECKING, Final
 
 from gsi.certificate import load_certificates
-from gsi.errors import ConfigError
+from gsi.errors import ConfigError, GridError
 from gsi.kerberos.accept import use_replay_cache
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES, Negotiator, server_end_point
 from gsi.system.files import read_public
 from gsi.transport.listening import listen_unix, split_address
+from gsi.transport.serve import listen
+from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, rows, serve_wsgi
 from kca.http import create_app
 from kca.metrics import Metrics, render
 from kca.wiring.service import open_service, prepare
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from wsgiref.types import WSGIApplication
 
     from kca.config import HTTPSettings, KCAConfig
 
-__all__ = ["find_binding", "make_application", "serve_http"]
+__all__ = ["WebCertificate", "find_binding", "make_application", "serve_http"]
 
 SERVICE: Final = "HTTP"
 REPLAY_NAME: Final = "http.rcache"
 """Which tokens were here before, for all workers; a file in the storage directory."""
 
-_MAX_HEADERS: Final = 64
-"""Header fields of a request: a dozen, and what front ends add."""
-
 _MAX_LINE: Final = 8190
 """The request line: gunicorn's own most; a PKCS#10 in a query takes a kilobyte or two."""
 
+_MAX_FIELD: Final = MAX_TOKEN_BYTES * 4 // 3 + 1024
+_MAX_HEAD: Final = _MAX_LINE + _MAX_FIELD + (16 << 10)
 _MAX_CERTIFICATE_BYTES: Final = 1 << 20
 _SOCKET_MODE: Final = 0o660
+_log: Final = logging.getLogger("kca.http")
 
 
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn with the application."""
+class WebCertificate:
+    """The web server's certificate, or the front end's, followed as its files change. Safe for several threads."""
 
-    def __init__(self, config: KCAConfig, settings: dict[str, object], metrics: Metrics) -> None:
-        self._config = config
-        self._metrics = metrics
+    def __init__(self, settings: HTTPSettings) -> None:
+        """Read it.
+
+        Raises:
+            ConfigError: It cannot be used, or has no binding although one is required.
+        """
         self._settings = settings
-        super().__init__()
+        self._lock = threading.Lock()
+        self._stamp: object = None
+        self._found: tuple[ssl.SSLContext | None, bytes | None] = (None, None)
+        self._follow()
 
-    def load_config(self) -> None:
-        """Take the settings; those that an older gunicorn does not know are left out."""
-        for name, value in self._settings.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS context of a connection; only where TLS ends here."""
+        context, _ = self._follow()
+        assert context is not None
+        return context
 
-    def load(self) -> WSGIApplication:
-        """Make the application, in each worker."""
-        return make_application(self._config, self._metrics)
+    def binding(self) -> bytes | None:
+        """Return the channel binding of connections to the web server, or None where there is none."""
+        return self._follow()[1]
+
+    def _follow(self) -> tuple[ssl.SSLContext | None, bytes | None]:
+        settings = self._settings
+        named = [one for one in (settings.certificate, settings.key, settings.front_end_certificate) if one]
+        with self._lock:
+            stamp = [_stamp_of(one) for one in named]
+            if stamp != self._stamp:
+                try:
+                    self._found = _load_context(settings), find_binding(settings)
+                except GridError as error:
+                    if self._stamp is None:
+                        raise
+                    _log.error("the new certificate is not used, the old one stays: %s", error)
+                self._stamp = stamp
+            return self._found
 
 
-def make_application(config: KCAConfig, metrics: Metrics | None = None) -> WSGIApplication:
-    """Open the service and return the application; for the life of a process.
+def _stamp_of(path: str) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _load_context(settings: HTTPSettings) -> ssl.SSLContext | None:
+    """Return the context of the server's own TLS, which asks nobody for a certificate.
 
     Raises:
-        ConfigError: The configuration cannot be used.
-        GridError: The CA's key, the books or the audit cannot be used.
+        ConfigError: Certificate and key cannot be used.
     """
-    settings = config.http
-    binding = find_binding(settings)
-    negotiator = Negotiator(SERVICE, keytab=settings.keytab, hostname=settings.hostname)
-    counted = metrics or Metrics()
-    return create_app(
-        open_service(config, meter=counted.meter).service,
-        negotiator,
-        settings,
-        binding=binding,
-        metrics=(lambda: render(counted)) if settings.metrics else None,
-    )
-
-
-def _give_row(arbiter: Any, worker: Any) -> None:  # noqa: ANN401  gunicorn has no types
-    """Give a worker that is about to be forked the counters of one that has ended."""
-    used = {getattr(one, "kca_row", -1) for one in arbiter.WORKERS.values()}
-    worker.kca_row = next(row for row in range(len(used) + 1) if row not in used) % _rows(arbiter.cfg.workers)
-
-
-def _bind_address(listen: str) -> str:
-    """Return the address as gunicorn takes it."""
-    host, port = split_address(listen)
-    if not host:
-        host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  as configured
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _rows(workers: int) -> int:
-    return 2 * workers  # a reload starts new ones while the old ones finish
+    if not settings.certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.certificate, settings.key or None)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"[http] certificate: {settings.certificate}: {error.args[-1]}") from error
+    return context
 
 
 def find_binding(settings: HTTPSettings) -> bytes | None:
@@ -125,8 +135,40 @@ def find_binding(settings: HTTPSettings) -> bytes | None:
     return binding
 
 
-def serve_http(config: KCAConfig, *, on_ready: Callable[[], None] = lambda: None) -> int:
+def make_application(
+    config: KCAConfig, metrics: Metrics | None = None, reloads: Reloads | None = None
+) -> WSGIApplication:
+    """Open the service and return the application; for the life of a process.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+        GridError: The CA's key, the books or the audit cannot be used.
+    """
+    settings, counted, told = config.http, metrics or Metrics(), reloads or Reloads()
+    certificate = WebCertificate(settings)
+    negotiator = Negotiator(SERVICE, keytab=settings.keytab, hostname=settings.hostname)
+    return create_app(
+        open_service(config, meter=counted.meter).service,
+        negotiator,
+        settings,
+        binding=certificate.binding,
+        metrics=(lambda: render(counted) + told.render("kca_http")) if settings.metrics else None,
+        standing=lambda: told.words,
+    )
+
+
+def serve_http(
+    config: KCAConfig,
+    load: Callable[[], KCAConfig] | None = None,
+    *,
+    on_ready: Callable[[], None] = lambda: None,
+) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status.
+
+    Args:
+        config: The configuration.
+        load: Reads it again, at SIGHUP; None to keep it, and open anew what it names.
+        on_ready: Called when connections are being accepted.
 
     Raises:
         ConfigError: It is not possible to listen.
@@ -140,42 +182,60 @@ def serve_http(config: KCAConfig, *, on_ready: Callable[[], None] = lambda: None
         )
     prepare(config)
     use_replay_cache(os.path.join(config.store.directory, REPLAY_NAME))
-    find_binding(settings)
+    certificate = WebCertificate(settings)
     Negotiator(SERVICE, keytab=settings.keytab, hostname=settings.hostname)  # what is wrong shows now
-    metrics = Metrics(workers=_rows(settings.workers))
-    path = settings.listen
-    listening = listen_unix(path, _SOCKET_MODE) if path.startswith("/") else None
-    values: dict[str, object] = {
-        "bind": [f"fd://{listening.fileno()}" if listening else _bind_address(path)],
-        "workers": settings.workers,
-        "threads": settings.threads,
-        "worker_class": "gthread",
-        "timeout": 60,
-        "keepalive": 15,
-        "limit_request_line": _MAX_LINE,
-        "limit_request_fields": _MAX_HEADERS,
-        "limit_request_field_size": MAX_TOKEN_BYTES * 4 // 3 + 1024,
-        "forwarder_headers": "",
-        "header_map": "refuse",
-        "certfile": settings.certificate or None,
-        "keyfile": settings.key or None,
-        "errorlog": "-",
-        "accesslog": None,
-        "loglevel": "warning",
-        "control_socket_disable": True,
-        "umask": 0o077,
-        "proc_name": "kca-http",
-        "when_ready": lambda _arbiter: on_ready(),
-        "pre_fork": _give_row,
-        "post_fork": lambda _arbiter, worker: metrics.use(worker.kca_row),
-    }
-    try:
-        _Server(config, {name: value for name, value in values.items() if value is not None}, metrics).run()
-    except SystemExit as stop:  # this is how gunicorn returns
-        return stop.code if isinstance(stop.code, int) else 0
-    finally:
-        if listening is not None:
-            listening.close()
-            if os.path.exists(path):
-                os.unlink(path)
-    return 0
+    metrics, reloads = Metrics(workers=rows(settings.workers)), Reloads()
+    held = Held(config, load or (lambda: config), _check)
+    return serve_wsgi(
+        lambda: _describe(held.config),
+        _listen(settings.listen),
+        lambda: make_application(held.config, metrics, reloads),
+        renew=held.renew,
+        context=certificate.context if settings.certificate else None,
+        reloads=reloads,
+        on_ready=on_ready,
+        on_worker=metrics.use,
+    )
+
+
+def _listen(place: str) -> list[socket.socket]:
+    if place.startswith("/"):
+        return [listen_unix(place, _SOCKET_MODE)]
+    host, port = split_address(place)
+    return listen(host or None, port)
+
+
+def _describe(config: KCAConfig) -> WebSettings:
+    settings = config.http
+    return WebSettings(
+        name="kca-http",
+        log="kca.http",
+        workers=settings.workers,
+        threads=settings.threads,
+        certificate=settings.certificate,
+        limits=WebLimits(head_bytes=_MAX_HEAD, body_bytes=settings.max_request_bytes),
+        max_line=_MAX_LINE,
+        max_field=_MAX_FIELD,
+    )
+
+
+def _check(old: KCAConfig, new: KCAConfig) -> None:
+    """Try a configuration.
+
+    Raises:
+        ConfigError: It needs a restart.
+        GridError: It cannot be used.
+    """
+    same = (
+        ("http.listen", old.http.listen, new.http.listen),
+        ("http.workers", old.http.workers, new.http.workers),
+        ("http.certificate", old.http.certificate, new.http.certificate),
+        ("http.key", old.http.key, new.http.key),
+        ("store", old.store, new.store),
+    )
+    for name, before, after in same:
+        if before != after:
+            raise ConfigError(f"{name} cannot be changed while the server runs", hint="restart it")
+    WebCertificate(new.http)
+    Negotiator(SERVICE, keytab=new.http.keytab, hostname=new.http.hostname)
+    open_service(new).close()

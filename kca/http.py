@@ -1,6 +1,6 @@
 """The form over HTTP: a PKCS#10 and a Negotiate token in, a certificate chain out; `kca.gunicorn` serves it.
 
-    application = create_app(service, negotiator, settings, binding=server_end_point(certificate_der))
+    application = create_app(service, negotiator, settings, binding=certificate.binding)
 
 | request | answer |
 |---|---|
@@ -129,7 +129,7 @@ class _Form:
         service: CertificateService,
         negotiator: Negotiator,
         settings: HTTPSettings,
-        binding: bytes | None,
+        binding: Callable[[], bytes | None],
         now: Callable[[], datetime],
     ) -> None:
         self._service = service
@@ -182,7 +182,7 @@ class _Form:
 
     def _authenticate(self, token: bytes, peer: str) -> Negotiated:
         try:
-            met = self._negotiator.accept(token, binding=self._binding)
+            met = self._negotiator.accept(token, binding=self._binding())
             if self._settings.require_channel_binding and not met.bound:
                 raise AuthenticationError("Negotiate: the ticket is not bound to the TLS connection")
         except AuthenticationError as error:
@@ -253,7 +253,8 @@ def create_app(
     negotiator: Negotiator,
     settings: HTTPSettings,
     *,
-    binding: bytes | None = None,
+    binding: Callable[[], bytes | None] = lambda: None,
+    standing: Callable[[], str] = lambda: "",
     metrics: Callable[[], bytes] | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> Flask:
@@ -263,7 +264,8 @@ def create_app(
         service: Issues.
         negotiator: Knows who comes.
         settings: The `[http]` table.
-        binding: The channel binding of its TLS connections; None where there is none to check.
+        binding: Returns the channel binding of its TLS connections; None where there is none to check.
+        standing: Returns what a health page has to say besides "ok".
         metrics: Tells monitors; None where they are not to be told.
         now: The time.
     """
@@ -289,7 +291,7 @@ def create_app(
 
     @app.get("/health", provide_automatic_options=False)
     def health() -> Response:
-        return Response("ok\n", mimetype="text/plain")
+        return Response(f"ok\n{standing()}", mimetype="text/plain")
 
     if metrics is not None:
         app.add_url_rule("/metrics", "metrics", lambda: Response(metrics(), content_type=CONTENT_TYPE), methods=["GET"])

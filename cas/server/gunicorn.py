@@ -1,6 +1,6 @@
 """The application under gunicorn: TLS contexts that admit proxy chains, workers, limits; answers nothing itself.
 
-    serve_https(load, sockets, metrics, on_ready=announce)     # until SIGTERM or SIGINT; SIGHUP starts new workers
+    serve_https(config, load, sockets, metrics, reloads=reloads)     # until SIGTERM or SIGINT
 
 Clients are asked for a certificate and may stay anonymous, who then get the public documents alone. No tickets are
 given out, so that each connection brings its chain.
@@ -8,20 +8,17 @@ given out, so that each connection brings its chain.
 
 from __future__ import annotations
 
-import logging
 import os
-from typing import TYPE_CHECKING, Any, Final
-
-from gunicorn.app.base import BaseApplication
+from typing import TYPE_CHECKING, Final
 
 from cas.server.app import create_app
 from cas.server.rates import RateCap
 from cas.wiring.service import open_community
-from gsi.errors import GridError
 from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.tls import ServerTLS
+from gsi.transport.wsgi_server import Held, WebLimits, WebSettings, serve_wsgi
 
 if TYPE_CHECKING:
     import socket
@@ -31,13 +28,13 @@ if TYPE_CHECKING:
 
     from cas.config import CASConfig
     from cas.metrics import Metrics
+    from gsi.transport.wsgi_server import Reloads
 
-__all__ = ["load_server_tls", "make_application", "rows", "serve_https"]
+__all__ = ["load_server_tls", "make_application", "serve_https"]
 
-_MAX_HEADERS: Final = 64
 _MAX_LINE: Final = 4096
 _MAX_FIELD: Final = 8190
-_log: Final = logging.getLogger("cas.http")
+_MAX_HEAD: Final = 64 << 10
 
 
 class _TLS:
@@ -53,44 +50,6 @@ class _TLS:
         if self._tls is None or self._place != place:
             self._tls, self._place = load_server_tls(config), place
         return self._tls.context()
-
-
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn with the application."""
-
-    def __init__(
-        self, config: CASConfig, load: Callable[[], CASConfig], settings: dict[str, object], metrics: Metrics
-    ) -> None:
-        self._config = config
-        self._is_begun = False
-        self._load = load
-        self._metrics = metrics
-        self._settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        """Take the settings; those that an older gunicorn does not know are left out.
-
-        Called in gunicorn's first process, again at SIGHUP: workers get what was good then, and never read the file
-        themselves, in which somebody may be writing when one is replaced.
-        """
-        if self._is_begun:
-            try:
-                self._config = self._load()
-            except GridError as error:
-                _log.error("the new configuration is not used, the old one stays: %s", error)
-        self._is_begun = True
-        for name, value in self._settings.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
-
-    def load(self) -> WSGIApplication:
-        """Make the application, in each worker."""
-        try:
-            return make_application(self._config, self._metrics)
-        except GridError as error:
-            _log.error("a worker cannot start: %s: %s", error.slug, error)
-            raise
 
 
 def load_server_tls(config: CASConfig) -> ServerTLS:
@@ -116,17 +75,13 @@ def make_application(config: CASConfig, metrics: Metrics) -> WSGIApplication:
     return create_app(community, rates=rates, count=metrics.issued, answered=metrics.answered)
 
 
-def rows(config: CASConfig) -> int:
-    """Return how many rows of counters the workers need: a reload starts new ones while the old ones finish."""
-    return 2 * config.http.workers
-
-
 def serve_https(
     config: CASConfig,
     load: Callable[[], CASConfig],
     sockets: Sequence[socket.socket],
     metrics: Metrics,
     *,
+    reloads: Reloads,
     on_ready: Callable[[], None] = lambda: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status.
@@ -134,46 +89,45 @@ def serve_https(
     Args:
         config: The configuration.
         load: Reads it again, at SIGHUP.
-        sockets: The listening sockets.
+        sockets: The listening sockets; they are taken over.
         metrics: Counts; its first rows are used.
+        reloads: Hears how reloads went.
         on_ready: Called when connections are being accepted.
-
-    Raises:
-        GridError: Something that the configuration names cannot be used.
     """
     contexts = _TLS()
+    held = Held(config, load, _check)
+    return serve_wsgi(
+        lambda: _describe(held.config),
+        sockets,
+        lambda: make_application(held.config, metrics),
+        renew=held.renew,
+        context=lambda: contexts.context(held.config),
+        reloads=reloads,
+        on_ready=on_ready,
+        on_worker=metrics.use,
+    )
 
-    def give_row(arbiter: Any, worker: Any) -> None:  # noqa: ANN401  gunicorn has no types
-        used = {getattr(one, "cas_row", -1) for one in arbiter.WORKERS.values()}
-        worker.cas_row = next(row for row in range(len(used) + 1) if row not in used) % rows(config)
 
-    values: dict[str, object] = {
-        "bind": [f"fd://{one.fileno()}" for one in sockets],
-        "workers": config.http.workers,
-        "threads": config.http.threads,
-        "worker_class": "gthread",
-        "timeout": 60,
-        "keepalive": 15,
-        "limit_request_line": _MAX_LINE,
-        "limit_request_fields": _MAX_HEADERS,
-        "limit_request_field_size": _MAX_FIELD,
-        "forwarder_headers": "",
-        "header_map": "refuse",
-        "certfile": config.http.certificate,
-        "keyfile": config.http.key or config.http.certificate,
-        "ssl_context": lambda _config, _factory: contexts.context(config),
-        "errorlog": "-",
-        "accesslog": None,
-        "loglevel": "warning",
-        "control_socket_disable": True,
-        "umask": 0o077,
-        "proc_name": "cas-server",
-        "when_ready": lambda _arbiter: on_ready(),
-        "pre_fork": give_row,
-        "post_fork": lambda _arbiter, worker: metrics.use(worker.cas_row),
-    }
-    try:
-        _Server(config, load, {name: value for name, value in values.items() if value is not None}, metrics).run()
-    except SystemExit as stop:  # this is how gunicorn returns
-        return stop.code if isinstance(stop.code, int) else 0
-    return 0
+def _describe(config: CASConfig) -> WebSettings:
+    http = config.http
+    return WebSettings(
+        name="cas-server",
+        log="cas.server",
+        workers=http.workers,
+        threads=http.threads,
+        certificate=http.certificate,
+        limits=WebLimits(head_bytes=_MAX_HEAD, body_bytes=http.max_request_bytes),
+        max_line=_MAX_LINE,
+        max_field=_MAX_FIELD,
+    )
+
+
+def _check(old: CASConfig, new: CASConfig) -> None:
+    """Open all that the web server needs and close it again.
+
+    Raises:
+        GridError: Something cannot be used.
+    """
+    del old  # the supervisor has compared the two
+    load_server_tls(new)
+    open_community(new).close()

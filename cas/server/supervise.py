@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cas.metrics import CONTENT_TYPE, Metrics, render
-from cas.server.gunicorn import load_server_tls, rows, serve_https
+from cas.server.gunicorn import load_server_tls, serve_https
 from cas.server.voms import VOMSFactory
 from cas.wiring.service import open_community, prepare
 from gsi.errors import ConfigError, GridError
@@ -28,6 +28,7 @@ from gsi.system.notify import Manager
 from gsi.transport.documents_server import Document, listen_loopback, offer
 from gsi.transport.listening import split_address
 from gsi.transport.serve import bound_port, listen, serve
+from gsi.transport.wsgi_server import Reloads, rows
 
 if TYPE_CHECKING:
     import socket
@@ -78,7 +79,8 @@ class CASServer:
         if config.metrics:
             self._monitors = listen_loopback(config.metrics)
         self._config = config
-        self._rows = rows(config)
+        self._rows = rows(config.http.workers)
+        self._reloads = Reloads()
         self._metrics = Metrics(workers=self._rows + max(1, self._voms_workers))
         self._children: dict[int, str] = {}
         self._stopping = False
@@ -101,8 +103,11 @@ class CASServer:
             os.write(writer, b".")
 
         config = self._placed(self._config)
-        self._start("web server", lambda: serve_https(config, self._load, self._sockets, self._metrics, on_ready=ready))
 
+        def serve_web() -> int:
+            return serve_https(config, self._load, self._sockets, self._metrics, reloads=self._reloads, on_ready=ready)
+
+        self._start("web server", serve_web)
         if self._voms_sockets:
             factory = VOMSFactory(config, self._load, self._metrics, first_row=self._rows)
 
@@ -195,10 +200,10 @@ class CASServer:
         from http import HTTPStatus
 
         if path == "/metrics":
-            return Document(render(self._metrics), CONTENT_TYPE)
+            return Document(render(self._metrics) + self._reloads.render("cas"), CONTENT_TYPE)
         if path == "/health":
             if self._metrics.audit_works() and not self._stopping:
-                return Document(b"ok\n")
+                return Document(f"ok\n{self._reloads.words}".encode())
             return Document(b"the audit cannot be written, or stopping\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
         return None
 
@@ -218,6 +223,7 @@ class CASServer:
             _try(config)
         except GridError as error:
             _log.error("the new configuration is not used, the old one stays: %s", error)
+            self._reloads.note(refused=True)
         else:
             for child in self._children:
                 with contextlib.suppress(ProcessLookupError):

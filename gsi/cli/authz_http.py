@@ -13,7 +13,7 @@ from gsi.cli.arguments import CommandParser, Completion
 from gsi.cli.run import EXIT_OK, printable, run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gsi.authz.web.config import EndpointConfig
     from gsi.cli.arguments import Namespace
@@ -63,10 +63,10 @@ def _execute(arguments: Namespace) -> int:
         make_application(config)
         sys.stdout.write("configuration, policy and trust directory can be used\n")
         return EXIT_OK
-    return _serve(config, arguments.pidfile)
+    return _serve(config, lambda: _load(arguments), arguments.pidfile)
 
 
-def _serve(config: EndpointConfig, pidfile: str | None) -> int:
+def _serve(config: EndpointConfig, load: Callable[[], EndpointConfig], pidfile: str | None) -> int:
     from gsi.errors import ConfigError
     from gsi.system.files import write_public
 
@@ -83,7 +83,7 @@ def _serve(config: EndpointConfig, pidfile: str | None) -> int:
         sys.stderr.write(f"{PROG}: listening on {printable(config.server.listen)}\n")
         sys.stderr.flush()
 
-    return serve_endpoint(config, on_ready=announce)
+    return serve_endpoint(config, load, on_ready=announce)
 
 
 def _load(arguments: Namespace) -> EndpointConfig:

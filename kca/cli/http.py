@@ -77,7 +77,7 @@ def _execute(arguments: Namespace) -> int:
         sys.stderr.write(f"{PROG}: listening on {printable(config.http.listen)}\n")
         sys.stderr.flush()
 
-    return serve_http(config, on_ready=announce)
+    return serve_http(config, lambda: _load(arguments), on_ready=announce)
 
 
 def _load(arguments: Namespace) -> KCAConfig:

@@ -18,21 +18,22 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from gunicorn.app.base import BaseApplication
-
 from gsi.authz.web.chain_headers import MAX_TEXT_CHARS
 from gsi.authz.web.config import make_application
+from gsi.authz.web.subrequest import METHOD_HEADER
 from gsi.errors import ConfigError
 from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
-from gsi.transport.listening import listen_unix
+from gsi.transport.listening import listen_unix, split_address
+from gsi.transport.serve import listen
 from gsi.transport.tls import ServerTLS
+from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, serve_wsgi
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
-    from wsgiref.types import WSGIApplication
+    from collections.abc import Callable, Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from gsi.authz.web.config import EndpointConfig
 
@@ -40,6 +41,11 @@ __all__ = ["grid_ssl_context", "serve_endpoint"]
 
 _MAX_HEADERS: Final = 64
 """Header fields of one question: a dozen, and `NAME-0` to `NAME-15`."""
+
+_MAX_HEAD: Final = 4 * MAX_TEXT_CHARS
+"""All of them: a certificate, and more above it than there are in any chain."""
+
+_ASKED: Final = f"HTTP_{METHOD_HEADER.upper().replace('-', '_')}"
 
 _MAX_LINE: Final = 1024
 """The request line of a question: the endpoint's own path."""
@@ -75,66 +81,83 @@ def grid_ssl_context(config: Any, default_ssl_context_factory: Callable[[], ssl.
         return found.context()
 
 
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn with the endpoint."""
-
-    def __init__(self, config: EndpointConfig, settings: dict[str, object]) -> None:
-        self._config = config
-        self._settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        """Take the settings; those that an older gunicorn does not know are left out."""
-        for name, value in self._settings.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
-
-    def load(self) -> WSGIApplication:
-        """Make the application, in each worker."""
-        return make_application(self._config)
-
-
-def serve_endpoint(config: EndpointConfig, *, on_ready: Callable[[], None] = lambda: None) -> int:
-    """Serve the endpoint until SIGTERM or SIGINT; return the exit status. SIGHUP starts new workers.
+def serve_endpoint(
+    config: EndpointConfig,
+    load: Callable[[], EndpointConfig] | None = None,
+    *,
+    on_ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Serve the endpoint until SIGTERM or SIGINT; return the exit status.
 
     Args:
         config: The configuration.
+        load: Reads it again, at SIGHUP; None to keep it, and open anew what it names.
         on_ready: Called when connections are being accepted.
 
     Raises:
         ConfigError: It is not possible to listen.
         GridError: Policy, trust directory, secret or audit cannot be used.
     """
-    make_application(config)  # what is wrong shows now, and not in workers that die one after the other
-    path = config.server.listen
-    listening = listen_unix(path, config.server.socket_mode) if path.startswith("/") else None
-    settings: dict[str, object] = {
-        "bind": [f"fd://{listening.fileno()}" if listening else config.server.listen],
-        "workers": config.server.workers,
-        "threads": config.server.threads,
-        "worker_class": "gthread",
-        "timeout": 60,  # questions wait for the policy's time limits, which are shorter
-        "keepalive": 75,
-        "limit_request_line": _MAX_LINE,
-        "limit_request_fields": _MAX_HEADERS,
-        "limit_request_field_size": MAX_TEXT_CHARS + 1024,
-        "forwarder_headers": "",
-        "header_map": "refuse",
-        "errorlog": "-",
-        "accesslog": None,
-        "loglevel": "warning",
-        "control_socket_disable": True,
-        "umask": 0o077,
-        "proc_name": "gsi-authz-http",
-        "when_ready": lambda _arbiter: on_ready(),
-    }
-    try:
-        _Server(config, settings).run()
-    except SystemExit as stop:  # this is how gunicorn returns
-        return stop.code if isinstance(stop.code, int) else 0
-    finally:
-        if listening is not None:
-            listening.close()
-            if os.path.exists(path):
-                os.unlink(path)
-    return 0
+    make_application(config)  # what is wrong shows now, and not in workers that come up one after the other
+    server, reloads = config.server, Reloads()
+    held = Held(config, load or (lambda: config), _check)
+    sockets = [listen_unix(server.listen, server.socket_mode)] if server.is_unix else listen(*_place(server.listen))
+    return serve_wsgi(
+        lambda: _describe(held.config),
+        sockets,
+        lambda: _Pages(make_application(held.config), reloads),
+        renew=held.renew,
+        reloads=reloads,
+        on_ready=on_ready,
+    )
+
+
+def _describe(config: EndpointConfig) -> WebSettings:
+    return WebSettings(
+        name="gsi-authz-http",
+        log="gsi.authz.web",
+        workers=config.server.workers,
+        threads=config.server.threads,
+        limits=WebLimits(head_bytes=_MAX_HEAD, takes_bodies=False),
+        max_line=_MAX_LINE,
+        max_headers=_MAX_HEADERS,
+        max_field=MAX_TEXT_CHARS + 1024,
+        keepalive_seconds=75,
+    )
+
+
+class _Pages:
+    """The endpoint, and beside it `/health` and `/metrics`: they tell nothing that a client has asked."""
+
+    def __init__(self, endpoint: WSGIApplication, reloads: Reloads) -> None:
+        self._endpoint = endpoint
+        self._reloads = reloads
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one question."""
+        path = environ.get("PATH_INFO")
+        if path not in {"/health", "/metrics"} or _ASKED in environ:
+            return self._endpoint(environ, start_response)
+        told = f"ok\n{self._reloads.words}".encode() if path == "/health" else self._reloads.render("gsi_authz_http")
+        kind = "text/plain" if path == "/health" else "text/plain; version=0.0.4"
+        headers = [("Content-Type", kind), ("Content-Length", str(len(told))), ("Cache-Control", "no-store")]
+        start_response("200 OK", headers)
+        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [told]
+
+
+def _place(listen_at: str) -> tuple[str | None, int]:
+    host, port = split_address(listen_at)
+    return host or None, port
+
+
+def _check(old: EndpointConfig, new: EndpointConfig) -> None:
+    """Try a configuration.
+
+    Raises:
+        ConfigError: It needs a restart.
+        GridError: It cannot be used.
+    """
+    for name in ("listen", "socket_mode", "workers"):
+        if getattr(old.server, name) != getattr(new.server, name):
+            raise ConfigError(f"server.{name} cannot be changed while the server runs", hint="restart it")
+    make_application(new)

@@ -1,0 +1,92 @@
+"""Where an HTTP/1.1 request ends in what a connection has brought; whether it is a good one, gunicorn's parser says.
+
+    frame = find_frame(data, head_bytes=65536)          # None: the head is not whole yet
+    end = frame.end(data)                               # None: the body is not
+
+This decides when a request is handed on, never what it means. Whoever serves it has to close the connection where the
+parser finds another end (RFC 9112 section 11.2).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Frame", "TooLongError", "find_frame"]
+
+_END: Final = b"\r\n\r\n"
+_LENGTH: Final = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)")
+_CODING: Final = re.compile(rb"\r\ntransfer-encoding[ \t]*:")
+_EXPECT: Final = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue[ \t]*(?=\r\n)")
+_SIZE: Final = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;|\Z)")
+_MAX_CHUNK_LINE: Final = 256
+"""A size, and extensions that nobody uses."""
+
+
+class TooLongError(Exception):
+    """The head is longer than it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the head says of the length.
+
+    Attributes:
+        head: Bytes of the head, with the empty line.
+        body: Bytes of the body; None where it comes in chunks.
+        expects: Whether the client waits for a word before it sends the body.
+    """
+
+    head: int
+    body: int | None
+    expects: bool
+
+    def end(self, data: bytes | bytearray) -> int | None:
+        """Return where the request ends, or None where more has to come. What is no chunk ends at once."""
+        if self.body is not None:
+            end = self.head + self.body
+            return end if len(data) >= end else None
+        return _chunks_end(data, self.head)
+
+
+def find_frame(data: bytes | bytearray, *, head_bytes: int) -> Frame | None:
+    """Return what the head says, or None where it is not whole.
+
+    Raises:
+        TooLongError: It has more than so many bytes.
+    """
+    end = data.find(_END, 0, head_bytes)
+    if end < 0:
+        if len(data) >= head_bytes:
+            raise TooLongError
+        return None
+    head = bytes(data[: end + 2]).lower()
+    size = end + len(_END)
+    if _CODING.search(head):
+        return Frame(size, None, _EXPECT.search(head) is not None)
+    lengths = _LENGTH.findall(head)
+    # Several are refused by the parser, which need not wait for a body then.
+    body = int(lengths[0]) if len(lengths) == 1 else 0
+    return Frame(size, body, _EXPECT.search(head) is not None)
+
+
+def _chunks_end(data: bytes | bytearray, start: int) -> int | None:
+    """Return where a body in chunks ends (RFC 9112 section 7.1); where it is none, the parser is to say so."""
+    while True:
+        line = data.find(b"\r\n", start, start + _MAX_CHUNK_LINE)
+        if line < 0:
+            return None if len(data) < start + _MAX_CHUNK_LINE else len(data)
+        found = _SIZE.match(bytes(data[start:line]))
+        if found is None:
+            return len(data)
+        size = int(found[1], 16)
+        if not size:
+            break
+        start = line + 2 + size + 2
+        if len(data) < start:
+            return None
+    if data[line : line + 4] == _END:
+        return line + 4
+    trailers = data.find(_END, line)
+    return None if trailers < 0 else trailers + len(_END)
