@@ -14,12 +14,12 @@ from gsi.cli.arguments import CommandParser, UsageError
 from gsi.cli.run import EXIT_OK, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cas.client import CASClient
     from gsi.cli.arguments import Namespace
 
-__all__ = ["build_parser", "main"]
+__all__ = ["build_parser", "main", "read_policy"]
 
 PROG: Final = "cas-export"
 TRIES: Final = 3
@@ -46,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    from cas.client import CASRefusedError
     from gsi.system.files import write_private
 
     if arguments.wants_version:
@@ -54,13 +53,14 @@ def _execute(arguments: Namespace) -> int:
     if not arguments.file:
         raise UsageError("FILE is missing", hint=f"{PROG} FILE, or {PROG} - for the output")
     client = connect(arguments)
-    for tries in range(1, TRIES + 1):
-        try:
-            lines = list(_lines(client, with_history=arguments.history))
-            break
-        except CASRefusedError as error:
-            if error.status != _CONFLICT or tries == TRIES:
-                raise
+    revision, changes = read_policy(client)
+    lines = [_line({"format": "cas-policy", "version": 1, "revision": revision}), *map(_line, changes)]
+    if arguments.history:
+        from cas.cli.history import read_history
+
+        # The history goes on; what came after the policy was read is none of it.
+        entries = read_history(client, None, 0)
+        lines += [_line({"history": _entry(one)}) for one in entries if int(str(one.get("revision"))) <= revision]
     if arguments.file == "-":
         sys.stdout.writelines(lines)
     else:
@@ -68,22 +68,35 @@ def _execute(arguments: Namespace) -> int:
     return EXIT_OK
 
 
-def _lines(client: CASClient, *, with_history: bool) -> Iterator[str]:
+def read_policy(client: CASClient) -> tuple[int, list[dict[str, object]]]:
+    """Return a policy's revision, and the changes that make it as plain values; all of one state of it.
+
+    Raises:
+        CASRefusedError: It was changed each time while it was read, or one may not ask.
+        GridError: The server cannot be asked.
+    """
+    from cas.client import CASRefusedError
+
+    for _ in range(TRIES - 1):
+        try:
+            return _read_once(client)
+        except CASRefusedError as error:
+            if error.status != _CONFLICT:
+                raise
+    return _read_once(client)
+
+
+def _read_once(client: CASClient) -> tuple[int, list[dict[str, object]]]:
     from cas.cli.asking import objects
 
+    changes: list[dict[str, object]] = []
     body: dict[str, object] = {}
     while True:
         page = client.call("POST", "/cas/v1/export", body)
-        if not body:
-            yield _line({"format": "cas-policy", "version": 1, "revision": page.get("revision")})
-        yield from map(_line, objects(page.get("changes")))
+        changes += objects(page.get("changes"))
         if page.get("after") is None:
-            break
+            return int(str(page.get("revision"))), changes
         body = {"after": page["after"], "revision": page.get("revision")}
-    if with_history:
-        from cas.cli.history import read_history
-
-        yield from (_line({"history": _entry(one)}) for one in read_history(client, None, 0))
 
 
 def _entry(entry: Mapping[str, object]) -> dict[str, object]:

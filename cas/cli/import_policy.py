@@ -14,14 +14,13 @@ from cas.cli.changing import CHANGES, add_change_options, print_version, tell_pr
 from cas.cli.common import connect, write_json
 from gsi.cli.arguments import CommandParser, UsageError
 from gsi.cli.run import EXIT_OK, run, warn
-from gsi.errors import GridError
+from gsi.errors import ConflictError, GridError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cas.client import CASClient
     from cas.policy.changes import Change
-    from cas.policy.model import Ref
     from gsi.cli.arguments import Namespace
 
 __all__ = ["batches", "build_parser", "main"]
@@ -62,11 +61,15 @@ def _execute(arguments: Namespace) -> int:
         raise UsageError("-dry-run looks at the policy as it is", hint="without -revision")
     changes = _read(arguments.file)
     client = connect(arguments)
-    missing = _missing(client, changes)
+    revision, missing = _missing(client, changes)
+    if arguments.revision not in {None, revision}:
+        raise ConflictError(
+            f"the policy has revision {revision} by now, not {arguments.revision}", hint="look at it again"
+        )
     parts = list(batches(missing))
     if arguments.dry_run:
         return _try(client, parts, len(missing), as_json=arguments.json)
-    done, changed, revision = 0, 0, arguments.revision
+    done = 0
     for part in parts:
         body = {"changes": part, "reason": arguments.reason or "", "expected_revision": revision}
         try:
@@ -75,14 +78,12 @@ def _execute(arguments: Namespace) -> int:
             if done:
                 warn(PROG, f"{done} of {len(missing)} changes were made", hint="the same command goes on")
             raise
-        revision = answer.get("revision")  # so nobody else comes between
+        revision = int(str(answer.get("revision")))  # so nobody else comes between
         done += len(part)
-        found = answer.get("changed")
-        changed += sum(found) if isinstance(found, list) else 0
     if arguments.json:
-        write_json({"revision": revision, "changed": changed, "unchanged": len(changes) - changed})
-    elif changed:
-        sys.stdout.write(f"{changed} changes made, {len(changes) - changed} were there already; revision {revision}.\n")
+        write_json({"revision": revision, "changed": done, "unchanged": len(changes) - done})
+    elif done:
+        sys.stdout.write(f"{done} changes made, {len(changes) - done} were there already; revision {revision}.\n")
     else:
         sys.stdout.write("Nothing was changed: it was so already.\n")
     return EXIT_OK
@@ -110,43 +111,33 @@ def _read(path: str) -> list[Change]:
     return list(parse_export(data.decode("ascii", errors="replace").splitlines()))
 
 
-def _missing(client: CASClient, changes: Sequence[Change]) -> list[Change]:
-    """Return the changes without those that enrol what is there.
+def _missing(client: CASClient, changes: Sequence[Change]) -> tuple[int, list[Change]]:
+    """Return the policy's revision, and the changes that it lacks.
 
     Raises:
         ConflictError: Something else is there under a name.
+        GridError: As `read_policy`.
     """
-    from cas.policy.changes import Enrol, decode_entity, encode_ref
-    from gsi.errors import ConflictError
+    from cas.cli.export_policy import read_policy
+    from cas.policy.changes import Enrol, decode_change
 
-    there: dict[tuple[str, str], set[str]] = {}
+    revision, plain = read_policy(client)
+    there = set(map(decode_change, plain))
+    known = {one.entity.ref: one.entity for one in there if isinstance(one, Enrol)}
     missing: list[Change] = []
     others: list[str] = []
     for change in changes:
-        if not isinstance(change, Enrol) or not _is_there(client, change.entity.ref, there):
-            missing.append(change)
-            continue
-        entity = decode_entity(
-            client.call("POST", "/cas/v1/get", {"name": encode_ref(change.entity.ref)}).get("entity")
-        )
-        if entity != change.entity:
-            others.append(f"{change.entity.ref} is there as {entity}")
+        if not isinstance(change, Enrol) or change.entity.ref not in known:
+            missing += [change] if change not in there else []
+        elif known[change.entity.ref] != change.entity:
+            others.append(f"{change.entity.ref} is there as {known[change.entity.ref]}")
     if others:
         more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
         raise ConflictError(
             f"the community knows these as something else: {'; '.join(others[:SHOWN])}{more}",
             hint="nothing was changed; rename or remove them, or take them out of the file",
         )
-    return missing
-
-
-def _is_there(client: CASClient, ref: Ref, there: dict[tuple[str, str], set[str]]) -> bool:
-    from cas.cli.asking import list_names
-
-    key = (ref.kind.value, ref.scope)
-    if key not in there:
-        there[key] = {one.name for one in list_names(client, ref.kind, ref.scope)}
-    return ref.name in there[key]
+    return revision, missing
 
 
 def batches(changes: Sequence[Change]) -> Iterator[list[dict[str, object]]]:

@@ -1,9 +1,17 @@
-"""A community is administered by commands alone, against a running server: enrol, grant, ask, try, revoke, remove."""
+"""A community is administered by commands alone, against a running server: enrol, grant, ask, try, revoke, remove.
+
+The commands run in this process, since there are hundreds of them; test_howto_cas_admin.py runs them as programs.
+"""
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
+import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +28,8 @@ BOB = "/O=Grid/CN=Bob"
 NAMES = "FTPDirectoryTree"
 DATA = "ftp://localhost/data/*"
 FILE = "ftp://localhost/data/runs/1"
+PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+SCRIPTS: dict[str, str] = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["scripts"]
 
 
 class Desk:
@@ -30,7 +40,15 @@ class Desk:
 
     def run(self, name: str, *words: str | Path, who: str = ADMIN) -> Done:
         """Run a command."""
-        return self.server.ours(name, *words, subject=who)
+        module, _, function = SCRIPTS[name].partition(":")
+        main = getattr(importlib.import_module(module), function)
+        argv = [str(word) for word in words]
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for variable, value in self.server.variables(who).items():
+                patch.setenv(variable, value)
+            status = main(argv)
+        return Done((name, *argv), status, out.getvalue(), err.getvalue())
 
     def do(self, name: str, *words: str | Path, who: str = ADMIN) -> str:
         """Run a command that succeeds; return what it prints."""
@@ -166,6 +184,21 @@ def test_denials(desk: Desk) -> None:
 
 
 # --- two at once ------------------------------------------------------------------------------------------------------
+
+
+def test_two_administrators_at_the_same_moment(desk: Desk) -> None:
+    desk.do("cas-group-admin", "user", "create", "superUserGroup", "raced")
+    revision = str(desk.ask("cas-group-admin", "-dry-run", "user", "delete", "raced")["revision"])
+
+    def add(source: str) -> Done:
+        words = ("-revision", revision, "user", "raced", "ldap", f"cn={source}")
+        return desk.server.ours("cas-group-add-entry", *words, subject=ADMIN)
+
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(add, "abcd"))
+    assert sorted(one.returncode for one in done) == [0, 1, 1, 1], done
+    assert all("changed by somebody else in the meantime" in one.stderr for one in done if one.returncode)
+    assert len(desk.do("cas-group-list-entries", "user", "raced").splitlines()) == 1
 
 
 def test_two_administrators(desk: Desk) -> None:
@@ -309,6 +342,8 @@ def test_the_policy_goes_out_and_in(desk: Desk, tmp_path: Path) -> None:
     assert "1500 changes are too many for -dry-run" in desk.refused("cas-import", "-dry-run", out)
     assert desk.do("cas-import", out).startswith("1500 changes made, 0 were there already; revision ")
     assert len(desk.ask("cas-list-object", "userGroup")) > 1500
+    assert desk.do("cas-import", out) == "Nothing was changed: it was so already.\n"
+    assert "the policy has revision" in desk.refused("cas-import", "-revision", "1", out)
     some = [lines[0], {"do": "enrol", "entity": {"kind": "user", "name": "x"}, "owner": None}]
     out.write_text("".join(json.dumps(one) + "\n" for one in some))
     assert "line 2: " in desk.refused("cas-import", out)

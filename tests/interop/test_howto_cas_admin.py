@@ -72,7 +72,7 @@ def test_from_nothing_to_a_copy(tmp_path: Path) -> None:
         "alice: no\n",
         "reason: left in June",
         "is in the list of withdrawn capabilities until",
-        "Nobody would gain or lose a right.",
+        "Nothing would be changed: it is so already.",
     ):
         assert said in done.stdout, done
     assert "user bob is in userGroup readers" in done.stderr, done
