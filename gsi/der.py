@@ -13,6 +13,7 @@ Only definite, minimal lengths are read (X.690 section 10.1). Every fault is a `
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from gsi.errors import ParseError
@@ -89,6 +90,7 @@ SET: Final = 0x31
 MAX_DEPTH: Final = 24  # the deepest structure in use (a VOMS attribute certificate) nests 14 deep
 MAX_DECODE_BYTES: Final = 1 << 20  # no object of these protocols comes near 1 MiB; CRLs have their own limit
 MAX_OID_BYTES: Final = 64  # the longest identifiers in use take 20 bytes; arcs of 128 bits (X.667) take 19 each
+_KNOWN_OIDS: Final = 512  # identifiers kept in both forms: certificates use some fifty, again and again
 MAX_INTEGER_BYTES: Final = 4096  # room for a 16384-bit modulus and half as much again
 _LONG_TAG: Final = 0x1F
 _FIRST_GENERALIZED_YEAR: Final = 2050
@@ -219,19 +221,10 @@ class Reader:
             self._fail("OBJECT IDENTIFIER cut off", begin)
         if len(content) > MAX_OID_BYTES:
             self._fail(f"OBJECT IDENTIFIER of {len(content)} bytes, limit {MAX_OID_BYTES}", begin)
-        arcs: list[int] = []
-        value = 0
-        fresh = True
-        for byte in content:
-            if fresh and byte == 0x80:
-                self._fail("OBJECT IDENTIFIER arc not in its shortest form", begin)
-            value = value << 7 | byte & 0x7F
-            fresh = not byte & 0x80
-            if fresh:
-                arcs.append(value)
-                value = 0
-        first = min(arcs[0] // 40, 2)
-        return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+        dotted = _dotted(content)
+        if dotted is None:
+            self._fail("OBJECT IDENTIFIER arc not in its shortest form", begin)
+        return dotted
 
     def _expect(self, tag: int) -> tuple[int, int]:
         if self._offset >= self._end:
@@ -244,6 +237,24 @@ class Reader:
 
     def _fail(self, why: str, offset: int | None = None) -> NoReturn:
         raise ParseError(f"{self.what}: {why}", what=self.what, offset=self._offset if offset is None else offset)
+
+
+@lru_cache(maxsize=_KNOWN_OIDS)
+def _dotted(content: bytes) -> str | None:
+    """Return the dotted form of an OBJECT IDENTIFIER's whole arcs; None for one that is not in its shortest form."""
+    arcs: list[int] = []
+    value = 0
+    fresh = True
+    for byte in content:
+        if fresh and byte == 0x80:
+            return None
+        value = value << 7 | byte & 0x7F
+        fresh = not byte & 0x80
+        if fresh:
+            arcs.append(value)
+            value = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
 
 
 def parse_one(data: bytes, *, what: str, tag: int = SEQUENCE) -> Reader:
@@ -406,6 +417,11 @@ def encode_oid(dotted: str) -> bytes:
     Raises:
         ParseError: The text is not a dotted object identifier, or it is longer than `MAX_OID_BYTES`.
     """
+    return _encode_oid(dotted)
+
+
+@lru_cache(maxsize=_KNOWN_OIDS)
+def _encode_oid(dotted: str) -> bytes:
     what = "object identifier"
     arcs = [int(arc) if arc.isascii() and arc.isdigit() and len(arc) <= 40 else -1 for arc in dotted.split(".")]
     if len(arcs) < 2 or min(arcs) < 0 or arcs[0] > 2 or (arcs[0] < 2 and arcs[1] > 39):

@@ -16,6 +16,7 @@ of gsi.nametext, whose functions are offered here, too.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gsi import der, oids
@@ -60,6 +61,8 @@ __all__ = [
 ]
 
 MAX_ATTRIBUTES: Final = 256  # 100 proxy levels on top of any name in use
+_KNOWN_NAMES: Final = 512  # names kept as read: a server meets the same CAs, services and users again and again
+_KNOWN_NAME_BYTES: Final = 1024  # longer ones, which nobody has, are read anew: strangers fill these caches
 _WHAT: Final = "name"
 
 _LATIN_1: Final = frozenset({der.NUMERIC_STRING, der.PRINTABLE_STRING, der.T61_STRING, der.IA5_STRING})
@@ -134,6 +137,10 @@ def attributes(name_der: bytes) -> tuple[tuple[Attribute, ...], ...]:
     Raises:
         ParseError: Not a Name in DER, or a value that is none of the string types of RFC 5280 appendix A.1.
     """
+    return _known_attributes(name_der) if len(name_der) <= _KNOWN_NAME_BYTES else _read_attributes(name_der)
+
+
+def _read_attributes(name_der: bytes) -> tuple[tuple[Attribute, ...], ...]:
     found: list[tuple[Attribute, ...]] = []
     total = 0
     for rdn in rdns(name_der):
@@ -143,6 +150,9 @@ def attributes(name_der: bytes) -> tuple[tuple[Attribute, ...], ...]:
             raise ParseError(f"{_WHAT}: more than {MAX_ATTRIBUTES} attributes", what=_WHAT)
         found.append(group)
     return tuple(found)
+
+
+_known_attributes: Final = lru_cache(maxsize=_KNOWN_NAMES)(_read_attributes)
 
 
 def _read_rdn(rdn: bytes) -> tuple[Attribute, ...]:
@@ -179,6 +189,12 @@ def oneline(name_der: bytes, *, escaped: bool = True) -> str:
     Raises:
         ParseError: Not a Name in DER.
     """
+    if len(name_der) <= _KNOWN_NAME_BYTES:
+        return _known_oneline(name_der, escaped)
+    return _write_oneline(name_der, escaped)
+
+
+def _write_oneline(name_der: bytes, escaped: bool) -> str:
     parts: list[str] = []
     for group in attributes(name_der):
         mark = "/"
@@ -194,6 +210,9 @@ def oneline(name_der: bytes, *, escaped: bool = True) -> str:
             parts.append(f"{mark}{short_name(attribute.oid) or attribute.oid}={text}")
             mark = "+" if escaped else "/"
     return "".join(parts)
+
+
+_known_oneline: Final = lru_cache(maxsize=_KNOWN_NAMES)(_write_oneline)
 
 
 _AMBIGUOUS_BACKSLASH: Final = rb"\\(?=[/+]|x[0-9A-Fa-f]{2}|\Z)"

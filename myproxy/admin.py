@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from gsi.system.audit import AuditSink
     from myproxy.auth.totp import CodeStore, Enrolment, OneTimeCodes
     from myproxy.commands import ChainVerifier
     from myproxy.repository.base import Repository, Selection, StoredCredential
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from myproxy.repository.seal import Sealer
     from myproxy.repository.sql import SQLRepository
     from myproxy.repository.upkeep import QuarantinedRow
-    from myproxy.trail import AuditSink
 
 __all__ = ["AdminDesk", "CodesDesk", "Outcome", "UpkeepDesk"]
 

@@ -5,6 +5,7 @@ The commands themselves are in `myproxy.storage` and `myproxy.retrieval`; `mypro
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi import keys, pem
@@ -15,12 +16,13 @@ from myproxy.authentication import HiddenError, Methods
 from myproxy.callouts import SiteRules
 from myproxy.protocol.messages import CredentialInfo
 from myproxy.repository.seal import INVALID_PASSPHRASE
-from myproxy.trail import AuditSink, DecisionTrail
+from myproxy.trail import DecisionTrail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from gsi.system.audit import PostingSink
     from gsi.trust.verify import VerifiedPeer
     from myproxy.attributes import AttributeSource
     from myproxy.extensions import ProxyExtensionSource
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from myproxy.repository.base import Repository, StoredCredential
     from myproxy.repository.seal import Sealer
 
-__all__ = ["ChainVerifier", "Commands", "TrustRootSource", "describe"]
+__all__ = ["ChainVerifier", "Commands", "TrustRootSource", "describe", "parse_chain"]
 
 
 class ChainVerifier(Protocol):
@@ -53,6 +55,9 @@ def _no_trust_roots() -> tuple[TrustRootFile, ...]:
     return ()
 
 
+_KNOWN_CHAINS: Final = 64
+"""Stored chains kept as parsed, a few kilobytes each."""
+
 _NO_METHODS: Final = Methods()
 _NO_RULES: Final = SiteRules()
 
@@ -66,7 +71,7 @@ class Commands:
         *,
         repository: Repository,
         sealer: Sealer,
-        audit: AuditSink,
+        audit: PostingSink,
         verify: ChainVerifier,
         clock: Callable[[], datetime],
         methods: Methods = _NO_METHODS,
@@ -149,7 +154,7 @@ class Commands:
     def _load(self, stored: StoredCredential, key_pem: bytes) -> Credential:
         try:
             (block,) = pem.split_pem(key_pem, what="stored key")
-            leaf, *chain = map(Certificate.parse, stored.certificates)
+            leaf, *chain = parse_chain(stored.certificates)
             return Credential(key=keys.parse_private_key(block), certificate=leaf, chain=tuple(chain))
         except (GridError, ValueError) as error:
             raise StorageError(f"the stored credential of {stored.username!r} is damaged") from error
@@ -164,6 +169,16 @@ class Commands:
             return self._verify(certificates, now=self._clock())
         except VerificationError as error:
             raise DeniedError(f"Credentials are not valid.\n{error.message}") from error
+
+
+@lru_cache(maxsize=_KNOWN_CHAINS)
+def parse_chain(certificates: tuple[bytes, ...]) -> tuple[Certificate, ...]:
+    """Return stored certificates as values; several steps of one request need them, and renewals come again and again.
+
+    Raises:
+        ParseError: One of them is damaged.
+    """
+    return tuple(map(Certificate.parse, certificates))
 
 
 def describe(stored: StoredCredential) -> CredentialInfo:

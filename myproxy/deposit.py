@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gsi.secret import Passphrase
+    from gsi.system.audit import Posted, PostingSink
     from myproxy.commands import ChainVerifier
     from myproxy.protocol.messages import Request
     from myproxy.repository.base import Repository
     from myproxy.repository.seal import Sealer
-    from myproxy.trail import AuditSink
 
 __all__ = ["DepositDesk"]
 
@@ -43,7 +43,7 @@ SERVICE: Final = "myproxy-admin"
 class _LocalSink:
     """Records decisions as those of whoever runs the command."""
 
-    def __init__(self, sink: AuditSink) -> None:
+    def __init__(self, sink: PostingSink) -> None:
         self._sink = sink
 
     def record(self, record: AuditRecord) -> None:
@@ -52,8 +52,20 @@ class _LocalSink:
         Raises:
             StorageError: It is not.
         """
-        details = {**record.details, "owner": record.peer}
-        self._sink.record(dataclasses.replace(record, service=SERVICE, peer=_local(), details=details))
+        self._sink.record(_as_local(record))
+
+    def post(self, record: AuditRecord) -> Posted:
+        """Take a record that may be safe only later.
+
+        Raises:
+            StorageError: That is not to be expected.
+        """
+        return self._sink.post(_as_local(record))
+
+
+def _as_local(record: AuditRecord) -> AuditRecord:
+    details = {**record.details, "owner": record.peer}
+    return dataclasses.replace(record, service=SERVICE, peer=_local(), details=details)
 
 
 class DepositDesk:
@@ -63,7 +75,7 @@ class DepositDesk:
         self,
         repository: Repository,
         sealer: Sealer,
-        audit: AuditSink,
+        audit: PostingSink,
         *,
         verify: ChainVerifier,
         clock: Callable[[], datetime],

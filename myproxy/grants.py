@@ -15,6 +15,7 @@ from myproxy.policy import ANONYMOUS, AccessPolicy, Client
 if TYPE_CHECKING:
     from gsi.credential import Credential
     from gsi.delegation import DelegationRequester
+    from gsi.system.audit import Posted
     from gsi.trust.verify import VerifiedPeer
     from myproxy.policy import Permission
     from myproxy.protocol.messages import Request
@@ -83,6 +84,7 @@ class RetrievalGrant:
         stored: The same at rest.
         lifetime: Longest lifetime of the proxy; zero = as long as the credential.
         limited: Whether the proxy must be limited.
+        recorded: The record of this yes; settled before anything leaves.
     """
 
     caller: Caller
@@ -92,6 +94,7 @@ class RetrievalGrant:
     stored: StoredCredential = field(repr=False)
     lifetime: timedelta
     limited: bool
+    recorded: Posted = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +108,13 @@ class IssuanceGrant:
         subject_der: The subject that the certificate will have; None where the authority's program chooses it.
         renews: The identity that the client has proved and that the certificate must have, or None.
         is_trusted: Whether nothing was proved, so that the certificate must be somebody else's than the client's.
+        recorded: The record of this yes; settled before anything leaves.
     """
 
     caller: Caller
     request: Request
     permission: Permission
+    recorded: Posted = field(repr=False)
     subject_der: bytes | None
     renews: str | None = None
     is_trusted: bool = False

@@ -89,7 +89,7 @@ class IssuanceCommands(Commands):
         renewer = proof.renewer
         if self._settings.limited_stays_limited and (caller.is_limited or (renewer is not None and renewer.limited)):
             raise DeniedError(_LIMITED)
-        self._trail.permit(
+        recorded = self._trail.post_permit(
             caller,
             request,
             request.command.name,
@@ -103,6 +103,7 @@ class IssuanceCommands(Commands):
             caller=caller,
             request=dataclasses.replace(request, username=recipient.username),
             permission=authenticated.permission,
+            recorded=recorded,
             subject_der=recipient.subject_der,
             renews=None if renewer is None else renewer.identity,
             is_trusted=proof.method is Method.TRUSTED,
@@ -188,3 +189,4 @@ class _IssuanceRecorder:
             not_after=certificate.not_after.isoformat(),
             sha256=certificate.fingerprint,
         )
+        grant.recorded.settle()

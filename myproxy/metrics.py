@@ -11,6 +11,7 @@ Decisions are counted where they are recorded, so that the numbers and the audit
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -22,10 +23,9 @@ from myproxy.protocol.messages import Command
 from myproxy.trail import CONNECT, THROTTLED, UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from gsi.system.audit import AuditRecord
-    from myproxy.trail import AuditSink
+    from gsi.system.audit import AuditRecord, Posted, PostingSink
 
 __all__ = ["ACTIONS", "BUCKETS", "Latency", "MeteredSink", "Metrics"]
 
@@ -189,7 +189,7 @@ class Metrics:
 class MeteredSink:
     """Records decisions, and counts them once they are recorded."""
 
-    def __init__(self, sink: AuditSink, metrics: Metrics) -> None:
+    def __init__(self, sink: PostingSink, metrics: Metrics) -> None:
         self._sink = sink
         self._metrics = metrics
 
@@ -200,14 +200,32 @@ class MeteredSink:
             StorageError: It is not.
         """
         begun = time.monotonic()
-        try:
+        with self._watching():
             self._sink.record(record)
+        self._metrics.observe("AUDIT", time.monotonic() - begun)
+        self._metrics.decide(record)
+
+    def post(self, record: AuditRecord) -> Posted:
+        """Take the record, and count it; whether it becomes safe is told to whoever settles it, and counted then.
+
+        Raises:
+            StorageError: It cannot be expected to.
+        """
+        with self._watching(tells=False):
+            posted = self._sink.post(record)
+        self._metrics.decide(record)
+        return posted
+
+    @contextlib.contextmanager
+    def _watching(self, *, tells: bool = True) -> Iterator[None]:
+        """Keep in mind whether the audit works, as far as that which is done inside tells."""
+        try:
+            yield
         except GridError:
             self._metrics.audit(works=False)
             raise
-        self._metrics.audit(works=True)
-        self._metrics.observe("AUDIT", time.monotonic() - begun)
-        self._metrics.decide(record)
+        if tells:
+            self._metrics.audit(works=True)
 
 
 def _known(reason: str) -> str:

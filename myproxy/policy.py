@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import DeniedError, ParseError
@@ -32,6 +33,9 @@ ANONYMOUS: Final = "<anonymous>"
 
 
 _RETRIEVERS: Final = "authorized_retrievers"
+
+_KNOWN_POLICIES: Final = 256
+"""Policies of stored credentials kept as parsed: most of a site's say the same."""
 
 
 class Subject(Enum):
@@ -264,6 +268,7 @@ class AccessPolicy:
         return Permission(client, "owner")
 
 
+@lru_cache(maxsize=_KNOWN_POLICIES)
 def _parse_stored(text: str) -> tuple[Rule, ...]:
     try:
         return (parse_rule(text),)

@@ -25,7 +25,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from gsi import keys
-from gsi.certificate import Certificate
 from gsi.delegation import grant_delegation, parse_delegation_request
 from gsi.errors import (
     AuthenticationError,
@@ -43,6 +42,7 @@ from gsi.proxy.issue import ProxyOptions
 from gsi.proxy.kinds import ProxyKind
 from myproxy.auth.passphrase import place_of
 from myproxy.authentication import Authenticated, Authentication, HiddenError, Offers, Question, refuse_absent
+from myproxy.commands import parse_chain
 from myproxy.grants import Caller, IssuanceGrant, RetrievalGrant
 from myproxy.issuance import IssuanceCommands, Recipient, find_recipient
 from myproxy.protocol.messages import Command
@@ -51,7 +51,7 @@ from myproxy.repository.seal import INVALID_PASSPHRASE, is_sealed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gsi.certificate import Extension
+    from gsi.certificate import Certificate, Extension
     from myproxy.attributes import GivenAttributes
     from myproxy.auth.attempt import Attempt
     from myproxy.authentication import Step
@@ -210,6 +210,7 @@ class RetrievalCommands(IssuanceCommands):
                 not_after=chain[0].not_after.isoformat(),
                 **({} if given is None else {"attributes": " ".join(given.fqans)}),
             )
+            grant.recorded.settle()
         return chain
 
     def _find_attributes(self, grant: RetrievalGrant) -> GivenAttributes | None:
@@ -258,6 +259,7 @@ class RetrievalCommands(IssuanceCommands):
                 subject=oneline(leaf.subject_der),
                 not_after=grant.credential.not_after.isoformat(),
             )
+            grant.recorded.settle()
         return text
 
     def trust_roots(self, caller: Caller, request: Request) -> tuple[TrustRootFile, ...]:
@@ -433,17 +435,7 @@ class RetrievalCommands(IssuanceCommands):
         )
         if request.command is Command.RETRIEVE and limited and not _is_limited(credential.certificates):
             raise DeniedError("Client with limited proxy may not retrieve full credentials.")
-        limits = request.lifetime, stored.lifetime, self._settings.max_proxy_lifetime
-        grant = RetrievalGrant(
-            caller=caller,
-            request=request,
-            permission=authenticated.permission,
-            credential=credential,
-            stored=stored,
-            lifetime=proxy_lifetime(*limits),
-            limited=limited,
-        )
-        self._trail.permit(
+        recorded = self._trail.post_permit(
             caller,
             request,
             request.command.name,
@@ -454,7 +446,17 @@ class RetrievalCommands(IssuanceCommands):
         )
         if request.command is Command.GET:
             self._seal_anew(stored, proof.key, request)
-        return grant
+        limits = request.lifetime, stored.lifetime, self._settings.max_proxy_lifetime
+        return RetrievalGrant(
+            caller=caller,
+            request=request,
+            permission=authenticated.permission,
+            credential=credential,
+            stored=stored,
+            lifetime=proxy_lifetime(*limits),
+            limited=limited,
+            recorded=recorded,
+        )
 
     def _seal_anew(self, stored: StoredCredential, key: bytes, request: Request) -> None:
         """Bring the stored key to the present form and price of a guess; only now is the pass phrase at hand."""
@@ -483,7 +485,7 @@ def _split(stored: StoredCredential) -> ProxyChain:
         StorageError: Its certificates cannot be read.
     """
     try:
-        return ProxyChain.split(tuple(map(Certificate.parse, stored.certificates)))
+        return ProxyChain.split(parse_chain(stored.certificates))
     except GridError as error:
         raise StorageError(f"the stored credential of {stored.username!r} is damaged") from error
 

@@ -12,7 +12,7 @@ All raise `StorageError` when the record cannot be written, and then nothing may
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from gsi.certificate import Certificate
 from gsi.errors import AuthenticationError, DeniedError, GridError, ParseError, VerificationError
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from gsi.system.audit import Posted, PostingSink
     from myproxy.grants import Caller
     from myproxy.policy import Permission
     from myproxy.protocol.messages import Request
 
-__all__ = ["CONNECT", "THROTTLED", "UNREADABLE", "UNVERIFIED", "AuditSink", "DecisionTrail"]
+__all__ = ["CONNECT", "THROTTLED", "UNREADABLE", "UNVERIFIED", "DecisionTrail"]
 
 CONNECT: Final = "CONNECT"
 """The action of a client that was refused before it could ask for anything."""
@@ -46,18 +47,10 @@ UNVERIFIED: Final = "<unverified>"
 """In place of the name of a client that showed certificates which were not believed."""
 
 
-class AuditSink(Protocol):
-    """Where decisions are recorded."""
-
-    def record(self, record: AuditRecord) -> None:
-        """Return when the record is safe; raise StorageError when it is not."""
-        ...
-
-
 class DecisionTrail:
     """Turns decisions about requests into audit records. Pass phrases are never among them."""
 
-    def __init__(self, sink: AuditSink, clock: Callable[[], datetime]) -> None:
+    def __init__(self, sink: PostingSink, clock: Callable[[], datetime]) -> None:
         self._sink = sink
         self._clock = clock
 
@@ -80,8 +73,10 @@ class DecisionTrail:
         details: dict[str, str | int | None] = {"unverified_subject": _subject(presented)}
         if isinstance(error, VerificationError):
             details |= {"reason_code": error.reason.value, "position": error.position}
-        self._write(
-            request_id, address, peer, action=CONNECT, verdict=Verdict.DENY, reason=_reason(error), details=details
+        self._sink.record(
+            self._stamp(
+                request_id, address, peer, action=CONNECT, verdict=Verdict.DENY, reason=_reason(error), details=details
+            )
         )
 
     def refuse_message(self, caller: Caller, request: Request | None, error: GridError) -> None:
@@ -123,8 +118,17 @@ class DecisionTrail:
         Raises:
             StorageError: It could not be recorded; do not go on.
         """
-        rules = [permission.server_rule, permission.credential_rule]
-        self._record(caller, request, action, Verdict.PERMIT, "; ".join(filter(None, rules)), **details)
+        self._record(caller, request, action, Verdict.PERMIT, _rules(permission), **details)
+
+    def post_permit(
+        self, caller: Caller, request: Request, action: str, permission: Permission, **details: str | int | None
+    ) -> Posted:
+        """Record a yes by which nothing leaves yet; settle it before something does.
+
+        Raises:
+            StorageError: It cannot be recorded; do not go on.
+        """
+        return self._sink.post(self._make(caller, request, action, Verdict.PERMIT, _rules(permission), **details))
 
     def _record(
         self,
@@ -135,9 +139,20 @@ class DecisionTrail:
         reason: str,
         **details: str | int | None,
     ) -> None:
+        self._sink.record(self._make(caller, request, action, verdict, reason, **details))
+
+    def _make(
+        self,
+        caller: Caller,
+        request: Request | None,
+        action: str,
+        verdict: Verdict,
+        reason: str,
+        **details: str | int | None,
+    ) -> AuditRecord:
         if request is not None:
             details = {"username": request.username, "credential": request.credential_name, **details}
-        self._write(
+        return self._stamp(
             caller.request_id,
             caller.address,
             caller.client.name,
@@ -147,7 +162,7 @@ class DecisionTrail:
             details=details,
         )
 
-    def _write(
+    def _stamp(
         self,
         request_id: str,
         address: str,
@@ -157,20 +172,22 @@ class DecisionTrail:
         verdict: Verdict,
         reason: str,
         details: Mapping[str, str | int | None],
-    ) -> None:
-        self._sink.record(
-            AuditRecord(
-                time=self._clock(),
-                request_id=request_id,
-                service="myproxy",
-                action=action,
-                verdict=verdict,
-                reason=reason,
-                peer=peer,
-                address=address,
-                details=details,
-            )
+    ) -> AuditRecord:
+        return AuditRecord(
+            time=self._clock(),
+            request_id=request_id,
+            service="myproxy",
+            action=action,
+            verdict=verdict,
+            reason=reason,
+            peer=peer,
+            address=address,
+            details=details,
         )
+
+
+def _rules(permission: Permission) -> str:
+    return "; ".join(filter(None, (permission.server_rule, permission.credential_rule)))
 
 
 def _reason(error: GridError) -> str:

@@ -2,11 +2,14 @@
 
     log = AuditLog("/var/lib/myproxy/audit.log")
     log.record(AuditRecord(time=now, request_id="c0ffee", service="myproxy", action="GET", verdict=Verdict.PERMIT, ...))
+    posted = log.post(record)                       # a step on the way, to be followed by another record
+    posted.settle()                                 # before anything leaves
 
 Each record is one JSON object in one line of ASCII: whatever a peer puts into a name is escaped, so that it can neither
 start a line of its own nor confuse a terminal. `record` returns after the line was synced; when it raises, the caller
-must refuse what it was about to do. The file is 0600 and only appended to, by any number of threads and processes.
-There is no field for a secret, and none may be put into one.
+must refuse what it was about to do. A request of several steps may `post` those by which nothing leaves, and settle
+them with the last: one sync serves all of them. The file is 0600 and only appended to, by any number of threads and
+processes. There is no field for a secret, and none may be put into one.
 
 One thread per `AuditLog` writes and syncs, always through one descriptor, whatever has gathered while the sync before
 was under way; the others wait for it, but no longer than `SYNC_SECONDS`. Writers of several processes take turns by a
@@ -29,7 +32,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi.errors import StorageError
 from gsi.system.audit_chain import Beginning, ChainState, chain_line, find_state
@@ -38,7 +41,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-__all__ = ["MAX_RECORD_BYTES", "SYNC_SECONDS", "AuditLog", "AuditRecord", "Verdict", "encode_record"]
+__all__ = [
+    "MAX_RECORD_BYTES",
+    "POST_SECONDS",
+    "SYNC_SECONDS",
+    "AuditLog",
+    "AuditRecord",
+    "AuditSink",
+    "Posted",
+    "PostingSink",
+    "Verdict",
+    "encode_record",
+]
 
 MAX_RECORD_BYTES: Final = 65536
 """The longest line; a record that needs more has its texts cut to `_MAX_TEXT_CHARS`, and says so."""
@@ -46,6 +60,9 @@ MAX_RECORD_BYTES: Final = 65536
 SYNC_SECONDS: Final = 10.0
 """How long a record may take to reach the disk before what it speaks of is refused: a busy disk needs a hundredth of
 it, clients wait for minutes, and threads that wait for a dead disk are missing elsewhere."""
+
+POST_SECONDS: Final = 1.0
+"""The longest that a record which nobody waits for stays in memory."""
 
 MAX_NODE_CHARS: Final = 64
 """The longest name of a node, as of a host."""
@@ -125,15 +142,49 @@ def _encode(record: AuditRecord, limit: int | None) -> bytes:
     return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
+class Posted(Protocol):
+    """A record on its way to the disk."""
+
+    def settle(self) -> None:
+        """Return when the record is safe.
+
+        Raises:
+            StorageError: It is not known to be on disk as a whole; refuse what it speaks of. After a time-out the line
+                may still get there: the file may tell of a yes that was not given, never the other way round.
+        """
+        ...
+
+
+class AuditSink(Protocol):
+    """Where decisions are recorded: an `AuditLog`, or what stands in front of it."""
+
+    def record(self, record: AuditRecord) -> None:
+        """Return when the record is safe; StorageError when it is not."""
+        ...
+
+
+class PostingSink(AuditSink, Protocol):
+    """The same, for services whose requests take several steps."""
+
+    def post(self, record: AuditRecord) -> Posted:
+        """Take the record, which may be safe only later; StorageError when that is not to be expected."""
+        ...
+
+
 class _Entry:
     """A line on its way to the disk, and what became of it."""
 
-    __slots__ = ("done", "error", "line")
+    __slots__ = ("_log", "done", "error", "line")
 
-    def __init__(self, line: bytes) -> None:
+    def __init__(self, log: AuditLog, line: bytes) -> None:
+        self._log = log
         self.line = line
         self.done = threading.Event()
         self.error: Exception | None = None
+
+    def settle(self) -> None:
+        """See `Posted`."""
+        self._log.await_entry(self)
 
 
 class AuditLog:
@@ -159,6 +210,8 @@ class AuditLog:
         self._descriptor = _open_private(path)
         self._fresh: int | None = None
         self._waiting: list[_Entry] = []
+        self._urgent = False  # somebody waits for one of them
+        self._failed = False  # what was to be written last
         self._busy_since: float | None = None
         self._writer: threading.Thread | None = None
         self._closing = False
@@ -170,7 +223,24 @@ class AuditLog:
             StorageError: It is not known to be on disk as a whole; refuse what it speaks of. After a time-out the line
                 may still get there: the file may tell of a yes that was not given, never the other way round.
         """
-        entry = _Entry(encode_record(record))
+        self._enter(record, urgent=True).settle()
+
+    def post(self, record: AuditRecord) -> Posted:
+        """Append one record with the next that somebody waits for, or by itself after `POST_SECONDS`.
+
+        Records stay in their order: once a later one is on disk, so is this, or settling it raises. While the file
+        cannot be written nothing is put off.
+
+        Raises:
+            StorageError: As for `record`, where the line before this could not be written.
+        """
+        entry = self._enter(record, urgent=self._failed)
+        if self._failed:
+            entry.settle()
+        return entry
+
+    def _enter(self, record: AuditRecord, *, urgent: bool) -> _Entry:
+        entry = _Entry(self, encode_record(record))
         with self._changed:
             if self._closing:
                 raise StorageError(f"the audit file {self._path} is closed")
@@ -180,7 +250,17 @@ class AuditLog:
                 self._writer = threading.Thread(target=self._run, name="audit", daemon=True)
                 self._writer.start()
             self._waiting.append(entry)
-            self._changed.notify_all()
+            if urgent:
+                self._urgent = True
+                self._changed.notify_all()
+        return entry
+
+    def await_entry(self, entry: _Entry) -> None:
+        """See `Posted.settle`."""
+        with self._changed:
+            if entry in self._waiting and not self._urgent:
+                self._urgent = True
+                self._changed.notify_all()
         if not entry.done.wait(self._patience):
             with self._changed:
                 if entry in self._waiting:
@@ -241,6 +321,7 @@ class AuditLog:
                 error = problem
             with self._changed:
                 self._busy_since = None
+                self._failed = error is not None
             for entry in batch:
                 entry.error = error
                 entry.done.set()
@@ -248,9 +329,11 @@ class AuditLog:
     def _next_batch(self) -> tuple[Sequence[_Entry], int | None]:
         """Wait for lines and take them all, and the file to go over to, if any; nothing of both at the end."""
         with self._changed:
-            while not self._waiting and self._fresh is None and not self._closing:
-                self._changed.wait()
-            batch, self._waiting = self._waiting, []
+            while not self._urgent and self._fresh is None and not self._closing:
+                # Those that were only posted are not told of: whoever wakes up for nothing finds them.
+                if not self._changed.wait(POST_SECONDS) and self._waiting:
+                    break
+            batch, self._waiting, self._urgent = self._waiting, [], False
             fresh, self._fresh = self._fresh, None
             self._busy_since = time.monotonic() if batch else None
             return batch, fresh

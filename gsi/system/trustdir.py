@@ -3,12 +3,12 @@
     directory = TrustDirectory("/etc/grid-security/certificates")
     peer = verify_chain(chain, directory.anchors(), now=now())
 
-`anchors()` costs one stat per file while nothing changes. The directory is opened once per look and every file is read
-relative to it, so that swapping a symbolic link (`certificates -> certificates-2`) gives the old set or the new one,
-never a mixture. Files that change while they are read make the reading start again. One file that cannot be read or
-parsed is a `Problem`, and takes nothing else with it. An empty `.rN` is such a file (C takes it for absent):
-its CA's certificates are refused until the list is there again or the file is removed. When the process has no file
-descriptors left, which strangers can bring about, the last reading stays in use: its CRLs still expire.
+`anchors()` costs one stat per file while nothing changes, `recent()` nothing. The directory is opened once per look and
+every file is read relative to it, so that swapping a symbolic link (`certificates -> certificates-2`) gives the old set
+or the new one, never a mixture. Files that change while they are read make the reading start again. One file that
+cannot be read or parsed is a `Problem`, and takes nothing else with it. An empty `.rN` is such a file (C takes it for
+absent): its CA's certificates are refused until the list is there again or the file is removed. When the process has no
+file descriptors left, which strangers can bring about, the last reading stays in use: its CRLs still expire.
 """
 
 from __future__ import annotations
@@ -91,6 +91,17 @@ class TrustDirectory:
             self._checked_ns = now_ns
             assert self._anchors is not None  # _refresh sets it or raises
             return self._anchors
+
+    def recent(self) -> TrustAnchors | None:
+        """Return the contents if the last look at the files is still good, at once; else None, and `anchors` looks."""
+        # Nobody is waited for: whoever holds the lock is looking.
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            is_good = time.monotonic_ns() - self._checked_ns < self._recheck_ns
+            return self._anchors if is_good else None
+        finally:
+            self._lock.release()
 
     @property
     def problems(self) -> tuple[Problem, ...]:

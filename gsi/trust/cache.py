@@ -1,12 +1,15 @@
-"""A bounded memory of issuer parts that were found good, so that only the leaf of the next chain costs signatures.
+"""A bounded memory of end entities and of proxies' issuer parts that were found good.
+
+The next chain of that end entity costs no signature, and one with another proxy only that of its leaf.
 
     cache = VerificationCache()
     verify_chain(chain, anchors, now=now, cache=cache)
 
-Kept is the state above the leaf under a key of everything the verdict came from: the bytes of those certificates, the
-contents of the trust directory, the caller's switches. It is used only within the time for which it was proven (the
-validity of every certificate and CRL in it). Refusals are never kept. Safe to share between threads: every step is
-one operation of a dictionary, and a lost race costs one verification more, or leaves one entry's size uncounted.
+Kept is the state above a proxy, or with the end entity where that is the leaf, under a key of everything the verdict
+came from: the bytes of those certificates, the contents of the trust directory, the caller's switches. It is used only
+within the time for which it was proven (the validity of every certificate and CRL in it). Refusals are never kept. Safe
+to share between threads: every step is one operation of a dictionary, and a lost race costs one verification more, or
+leaves one entry's size uncounted.
 """
 
 from __future__ import annotations
@@ -70,13 +73,23 @@ class VerificationCache:
         return len(self._entries)
 
 
-def cache_key(issuers: Sequence[bytes], anchors: TrustAnchors, options: ValidationOptions) -> Hashable | None:
-    """Return the key for the certificates above a leaf; None when there are none, or too much of them to keep."""
+def cache_key(
+    certificates: Sequence[bytes], anchors: TrustAnchors, options: ValidationOptions, *, whole: bool = False
+) -> Hashable | None:
+    """Return the key for certificates, DER; None when there are none, or too much of them to keep.
+
+    Args:
+        certificates: Those above a leaf, or a whole chain.
+        anchors: What they are judged by.
+        options: The caller's switches.
+        whole: Whether it is a whole chain, whose leaf is an end entity: it stands at another place there than above a
+            proxy, and errors name places.
+    """
     total = 0
     digest = sha256()
-    for der in issuers:
+    for der in certificates:
         total += len(der)
         digest.update(der)  # DER says its own length, so the certificates cannot run into one another
     if not 0 < total <= MAX_ENTRY_BYTES:
         return None
-    return digest.digest(), anchors.generation, options.cache_key
+    return digest.digest(), anchors.generation, options.cache_key, whole

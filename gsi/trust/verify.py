@@ -72,16 +72,20 @@ def verify_chain(
         anchors: The contents of the trust directory.
         now: The time for which the chain is judged (aware UTC). There is no grace for clocks that differ.
         options: The caller's switches.
-        cache: Where issuer parts found good are kept and found again.
+        cache: Where what was found good is kept and found again: end entities, and issuer parts of proxies.
 
     Raises:
         VerificationError: The chain must not be trusted.
     """
     _check_bounds(chain, options)
-    key = None
-    if cache is not None and len(chain) > 1:
-        ders = [item if isinstance(item, bytes) else item.der for item in chain[1:]]
-        key = cache_key(ders, anchors, options)
+    key = whole = None
+    if cache is not None:
+        ders = [item if isinstance(item, bytes) else item.der for item in chain]
+        whole = cache_key(ders, anchors, options, whole=True)
+        state = None if whole is None else cache.find(whole, now)
+        if state is not None:
+            return _finish(state, now, options)
+        key = cache_key(ders[1:], anchors, options)
         state = None if key is None else cache.find(key, now)
         if state is not None:
             leaf = _parse(chain[0], 0)
@@ -95,6 +99,8 @@ def verify_chain(
     eec_position = len(split.proxies)
     _check_names(certificates[eec_position:], eec_position, anchors)
     state = _judge_end_entity(certificates, eec_position, anchors, now, options)
+    if eec_position == 0 and cache is not None and whole is not None:
+        cache.keep(whole, state)
     # E. Each proxy, from the end entity down.
     for position in range(eec_position - 1, -1, -1):
         if position == 0 and cache is not None and key is not None:

@@ -40,6 +40,8 @@ _PAGE: Final = 500
 """Rows read at once by `search`: two megabytes of certificates, and no transaction stays open between pages."""
 _KEPT: Final = frozenset({"created", "version", "lock_message"})
 """What a credential that is replaced keeps."""
+_GET: Final = sa.select(_TABLE).where(_C.username == sa.bindparam("username"), _C.name == sa.bindparam("name"))
+"""Made once: each logon asks this."""
 
 
 class SQLRepository:
@@ -70,8 +72,8 @@ class SQLRepository:
         """See `Repository.get`."""
         if not _is_address(username, name):
             raise NotFoundError("no such credential")
-        query = sa.select(_TABLE).where(_at(username, name))
-        row = self._database.reading(lambda connection: connection.execute(query).mappings().first())
+        at = {"username": username, "name": name or ""}
+        row = self._database.reading(lambda connection: connection.execute(_GET, at).mappings().first())
         if row is None:
             raise NotFoundError("no such credential")
         return from_row(row)

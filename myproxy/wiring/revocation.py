@@ -16,9 +16,9 @@ from myproxy.ocsp import OCSPRules, OCSPVerifier
 
 if TYPE_CHECKING:
     from gsi.certificate import Certificate
+    from gsi.system.audit import AuditSink
     from myproxy.commands import ChainVerifier
     from myproxy.config import ServerConfig
-    from myproxy.trail import AuditSink
 
 __all__ = ["make_verifier"]
 

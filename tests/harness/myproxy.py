@@ -57,6 +57,14 @@ class Sink:
             raise StorageError("no space left")
         self.records.append(record)
 
+    def post(self, record: AuditRecord) -> Sink:
+        self.record(record)
+        return self
+
+    def settle(self) -> None:
+        if self.broken:
+            raise StorageError("no space left")
+
 
 class CountingSealer(Sealer):
     """Counts derivations and notes their prices."""

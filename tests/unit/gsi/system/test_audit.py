@@ -329,3 +329,47 @@ def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
     assert not verify_file(str(path)).findings
     for log in logs:
         log.close()
+
+
+def test_a_posted_record_goes_with_the_next_one_and_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path))
+    posted = log.post(dataclasses.replace(RECORD, action="GET"))
+    log.record(dataclasses.replace(RECORD, action="DELEGATE"))
+    assert [json.loads(line)["action"] for line in path.read_bytes().splitlines()] == ["GET", "DELEGATE"]
+    posted.settle()
+    log.close()
+
+
+def test_settling_writes_what_was_only_posted(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path))
+    log.post(RECORD).settle()
+    assert path.read_bytes().count(b"\n") == 1
+    log.close()
+
+
+def test_closing_writes_what_nobody_settled(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path))
+    log.post(RECORD)
+    log.close()
+    assert path.read_bytes().count(b"\n") == 1
+
+
+def test_a_posted_record_that_cannot_be_written_is_no_yes(
+    tmp_path: Path, no_larger_than: Callable[[int], None]
+) -> None:
+    """And the next is refused at once, until one could be written again."""
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path))
+    log.record(RECORD)
+    posted = log.post(RECORD)
+    no_larger_than(path.stat().st_size)
+    with pytest.raises(StorageError, match="cannot write the audit file"):
+        posted.settle()
+    with pytest.raises(StorageError, match="cannot write the audit file"):
+        log.post(RECORD)
+    no_larger_than(1 << 20)
+    log.post(RECORD).settle()
+    log.close()

@@ -251,3 +251,24 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
     for _ in range(20):
         directory.anchors()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_recent_never_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives what the last look found while that is good, and nothing before the first, after that, or meanwhile."""
+    moment = [1_000_000_000_000]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: moment[0])
+    directory = TrustDirectory(str(write_trust_dir(tmp_path, ONE)), recheck_seconds=1.0)
+    assert directory.recent() is None
+    found = directory.anchors()
+    assert directory.recent() is found
+    moment[0] += 1_000_000_000
+    assert directory.recent() is None
+    directory.anchors()
+    with directory._lock:  # as another thread that looks
+        assert directory.recent() is None
+
+
+def test_a_directory_that_is_looked_at_each_time_has_nothing_recent(tmp_path: Path) -> None:
+    directory = TrustDirectory(str(write_trust_dir(tmp_path, ONE)))
+    directory.anchors()
+    assert directory.recent() is None

@@ -195,3 +195,48 @@ def test_threads() -> None:
         thread.join()
     assert failures == []
     assert len(cache) <= 3
+
+
+class TestEndEntities:
+    """A chain whose leaf is an end entity is kept whole."""
+
+    def test_same_answer_without_another_signature(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        cache = VerificationCache()
+        first = judge(ALICE, cache)
+        name = "gsi.trust.path.check_certificate_signature"
+        monkeypatch.setattr(name, lambda *_args, **_how: pytest.fail("verified again"))
+        assert judge(ALICE, cache) == first
+        assert len(cache) == 1
+
+    def test_not_beyond_its_own_end_a_crl_the_directory_or_the_options(self) -> None:
+        cache = VerificationCache()
+        alice = CA.issue("/O=Grid/CN=Short", not_after=NOW + timedelta(hours=1))
+        crl = CA.crl(next_update=NOW + timedelta(minutes=10))
+        judge(alice, cache)
+        assert refused(alice, cache, now=NOW + timedelta(hours=2)) is Reason.EXPIRED
+        assert refused(alice, cache, anchors=make_anchors(CA, crl=CA.crl([alice]))) is Reason.REVOKED
+        assert refused(alice, cache, options=ValidationOptions(crl=CRLPolicy.REQUIRE)) is Reason.CRL_MISSING
+        anchors = make_anchors(CA, crl=crl)
+        judge(alice, cache, anchors=anchors)
+        assert refused(alice, cache, anchors=anchors, now=NOW + timedelta(minutes=30)) is Reason.CRL_EXPIRED
+
+    def test_refusals_are_not_kept(self) -> None:
+        cache = VerificationCache()
+        for _ in range(2):
+            assert refused(TestCA("/O=Grid/CN=Stranger").issue("/O=Grid/CN=Eve"), cache) is Reason.UNTRUSTED
+        assert len(cache) == 0
+
+    def test_other_bytes_are_another_chain(self) -> None:
+        cache = VerificationCache()
+        judge(ALICE, cache)
+        (der,) = ALICE.chain_der
+        with pytest.raises(VerificationError) as caught:
+            verify_chain([der[:-1] + bytes((der[-1] ^ 1,))], ANCHORS, now=NOW, cache=cache)
+        assert caught.value.reason is Reason.BAD_SIGNATURE
+
+    def test_places_in_errors_are_those_of_the_chain(self) -> None:
+        """What was kept for the end entity as a leaf is not taken for its place above a proxy."""
+        cache = VerificationCache()
+        judge(ALICE, cache)
+        assert judge(ALICE.proxy(), cache).is_proxy
+        assert len(cache) == 2
