@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterator
+import resource
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
-from cas.policy.changes import AddMember, Enrol, Grant
+from cas.policy.changes import AddMember, Change, Enrol, Grant
 from cas.policy.conditions import Circumstances
 from cas.policy.model import Effect, Kind, ObjectGroup, ObjectName, Ref, User, UserGroup
 from cas.policy.request import EVERYTHING, PolicyRequest, Wanted
-from cas.policy.userfile import parse_users
-from cas.repository.base import Author, View
+from cas.policy.userfile import UserLine, parse_users
+from cas.repository.base import Applied, Author, View
 from cas.repository.sql import SQLPolicy, open_postgres_policy, open_sqlite_policy
 from gsi.errors import StorageError
+from gsi.system.audit import AuditLog, AuditRecord, Verdict
 from tests.harness.cas import ADMINS, FTP, NOW, READ, begin, dn, group, object_ref, permit, user
 from tests.harness.postgres import postgres
 
@@ -78,6 +81,80 @@ def test_a_database_that_is_gone() -> None:
             assert policy.apply([Enrol(UserGroup("new"))], BY).changed == (True,)
         finally:
             policy.close()
+
+
+def test_a_database_that_goes_away_within_a_change() -> None:
+    """Without patience nothing is made; with patience it is made once, though it was begun twice."""
+    with postgres() as server, server.database() as conninfo:
+        told: list[Applied] = []
+
+        def lose(applied: Applied) -> None:
+            told.append(applied)
+            if len(told) == 1:
+                server.kill()
+                server.start()
+
+        for patience, made in ((0.0, 0), (20.0, 1)):
+            policy = open_postgres_policy(conninfo, patience_seconds=patience)
+            policy.apply(begin() if not made else [], BY)
+            change: list[Change] = [Enrol(UserGroup("new")), Enrol(User("bob", dn("bob"), "ca"))]
+            change.append(AddMember(group("new"), user("bob")))
+            told.clear()
+            try:
+                policy.apply(change, BY, confirm=lose)
+            except StorageError:
+                assert not made
+            entries = policy.reading(lambda view: view.history(about=user("bob")))
+            assert [type(entry.change) for entry in entries] == [Enrol, AddMember] * made
+            assert len(told) == 1 + made
+            policy.close()
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let no file of this process become larger."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_files_that_cannot_grow(tmp_path: Path) -> None:
+    """A full disk as the system tells of it: the change, or the record of it, is refused, and nothing is half there."""
+    policy = open_sqlite_policy(str(tmp_path / "store"))
+    policy.apply(begin(), BY)
+    log = AuditLog(str(tmp_path / "audit.log"))
+    lines = list(parse_users(f"m{number}\t/O=Grid/CN=Many {number}\tca\n" for number in range(3000)))
+    record = AuditRecord(
+        time=NOW,
+        request_id="r1",
+        service="cas",
+        action="enrol-users",
+        verdict=Verdict.PERMIT,
+        reason="x" * 4096,
+        peer="/O=Grid/CN=admin",
+        address="",
+    )
+
+    def enrol(some: Sequence[UserLine], confirm: Callable[[int], None]) -> None:
+        policy.enrol_users(some, BY, owner=ADMINS, digest="d", guard=lambda _view: None, confirm=confirm)
+
+    largest = max(path.stat().st_size for path in (tmp_path / "store").iterdir())
+    cases: list[tuple[int, list[UserLine], Callable[[int], None]]] = [
+        (largest, lines, lambda _count: None),
+        (1024, lines[:1], lambda _count: log.record(record)),
+    ]
+    for limit, some, confirm in cases:
+        with pytest.raises(StorageError), file_size_limit(limit):
+            enrol(some, confirm)
+        assert policy.enrolled_lines("d") == 0
+        assert policy.reading(lambda view: (view.revision(), view.find(user("m0")))) == (1, None)
+    enrol(lines, lambda _count: None)
+    assert policy.enrolled_lines("d") == 3000
+    log.close()
+    policy.close()
 
 
 def groups_of(view: View) -> frozenset[int]:

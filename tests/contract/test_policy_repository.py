@@ -570,6 +570,39 @@ def test_two_administrators_close_no_circle(policy: SQLPolicy) -> None:
     assert len(errors) == 1
 
 
+def test_one_administrator_removes_what_another_grants(policy: SQLPolicy) -> None:
+    """Whoever is first: no statement, member or feed is left of what is gone."""
+    readers(policy)
+    make(policy, Enrol(ObjectGroup("og")))
+    for number in range(8):
+        thing = object_ref(f"ftp://h/o{number}")
+        make(policy, Enrol(ObjectName(FTP, thing.name)))
+        ready = threading.Barrier(2)
+        told: list[str] = []
+
+        def administrator(*changes: Change, ready: threading.Barrier = ready, told: list[str] = told) -> None:
+            ready.wait()
+            try:
+                make(policy, *changes)
+            except (ConflictError, NotFoundError) as error:
+                told.append(type(error).__name__)
+
+        works: list[tuple[Change, ...]] = [
+            (Remove(thing),),
+            (Grant(permit("readers", READ, thing)), AddMember(Ref(Kind.OBJECT_GROUP, "og"), thing)),
+        ]
+        threads = [threading.Thread(target=administrator, args=work) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        is_there = policy.reading(lambda view, thing=thing: view.find(thing) is not None)  # type: ignore[misc]  # bound now
+        assert told == [ConflictError.__name__ if is_there else NotFoundError.__name__]
+        listed = policy.reading(lambda view: view.list_members(Ref(Kind.OBJECT_GROUP, "og")))
+        granted = {one.object for one in policy.reading(lambda view: view.list_statements(group("readers")))}
+        assert (thing in listed, thing in granted) == (is_there, is_there)
+
+
 def test_readers_see_one_state(policy: SQLPolicy) -> None:
     """What changes between two questions of one look is in neither answer, or in both."""
     readers(policy)
