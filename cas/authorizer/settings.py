@@ -67,6 +67,10 @@ NAMESPACES: Final[Mapping[str, Comparison]] = {
 """The namespaces with which every community begins."""
 
 _MAX_CERTIFICATE_FILE_BYTES: Final = 256 << 10  # a few pinned certificates
+_LOOKED_AT_FOR: Final = 1.0
+"""Seconds for which a look at the trust directory is good: with hundreds of CAs it takes longer than all the rest, and
+operations ask again and again. Chains are verified by directories of their services' own."""
+
 _ACTION: Final = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*):([A-Za-z][A-Za-z0-9_.-]*|\*)\Z", re.ASCII)
 _ANY_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)  # a grid-mapfile does not look at it
 
@@ -225,7 +229,7 @@ def _build(name: str, settings: CASSettings, place: Place) -> CommunityAuthorize
         _community(called, one, place, keys, accounts.get(called)) for called, one in settings.communities.items()
     )
     _check_apart(communities)
-    trust = TrustDirectory(settings.trust_dir or read_locations().trust_dir)
+    trust = TrustDirectory(settings.trust_dir or read_locations().trust_dir, recheck_seconds=_LOOKED_AT_FOR)
     options = AssertionOptions(
         audiences=frozenset(settings.audiences),
         require_audience=settings.require_audience,

@@ -28,7 +28,7 @@ from gsi.authz.policyfile import load_policy
 from gsi.authz.registry import Place
 from gsi.trust.anchors import TrustAnchors
 from gsi.trust.verify import verify_chain
-from tests.harness.ca import Extra, Issued, TestCA, write_file, write_trust_dir
+from tests.harness.ca import Extra, Issued, KeyKind, TestCA, write_file, write_trust_dir
 from tests.harness.capabilities import file_right, make_capability, signing_key
 from tests.harness.saml import assertion_extension
 from tests.harness.trust import make_anchors
@@ -122,10 +122,12 @@ class EnforcingSite:
     Attributes:
         directory: Of its files.
         now: The time at which it is asked.
+        key: The kind of the communities' keys.
     """
 
     directory: Path
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    key: KeyKind = "p256"
 
     def __post_init__(self) -> None:
         self.ca = TestCA(key="p256")
@@ -133,7 +135,7 @@ class EnforcingSite:
         self.climate, self.physics = (
             CommunityServer(
                 name,
-                self.ca.issue(f"/O=Grid/CN={name}.example.org", "p256", not_before=since),
+                self.ca.issue(f"/O=Grid/CN={name}.example.org", self.key, not_before=since),
                 f"https://{name}",
                 self.now,
             )
