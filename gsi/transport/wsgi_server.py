@@ -196,15 +196,16 @@ class _Patient:
         self._find()
 
     def _find(self) -> WSGIApplication | None:
-        if self._application is None and self._lock.acquire(blocking=False):
-            try:
-                if time.monotonic() - self._tried >= RETRY_SECONDS:
-                    self._application = self._make()
-            except GridError as error:
-                self._log.error("a worker cannot begin, and answers 503 until it can: %s: %s", error.slug, error)
-            finally:
-                self._tried = time.monotonic()
-                self._lock.release()
+        if self._application is not None or not self._lock.acquire(blocking=False):
+            return self._application
+        try:
+            if time.monotonic() - self._tried >= RETRY_SECONDS:
+                self._application = self._make()
+        except GridError as error:
+            self._tried = time.monotonic()
+            self._log.error("a worker cannot begin, and answers 503 until it can: %s: %s", error.slug, error)
+        finally:
+            self._lock.release()
         return self._application
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
