@@ -155,6 +155,8 @@ class _App:
             raise ParseError("the body is no JSON", what="request") from error
         if not isinstance(found, dict):
             raise ParseError("the body is no JSON object", what="request")
+        if b"\\u" in data:
+            _check_texts(found)
         return found
 
     # --- views --------------------------------------------------------------------------------------------------------
@@ -334,6 +336,23 @@ def create_app(
             add(f"{prefix}/jwks", "GET", views.jwks)
             add(f"{prefix}/oauth2/token", "POST", views.token)
     return app
+
+
+def _check_texts(value: object) -> None:
+    """Refuse what JSON can escape though it is no text (half of a surrogate pair), and NUL, which no store takes.
+
+    Raises:
+        ParseError: Such a thing is in it.
+    """
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += [*one, *one.values()]
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, str) and ("\0" in one or any("\ud800" <= char <= "\udfff" for char in one)):
+            raise ParseError("the body holds what is no Unicode text", what="request")
 
 
 def _json(value: dict[str, object], status: int = 200, headers: dict[str, str] | None = None) -> Response:

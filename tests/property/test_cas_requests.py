@@ -27,6 +27,8 @@ WORDS = st.sampled_from(
         "readers",
         "jwt",
         "",
+        "\ud800",
+        "a\0",
     ]
 )
 NAMES = st.lists(WORDS, max_size=4)

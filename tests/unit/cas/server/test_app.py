@@ -68,6 +68,13 @@ def test_a_limited_proxy_changes_nothing(web: Web) -> None:
     assert web.ask(limited, "POST", "/cas/v1/list", {"kind": "user"})[0] == 200
 
 
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", {"\udfff": 1}])
+@pytest.mark.parametrize("path", ["changes", "capability", "list", "history", "export", "withdraw"])
+def test_what_is_no_text_is_refused(web: Web, path: str, text: object) -> None:
+    status, answer = web.ask("admin", "POST", f"/cas/v1/{path}", {"reason": text, "after": text, "audience": [text]})
+    assert (status, answer["message"]) == (400, "the body holds what is no Unicode text")
+
+
 @pytest.mark.parametrize("name", ["Origin", "Sec-Fetch-Site"])
 def test_browsers_are_refused(web: Web, name: str) -> None:
     assert web.ask("alice", "GET", "/cas/v1/whoami", headers={name: "https://example.org"})[0] == 403
