@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cas.cli.words import Words
+    from cas.client import CASClient
     from cas.policy.changes import Change
     from gsi.cli.arguments import CommandParser, Namespace
 
@@ -57,7 +58,12 @@ def add_change_options(parser: CommandParser, *, versioned: str = "") -> None:
 
 
 def change(
-    prog: str, arguments: Namespace, forms: Sequence[str], read: Callable[[Words, Namespace], Sequence[Change]]
+    prog: str,
+    arguments: Namespace,
+    forms: Sequence[str],
+    read: Callable[[Words, Namespace], Sequence[Change]],
+    *,
+    near: Callable[[CASClient, Change], Sequence[str]] | None = None,
 ) -> int:
     """Have the changes made that the command line asks for, and tell what became of them.
 
@@ -66,11 +72,12 @@ def change(
         arguments: Its options, with `words`.
         forms: Its forms.
         read: Makes changes of the words.
+        near: Where a change made nothing: says what there is that may have been meant.
 
     Raises:
         GridError: They are none, or the server refuses them.
     """
-    from cas.policy.changes import about, encode_change, encode_ref
+    from cas.policy.changes import AddFeed, RemoveFeed, about, encode_change, encode_ref
 
     if arguments.wants_version:
         return print_version(prog)
@@ -89,13 +96,20 @@ def change(
         body["expected_revision"] = arguments.revision
     if version is not None:
         body["expected_versions"] = [[encode_ref(about(changes[0])[0]), version]]
-    answer = connect(arguments).call("POST", CHANGES, body)
+    client = connect(arguments)
+    answer = client.call("POST", CHANGES, body)
     if arguments.json:
         write_json(answer)
     elif arguments.dry_run:
         tell_preview(answer)
+        if any(isinstance(one, AddFeed | RemoveFeed) for one in changes):
+            sys.stdout.write("Who proves an attribute is not known beforehand, and is not counted.\n")
+    elif _is_changed(answer):
+        sys.stdout.write(f"Done; the policy has revision {answer.get('revision')}.\n")
     else:
-        _tell(answer)
+        sys.stdout.write("Nothing was changed: it was so already.\n")
+        if near is not None:
+            sys.stdout.writelines(f"{printable(line)}\n" for line in near(client, changes[0]))
     return EXIT_OK
 
 
@@ -113,12 +127,9 @@ def _words(prog: str, forms: Sequence[str], arguments: Namespace) -> Words:
     return Words(prog, forms, arguments.words)
 
 
-def _tell(answer: Mapping[str, object]) -> None:
+def _is_changed(answer: Mapping[str, object]) -> bool:
     changed = answer.get("changed")
-    if isinstance(changed, list) and not any(changed):
-        sys.stdout.write("Nothing was changed: it was so already.\n")
-    else:
-        sys.stdout.write(f"Done; the policy has revision {answer.get('revision')}.\n")
+    return not isinstance(changed, list) or any(changed)
 
 
 def tell_preview(answer: Mapping[str, object]) -> None:

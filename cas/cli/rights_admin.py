@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cas.cli.words import Words
+    from cas.client import CASClient
     from cas.policy.changes import Change
     from gsi.cli.arguments import Namespace
 
@@ -81,7 +82,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    return change(PROG, arguments, FORMS, _read)
+    return change(PROG, arguments, FORMS, _read, near=_others)
+
+
+def _others(client: CASClient, done: Change) -> Sequence[str]:
+    """Say what there is for the same group, action and object with other terms, or the other effect, as far as one may.
+
+    Whoever takes a right back must not believe that it is gone when a statement with other terms still gives it.
+    """
+    from cas.cli.asking import objects
+    from cas.client import CASRefusedError
+    from cas.policy.changes import Revoke, decode_statement, encode_ref
+
+    if not isinstance(done, Revoke):
+        return ()
+    wanted = done.statement
+    try:
+        answer = client.call("POST", "/cas/v1/policies", {"name": encode_ref(wanted.object)})
+    except CASRefusedError:
+        return ("hint: there may be one with other terms; cas-find-policies shows them",)
+    found = map(decode_statement, objects(answer.get("statements")))
+    return [f"There is: {one}" for one in found if (one.group, one.action) == (wanted.group, wanted.action)]
 
 
 def _read(words: Words, arguments: Namespace) -> Sequence[Change]:
