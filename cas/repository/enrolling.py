@@ -17,6 +17,7 @@ from cas.repository.changing import entity_row, statement_row, user_row
 from cas.repository.rows import CHUNK, find_id, get_id, insert_many, rows, run, scalar
 from cas.repository.tables import CODES, ENTITIES, EVERYONE_ID, MEMBERS, STATEMENTS, USERS
 from gsi.errors import ConflictError
+from gsi.sql.columns import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,7 +61,7 @@ def enrol(transaction: Transaction, lines: Sequence[UserLine], *, owner: str, di
 
 
 def _note(transaction: Transaction, digest: str, done: int) -> None:
-    values = {"digest": digest, "done": done, "updated": int(transaction.by.now.timestamp())}
+    values = {"digest": digest, "done": done, "updated": seconds(transaction.by.now)}
     change = "UPDATE enrolments SET done = :done, updated = :updated WHERE digest = :digest"
     if not run(transaction.connection, change, **values).rowcount:
         run(

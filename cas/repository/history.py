@@ -9,7 +9,6 @@ An entry is found by the things that it is about, also when they are gone or ano
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cas.policy.changes import about as things_of
@@ -18,6 +17,7 @@ from cas.repository.base import HistoryEntry
 from cas.repository.rows import insert_many, rows, scalar
 from cas.repository.tables import HISTORY, HISTORY_OF
 from gsi.errors import ParseError, StorageError
+from gsi.sql.columns import seconds, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,7 +60,7 @@ def add_entries(
             {
                 "id": number,
                 "revision": revision,
-                "time": int(by.now.timestamp()),
+                "time": seconds(by.now),
                 "actor": by.name,
                 "reason": by.reason,
                 "request_id": by.request_id,
@@ -105,7 +105,7 @@ def _read(row: Sequence[Any]) -> HistoryEntry:
         purged = plain.pop("purged", [])
         return HistoryEntry(
             revision=revision,
-            time=datetime.fromtimestamp(time, UTC),
+            time=time_of(time),
             actor=actor,
             reason=reason,
             request_id=request_id,

@@ -17,6 +17,7 @@ from cas.repository.rows import chunks, find_id, place_refs, refs_of, rows, run,
 from cas.repository.speaking import targets
 from cas.repository.tables import CODES, EVERYONE_ID
 from gsi.errors import NotFoundError
+from gsi.sql.columns import seconds
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, RowMapping
@@ -83,7 +84,7 @@ def _statements(
                 objects=objects,
                 actions=actions,
                 effect=int(effect is Effect.PERMIT),
-                now=int(circumstances.now.timestamp()),
+                now=seconds(circumstances.now),
                 proxies=(Proxies.LIMITED if circumstances.limited else Proxies.FULL).value,
                 strength=int(circumstances.strength),
             )

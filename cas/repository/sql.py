@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from cas.repository import enrolling
@@ -23,11 +22,13 @@ from cas.repository.history import add_entries, has_token
 from cas.repository.rows import rows, run
 from cas.repository.view import SQLView
 from gsi.errors import ConflictError, StorageError
+from gsi.sql.columns import seconds, time_of
 from gsi.sql.engine import Database, open_sqlite
-from gsi.sql.migrate import upgrade
+from gsi.sql.migrate import upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy.engine import Connection
 
@@ -75,7 +76,7 @@ class Transaction:
         self.by = by
         run(connection, "UPDATE policy SET revision = revision + 1 WHERE id = 1")
         ((self.revision, next_id, latest),) = rows(connection, "SELECT revision, next_id, latest FROM policy")
-        check_clock(by.now, datetime.fromtimestamp(latest, UTC))
+        check_clock(by.now, time_of(latest))
         self._latest = latest
         self.changer = Changer(connection, next_id)
         self.entries: list[tuple[int, Change, tuple[Statement, ...]]] = []
@@ -90,7 +91,7 @@ class Transaction:
     def finish(self, token: str) -> None:
         """Write the history, and what is next."""
         add_entries(self.connection, self.entries, self.by, revision=self.revision, token=token)
-        latest = max(self._latest, int(self.by.now.timestamp()))
+        latest = max(self._latest, seconds(self.by.now))
         query = "UPDATE policy SET next_id = :next, latest = :latest WHERE id = 1"
         run(self.connection, query, next=self.changer.next_id, latest=latest)
 
@@ -241,7 +242,7 @@ class SQLPolicy:
         """
 
         def work(connection: Connection, _again: bool) -> None:
-            run(connection, "UPDATE policy SET latest = :latest WHERE id = 1", latest=int(now.timestamp()))
+            run(connection, "UPDATE policy SET latest = :latest WHERE id = 1", latest=seconds(now))
 
         self._database.writing(work)
 
@@ -260,7 +261,7 @@ def open_sqlite_policy(directory: str, *, kept: int = MAX_ENTRIES) -> SQLPolicy:
     Raises:
         StorageError: The directory or file is not safe, cannot be written, or comes from a newer version.
     """
-    return _upgraded(open_sqlite(os.path.join(directory, DATABASE_NAME)), kept)
+    return SQLPolicy(upgraded(open_sqlite(os.path.join(directory, DATABASE_NAME)), _MIGRATIONS), kept=kept)
 
 
 def open_postgres_policy(
@@ -280,18 +281,8 @@ def open_postgres_policy(
     """
     from gsi.sql.postgres import open_postgres
 
-    return _upgraded(
-        open_postgres(conninfo, application="cas", connections=connections, patience_seconds=patience_seconds), kept
-    )
-
-
-def _upgraded(database: Database, kept: int) -> SQLPolicy:
-    try:
-        upgrade(database, _MIGRATIONS)
-    except BaseException:
-        database.close()
-        raise
-    return SQLPolicy(database, kept=kept)
+    database = open_postgres(conninfo, application="cas", connections=connections, patience_seconds=patience_seconds)
+    return SQLPolicy(upgraded(database, _MIGRATIONS), kept=kept)
 
 
 def _between_changes(connection: Connection, cache: ViewCache, work: Callable[[View], T]) -> list[T]:

@@ -15,6 +15,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from cas.policy.model import Effect, Kind
+from gsi.sql.columns import NUMBER, TEXT
 
 __all__ = [
     "CAS_TYPE_ID",
@@ -69,21 +70,15 @@ CAS_TYPE_ID: Final = 4
 FIRST_ACTION_ID: Final = 5
 """CAS's own actions have this number and those behind it, in the order of `needs.CAS_ACTIONS`."""
 
-_TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-"""Compared byte by byte in both databases, whatever the locale; PostgreSQL's indexes need that to find prefixes."""
-
-_NUMBER: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""SQLite makes only such a column the row's own number."""
-
 
 def _entity(name: str, *, primary_key: bool = False) -> sa.Column[int]:
-    return sa.Column(name, _NUMBER, sa.ForeignKey("entities.id"), nullable=False, primary_key=primary_key)
+    return sa.Column(name, NUMBER, sa.ForeignKey("entities.id"), nullable=False, primary_key=primary_key)
 
 
 POLICY: Final = sa.Table(
     "policy",
     METADATA,
-    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("revision", sa.BigInteger(), nullable=False),
     sa.Column("next_id", sa.BigInteger(), nullable=False),
     sa.Column("latest", sa.BigInteger(), nullable=False),
@@ -96,11 +91,11 @@ POLICY: Final = sa.Table(
 ENTITIES: Final = sa.Table(
     "entities",
     METADATA,
-    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("kind", sa.SmallInteger(), nullable=False),
     sa.Column("scope", sa.BigInteger(), nullable=False),
-    sa.Column("name", _TEXT, nullable=False),
-    sa.Column("skeleton", _TEXT),
+    sa.Column("name", TEXT, nullable=False),
+    sa.Column("skeleton", TEXT),
     sa.Column("version", sa.BigInteger(), nullable=False),
     sa.UniqueConstraint("kind", "scope", "name", name="entities_name"),
     sa.UniqueConstraint("kind", "skeleton", name="entities_skeleton"),
@@ -111,8 +106,8 @@ TRUST_ANCHORS: Final = sa.Table(
     "trust_anchors",
     METADATA,
     _entity("id", primary_key=True),
-    sa.Column("method", _TEXT, nullable=False),
-    sa.Column("data", _TEXT, nullable=False),
+    sa.Column("method", TEXT, nullable=False),
+    sa.Column("data", TEXT, nullable=False),
     sa.Column("data_key", sa.String(64), nullable=False),
     sa.Column("strength", sa.SmallInteger(), nullable=False),
     sa.UniqueConstraint("data_key", name="trust_anchors_data_key"),
@@ -123,7 +118,7 @@ USERS: Final = sa.Table(
     "users",
     METADATA,
     _entity("id", primary_key=True),
-    sa.Column("subject", _TEXT, nullable=False),
+    sa.Column("subject", TEXT, nullable=False),
     sa.Column("subject_key", sa.String(64), nullable=False),
     _entity("anchor_id"),
     sa.UniqueConstraint("subject_key", "anchor_id", name="users_subject"),
@@ -135,23 +130,23 @@ NAMESPACES: Final = sa.Table(
     "namespaces",
     METADATA,
     _entity("id", primary_key=True),
-    sa.Column("base", _TEXT, nullable=False),
-    sa.Column("comparison", _TEXT, nullable=False),
+    sa.Column("base", TEXT, nullable=False),
+    sa.Column("comparison", TEXT, nullable=False),
 )
 
 FQANS: Final = sa.Table(
     "fqans",
     METADATA,
     _entity("group_id", primary_key=True),
-    sa.Column("fqan", _TEXT, nullable=False),
+    sa.Column("fqan", TEXT, nullable=False),
     sa.UniqueConstraint("fqan", name="fqans_fqan"),
 )
 
 FEEDS: Final = sa.Table(
     "feeds",
     METADATA,
-    sa.Column("source", _TEXT, primary_key=True),
-    sa.Column("value", _TEXT, primary_key=True),
+    sa.Column("source", TEXT, primary_key=True),
+    sa.Column("value", TEXT, primary_key=True),
     _entity("group_id", primary_key=True),
     sa.Index("feeds_group", "group_id"),
 )
@@ -170,16 +165,16 @@ MEMBERS: Final = sa.Table(
 STATEMENTS: Final = sa.Table(
     "statements",
     METADATA,
-    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     _entity("group_id"),
     sa.Column("effect", sa.SmallInteger(), nullable=False),
     _entity("action_id"),
     _entity("object_id"),
     sa.Column("not_before", sa.BigInteger()),
     sa.Column("not_after", sa.BigInteger()),
-    sa.Column("proxies", _TEXT, nullable=False),
+    sa.Column("proxies", TEXT, nullable=False),
     sa.Column("strength", sa.SmallInteger(), nullable=False),
-    sa.Column("terms", _TEXT, nullable=False),
+    sa.Column("terms", TEXT, nullable=False),
     sa.UniqueConstraint("group_id", "object_id", "action_id", "effect", "terms", name="statements_what"),
     sa.Index("statements_object", "object_id", "action_id"),
     sa.Index("statements_action", "action_id"),
@@ -192,14 +187,14 @@ STATEMENTS: Final = sa.Table(
 HISTORY: Final = sa.Table(
     "history",
     METADATA,
-    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("revision", sa.BigInteger(), nullable=False),
     sa.Column("time", sa.BigInteger(), nullable=False),
-    sa.Column("actor", _TEXT, nullable=False),
-    sa.Column("reason", _TEXT, nullable=False),
-    sa.Column("request_id", _TEXT, nullable=False),
-    sa.Column("token", _TEXT, nullable=False),
-    sa.Column("change", _TEXT, nullable=False),
+    sa.Column("actor", TEXT, nullable=False),
+    sa.Column("reason", TEXT, nullable=False),
+    sa.Column("request_id", TEXT, nullable=False),
+    sa.Column("token", TEXT, nullable=False),
+    sa.Column("change", TEXT, nullable=False),
     sa.Index("history_revision", "revision"),
 )
 """Every change as JSON: who, when, why. `token` is of one transaction, so that a lost one is known again."""
@@ -207,15 +202,15 @@ HISTORY: Final = sa.Table(
 HISTORY_OF: Final = sa.Table(
     "history_of",
     METADATA,
-    sa.Column("about", _TEXT, primary_key=True),
-    sa.Column("history_id", _NUMBER, sa.ForeignKey("history.id"), primary_key=True),
+    sa.Column("about", TEXT, primary_key=True),
+    sa.Column("history_id", NUMBER, sa.ForeignKey("history.id"), primary_key=True),
 )
 """The things that a change is about, by a text that stays when they are gone."""
 
 ENROLMENTS: Final = sa.Table(
     "enrolments",
     METADATA,
-    sa.Column("digest", _TEXT, primary_key=True),
+    sa.Column("digest", TEXT, primary_key=True),
     sa.Column("done", sa.BigInteger(), nullable=False),
     sa.Column("updated", sa.BigInteger(), nullable=False),
 )
@@ -224,7 +219,7 @@ ENROLMENTS: Final = sa.Table(
 WITHDRAWN: Final = sa.Table(
     "withdrawn",
     METADATA,
-    sa.Column("identifier", _TEXT, primary_key=True),
+    sa.Column("identifier", TEXT, primary_key=True),
     sa.Column("until", sa.BigInteger(), nullable=False),
 )
 """Capabilities that were withdrawn, in hex, with the time at which each ends by itself."""

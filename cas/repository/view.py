@@ -8,7 +8,6 @@ Every question takes as many steps as its answer is large, not as the policy is:
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from cas.assertion.value import Comparison
@@ -37,9 +36,11 @@ from cas.repository.holders import find_holders
 from cas.repository.rows import chunks, find_id, get_id, place_refs, refs_of, rows, run, scalar, statements_of
 from cas.repository.tables import CODES, EVERYONE_ID
 from gsi.errors import ParseError, StorageError
+from gsi.sql.columns import time_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
+    from datetime import datetime
 
     from sqlalchemy.engine import Connection, RowMapping
 
@@ -82,7 +83,7 @@ class SQLView:
 
     def latest(self) -> datetime:
         """See `View.latest`."""
-        return datetime.fromtimestamp(self._now()[1], UTC)
+        return time_of(self._now()[1])
 
     def keep(self) -> None:
         """Add to the cache what was asked for, which has to be of one state."""

@@ -9,15 +9,17 @@ What has ended by itself is no longer told. `cas.assertion.revocations` is how t
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from cas.assertion.revocations import MAX_REVOKED
 from cas.repository.rows import rows, run, scalar
 from gsi.errors import StorageError
+from gsi.sql.columns import seconds, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from sqlalchemy.engine import Connection
 
@@ -50,18 +52,18 @@ class Withdrawn:
         Raises:
             StorageError: The database cannot be written, or there are too many.
         """
-        name, ends = identifier.hex(), int(until.timestamp())
+        name, ends = identifier.hex(), seconds(until)
 
         def work(connection: Connection, _again: bool) -> None:
             run(connection, "UPDATE policy SET revision = revision WHERE id = 1")  # the lock of all who write
-            run(connection, "DELETE FROM withdrawn WHERE until <= :past", past=int((now - KEPT).timestamp()))
+            run(connection, "DELETE FROM withdrawn WHERE until <= :past", past=seconds(now - KEPT))
             known = scalar(connection, "SELECT until FROM withdrawn WHERE identifier = :name", name=name)
             if known is not None:
                 query = "UPDATE withdrawn SET until = :until WHERE identifier = :name"
                 run(connection, query, name=name, until=max(ends, int(known)))
                 return
             query = "SELECT count(*) FROM withdrawn WHERE until > :now"
-            if scalar(connection, query, now=int(now.timestamp())) >= MAX_REVOKED:
+            if scalar(connection, query, now=seconds(now)) >= MAX_REVOKED:
                 raise StorageError(
                     f"{MAX_REVOKED} capabilities are withdrawn, which is the limit",
                     hint="change the key that signs: that withdraws all that it has signed",
@@ -77,5 +79,5 @@ class Withdrawn:
             StorageError: The database cannot be read.
         """
         query = "SELECT identifier, until FROM withdrawn WHERE until > :now"
-        found = self._database.reading(lambda connection: rows(connection, query, now=int(now.timestamp())))
-        return {bytes.fromhex(name): datetime.fromtimestamp(int(until), UTC) for name, until in found}
+        found = self._database.reading(lambda connection: rows(connection, query, now=seconds(now)))
+        return {bytes.fromhex(name): time_of(until) for name, until in found}

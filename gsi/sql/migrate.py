@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gsi.sql.engine import Database
 
-__all__ = ["run_in_environment", "upgrade"]
+__all__ = ["run_in_environment", "upgrade", "upgraded"]
 
 _CONNECTION: Final = "connection"
 _LOCK: Final = 0x677369  # the advisory lock of upgrades in a PostgreSQL database: "gsi"
@@ -69,6 +69,20 @@ def upgrade(database: Database, directory: str) -> None:
                 f"the database {database.place} has schema version {current}, which this program does not know",
                 hint="it was written by a newer version; start that one",
             ) from error
+
+
+def upgraded(database: Database, directory: str) -> Database:
+    """Return a database that was just opened, with all migrations applied; it is closed where they cannot be.
+
+    Raises:
+        StorageError: As `upgrade`.
+    """
+    try:
+        upgrade(database, directory)
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def run_in_environment() -> None:

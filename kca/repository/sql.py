@@ -18,8 +18,9 @@ import sqlalchemy as sa
 
 from gsi.ca.crl import RevocationReason, RevokedEntry
 from gsi.errors import ConflictError, NotFoundError, StorageError
+from gsi.sql.columns import seconds, time_of
 from gsi.sql.engine import Database, open_sqlite
-from gsi.sql.migrate import upgrade
+from gsi.sql.migrate import upgraded
 from kca.repository.base import (
     Entry,
     Owner,
@@ -37,10 +38,8 @@ from kca.repository.tables import (
     SUBJECTS,
     from_row,
     reason_of,
-    seconds,
     serial_of,
     serial_text,
-    time_of,
     to_row,
 )
 
@@ -264,7 +263,7 @@ def open_sqlite_books(directory: str) -> SQLBooks:
     Raises:
         StorageError: The directory or file is not safe, cannot be written, or comes from a newer version.
     """
-    return _upgraded(open_sqlite(os.path.join(directory, DATABASE_NAME)))
+    return SQLBooks(upgraded(open_sqlite(os.path.join(directory, DATABASE_NAME)), _MIGRATIONS))
 
 
 def open_postgres_books(conninfo: str, *, connections: int = 8, patience_seconds: float = 0.0) -> SQLBooks:
@@ -281,18 +280,8 @@ def open_postgres_books(conninfo: str, *, connections: int = 8, patience_seconds
     """
     from gsi.sql.postgres import open_postgres
 
-    return _upgraded(
-        open_postgres(conninfo, application="kca", connections=connections, patience_seconds=patience_seconds)
-    )
-
-
-def _upgraded(database: Database) -> SQLBooks:
-    try:
-        upgrade(database, _MIGRATIONS)
-    except BaseException:
-        database.close()
-        raise
-    return SQLBooks(database)
+    database = open_postgres(conninfo, application="kca", connections=connections, patience_seconds=patience_seconds)
+    return SQLBooks(upgraded(database, _MIGRATIONS))
 
 
 def _count(connection: Connection, entry: Entry, rate: Rate) -> None:

@@ -8,13 +8,13 @@ The schema is made by the migrations; one test compares the two.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from gsi.ca.crl import RevocationReason
 from gsi.errors import StorageError
+from gsi.sql.columns import NUMBER, TEXT, binary_of, integer_of, seconds, text_of, time_of
 from kca.repository.base import MAX_TEXT_BYTES, Entry, Revocation
 
 if TYPE_CHECKING:
@@ -22,20 +22,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import RowMapping
 
-__all__ = ["CRLS", "ISSUED", "METADATA", "RATES", "SUBJECTS", "from_row", "seconds", "serial_text", "time_of", "to_row"]
+__all__ = ["CRLS", "ISSUED", "METADATA", "RATES", "SUBJECTS", "from_row", "serial_text", "to_row"]
 
 METADATA: Final = sa.MetaData()
-
-_NUMBER: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""SQLite counts only such a column by itself."""
-
-TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-"""Compared byte by byte in both databases, whatever the locale."""
 
 ISSUED: Final = sa.Table(
     "issued",
     METADATA,
-    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("authority", TEXT, nullable=False),
     sa.Column("serial", TEXT, nullable=False),
     sa.Column("principal", TEXT, nullable=False),
@@ -126,17 +120,17 @@ def from_row(row: RowMapping | Mapping[str, object], subject_key: str = "") -> E
     """
     try:
         return Entry(
-            **{name: _text(row[name]) for name in _TEXTS},
+            **{name: text_of(row[name]) for name in _TEXTS},
             serial=serial_of(row),
             subject_key=subject_key,
             not_before=time_of(row["not_before"]),
             not_after=time_of(row["not_after"]),
             issued=time_of(row["issued"]),
             authenticated=time_of(row["authenticated"]),
-            request_hash=b"" if row["request_hash"] is None else bytes.fromhex(_text(row["request_hash"])),
-            certificate=_binary(row["certificate"]),
+            request_hash=b"" if row["request_hash"] is None else bytes.fromhex(text_of(row["request_hash"])),
+            certificate=binary_of(row["certificate"]),
             revocation=_revocation(row),
-            id=_integer(row["id"]),
+            id=integer_of(row["id"]),
         )
     except (StorageError, TypeError, AttributeError, ValueError, OverflowError) as error:  # SQLite: anything
         raise _damaged(row) from error
@@ -153,7 +147,7 @@ def serial_of(row: RowMapping | Mapping[str, object]) -> int:
         StorageError: There is none.
     """
     try:
-        return int(_text(row["serial"]), 16)
+        return int(text_of(row["serial"]), 16)
     except (TypeError, ValueError) as error:
         raise _damaged(row) from error
 
@@ -161,7 +155,7 @@ def serial_of(row: RowMapping | Mapping[str, object]) -> int:
 def reason_of(row: RowMapping | Mapping[str, object]) -> RevocationReason | None:
     """Return why the certificate of a row was revoked; None where what stands there is no reason."""
     try:
-        return RevocationReason(_integer(row["reason"]))
+        return RevocationReason(integer_of(row["reason"]))
     except (TypeError, ValueError):
         return None
 
@@ -172,7 +166,7 @@ def _revocation(row: RowMapping | Mapping[str, object]) -> Revocation | None:
     reason = reason_of(row)
     if reason is None:
         raise ValueError("no reason")
-    return Revocation(time=time_of(row["revoked"]), reason=reason, by=_text(row["revoked_by"]))
+    return Revocation(time=time_of(row["revoked"]), reason=reason, by=text_of(row["revoked_by"]))
 
 
 def _check(text: str, what: str) -> None:
@@ -184,41 +178,6 @@ def _check(text: str, what: str) -> None:
         raise StorageError(f"the {what} is too long or holds a NUL")
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError
-    return value
-
-
-def _binary(value: object) -> bytes:
-    if not isinstance(value, bytes | memoryview):
-        raise TypeError
-    return bytes(value)
-
-
 def serial_text(serial: int) -> str:
     """Return a serial number as it stands in a row."""
     return f"{serial:040x}"
-
-
-def seconds(moment: datetime) -> int:
-    """Return a moment as it stands in a row."""
-    return int(moment.timestamp())
-
-
-def time_of(value: object) -> datetime:
-    """Return the moment in a column.
-
-    Raises:
-        StorageError: There is no such moment.
-    """
-    try:
-        return datetime.fromtimestamp(_integer(value), UTC)
-    except (OverflowError, OSError, ValueError, TypeError) as error:
-        raise StorageError("a stored time is out of range; the books are damaged") from error

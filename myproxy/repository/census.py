@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from myproxy.repository.tables import CREDENTIALS, seconds, time_of
+from gsi.sql.columns import seconds, time_of
+from myproxy.repository.tables import CREDENTIALS
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -26,11 +26,12 @@ from gsi.certificate import Certificate
 from gsi.errors import GridError, ParseError, Reason, StorageError, VerificationError
 from gsi.names import oneline
 from gsi.pem import split_pem
+from gsi.sql.columns import seconds
 from myproxy.policy import parse_rule
 from myproxy.repository.locks import CRYPT_BYTES, is_crypt
 from myproxy.repository.seal import Place
 from myproxy.repository.sealforms import GUARDED, LOCKED_BY_OWNER, PREFIX, UNSEALED, describe_form, method_of
-from myproxy.repository.tables import CREDENTIALS, METADATA, from_row, seconds, to_row
+from myproxy.repository.tables import CREDENTIALS, METADATA, from_row, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -23,12 +23,13 @@ import sqlalchemy as sa
 from gsi import keys
 from gsi.errors import ConflictError, ParseError, StorageError
 from gsi.secret import Passphrase
+from gsi.sql.columns import seconds
 from myproxy.policy import parse_rule
 from myproxy.repository.base import StoredCredential
 from myproxy.repository.seal import Place
 from myproxy.repository.spool import SpoolEntry, SpoolFault, has_spool, read_spool
 from myproxy.repository.sql import insert_or_replace
-from myproxy.repository.tables import CREDENTIALS, IMPORTS, seconds, to_row
+from myproxy.repository.tables import CREDENTIALS, IMPORTS, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

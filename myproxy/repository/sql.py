@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 from gsi.errors import ConflictError, NotFoundError, StorageError
+from gsi.sql.columns import seconds
 from gsi.sql.engine import Database, open_sqlite
-from gsi.sql.migrate import upgrade
+from gsi.sql.migrate import upgraded
 from myproxy.repository.base import MAX_OWNER_BYTES, Selection, StoredCredential, check_address, check_text
 from myproxy.repository.sealforms import describe_form
-from myproxy.repository.tables import CREDENTIALS, from_row, seconds, to_row
+from myproxy.repository.tables import CREDENTIALS, from_row, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -211,7 +212,7 @@ def open_sqlite_repository(directory: str, *, create: bool = True) -> SQLReposit
         StorageError: The directory or file is not safe, cannot be written, or comes from a newer version.
     """
     database = open_sqlite(os.path.join(directory, DATABASE_NAME), create=create)
-    return _upgraded(database)
+    return SQLRepository(upgraded(database, _MIGRATIONS))
 
 
 def open_postgres_repository(conninfo: str, *, connections: int = 8, patience_seconds: float = 0.0) -> SQLRepository:
@@ -228,18 +229,10 @@ def open_postgres_repository(conninfo: str, *, connections: int = 8, patience_se
     """
     from gsi.sql.postgres import open_postgres
 
-    return _upgraded(
-        open_postgres(conninfo, application="myproxy", connections=connections, patience_seconds=patience_seconds)
+    database = open_postgres(
+        conninfo, application="myproxy", connections=connections, patience_seconds=patience_seconds
     )
-
-
-def _upgraded(database: Database) -> SQLRepository:
-    try:
-        upgrade(database, _MIGRATIONS)
-    except BaseException:
-        database.close()
-        raise
-    return SQLRepository(database)
+    return SQLRepository(upgraded(database, _MIGRATIONS))
 
 
 def _conditions(selection: Selection) -> Iterator[sa.ColumnElement[bool]]:

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import sqlalchemy as sa
 
 from gsi.errors import GridError
+from gsi.sql.columns import seconds
 from gsi.system.audit import AuditRecord, Verdict
-from myproxy.repository.tables import CREDENTIALS, IMPORTS, seconds
+from myproxy.repository.tables import CREDENTIALS, IMPORTS
 from myproxy.repository.upkeep import take_lease
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ is made by the migrations; one test compares the two.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from gsi.errors import StorageError
+from gsi.sql.columns import NUMBER, TEXT, binary_of, integer_of, seconds, text_of, time_of
 from myproxy.repository.base import (
     MAX_OWNER_BYTES,
     StoredCredential,
@@ -36,24 +37,16 @@ __all__ = [
     "QUARANTINE",
     "from_row",
     "pack",
-    "seconds",
-    "time_of",
     "to_row",
     "unpack",
 ]
 
 METADATA: Final = sa.MetaData()
 
-_NUMBER: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""SQLite counts only such a column by itself."""
-
-TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-"""Compared byte by byte in both databases, whatever the locale; PostgreSQL's indexes need that to find prefixes."""
-
 CREDENTIALS: Final = sa.Table(
     "credentials",
     METADATA,
-    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("username", TEXT, nullable=False),
     sa.Column("name", TEXT, nullable=False),
     sa.Column("owner", TEXT, nullable=False),
@@ -82,7 +75,7 @@ CREDENTIALS: Final = sa.Table(
 QUARANTINE: Final = sa.Table(
     "quarantine",
     METADATA,
-    sa.Column("id", _NUMBER, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("moved", sa.BigInteger(), nullable=False),
     sa.Column("reason", TEXT, nullable=False),
     sa.Column("origin", TEXT, nullable=False),
@@ -161,63 +154,28 @@ def from_row(row: RowMapping | Mapping[str, object]) -> StoredCredential:
 
 def _from_row(row: RowMapping | Mapping[str, object]) -> StoredCredential:
     return StoredCredential(
-        username=_text(row["username"]),
-        name=_text(row["name"]) or None,
-        owner=_text(row["owner"]),
+        username=text_of(row["username"]),
+        name=text_of(row["name"]) or None,
+        owner=text_of(row["owner"]),
         description=_optional(row["description"]),
         retrievers=_optional(row["retrievers"]),
         renewers=_optional(row["renewers"]),
         key_retrievers=_optional(row["key_retrievers"]),
         trusted_retrievers=_optional(row["trusted_retrievers"]),
-        lifetime=timedelta(seconds=_integer(row["lifetime_seconds"])),
+        lifetime=timedelta(seconds=integer_of(row["lifetime_seconds"])),
         not_before=time_of(row["not_before"]),
         not_after=time_of(row["not_after"]),
-        certificates=unpack(_binary(row["certificates"])),
-        sealed_key=_binary(row["sealed_key"]),
+        certificates=unpack(binary_of(row["certificates"])),
+        sealed_key=binary_of(row["sealed_key"]),
         lock_message=_optional(row["lock_message"]),
         created=time_of(row["created"]),
         updated=time_of(row["updated"]),
-        version=_integer(row["version"]),
+        version=integer_of(row["version"]),
     )
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
 def _optional(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError
-    return value
-
-
-def _binary(value: object) -> bytes:
-    if not isinstance(value, bytes | memoryview):
-        raise TypeError
-    return bytes(value)
-
-
-def seconds(moment: datetime) -> int:
-    """Return a moment as it stands in a row."""
-    return int(moment.timestamp())
-
-
-def time_of(value: object) -> datetime:
-    """Return the moment in a column.
-
-    Raises:
-        StorageError: There is no such moment.
-    """
-    try:
-        return datetime.fromtimestamp(_integer(value), UTC)
-    except (OverflowError, OSError, ValueError) as error:
-        raise StorageError("a stored time is out of range; the store is damaged") from error
+    return None if value is None else text_of(value)
 
 
 def pack(certificates: tuple[bytes, ...]) -> bytes:

@@ -17,9 +17,10 @@ import sqlalchemy as sa
 
 from gsi.certificate import Certificate
 from gsi.errors import ConflictError, GridError, NotFoundError, StorageError
+from gsi.sql.columns import seconds
 from myproxy.repository.base import Selection
 from myproxy.repository.seal import Place
-from myproxy.repository.tables import CREDENTIALS, LEASES, METADATA, QUARANTINE, seconds
+from myproxy.repository.tables import CREDENTIALS, LEASES, METADATA, QUARANTINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
