@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 from cas.assertion.value import Comparison
-from cas.policy.changes import AddMember, Enrol, Grant
+from cas.policy.changes import AddMember, Enrol, Grant, SetFqan
 from cas.policy.model import (
     Effect,
     Kind,
@@ -39,9 +39,9 @@ from gsi.system import clock
 from gsi.system.credential_files import load_proxy, save_proxy
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.stream import parse_hosts
-from tests.harness.ca import proxy_info
+from tests.harness.ca import proxy_info, write_file
 from tests.harness.callout import AuthzServer, authz_server, callout_site, service_account
-from tests.harness.cas_server import CASServer, cas_server
+from tests.harness.cas_server import COMMUNITY, CASServer, cas_server
 from tests.harness.daemons import GridFTPServer, gridftp_server
 from tests.harness.environment import UserEnvironment
 from tests.harness.gram import Gram, gatekeeper
@@ -70,18 +70,24 @@ order = ["communities", "map"]
 type = "cas"
 gridmap = "{place}/communities"
 audiences = ["{storage}"]
+vomsdir = "{place}/vomsdir"
 [authorizer.communities.namespaces]
 Jobs = "ExactComparison"
 [authorizer.communities.communities.climate]
 identity = "{cas}"
 token_issuer = "https://localhost:8443"
 jwks_file = "{place}/climate.jwks"
+vo = "climate"
 [[authorizer.communities.communities.climate.rights]]
 objects = ["ftp://localhost{files}/data/*"]
 actions = ["file:read", "file:lookup", "file:write", "file:create"]
 [[authorizer.communities.communities.climate.rights]]
 objects = ["{jobs}"]
 actions = ["gram:*"]
+[[authorizer.communities.communities.climate.groups]]
+fqans = ["/climate/readers"]
+objects = ["ftp://localhost{files}/data/*"]
+actions = ["file:read", "file:lookup"]
 [authorizer.map]
 type = "gridmap"
 file = "{place}/users"
@@ -124,6 +130,8 @@ def site(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
         gridftp_server(grid.host, grid.trust_dir, [], extra=callout.variables) as server,
     ):
         (place / "climate.jwks").write_text(json.dumps(cas.client().call("GET", "/jwks")))
+        lsc = f"{cas.host.subject}\n{cas.ca.name}\n"
+        write_file(place / "vomsdir" / COMMUNITY / f"{cas.voms_host}.lsc", lsc.encode(), 0o644)
         (place / "communities").write_text(f'"{cas.host.subject}" {account}\n')
         (place / "users").write_text(f'"{ALICE}" {account}\n"{BOB}" {account}\n')
         policy = POLICY.format(place=place, cas=cas.host.subject, files=server.files, jobs=JOBS, storage=STORAGE)
@@ -138,6 +146,7 @@ def site(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
             tree, jobs = Ref(Kind.OBJECT, data, "FTPDirectoryTree"), Ref(Kind.OBJECT, JOBS, "Jobs")
             cas.change(
                 Enrol(UserGroup("readers"), "superUserGroup"),
+                SetFqan("readers", f"/{COMMUNITY}/readers"),
                 Enrol(ServiceType("gram"), "superUserGroup"),
                 *(Enrol(ServiceAction("gram", one), "superUserGroup") for one in JOB_ACTIONS),
                 Enrol(Namespace("Jobs", "", Comparison.EXACT), "superUserGroup"),
@@ -288,6 +297,32 @@ def test_restricted_proxies(site: Site, user: UserEnvironment) -> None:
     done = get(site, user, site.data / "f")
     assert "530" in done.stderr
     assert "Could not verify credential" in done.stderr  # the server itself, before it asks anybody
+
+
+def test_attributes_of_the_community(site: Site, user: UserEnvironment) -> None:
+    """The same grant in its third form, by the C client of VOMS: it brings a group, and the site says what that may."""
+    vomses, out, cas = user.home / "vomses", user.home / "proxy", site.cas
+    entry = f'"{COMMUNITY}" "localhost" "{cas.voms_port}" "{cas.host.subject}" "{COMMUNITY}"\n'
+    write_file(vomses, entry.encode(), 0o644)
+    cert, key = user.home / "usercert.pem", user.home / "userkey.pem"
+    cas.issued(CAROL).write(cert, key, key_mode=0o400)
+    words: list[str | Path] = [
+        "-rfc",
+        "-voms",
+        f"{COMMUNITY}:/{COMMUNITY}/readers",
+        "-vomses",
+        vomses,
+        "-dont-verify-ac",
+    ]
+    words += ["-cert", cert, "-key", key, "-out", out, "-certdir", cas.trust_dir]
+    run([c_program("voms-proxy-init2"), *words], env=cas.variables(CAROL)).check()
+    get(site, user, site.data / "f", proxy=out).check()
+    assert re.search(
+        f"climate: attribute certificate [0-9a-f]+ of {cas.host.subject} grants file/read", site.daemon.log
+    )
+    done = put(site, user, site.data / "x", proxy=out)
+    assert "no permission to create" in done.stderr
+    assert "does not grant file/create" in reason_of(site, done.stderr)
 
 
 # --- over the control channel -----------------------------------------------------------------------------------------
