@@ -25,7 +25,18 @@ if TYPE_CHECKING:
     from gsi.authz.principals import FqanPattern
     from gsi.saml.assertion import AuthorizationDecision
 
-__all__ = ["JOBS", "Grant", "GroupGrant", "Names", "Pattern", "SiteRights", "grants", "parse_object", "places_of"]
+__all__ = [
+    "JOBS",
+    "Grant",
+    "GroupGrant",
+    "Names",
+    "Pattern",
+    "SiteRights",
+    "grants",
+    "parse_object",
+    "parse_tree",
+    "places_of",
+]
 
 JOBS: Final = "job"
 """The service type of jobs in requests."""
@@ -102,7 +113,7 @@ class Names:
         Raises:
             ParseError: One of them is no name of an object, or has a wildcard.
         """
-        found = [(_tree(ours), _tree(theirs)) for ours, theirs in pairs.items()]
+        found = [(parse_tree(ours), parse_tree(theirs)) for ours, theirs in pairs.items()]
         self._pairs = tuple(sorted(found, key=lambda pair: -len(pair[0].parts)))
 
     def translate(self, place: Reading) -> Reading | None:
@@ -120,8 +131,18 @@ def _is_within(place: Reading, tree: Pattern) -> bool:
     return same_host and place.parts[: len(tree.parts)] == tree.parts
 
 
-def _tree(name: str) -> Pattern:
-    found = parse_object(name if name.endswith("/") and name.count("/") <= 3 else name.removesuffix("/"))
+def parse_tree(name: str) -> Pattern:
+    """Return a name that stands for itself and all below it: `ftp://host`, `ftp://host/data`, `/data`.
+
+    Raises:
+        ParseError: It is no name of an object, or has a wildcard.
+    """
+    _, mark, place = name.partition("://")
+    if mark and place.count("/") <= 1 and name.endswith("/"):
+        text = name
+    else:
+        text = f"{name}/" if mark and "/" not in place else name.removesuffix("/")
+    found = parse_object(text)
     if found.is_tree:
         raise ParseError(f"{name[:80]!r}: a name without a wildcard stands for all below it", what="object")
     return found

@@ -333,6 +333,17 @@ def test_other_names(site: EnforcingSite) -> None:
         assert ask(site, subject, policy, path=path).effect is DENY, path
 
 
+def test_a_name_for_a_whole_host(site: EnforcingSite) -> None:
+    names = f'{CLIMATE}names = {{"ftp://{HOST}/pool" = "ftp://other.example.org"}}\n'
+    climate = names.replace(f'"{DATA}"', f'"{DATA}", "ftp://other.example.org/*"')
+    rights = [file_right("ftp://other.example.org/runs/*", "read")]
+    subject = site.carrying(site.alice, site.climate.assertion(site.alice, rights=rights))
+    policy = site.policy(climate=climate)
+    assert ask(site, subject, policy, path="/pool/runs/f").effect is PERMIT
+    assert ask(site, subject, policy, path="/pool/f").effect is DENY
+    assert ask(site, subject, policy, path="/runs/f").effect is DENY
+
+
 def test_namespaces(site: EnforcingSite) -> None:
     exact = file_right(f"ftp://{HOST}/data/f", "read", comparison=Comparison.EXACT, namespace="FTPExact")
     other = file_right(DATA, "read", namespace="Other")
