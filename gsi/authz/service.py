@@ -27,6 +27,7 @@ from gsi.authz.decision import (
 )
 from gsi.authz.refusals import peer_in_audit
 from gsi.authz.reload import open_engine
+from gsi.errors import ConfigError, DeniedError
 from gsi.system import clock
 from gsi.system.audit import AuditLog, AuditRecord, Verdict
 from gsi.system.environ import authz_policy_path
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from gsi.authz.engine import Engine
     from gsi.trust.peer import VerifiedPeer
 
-__all__ = ["ServiceAuthorizer", "audit_to", "open_authorizer"]
+__all__ = ["ServiceAuthorizer", "audit_to", "find_policy", "find_site_policy", "open_authorizer"]
 
 
 class ServiceAuthorizer:
@@ -125,6 +126,20 @@ class ServiceAuthorizer:
         request = self.question(who, action, resource, address=address, account=account, attributes=attributes)
         return require_permit(await self.decide_async(request), understands=self.understands)
 
+    def admit(self, request: AuthorizationRequest) -> Decision:
+        """Return the permit that answers a question, for services that tell their clients why not.
+
+        Raises:
+            DeniedError: Anything but a permit that can be carried out. Its words are for the client, and say no more
+                than the decision's id; the words of its cause are for the log.
+        """
+        decision = self.decide(request)
+        if decision.is_permit:
+            return decision
+        why = f"decision {decision.decision_id} of {decision.authorizer or 'the policy'}: {decision.reason}"
+        words = f"not authorized by the site's policy (decision {decision.decision_id})"
+        raise DeniedError(words, decision=decision) from DeniedError(why, decision=decision)
+
     def decide(self, request: AuthorizationRequest) -> Decision:
         """Return the answer to a question, whatever it is; one that cannot be carried out is INDETERMINATE."""
         return self._understand(request, self.engine.authorize(request))
@@ -195,6 +210,39 @@ def open_authorizer(
     record = None if audit is None else audit_to(audit)
     engine = open_engine(authz_policy_path(policy or service), service="" if policy else service, audit=record)
     return ServiceAuthorizer(engine, service=service, kind=kind, understands=understands, host=host)
+
+
+def find_site_policy(name: str) -> str | None:
+    """Return the file of a policy, or None where the site has none of this name.
+
+    Raises:
+        ConfigError: It cannot be found out whether there is one.
+    """
+    path = authz_policy_path(name)
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigError(f"cannot look for the authorization policy: {error.strerror}", path=path) from error
+    return path
+
+
+def find_policy(name: str, *, service: str, shipped: str) -> str:
+    """Return a policy's file: the site's, or the one that comes with the service where the site has none.
+
+    Args:
+        name: The name or file of the policy.
+        service: The name for which a policy comes with the service.
+        shipped: The file that comes with it.
+
+    Raises:
+        ConfigError: There is none of this name, or it cannot be found out whether there is one.
+    """
+    found = find_site_policy(name)
+    if found is None and name != service:
+        raise ConfigError("the authorization policy does not exist", path=authz_policy_path(name))
+    return found or shipped
 
 
 _VERDICTS = {Effect.PERMIT: Verdict.PERMIT, Effect.INDETERMINATE: Verdict.FAIL}

@@ -1,4 +1,4 @@
-"""SQL for every service: engines (`engine`, `postgres`), schema versions (`migrate`), columns (`columns`); no tables."""
+"""SQL for every service: engines (`engine`, `postgres`), schemas (`migrate`), columns (`columns`); no tables."""
 
 from __future__ import annotations
 

@@ -18,12 +18,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from gsi.authz import service
 from gsi.authz.decision import Action, Resource, Subject
 from gsi.authz.reload import open_engine
 from gsi.authz.service import ServiceAuthorizer
-from gsi.errors import ConfigError, DeniedError
 from gsi.system import clock
-from gsi.system.environ import authz_policy_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +40,6 @@ SERVICE: Final = "kca"
 ISSUE: Final = Action("ISSUE", SERVICE)
 SHIPPED: Final = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "policies", "kca.toml")
 """The policy that comes with the program."""
-
-_WORDS: Final = "not authorized by the site's policy (decision {ident})"
 
 
 class EngineRule:
@@ -68,12 +65,7 @@ class EngineRule:
             address=visit.peer,
             attributes={"request_id": (visit.request_id,), "transport": (visit.transport,)},
         )
-        decision = self._authorizer.decide(asked)
-        if not decision.is_permit:
-            why = f"decision {decision.decision_id} of {decision.authorizer or 'the policy'}: {decision.reason}"
-            cause = DeniedError(why, decision=decision)
-            raise DeniedError(_WORDS.format(ident=decision.decision_id), decision=decision) from cause
-        return decision.decision_id
+        return self._authorizer.admit(asked).decision_id
 
 
 def find_policy(name: str) -> str:
@@ -82,16 +74,7 @@ def find_policy(name: str) -> str:
     Raises:
         ConfigError: A path that does not exist, or it cannot be found out whether the site has one.
     """
-    path = authz_policy_path(name)
-    try:
-        os.stat(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if "/" in name or name != SERVICE:
-            raise ConfigError("the authorization policy does not exist", path=path) from error
-        return SHIPPED
-    except OSError as error:
-        raise ConfigError(f"cannot look for the authorization policy: {error.strerror}", path=path) from error
-    return path
+    return service.find_policy(name, service=SERVICE, shipped=SHIPPED)
 
 
 def make_authorization(name: str) -> EngineRule:

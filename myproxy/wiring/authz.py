@@ -17,15 +17,12 @@ In user and credential names `/`, `%` and control characters are percent-encoded
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.decision import ANONYMOUS, Account, Action, Resource, Subject
 from gsi.authz.reload import open_engine
-from gsi.authz.service import ServiceAuthorizer
-from gsi.errors import ConfigError, DeniedError
+from gsi.authz.service import ServiceAuthorizer, find_site_policy
 from gsi.system import clock
-from gsi.system.environ import authz_policy_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +36,6 @@ __all__ = ["SERVICE", "EngineRule", "make_authorization", "resource_name"]
 
 SERVICE: Final = "myproxy"
 ISSUE: Final = "ISSUE"
-
-_WORDS: Final = "not authorized by the site's policy (decision {ident})"
 
 
 class EngineRule:
@@ -63,12 +58,7 @@ class EngineRule:
             address=caller.address,
             attributes={"request_id": (caller.request_id,)},
         )
-        decision = authorizer.decide(asked)
-        if not decision.is_permit:
-            why = f"decision {decision.decision_id} of {decision.authorizer or 'the policy'}: {decision.reason}"
-            cause = DeniedError(why, decision=decision)
-            raise DeniedError(_WORDS.format(ident=decision.decision_id), decision=decision) from cause
-        return decision.account
+        return authorizer.admit(asked).account
 
 
 def resource_name(username: str, credential: str | None) -> str:
@@ -87,11 +77,5 @@ def make_authorization() -> EngineRule | None:
     Raises:
         ConfigError: There is one, and it cannot be used; or it cannot be found out whether there is one.
     """
-    path = authz_policy_path(SERVICE)
-    try:
-        os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise ConfigError(f"cannot look for the authorization policy: {error.strerror}", path=path) from error
-    return EngineRule(open_engine(path, service=SERVICE))
+    path = find_site_policy(SERVICE)
+    return None if path is None else EngineRule(open_engine(path, service=SERVICE))
