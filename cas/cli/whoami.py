@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cas.cli.common import add_service_options, load_credential, make_client
+from cas.cli.asking import add_question_options
+from cas.cli.changing import print_version
+from cas.cli.common import connect, write_json
 from gsi.cli.arguments import CommandParser
 from gsi.cli.run import EXIT_OK, printable, run
 
@@ -22,7 +24,7 @@ PROG: Final = "cas-whoami"
 def build_parser() -> CommandParser:
     """Return the command's parser."""
     parser = CommandParser(PROG, "print what a community calls you")
-    add_service_options(parser.section("Which server"))
+    add_question_options(parser)
     return parser
 
 
@@ -32,8 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    client = make_client(arguments, load_credential(arguments))
-    sys.stdout.write(f"{printable(client.whoami())}\n")
+    if arguments.wants_version:
+        return print_version(PROG)
+    client = connect(arguments)
+    if arguments.json:
+        write_json(client.call("GET", "/cas/v1/whoami"))
+    else:
+        sys.stdout.write(f"{printable(client.whoami())}\n")
     return EXIT_OK
 
 

@@ -83,7 +83,8 @@ def test_from_enrolment_to_removal(desk: Desk) -> None:
     assert desk.run("cas-why", "file/read", "object", NAMES, FILE, who=ALICE).returncode == 2
     desk.do("cas-rights-admin", "-reason", "ticket 12", "grant", *grant)
 
-    assert desk.do("cas-whoami", who=ALICE) == "alice\n"
+    assert desk.do("cas-whoami", "-p", "sig", "-l", "60", "-m", "msg", "-f", "none", who=ALICE) == "alice\n"
+    assert desk.ask("cas-whoami", who=ALICE)["identity"] == ALICE
     assert desk.do("cas-list-object", "user") == "admin\nalice\n"
     assert f"{NAMES}|{DATA}\n" in desk.do("cas-list-object", "object")
     assert "file/read\n" in desk.do("cas-list-object", "serviceAction", "file")
