@@ -13,21 +13,26 @@ import hashlib
 import logging
 import os
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
+from gsi.certificate import load_certificates
+from gsi.credential import MAX_CREDENTIAL_BYTES
 from gsi.errors import ConfigError, GridError, StorageError, TransportError
 from gsi.system import clock
 from gsi.system.audit import AuditLog
+from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
+from gsi.system.files import read_public
 from gsi.system.trustdir import TrustDirectory
 from myproxy.client import ServerAddress
-from myproxy.portal import codes, terminals, upload, views
+from myproxy.portal import codes, terminals, upload, views, vouched
 from myproxy.portal.desk import Desk
 from myproxy.portal.guard import Guard, Portal, current, machine, request_id
 from myproxy.portal.limits import Limits
+from myproxy.portal.oidc import Provider
 from myproxy.portal.shown import FILTERS
 from myproxy.portal.store import open_store
 
@@ -38,15 +43,18 @@ if TYPE_CHECKING:
     from flask import Blueprint
 
     from gsi.credential import Credential
+    from gsi.kerberos.negotiate import Negotiator
     from myproxy.portal.codes import Authenticators
     from myproxy.portal.config import PortalConfig
 
-__all__ = ["GROUP", "Host", "Page", "create_app", "open_portal"]
+__all__ = ["GROUP", "Host", "Page", "Ways", "create_app", "open_portal", "open_ways"]
 
 GROUP: Final = "myproxy.portal_pages"
 MAX_REQUEST_BYTES: Final = 256 << 10
 """The longest form: a credential with a long chain and attributes takes 60 kB."""
 MAX_FORM_PARTS: Final = 40
+REPLAY_NAME: Final = "http.rcache"
+"""Which tickets were here before, for all workers; a file in the store's directory."""
 _log: Final = logging.getLogger("myproxy.portal")
 
 
@@ -91,12 +99,49 @@ def open_portal(config: PortalConfig, *, now: Callable[[], datetime] = clock.now
     )
 
 
-def create_app(portal: Portal, authenticators: Authenticators | None = None) -> Flask:
+class Ways(NamedTuple):
+    """Other ways to log on than with the pass phrase."""
+
+    own: Credential
+    provider: Provider | None = None
+    negotiator: Negotiator | None = None
+    binding: bytes | None = None
+
+
+def open_ways(config: PortalConfig, *, now: Callable[[], datetime] = clock.now) -> Ways | None:
+    """Open the other ways that the configuration names, None when it names none.
+
+    Raises:
+        GridError: One cannot be used.
+    """
+    if not (config.oidc.issuer or config.kerberos.keytab):
+        return None
+    own = load_user_credential(config.own.certificate, config.own.key or None)
+    provider = negotiator = binding = None
+    if config.oidc.issuer:
+        directory = config.trust.directory or read_locations().trust_dir
+        provider = Provider(config.oidc, directory, clock=now)
+    if config.kerberos.keytab:
+        from gsi.kerberos.accept import use_replay_cache
+        from gsi.kerberos.negotiate import Negotiator, server_end_point
+
+        use_replay_cache(os.path.join(config.store.directory, REPLAY_NAME))
+        negotiator = Negotiator(keytab=config.kerberos.keytab)
+        if config.http.certificate:
+            found = load_certificates(
+                read_public(config.http.certificate, max_bytes=MAX_CREDENTIAL_BYTES), what=config.http.certificate
+            )
+            binding = server_end_point(found[0].der) if found else None
+    return Ways(own, provider, negotiator, binding)
+
+
+def create_app(portal: Portal, authenticators: Authenticators | None = None, ways: Ways | None = None) -> Flask:
     """Return the application.
 
     Args:
         portal: What the pages work with.
         authenticators: Where the secrets of one-time codes are; None where that is not known here.
+        ways: Other ways to log on.
 
     Raises:
         ConfigError: A contribution cannot be used.
@@ -115,11 +160,21 @@ def create_app(portal: Portal, authenticators: Authenticators | None = None) -> 
     app.register_blueprint(terminals.make_pages(portal))
     if authenticators is not None:
         app.register_blueprint(codes.make_pages(portal, authenticators))
+    others: list[tuple[str, str]] = []
+    if ways is not None:
+        pages = vouched.make_pages(
+            portal, guard, ways.own, provider=ways.provider, negotiator=ways.negotiator, binding=ways.binding
+        )
+        app.register_blueprint(pages)
+        if ways.provider is not None:
+            others.append((portal.config.oidc.title, "/logon/oidc"))
+        if ways.negotiator is not None:
+            others.append((portal.config.kerberos.title, "/logon/kerberos"))
     extra = _contributed(app)
 
     @app.context_processor
     def tell() -> dict[str, object]:
-        return {"style": style, "contributed": extra, "has_codes": authenticators is not None}
+        return {"style": style, "contributed": extra, "has_codes": authenticators is not None, "others": others}
 
     @app.get("/health")
     @machine

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping  # noqa: TC003  the binder looks the types of settings up
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -35,7 +36,10 @@ __all__ = [
     "CodesSettings",
     "HTTPSettings",
     "Insistence",
+    "KerberosSettings",
     "LogonSettings",
+    "OIDCSettings",
+    "OwnSettings",
     "PortalConfig",
     "SessionSettings",
     "StoreSettings",
@@ -182,6 +186,70 @@ class CodesSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnSettings:
+    """The `[own]` table: the portal's credential, for users who prove themselves to somebody else than the server.
+
+    Attributes:
+        certificate: The certificate with its chain, PEM; the server names its subject in `trusted_retrievers`. Empty
+            where users log on with their pass phrases only.
+        key: Its key; empty where it is in the same file.
+    """
+
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OIDCSettings:
+    """The `[oidc]` table.
+
+    Attributes:
+        issuer: The provider, as it calls itself; empty for none.
+        client_id: What it calls the portal.
+        client_secret_file: A file of mode 0600 with the secret that it has given; empty for a public client.
+        claim: Which claim of the ID token is the account. It must be one that users cannot choose.
+        scope: What is asked for.
+        required: Claims that the ID token must have, such as `acr`: a value, or one of a list.
+        title: What stands on the button.
+    """
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret_file: str = ""
+    claim: str = "preferred_username"
+    scope: str = "openid profile"
+    required: Mapping[str, str] = field(default_factory=dict)
+    title: str = "Log on with your institution"
+
+    def __post_init__(self) -> None:
+        """Insist on TLS, and on what the flow needs."""
+        if self.issuer and not (self.issuer.startswith("https://") and self.client_id):
+            raise ConfigError("issuer must begin with https://, and client_id stand beside it")
+        if self.issuer and "openid" not in self.scope.split():
+            raise ConfigError("scope: without openid there is no ID token")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KerberosSettings:
+    """The `[kerberos]` table.
+
+    Attributes:
+        keytab: The key of the service `HTTP/host`; empty where Kerberos is not used.
+        realms: Whose principals of one component are accounts.
+        title: What stands on the button.
+    """
+
+    keytab: str = ""
+    realms: tuple[str, ...] = ()
+    title: str = "Log on with Kerberos"
+
+    def __post_init__(self) -> None:
+        """Insist on a realm."""
+        if self.keytab and not self.realms:
+            raise ConfigError("keytab needs realms beside it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortalConfig:
     """The whole file.
 
@@ -201,11 +269,16 @@ class PortalConfig:
     session: SessionSettings = field(default_factory=SessionSettings)
     logon: LogonSettings = field(default_factory=LogonSettings)
     codes: CodesSettings = field(default_factory=CodesSettings)
+    own: OwnSettings = field(default_factory=OwnSettings)
+    oidc: OIDCSettings = field(default_factory=OIDCSettings)
+    kerberos: KerberosSettings = field(default_factory=KerberosSettings)
 
     def __post_init__(self) -> None:
         """Check what requests are compared with."""
         if not self.names:
             raise ConfigError("names: the portal needs one")
+        if (self.oidc.issuer or self.kerberos.keytab) and not self.own.certificate:
+            raise ConfigError("[oidc] and [kerberos] need [own] certificate, which the server trusts")
         for name in self.names:
             if not _NAME.match(name):
                 raise ConfigError(f"names: {name!r} is no host name", hint="lower case, with :PORT if it is not 443")

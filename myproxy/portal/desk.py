@@ -159,8 +159,9 @@ class Desk:
         code: str = "",
         lifetime: timedelta,
         name: str | None = None,
+        own: Credential | None = None,
     ) -> Credential:
-        """Receive a proxy as a stranger who knows the pass phrase.
+        """Receive a proxy as a stranger who knows the pass phrase, or in the portal's own name.
 
         Args:
             username: Whose.
@@ -168,6 +169,7 @@ class Desk:
             code: The one-time code, or nothing.
             lifetime: At most so long; zero leaves it to the server.
             name: Which of the user's credentials.
+            own: The portal's credential, where the server trusts it to know the user; None is a stranger.
 
         Raises:
             RefusedError: The server says no.
@@ -176,7 +178,7 @@ class Desk:
         """
         given = Passphrase(passphrase.reveal() + code.encode("utf-8")) if code else passphrase
         request = Request(Command.GET, username, given, lifetime=lifetime, credential_name=name)
-        return self._client().get(request, generate_key(self._key_type))
+        return self._client(own).get(request, generate_key(self._key_type))
 
     def look(self, proxy: Credential, username: str) -> tuple[CredentialView, ...]:
         """Return what the user has stored, the unnamed one first.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from gunicorn.app.base import BaseApplication
 
-from myproxy.portal.app import create_app, open_portal
+from myproxy.portal.app import create_app, open_portal, open_ways
 from myproxy.portal.codes import open_authenticators
 from myproxy.portal.config import split_address
 
@@ -56,7 +56,7 @@ def make_application(config: PortalConfig) -> WSGIApplication:
         GridError: Something cannot be used.
     """
     authenticators = open_authenticators(config.codes) if config.codes.server_config else None
-    return create_app(open_portal(config), authenticators)
+    return create_app(open_portal(config), authenticators, open_ways(config))
 
 
 def bind_address(listen: str) -> str:

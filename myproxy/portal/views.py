@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from myproxy.portal.desk import CredentialView
     from myproxy.portal.guard import Guard, Portal
 
-__all__ = ["NOTICES", "FormError", "field", "log_on", "make_pages", "pick", "read_lifetime"]
+__all__ = ["NOTICES", "FormError", "field", "judge", "log_on", "make_pages", "pick", "read_lifetime"]
 
 MAX_FIELD: Final = 1024
 """The longest text in a form; the protocol's pass phrases are as long."""
@@ -137,22 +137,40 @@ def log_on(
         raise FormError("Fill in all fields.")
     if portal.config.logon.one_time_codes is Insistence.NO:
         one_time = ""
+    return judge(
+        portal,
+        username,
+        lambda: portal.desk.log_on(username, passphrase, code=one_time, lifetime=lifetime, name=name),
+        wrong=WRONG,
+    )
+
+
+def judge(portal: Portal, username: str, ask: Callable[[], Credential], *, wrong: str) -> Credential:
+    """Return what the server gives for a proof, within the limits on guessing; a refusal is written down.
+
+    Args:
+        portal: What the pages work with.
+        username: The account.
+        ask: Asks the server.
+        wrong: What the user hears when it refuses, whatever the reason.
+
+    Raises:
+        FormError: It refuses.
+        TransportError: It cannot be reached.
+        StorageError: The refusal cannot be written down.
+    """
     try:
-        return portal.limits.judge(
-            username,
-            address(),
-            lambda: portal.desk.log_on(username, passphrase, code=one_time, lifetime=lifetime, name=name),
-        )
+        return portal.limits.judge(username, address(), ask)
     except ThrottledError as error:
         portal.note("LOGON", Verdict.DENY, username, reason=error.message)
         wait = max(1, int(error.seconds) + 1)
         raise FormError(f"Too many wrong tries. Try again in {wait} seconds.", 429, retry_seconds=wait) from error
     except LocalProtocolError as error:
         portal.note("LOGON", Verdict.DENY, username, reason=error.message)
-        raise FormError(WRONG) from error
+        raise FormError(wrong) from error
     except (RefusedError, AuthenticationError) as error:
         portal.note("LOGON", Verdict.DENY, username, reason=error.message)
-        raise FormError(WRONG, 403) from error
+        raise FormError(wrong, 403) from error
 
 
 def refusal(error: Exception) -> FormError:

@@ -8,7 +8,7 @@ Workflow:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,15 +56,35 @@ directory = "{trust_dir}"
 
 @contextlib.contextmanager
 def start_portal(
-    place: Path, host: Issued, trust_dir: Path, *, server_port: int, more: str = "", workers: int = 2
+    place: Path,
+    host: Issued,
+    trust_dir: Path,
+    *,
+    server_port: int,
+    more: str = "",
+    workers: int = 2,
+    port: int | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[RunningPortal]:
-    """Start the command."""
-    port = free_port()
+    """Start the command.
+
+    Args:
+        place: For its files.
+        host: Its certificate.
+        trust_dir: The CAs that it knows.
+        server_port: Where the MyProxy server is.
+        more: Further lines of the configuration.
+        workers: Processes.
+        port: Where it listens; None is a free port.
+        variables: More of the environment.
+    """
+    port = free_port() if port is None else port
     host.write(place / "portal.pem", place / "portal.key")
     path = place / "portal.toml"
     text = portal_text(place, trust_dir, port=port, server_port=server_port, more=more, workers=workers)
     write_file(path, text.encode(), 0o600)
     logs = place / "portal-log"
     logs.mkdir(exist_ok=True)
-    with our_server("myproxy-portal", ["-c", path], env=clean_environment(place), port=port, directory=logs) as daemon:
+    env = clean_environment(place) | dict(variables or {})
+    with our_server("myproxy-portal", ["-c", path], env=env, port=port, directory=logs) as daemon:
         yield RunningPortal(f"https://localhost:{port}", daemon, place / "portal-store")

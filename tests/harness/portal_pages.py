@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from gsi.secret import Passphrase
 from gsi.system.audit import AuditLog
 from myproxy.client import ServerAddress
 from myproxy.grants import Caller, RetrievalGrant
-from myproxy.portal.app import create_app
+from myproxy.portal.app import Ways, create_app
 from myproxy.portal.config import PortalConfig, StoreSettings
 from myproxy.portal.desk import CredentialView, Desk
 from myproxy.portal.guard import FORM_COOKIE, SESSION_COOKIE, Portal, Session, current
@@ -77,11 +77,12 @@ class ServiceDesk(Desk):
         code: str = "",
         lifetime: timedelta,
         name: str | None = None,
+        own: Credential | None = None,
     ) -> Credential:
         given = Passphrase(passphrase.reveal() + code.encode())
         request = Request(Command.GET, username, given, lifetime=lifetime, credential_name=name)
         with _refusing():
-            grant = self.world.service.begin_get(self._caller(None), request)
+            grant = self.world.service.begin_get(self._caller(own), request)
             assert isinstance(grant, RetrievalGrant)
             requester = DelegationRequester(generate_key(KeyType.P256))
             chain = self.world.service.finish_get(grant, requester.request_der)
@@ -211,8 +212,17 @@ class Pages:
 
 
 @contextlib.contextmanager
-def open_pages(ca: TestCA, directory: Path, **settings: Any) -> Iterator[Pages]:
-    """An application on a new store."""
+def open_pages(
+    ca: TestCA, directory: Path, *, ways: Callable[[Path], Ways] | None = None, **settings: Any
+) -> Iterator[Pages]:
+    """An application on a new store.
+
+    Args:
+        ca: Whom the service trusts.
+        directory: For all files.
+        ways: Makes other ways to log on; is told the trust directory.
+        settings: Of the configuration.
+    """
     place = directory / "portal"
     config = PortalConfig(
         names=(NAME,), server="myproxy.example.org", store=StoreSettings(directory=str(place)), **settings
@@ -231,7 +241,7 @@ def open_pages(ca: TestCA, directory: Path, **settings: Any) -> Iterator[Pages]:
             AuditLog(str(place / "audit.log")),
             clock,
         )
-        app = create_app(portal)
+        app = create_app(portal, ways=None if ways is None else ways(world.directory))
         app.testing = True
         try:
             yield Pages(world, portal, app)

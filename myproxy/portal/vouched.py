@@ -1,0 +1,200 @@
+"""The pages for logging on without the MyProxy pass phrase: by an OpenID Connect provider, or a Kerberos ticket.
+
+The user proves itself to somebody whom the portal believes, and the portal asks the server in its own name, as a
+trusted retriever. Whether that is enough is the server's to say: where it insists on one-time codes, the user is asked
+for one before, and it judges it. So these ways skip nothing either.
+
+`/logon/oidc` leads to the provider and `/logon/oidc/back` back, `/logon/kerberos` is Negotiate (RFC 4559), and
+`/logon/code` takes the one-time code.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+
+from gsi.errors import AuthenticationError, GridError, RefusedError
+from gsi.secret import Passphrase
+from gsi.system.audit import Verdict
+from myproxy.portal.config import Insistence
+from myproxy.portal.desk import identify
+from myproxy.portal.guard import own_path, public, request_id
+from myproxy.portal.oidc import USERNAME, Pending, Provider
+from myproxy.portal.views import WRONG, FormError, attempt, code, judge
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response as AnyResponse
+
+    from gsi.credential import Credential
+    from gsi.kerberos.negotiate import Negotiator
+    from myproxy.portal.guard import Guard, Portal
+
+__all__ = ["make_pages"]
+
+OIDC_COOKIE: Final = "__Host-oidc"
+WAY_MINUTES: Final = 10
+"""How long a user may be at the provider, or look for the code."""
+_NO_TICKET: Final = "Your browser has shown no Kerberos ticket that is good here."
+_NOT_PROVED: Final = "The provider's answer proves nothing. Try again from the start."
+_NOTHING: Final = "The server gives nothing for this account. Is a credential stored that the portal may fetch?"
+_log: Final = logging.getLogger("myproxy.portal")
+
+
+def make_pages(
+    portal: Portal,
+    guard: Guard,
+    own: Credential,
+    *,
+    provider: Provider | None,
+    negotiator: Negotiator | None,
+    binding: bytes | None = None,
+) -> Blueprint:
+    """Return the pages.
+
+    Args:
+        portal: What the pages work with.
+        guard: Begins sessions.
+        own: The portal's credential, which the server trusts.
+        provider: Of OpenID Connect, or None.
+        negotiator: Knows tickets, or None.
+        binding: The channel binding of TLS connections (RFC 5929); None where TLS ends elsewhere.
+    """
+    pages = Blueprint("vouched", __name__)
+    config = portal.config
+    back = f"https://{config.names[0]}/logon/oidc/back"
+
+    def seal(content: dict[str, object]) -> str:
+        until = portal.clock() + timedelta(minutes=WAY_MINUTES)
+        return guard.form_ticket().seal(json.dumps(content | {"until": until.timestamp()}).encode()).hex()
+
+    def unseal(text: str) -> dict[str, str]:
+        try:
+            opened = guard.form_ticket().open(bytes.fromhex(text))
+        except ValueError:
+            opened = None
+        content = None if opened is None else json.loads(opened)
+        if content is None or content["until"] < portal.clock().timestamp():
+            raise FormError("That has taken too long, or was begun in another browser. Log on again.")
+        found: dict[str, str] = content
+        return found
+
+    def show_logon(error: FormError | None) -> str:
+        return render_template("logon.html", error=error, notice=None, username="", following="", codes=Insistence)
+
+    def vouch(username: str, method: str, following: str | None) -> AnyResponse:
+        """Go on with a user whose name is proved."""
+        if config.logon.one_time_codes is Insistence.REQUIRED:
+            sealed = seal({"vouched": username, "method": method, "next": following or ""})
+            return Response(render_template("code.html", error=None, sealed=sealed, username=username))
+        return enter(username, method, following, "")
+
+    def enter(username: str, method: str, following: str | None, one_time: str) -> AnyResponse:
+        proxy = judge(
+            portal,
+            username,
+            lambda: portal.desk.log_on(
+                username,
+                Passphrase(b""),
+                code=one_time,
+                lifetime=config.session.proxy_lifetime,
+                own=own,
+            ),
+            wrong=WRONG if one_time else _NOTHING,
+        )
+        portal.note("LOGON", Verdict.PERMIT, username, identity=identify(proxy).subject, detail=method)
+        guard.begin(username, proxy, method)
+        return redirect(following or url_for("pages.overview"), 303)
+
+    @pages.post("/logon/code")
+    @public
+    def second() -> AnyResponse:
+        sealed = request.form.get("sealed", "")
+
+        def show(error: FormError | None) -> str:
+            try:
+                content = unseal(sealed)
+            except FormError:
+                return show_logon(error)
+            return render_template("code.html", error=error, sealed=sealed, username=content["vouched"])
+
+        def act() -> AnyResponse:
+            content = unseal(sealed)
+            if "vouched" not in content:
+                raise FormError(WRONG, 403)
+            one_time = code()
+            if not one_time:
+                raise FormError("Fill in the code.")
+            return enter(content["vouched"], content["method"], own_path(content["next"]), one_time)
+
+        return attempt(show, act)
+
+    if provider is not None:
+
+        @pages.get("/logon/oidc")
+        @public
+        def leave_for_provider() -> AnyResponse:
+            url, pending = provider.begin(back)
+            sealed = seal({**asdict(pending), "next": own_path(request.args.get("next")) or ""})
+            answer = redirect(url, 303)
+            answer.set_cookie(OIDC_COOKIE, sealed, secure=True, httponly=True, samesite="Lax", path="/")
+            return answer
+
+        @pages.get("/logon/oidc/back")
+        @public
+        def come_back() -> AnyResponse:
+            def act() -> AnyResponse:
+                content = unseal(request.cookies.get(OIDC_COOKIE, ""))
+                if "verifier" not in content:
+                    raise FormError(_NOT_PROVED, 403)
+                pending = Pending(content["state"], content["nonce"], content["verifier"])
+                try:
+                    username = provider.finish(request.url, pending, back)
+                except (AuthenticationError, RefusedError) as error:
+                    _log.warning("%s: OpenID Connect: %s", request_id(), error.message)
+                    portal.note("LOGON", Verdict.DENY, "", reason=error.message, detail="OpenID Connect")
+                    raise FormError(_NOT_PROVED, 403) from error
+                return vouch(username, "OpenID Connect", own_path(content["next"]))
+
+            answer = attempt(show_logon, act)
+            answer.delete_cookie(OIDC_COOKIE, secure=True, httponly=True, samesite="Lax", path="/")
+            return answer
+
+    if negotiator is not None:
+
+        @pages.get("/logon/kerberos")
+        @public
+        def negotiate() -> AnyResponse:
+            scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
+            if scheme.lower() != "negotiate":
+                page = show_logon(FormError(_NO_TICKET))
+                return Response(page, 401, {"WWW-Authenticate": "Negotiate"}, mimetype="text/html")
+            answered: dict[str, str] = {}
+
+            def act() -> AnyResponse:
+                try:
+                    met = negotiator.accept(base64.b64decode(text.strip(), validate=True), binding=binding)
+                except (AuthenticationError, binascii.Error, ValueError) as error:
+                    told = error.message if isinstance(error, GridError) else "no base64"
+                    portal.note("LOGON", Verdict.DENY, "", reason=told, detail="Kerberos")
+                    raise FormError(_NO_TICKET, 403) from error
+                if met.answer:
+                    answered["WWW-Authenticate"] = f"Negotiate {base64.b64encode(met.answer).decode('ascii')}"
+                client = met.ticket.client
+                name = client.components[0]
+                if len(client.components) > 1 or client.realm not in config.kerberos.realms or not USERNAME.match(name):
+                    portal.note("LOGON", Verdict.DENY, "", reason=f"not one of our principals: {client}"[:300])
+                    raise FormError(_NO_TICKET, 403)
+                return vouch(name, "Kerberos", own_path(request.args.get("next")))
+
+            answer = attempt(show_logon, act)
+            answer.headers.extend(answered)
+            return answer
+
+    return pages
