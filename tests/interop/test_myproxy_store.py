@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -234,6 +234,43 @@ def test_a_site_can_go_back(c_store: Path, site: Site, grid: Grid, tmp_path: Pat
             "myproxy-retrieve", "-S", "-l", "stored-aes", "-c", tmp_path / "c", "-y", tmp_path / "k", stdin=SECRET
         ).check()
         there.run("myproxy-destroy", "-l", "renewable").check()
+
+
+def test_the_way_over_as_the_how_to_says(site: Site, grid: Grid, tmp_path: Path) -> None:
+    """Its lines run as they stand, but for the places; between them the servers are started and ended."""
+    page = (Path(__file__).resolve().parents[2] / "docs/howto/migrate-myproxy.md").read_text("utf-8")
+    before, behind, user, back = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    person = Client(tmp_path / "person", grid, site.port)
+    (tmp_path / "pass-phrase").write_text(SECRET)
+    bare = {name: text for name, text in site.environment.items() if name != "PATH"}
+    variables = {"PATH": f"{os.path.dirname(our_program('myproxy-init'))}:/usr/bin:/bin"}
+
+    def sh(lines: str, more: Mapping[str, str]) -> Done:
+        for place, here in (
+            ("/var/lib/myproxy", str(site.store)),
+            ("/srv/myproxy-c", str(tmp_path / "back")),
+            ("/tmp/migration-test.pem", str(tmp_path / "received.pem")),
+        ):
+            lines = lines.replace(place, here)
+        return run(["/bin/bash", "-eu", "-c", lines], env={**more, **variables}, cwd=tmp_path).check()
+
+    told = sh(before.replace("-n -f", f"-n -c {site.config_path} -f"), bare).stdout
+    assert f"{len(NAMES) + 7} " in told
+    with site.start():
+        told = sh(behind, bare).stdout
+        assert "username: alice" in told
+        assert "FAULT" not in told
+        told = sh(user, person.environment.variables).stdout
+        assert "A credential has been received for user migration-test" in told
+    # What administrators do to a stopped server goes on with its chain.
+    words: list[str | Path] = ["-s", site.store, "-l", "locked"]
+    run([our_program("myproxy-admin-query"), *words, "-U"], env=site.environment).check()
+    told = sh("myproxy-admin-query -s /var/lib/myproxy --verify-audit; " + back, bare).stdout
+    assert "FAULT" not in told
+    with c_server_on(tmp_path / "back", grid) as server:
+        elsewhere = Client(tmp_path / "elsewhere", grid, server.port, has_credential=False)
+        elsewhere.logon("locked", None).check()
+        elsewhere.logon("alice", "second").check()
 
 
 def test_what_cannot_go_back_is_named(site: Site, grid: Grid, tmp_path: Path) -> None:
