@@ -1,0 +1,138 @@
+"""The application as a whole: what it weighs, whom it asks, pages of other packages, and its configuration."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Blueprint, render_template_string
+
+from gsi.errors import ConfigError
+from myproxy.portal import app as app_module
+from myproxy.portal.app import GROUP, Host
+from myproxy.portal.config import PortalConfig, load_config
+from tests.harness.ca import TestCA, write_file
+from tests.harness.portal import portal_text
+from tests.harness.portal_pages import open_pages
+
+MAX_FIRST_LOAD = 150_000
+
+
+@pytest.fixture(scope="module")
+def ca() -> TestCA:
+    return TestCA("/O=Grid/CN=CA", "p256")
+
+
+def test_the_first_page_is_light_and_asks_nobody_else(tmp_path: Path, ca: TestCA) -> None:
+    with open_pages(ca, tmp_path) as pages:
+        first = pages.get("/logon")
+        total = len(first.data) + sum(len(value) for item in first.headers for value in item)
+        for place in re.findall(r'(?:href|src)="([^"]+)"', first.text):
+            assert place.startswith("/") or place == "#main", place
+            if place.startswith("/static/"):
+                total += len(pages.get(place).data)
+        assert 2_000 < total <= MAX_FIRST_LOAD
+        pages.store("alice", ca.issue("/O=Grid/CN=Alice", "p256"))
+        pages.log_on()
+        for path in ("/", "/fetch", "/store", "/terminal", "/activity"):
+            assert not re.search(r'(?:href|src|action)="(?!/|#main")', pages.get(path).text)
+        style = Path(app_module.__file__).parent / "static" / "portal.css"
+        assert not re.search(r"url\(|@import|http", style.read_text())
+
+
+class Extra:
+    """Pages as another package would bring them."""
+
+    def __init__(self, host: Host) -> None:
+        self.title = "Capabilities"
+        self.blueprint = Blueprint("extra", __name__)
+
+        @self.blueprint.get("/")
+        def show() -> str:
+            page = "{% extends 'page.html' %}{% block main %}<h1>For {{ who }}, {{ until }}</h1>{% endblock %}"
+            return render_template_string(page, who=host.username(), until=host.credential().not_after)
+
+        @self.blueprint.post("/change")
+        def change() -> str:
+            return "changed"
+
+
+def test_pages_of_other_packages_are_behind_the_same_door(
+    tmp_path: Path, ca: TestCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = EntryPoint("cas", f"{__name__}:Extra", GROUP)
+    monkeypatch.setattr(EntryPoint, "load", lambda _self: Extra)
+    monkeypatch.setattr(app_module, "entry_points", lambda group: [point] if group == GROUP else [])
+    with open_pages(ca, tmp_path) as pages:
+        pages.store("alice", ca.issue("/O=Grid/CN=Alice", "p256"))
+        assert pages.get("/cas/").headers["Location"] == "/logon?notice=first&next=/cas/"
+        pages.log_on()
+        text = pages.get("/cas/").text
+        assert "For alice, 20" in text
+        assert '<a href="/cas/" aria-current="page">Capabilities</a>' in text
+        assert pages.open("POST", "/cas/change", data={}).status_code == 403
+        assert pages.post("/cas/change").text == "changed"
+
+    def fail(_self: EntryPoint) -> Any:
+        raise ImportError("no such module")
+
+    monkeypatch.setattr(EntryPoint, "load", fail)
+    with pytest.raises(ConfigError, match="cas"), open_pages(ca, tmp_path / "again"):
+        pass
+
+
+def test_errors_are_pages_with_a_number_and_no_more(tmp_path: Path, ca: TestCA) -> None:
+    with open_pages(ca, tmp_path) as pages:
+        pages.store("alice", ca.issue("/O=Grid/CN=Alice", "p256"))
+        pages.log_on()
+        missing = pages.get("/no/such/<page>")
+        assert missing.status_code == 404
+        assert re.search(r"<code>[0-9a-f]{16}</code>", missing.text)
+        Path(pages.portal.config.store.directory, "portal.db").unlink()
+        broken = pages.get("/activity")
+        assert broken.status_code == 503
+        assert "sqlalchemy" not in broken.text.lower()
+        assert "Traceback" not in broken.text
+
+
+def load(place: Path, text: str) -> PortalConfig:
+    write_file(place / "portal.toml", text.encode(), 0o600)
+    return load_config(str(place / "portal.toml"))
+
+
+def test_the_configuration(tmp_path: Path) -> None:
+    config = load(tmp_path, portal_text(tmp_path, tmp_path, port=8443, server_port=7512))
+    assert config.names == ("localhost:8443",)
+    assert config.session.idle.total_seconds() == 1800
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('server = "x"', "names"),
+        ('names = []\nserver = "x"', "needs one"),
+        ('names = ["Portal.example.org"]\nserver = "x"', "no host name"),
+        ('names = ["https://p"]\nserver = "x"', "no host name"),
+        ('names = ["p"]\nserver = "x"\n[http]\nlisten = "*:443"', "without TLS"),
+        ('names = ["p"]\nserver = "x"\n[http]\nlisten = "443"', "ADDRESS:PORT"),
+        (
+            'names = ["p"]\nserver = "x"\n[http]\nlisten = "*:443"\ncertificate = "/c"\naddress_header = "X"',
+            "everybody",
+        ),
+        ('names = ["p"]\nserver = "x"\n[http]\nkey = "/k"', "certificate beside it"),
+        ('names = ["p"]\nserver = "x"\n[store]\ndirectory = "here"', "absolute"),
+        ('names = ["p"]\nserver = "x"\n[session]\nidle = "2d"', "idle"),
+        ('names = ["p"]\nserver = "x"\n[oidc]\nissuer = "http://i"\nclient_id = "c"', "https://"),
+        ('names = ["p"]\nserver = "x"\n[oidc]\nissuer = "https://i"', "client_id"),
+        ('names = ["p"]\nserver = "x"\n[oidc]\nissuer = "https://i"\nclient_id = "c"\nscope = "profile"', "openid"),
+        ('names = ["p"]\nserver = "x"\n[oidc]\nissuer = "https://i"\nclient_id = "c"', r"\[own\]"),
+        ('names = ["p"]\nserver = "x"\n[kerberos]\nkeytab = "/k"', "realms"),
+        ('names = ["p"]\nserver = "x"\nlogn = 1', "unknown key"),
+    ],
+)
+def test_configurations_that_make_no_sense(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load(tmp_path, text)
