@@ -9,7 +9,7 @@ from cas.cli.asking import add_question_options
 from cas.cli.changing import print_version
 from cas.cli.common import connect, write_json
 from gsi.cli.arguments import CommandParser, Completion, count
-from gsi.cli.run import EXIT_OK, run
+from gsi.cli.run import EXIT_OK, run, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -79,11 +79,15 @@ def read_history(client: CASClient, about: list[str] | None, after: int) -> Iter
 
     while True:
         body = {"after": after, "limit": PAGE} | ({} if about is None else {"about": about})
-        page = objects(client.call("POST", "/cas/v1/history", body).get("entries"))
+        answer = client.call("POST", "/cas/v1/history", body)
+        page = objects(answer.get("entries"))
         yield from page
         if len(page) < PAGE:
             return
         after = int(str(page[-1].get("revision")))
+        if answer.get("left_out"):
+            more = f"{answer['left_out']} more changes were made together with the last ones of revision {after}"
+            warn(PROG, more, hint="'cas-server-bootstrap -export FILE -history' has all of them")
 
 
 def _describe(entry: Mapping[str, object]) -> Iterator[str]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["QUESTION_OPERATIONS"]
 
+MAX_HISTORY: Final = 5000
+"""Entries of the history in one answer: changes made together are given together, and an import makes very many."""
+
 MAX_STAGE: Final = 63  # more than an export has
 
 
@@ -70,8 +73,9 @@ def _history(asked: Asked) -> dict[str, object]:
                 "change": encode_change(one.change),
                 "purged": [encode_statement(statement) for statement in one.purged],
             }
-            for one in entries
-        ]
+            for one in entries[:MAX_HISTORY]
+        ],
+        "left_out": max(0, len(entries) - MAX_HISTORY),
     }
 
 
@@ -185,7 +189,7 @@ QUESTION_OPERATIONS: Final = (
             Field("after", NUMBER, "only later revisions"),
             Field("limit", NUMBER, "how many at most"),
         ),
-        {"entries": "the changes"},
+        {"entries": "the changes", "left_out": "how many more were made together with the last one"},
     ),
     Operation(
         "/cas/v1/export",

@@ -12,6 +12,7 @@ import pytest
 from cas.assertion.revocations import identifier_of, parse_revocations
 from cas.policy.changes import Enrol, encode_change
 from cas.policy.model import UserGroup
+from cas.server import asking
 from cas.server.openapi import PUBLIC_PATHS, document
 from cas.server.operations import OPERATIONS
 from cas.server.rates import RateCap
@@ -66,6 +67,16 @@ def test_a_limited_proxy_changes_nothing(web: Web) -> None:
     assert web.ask(limited, "POST", "/cas/v1/changes", MORE)[0] == 403
     assert web.ask(limited, "POST", "/cas/v1/withdraw", {"id": "00" * 16})[0] == 403
     assert web.ask(limited, "POST", "/cas/v1/list", {"kind": "user"})[0] == 200
+
+
+def test_a_long_revision_does_not_make_a_long_answer(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = web.ask("admin", "POST", "/cas/v1/history", {"limit": 1})[1]
+    assert whole["left_out"] == 0
+    assert len(whole["entries"]) > 5  # what the policy began with, all in one revision
+    monkeypatch.setattr(asking, "MAX_HISTORY", 3)
+    cut = web.ask("admin", "POST", "/cas/v1/history", {"limit": 1})[1]
+    assert cut["entries"] == whole["entries"][:3]
+    assert cut["left_out"] == len(whole["entries"]) - 3
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", {"\udfff": 1}])
