@@ -325,6 +325,7 @@ def serve_wsgi(
         on_ready: Called when connections are being accepted.
         on_worker: Called in each worker, with its row of counters, below `rows(workers)`.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until gunicorn listens for it: what is about to begin is the newest
     raise_descriptor_limit()
     settings = describe()
     most = rows(settings.workers)

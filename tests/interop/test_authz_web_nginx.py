@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +22,8 @@ import pytest
 
 from gsi.authz.web.chain_headers import encode_client_cert_chain
 from tests.harness.ca import FULL_INFO, LIMITED_INFO, Issued, TestCA, write_trust_dir
-from tests.harness.daemons import running
+from tests.harness.crowds import crowd
+from tests.harness.daemons import Daemon, free_port, running
 from tests.harness.environment import clean_environment
 from tests.harness.nginx import WebAnswer, ask, client_context, nginx
 from tests.harness.run import our_program, run
@@ -388,3 +392,65 @@ def test_slow_requests_are_nginxs_and_end(site: Site) -> None:
         ):
             stream.sendall(part)
             assert site.ask(site.alice).status == 200
+
+
+# --- without nginx: whom it does not wait for, and reloads ------------------------------------------------------------
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@contextlib.contextmanager
+def on_a_port(site: Site, directory: Path) -> Iterator[tuple[int, Daemon]]:
+    """The endpoint on a port, with a secret."""
+    (directory / "web.rules").write_text("permit anyone to http:read on /public/**\n")
+    (directory / "web.toml").write_text('order = ["rules"]\n[authorizer.rules]\ntype = "rules"\nfile = "web.rules"\n')
+    (directory / "secret").touch(mode=0o600)
+    (directory / "secret").write_text(SECRET)
+    port = free_port()
+    (directory / "endpoint.toml").write_text(
+        f'[server]\nlisten = "127.0.0.1:{port}"\nworkers = 1\nthreads = 4\n'
+        f'[front_end]\nsecret_file = "{directory}/secret"\n'
+    )
+    env = clean_environment(directory) | {
+        "X509_CERT_DIR": str(site.directory / "certificates"),
+        "GSI_AUTHZ_POLICY_DIR": str(directory),
+    }
+    argv: list[str | Path] = [our_program("gsi-authz-http"), "-c", directory / "endpoint.toml"]
+    inner = directory / "inner"
+    inner.mkdir()
+    with running(argv, env=env, port=port, directory=inner) as daemon:
+        yield port, daemon
+
+
+def question(port: int, target: str) -> int:
+    headers = ["X-Original-Method: GET", f"X-Original-URI: {target}", f"X-Front-End-Secret: {SECRET}"]
+    return ask(port, "GET", "/", headers=headers).status
+
+
+def test_a_crowd_that_says_nothing_and_half_a_configuration(site: Site, tmp_path: Path) -> None:
+    def until(is_so: Callable[[], bool], daemon: Daemon) -> None:
+        limit = time.monotonic() + 30
+        while not is_so():
+            assert time.monotonic() < limit, daemon.log()
+            time.sleep(0.05)
+
+    with on_a_port(site, tmp_path) as (port, daemon):
+        with crowd(port):
+            assert question(port, "/public/f") == 200
+            assert question(port, "/data/f") == 401
+        assert ask(port, "GET", "/health").body == "ok\n"
+        for name in ("web.rules", "endpoint.toml"):
+            good = (tmp_path / name).read_text()
+            (tmp_path / name).write_text(good + "half a")
+            os.kill(daemon.pid, signal.SIGHUP)
+            until(lambda: "an older configuration" in ask(port, "GET", "/health").body, daemon)
+            assert "reload_refused_timestamp_seconds 0.000" not in ask(port, "GET", "/metrics").body
+            (tmp_path / name).write_text(good)
+            os.kill(daemon.pid, signal.SIGHUP)
+            until(lambda: "reload_refused_timestamp_seconds 0.000" in ask(port, "GET", "/metrics").body, daemon)
+            assert question(port, "/public/f") == 200
+        headers = ["X-Original-Method: GET", "X-Original-URI: /public/f"]
+        assert ask(port, "GET", "/health", headers=headers).status == 403  # a question, and without the secret
+        (tmp_path / "web.rules").write_text("permit anyone to http:read on /**\n")
+        os.kill(daemon.pid, signal.SIGHUP)
+        until(lambda: question(port, "/data/f") == 200, daemon)

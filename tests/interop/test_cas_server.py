@@ -31,6 +31,7 @@ from gsi.tokens.verify import TokenVerifier
 from gsi.trust.verify import verify_chain
 from tests.harness.ca import TestCA, write_file
 from tests.harness.cas_server import COMMUNITY, CASServer, cas_server
+from tests.harness.crowds import crowd
 from tests.harness.daemons import free_port
 from tests.harness.run import c_program, run
 from tests.harness.voms import libvomsapi
@@ -195,17 +196,27 @@ def test_monitors_and_audit(server: CASServer) -> None:
     assert record["peer"] == ALICE
 
 
+def test_a_crowd_that_says_nothing(server: CASServer) -> None:
+    with crowd(server.daemon.port, tls=True):
+        assert server.client(ALICE).whoami() == "alice"
+
+
 def test_reloading_keeps_what_was_good(tmp_path: Path) -> None:
-    with cas_server(tmp_path) as server:
+    metrics = f"127.0.0.1:{free_port()}"
+    with cas_server(tmp_path, metrics=metrics) as server:
         config = server.directory / "cas.toml"
         good = config.read_bytes()
         write_file(config, good + b"\n[nonsense]\n", 0o600)
         os.kill(server.daemon.pid, signal.SIGHUP)
         until(lambda: "the old one stays" in server.daemon.log())
         assert server.client().whoami() == "admin"
+        assert b"an older configuration is in force" in fetch(f"http://{metrics}/health")
+        assert b"cas_reload_refused_timestamp_seconds 0.000" not in fetch(f"http://{metrics}/metrics")
         write_file(config, good.replace(b"threads = 4", b"threads = 4\nrequests_per_minute = 2"), 0o600)
         os.kill(server.daemon.pid, signal.SIGHUP)
         until(lambda: is_held_up(server))
+        assert fetch(f"http://{metrics}/health") == b"ok\n"
+        assert b"cas_reload_refused_timestamp_seconds 0.000" in fetch(f"http://{metrics}/metrics")
 
 
 def is_held_up(server: CASServer) -> bool:

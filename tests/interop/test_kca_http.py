@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gsi.kerberos.negotiate import server_end_point
 from tests.harness.ca import TestCA, new_key, parse_name, write_file
+from tests.harness.crowds import crowd
 from tests.harness.daemons import Daemon, free_port, running
 from tests.harness.environment import clean_environment
 from tests.harness.kca import PLAIN_REALM, write_config
@@ -437,3 +440,54 @@ def test_behind_nginx(realm: Realm, alice: dict[str, str], tmp_path: Path) -> No
         assert post(site, body, [token(alice, tmp_path, binding)], context) == [200]
         assert site.records()[-1]["address"] == "127.0.0.1"
         assert post(site, body, [token(alice, tmp_path)], context) == [401]
+
+
+# --- whom it does not wait for, and reloads ---------------------------------------------------------------------------
+
+
+def port_of(site: Site) -> int:
+    return int(site.url.rpartition(":")[2])
+
+
+def test_a_crowd_that_says_nothing(
+    plain: Site, secure: tuple[Site, ssl.SSLContext, bytes], alice: dict[str, str], tmp_path: Path
+) -> None:
+    """Sixty connections from another address of this machine; there are eight threads."""
+    body = csr(tmp_path).read_bytes()
+    with crowd(port_of(plain)):
+        assert post(plain, body, [token(alice, tmp_path)]) == [200]
+    site, context, binding = secure
+    with crowd(port_of(site), tls=True):
+        assert post(site, body, [token(alice, tmp_path, binding)], context) == [200]
+
+
+def until(site: Site, target: str, words: str) -> None:
+    """Ask until an answer has these words."""
+    limit = time.monotonic() + 30
+    while words not in curl(site, target, negotiate=False).stdout:
+        assert time.monotonic() < limit, site.server.log()
+        time.sleep(0.05)
+
+
+def test_reloading_keeps_what_was_good(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
+    body = csr(tmp_path).read_bytes()
+    with web(realm, tmp_path / "kca", "metrics = true\n") as site:
+        config = site.directory / "kca.toml"
+        good = config.read_text()
+        assert post(site, body, [token(alice, tmp_path)]) == [200]  # by now it has begun
+        for broken in (good[: len(good) // 2], good.replace("workers = 1", "workers = 2"), good + "\n[nonsense]\n"):
+            write_file(config, broken.encode(), 0o600)
+            os.kill(site.server.pid, signal.SIGHUP)
+            until(site, "/health", "an older configuration is in force")
+            assert post(site, body, [token(alice, tmp_path)]) == [200]
+            assert "kca_http_reload_refused_timestamp_seconds 0.000" not in curl(site, "/metrics").stdout
+            write_file(config, good.encode(), 0o600)
+            os.kill(site.server.pid, signal.SIGHUP)
+            until(site, "/metrics", "kca_http_reload_refused_timestamp_seconds 0.000")
+        write_file(config, good.replace("metrics = true", "metrics = true\nmax_request_bytes = 1024").encode(), 0o600)
+        os.kill(site.server.pid, signal.SIGHUP)
+        limit = time.monotonic() + 30
+        while post(site, b"x" * 1025, [token(alice, tmp_path)]) != [413]:
+            assert time.monotonic() < limit, site.server.log()
+            time.sleep(0.05)
+        assert post(site, body, [token(alice, tmp_path)]) == [200]
