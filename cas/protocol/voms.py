@@ -19,9 +19,9 @@ from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
-from xml.parsers import expat
 
 from gsi.errors import CapabilityError, DeniedError, LocalProtocolError, ParseError, RemoteProtocolError
+from gsi.voms.elements import read_elements
 from gsi.voms.exchange import ALL, FetchRequest, Protocol
 from gsi.voms.verify import check_fqan
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_REQUEST_BYTES", "Refusal", "VOMSRefusalError", "VOMSServerSession", "VOMSWarning"]
 
 MAX_REQUEST_BYTES: Final = 16 << 10  # as HTTP servers take for a head; the longest request of a client is some 2 kB
+_ROOT: Final = "voms"
 _MAX_ELEMENTS: Final = 512  # of an XML request; one for each group and role
 _MAX_LIFETIME: Final = timedelta(days=3650)  # nobody gives as much; more would overflow
 _CLOCKS: Final = timedelta(minutes=1)  # by which a lifetime may be shorter than asked for without a word
@@ -399,48 +400,12 @@ def _escape(text: str) -> str:
     return _shown(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-class _Collector:
-    """Gathers name and text of the elements right below the root."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
-        self._path: list[str] = []
-        self._text: list[str] = []
-        self._count = 0
-
-    def start(self, name: str, _: object) -> None:
-        self._count += 1
-        if self._count > _MAX_ELEMENTS or len(self._path) == 2 or (not self._path and name != "voms"):
-            raise ParseError("too many elements, or others than a request has", what="VOMS request")
-        self._path.append(name)
-        self._text.clear()
-
-    def text(self, data: str) -> None:
-        self._text.append(data)
-
-    def end(self, name: str) -> None:
-        self._path.pop()
-        if self._path:
-            self.found.append((name, "".join(self._text).strip()))
-
-    def refuse(self, *_: object) -> None:
-        raise ParseError("a document type", what="VOMS request")
-
-
 def _elements(data: bytes) -> list[tuple[str, str]]:
-    collector = _Collector()
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = collector.start
-    parser.EndElementHandler = collector.end
-    parser.CharacterDataHandler = collector.text
-    parser.StartDoctypeDeclHandler = collector.refuse
-    parser.EntityDeclHandler = collector.refuse
+    """Return name and text of the elements right below the root."""
     try:
-        parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise _BadRequestError(f"the request is not XML: {error}") from error
+        found = read_elements(data, what="the request", max_depth=2, max_elements=_MAX_ELEMENTS)
     except ParseError as error:
-        raise _BadRequestError(f"the request has {error.message}") from error
-    except (LookupError, ValueError) as error:
-        raise _BadRequestError("the request is not XML in an encoding that is known here") from error
-    return collector.found
+        raise _BadRequestError(error.message) from error
+    if found[-1][0] != _ROOT:
+        raise _BadRequestError("the request has others than the elements of a request")
+    return [(path.removeprefix(f"{_ROOT}/"), text) for path, text in found[:-1]]

@@ -3,8 +3,8 @@
     answer = parse_answer(b"<voms><ac>MII...</ac></voms>")
     answer.certificate, answer.warnings, answer.errors
 
-The XML is read by expat, without document types or entities, and only as deep as answers are. Base64 comes in two
-alphabets: the usual one, and that of VOMS itself (`a-zA-Z0-9[]`), in which old servers write.
+The XML is read only as deep as answers are (`elements`). Base64 comes in two alphabets: the usual one, and that of VOMS
+itself (`a-zA-Z0-9[]`), in which old servers write.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Final, NamedTuple
-from xml.parsers import expat
 
 from gsi import der
 from gsi.errors import ParseError
 from gsi.voms.attribute_cert import MAX_ATTRIBUTE_CERTIFICATE_BYTES, AttributeCertificate
+from gsi.voms.elements import read_elements
 
 __all__ = ["MAX_ANSWER_BYTES", "Answer", "ServerError", "decode_base64", "parse_answer"]
 
@@ -48,50 +48,6 @@ class Answer(NamedTuple):
     errors: tuple[ServerError, ...] = ()
 
 
-class _Collector:
-    """Gathers (path, text) of every element."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
-        self._path: list[str] = []
-        self._texts: list[list[str]] = []
-        self._count = 0
-
-    def start(self, name: str, _: object) -> None:
-        self._count += 1
-        if len(self._path) == _MAX_DEPTH or self._count > _MAX_ELEMENTS:
-            raise ParseError(f"{_WHAT}: too deep, or too many elements", what=_WHAT)
-        self._path.append(name)
-        self._texts.append([])
-
-    def text(self, data: str) -> None:
-        self._texts[-1].append(data)
-
-    def end(self, _: str) -> None:
-        self.found.append(("/".join(self._path), "".join(self._texts.pop()).strip()))
-        self._path.pop()
-
-    def refuse(self, *_: object) -> None:
-        raise ParseError(f"{_WHAT}: a document type", what=_WHAT)
-
-
-def _elements(data: bytes) -> list[tuple[str, str]]:
-    collector = _Collector()
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = collector.start
-    parser.EndElementHandler = collector.end
-    parser.CharacterDataHandler = collector.text
-    parser.StartDoctypeDeclHandler = collector.refuse
-    parser.EntityDeclHandler = collector.refuse
-    try:
-        parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise ParseError(f"{_WHAT}: not XML: {error}", what=_WHAT, offset=parser.ErrorByteIndex) from error
-    except (LookupError, ValueError) as error:
-        raise ParseError(f"{_WHAT}: not XML: {type(error).__name__}", what=_WHAT) from error
-    return collector.found
-
-
 def parse_answer(data: bytes) -> Answer:
     """Return what an answer says.
 
@@ -101,7 +57,9 @@ def parse_answer(data: bytes) -> Answer:
     if len(data) > MAX_ANSWER_BYTES:
         raise ParseError(f"{_WHAT}: {len(data)} bytes, limit {MAX_ANSWER_BYTES}", what=_WHAT)
     begin = data.find(b"<?xml")  # as the C client looks for it
-    found = _elements(data[begin:] if begin > 0 else data)
+    found = read_elements(
+        data[begin:] if begin > 0 else data, what=_WHAT, max_depth=_MAX_DEPTH, max_elements=_MAX_ELEMENTS
+    )
     root = found[-1][0] if found else ""
     if root not in _ROOTS:
         raise ParseError(f"{_WHAT}: the root element is {root[:40]!r}", what=_WHAT)
