@@ -186,6 +186,24 @@ def test_reply_of_another(rsa_spki: bytes) -> None:
     assert not refused.value.authenticated
 
 
+@pytest.mark.parametrize("code", [2, 4, 1012])
+def test_error_of_another(rsa_spki: bytes, code: int) -> None:
+    """A seal makes no error the service's unless it is made with the ticket's key."""
+    client = ClientSession(AP_REQ, KEY)
+    client.ask(rsa_key(rsa_spki))
+    for dialect in MACDialect:
+        forged = sealed(Response(code, text="no"), Passphrase(b"not the key"), dialect)
+        with pytest.raises(MACError):
+            client.receive(encode_response(forged))
+    other = sealed(Response(code, text="no"), KEY, MACDialect.RFC)
+    for altered in (other._replace(error_code=code + 1), other._replace(text="yes"), other._replace(mac=b"f" * 20)):
+        with pytest.raises(MACError):
+            client.receive(encode_response(altered))
+    with pytest.raises(RefusedByKCAError) as refused:
+        client.receive(encode_response(other))
+    assert refused.value.authenticated
+
+
 def test_yes_without_certificate(rsa_spki: bytes) -> None:
     client = ClientSession(AP_REQ, KEY)
     client.ask(rsa_key(rsa_spki))

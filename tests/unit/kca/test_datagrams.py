@@ -74,6 +74,33 @@ def test_exchange(host: str) -> None:
     assert asked == [(b"silence", host), (b"defect", host), (b"hello", host)]
 
 
+@pytest.mark.parametrize("address", ["127.0.0.2", "127.9.9.9"])
+def test_answers_leave_from_where_the_question_came_to(address: str) -> None:
+    """A machine with several addresses; a connected client hears no other."""
+    sockets = listen_udp("0.0.0.0", 0)
+
+    async def run() -> bytes:
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as executor:
+            shell = DatagramShell(sockets, lambda message, _: b"re: " + message, executor, threads=1, admit=bool)
+            shell.start(loop)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.setblocking(False)
+                client.bind(("127.0.0.1", 0))  # by itself it would take the address that it asks
+                client.connect((address, sockets[0].getsockname()[1]))
+                client.send(b"hello")
+                try:
+                    return await asyncio.wait_for(loop.sock_recv(client, 100), 10)
+                finally:
+                    shell.stop()
+
+    try:
+        assert asyncio.run(run()) == b"re: hello"
+    finally:
+        for one in sockets:
+            one.close()
+
+
 def test_more_than_threads_can_take() -> None:
     """What is too much waits in the kernel, and is answered when there is time again."""
     sockets = listen_udp("127.0.0.1", 0)

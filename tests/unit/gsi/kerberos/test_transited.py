@@ -19,6 +19,10 @@ from gsi.kerberos.transited import MAX_REALMS, expand
             ("EDU", "MIT.EDU", "ATHENA.MIT.EDU", "WASHINGTON.EDU", "CS.WASHINGTON.EDU"),
         ),
         (b"/COM/HP,/APOLLO", ("/COM/HP", "/COM/HP/APOLLO")),
+        # X.500 names go on from one another alone, not from a domain's.
+        (b"EDU,/COM", ("EDU", "/COM")),
+        (b"/COM,EDU,/HP", ("/COM", "EDU", "/HP")),
+        (b"/COM/HP, /APOLLO", ("/COM/HP", "/APOLLO")),
         (b"A,,B", ("A", "", "B")),
         (b"A\\,B", ("A,B",)),
         (b"A\\.", ("A.",)),
