@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from gsi.certificate import load_certificates
 from gsi.credential import MAX_CREDENTIAL_BYTES
 from gsi.errors import ConfigError, GridError, StorageError, TransportError
+from gsi.keys import generate_key
 from gsi.system import clock
 from gsi.system.audit import AuditLog
 from gsi.system.credential_files import load_user_credential
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from gsi.credential import Credential
     from gsi.kerberos.negotiate import Negotiator
+    from gsi.keys import PrivateKey
     from myproxy.portal.codes import Authenticators
     from myproxy.portal.config import PortalConfig
 
@@ -77,8 +79,18 @@ class Page(Protocol):
     blueprint: Blueprint
 
 
-def open_portal(config: PortalConfig, *, now: Callable[[], datetime] = clock.now) -> Portal:
+def open_portal(
+    config: PortalConfig,
+    *,
+    now: Callable[[], datetime] = clock.now,
+    make_key: Callable[[], PrivateKey] = generate_key,
+) -> Portal:
     """Open what the pages work with; for the life of a process.
+
+    Args:
+        config: The configuration.
+        now: The clock.
+        make_key: Gives new keys.
 
     Raises:
         GridError: Something that the configuration names cannot be used.
@@ -91,7 +103,7 @@ def open_portal(config: PortalConfig, *, now: Callable[[], datetime] = clock.now
     store = open_store(config.store.directory, kept=config.store.activity)
     return Portal(
         config,
-        Desk(address, trust.anchors, clock=now),
+        Desk(address, trust.anchors, clock=now, make_key=make_key),
         store,
         Limits(store.guesses, free_tries=config.logon.free_tries, clock=now),
         AuditLog(os.path.join(config.store.directory, "audit.log")),

@@ -17,12 +17,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gsi.credential import MAX_CREDENTIAL_BYTES, Credential, parse_credential, parse_pkcs12
-from gsi.delegation import grant_delegation, parse_delegation_request
+from gsi.delegation import DelegationRequester, grant_delegation, parse_delegation_request
 from gsi.errors import CredentialError, CredentialProblem, RefusedError
-from gsi.keys import KeyType, generate_key
+from gsi.keys import generate_key
 from gsi.names import oneline
 from gsi.proxy.chain import ProxyChain
-from gsi.proxy.issue import ProxyOptions, make_proxy
+from gsi.proxy.issue import ProxyOptions
 from gsi.proxy.kinds import ProxyKind
 from gsi.secret import Passphrase
 from myproxy.client import MyProxyClient, ServerAddress
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gsi.certificate import Certificate
+    from gsi.keys import PrivateKey
     from gsi.trust.anchors import TrustAnchors
 
 __all__ = ["CredentialView", "Desk", "Identity", "identify", "read_upload"]
@@ -136,7 +137,7 @@ class Desk:
         anchors: Callable[[], TrustAnchors],
         *,
         clock: Callable[[], datetime],
-        key_type: KeyType = KeyType.RSA,
+        make_key: Callable[[], PrivateKey] = generate_key,
     ) -> None:
         """Know the server.
 
@@ -144,12 +145,12 @@ class Desk:
             address: Where it is.
             anchors: Whom to trust, now.
             clock: The time.
-            key_type: Of new keys. Some C programs cannot sign below another than RSA.
+            make_key: Gives new keys. They are RSA keys, since some C programs cannot sign below others.
         """
         self._address = address
         self._anchors = anchors
         self._clock = clock
-        self._key_type = key_type
+        self._make_key = make_key
 
     def log_on(
         self,
@@ -178,7 +179,7 @@ class Desk:
         """
         given = Passphrase(passphrase.reveal() + code.encode("utf-8")) if code else passphrase
         request = Request(Command.GET, username, given, lifetime=lifetime, credential_name=name)
-        return self._client(own).get(request, generate_key(self._key_type))
+        return self._client(own).get(request, self._make_key())
 
     def look(self, proxy: Credential, username: str) -> tuple[CredentialView, ...]:
         """Return what the user has stored, the unnamed one first.
@@ -281,8 +282,11 @@ class Desk:
         Raises:
             CredentialError: It is over.
         """
-        options = ProxyOptions(lifetime=lifetime, key_type=self._key_type, kind=ProxyKind.LIMITED if limited else None)
-        return make_proxy(proxy, options, now=self._clock())
+        requester = DelegationRequester(self._make_key())
+        options = ProxyOptions(lifetime=lifetime, kind=ProxyKind.LIMITED if limited else None)
+        now = self._clock()
+        chain = grant_delegation(proxy, parse_delegation_request(requester.request_der), options, now=now)
+        return requester.accept([one.der for one in chain], now=now)
 
     def sign_for(self, proxy: Credential, request_der: bytes, lifetime: timedelta) -> tuple[Certificate, ...]:
         """Make a proxy below the user's for a key that is elsewhere; the new certificate comes first.

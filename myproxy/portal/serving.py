@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from gunicorn.app.base import BaseApplication
 
+from gsi.keys import generate_key
 from myproxy.portal.app import create_app, open_portal, open_ways
 from myproxy.portal.codes import open_authenticators
 from myproxy.portal.config import split_address
+from myproxy.portal.keypool import KeyPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bind_address", "make_application", "serve_portal"]
 
+KEYS: Final = 24
+"""RSA keys that each worker makes in advance: enough for a dozen logons with a download at once."""
 _MAX_HEADERS: Final = 64
 _MAX_LINE: Final = 4096
 _MAX_FIELD: Final = 16 << 10
@@ -55,8 +59,9 @@ def make_application(config: PortalConfig) -> WSGIApplication:
     Raises:
         GridError: Something cannot be used.
     """
+    pool = KeyPool(generate_key, size=KEYS)
     authenticators = open_authenticators(config.codes) if config.codes.server_config else None
-    return create_app(open_portal(config), authenticators, open_ways(config))
+    return create_app(open_portal(config, make_key=pool.take), authenticators, open_ways(config))
 
 
 def bind_address(listen: str) -> str:

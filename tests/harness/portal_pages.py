@@ -60,7 +60,10 @@ class ServiceDesk(Desk):
 
     def __init__(self, world: World) -> None:
         super().__init__(
-            ServerAddress.parse("localhost"), world.trust.anchors, clock=lambda: world.now, key_type=KeyType.P256
+            ServerAddress.parse("localhost"),
+            world.trust.anchors,
+            clock=lambda: world.now,
+            make_key=lambda: generate_key(KeyType.P256),
         )
         self.world = world
 

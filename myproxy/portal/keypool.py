@@ -1,0 +1,58 @@
+"""RSA keys made while nobody waits: a logon takes one, a download another, and each takes longer than all the rest.
+
+    pool = KeyPool(lambda: generate_key(KeyType.RSA), size=24)
+    key = pool.take()                            # from the pool, or made at once when it is empty
+
+A key leaves the pool once and for good. The thread that fills it is the last in line for the processor. Not for use
+across a fork: each worker makes its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gsi.keys import PrivateKey
+
+__all__ = ["KeyPool"]
+
+NICE: Final = 19
+
+
+class KeyPool:
+    """A few keys in advance. Safe for use by several threads."""
+
+    def __init__(self, make: Callable[[], PrivateKey], *, size: int) -> None:
+        """Begin to fill at once.
+
+        Args:
+            make: Makes a key.
+            size: How many are kept.
+        """
+        self._make = make
+        self._size = size
+        self._keys: deque[PrivateKey] = deque()
+        self._wanted = threading.Semaphore(size)
+        threading.Thread(target=self._fill, name="keys", daemon=True).start()
+
+    def take(self) -> PrivateKey:
+        """Return a key that nobody else has."""
+        try:
+            key = self._keys.popleft()
+        except IndexError:
+            return self._make()
+        self._wanted.release()
+        return key
+
+    def _fill(self) -> None:
+        with contextlib.suppress(OSError):  # on Linux a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        while True:
+            self._wanted.acquire()
+            self._keys.append(self._make())
