@@ -351,14 +351,12 @@ def _ask(source: SecretSource | None, prompt: str, line: int, option: str) -> Pa
     try:
         return read_secret(source, prompt, option=option, line=line)
     except CredentialError as error:
-        raise CredentialError(
-            error.message,
-            problem=error.problem,
-            path=error.path,
-            hint=f"type it on a terminal, or give it on standard input with --stdin_pass, or with {option}"
-            if source is None or source.kind == "stdin"
-            else error.hint,
-        ) from error
+        hint = error.hint
+        if source is None or source.kind == "stdin":
+            hint = f"type it on a terminal, or give it on standard input with --stdin_pass, or with {option}"
+        elif error.problem is CredentialProblem.MISSING:
+            hint = f"{option} names a file with the pass phrase in it, mode 0600"
+        raise CredentialError(error.message, problem=error.problem, path=error.path, hint=hint) from error
 
 
 def make_key(arguments: Namespace) -> PrivateKey:

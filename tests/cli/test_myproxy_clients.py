@@ -391,6 +391,11 @@ def test_an_output_that_cannot_be_written_is_found_first(user: UserEnvironment) 
     assert_error(done, "/nonexistent is not a directory")
 
 
+def test_a_pass_phrase_file_that_is_not_there(user: UserEnvironment) -> None:
+    done = ours(user, "myproxy-logon", "--passin", "file:/nonexistent")
+    assert_error(done, "/nonexistent: No such file or directory", "--passin names a file with the pass phrase in it")
+
+
 def test_a_request_file_without_a_request(user: UserEnvironment) -> None:
     done = ours(user, "myproxy-logon", "-n", "-Q", user.cert_path)
     assert_error(done, "there is no PEM certificate request in it")
