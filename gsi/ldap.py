@@ -8,8 +8,9 @@
 
 What a stranger typed gets into a filter or a name only through `equals`, `escape_filter` or `escape_dn`. A server over
 TLS is verified, by the CAs of `ca_file` or of the system's ldap.conf, and must have the name that the URI says; there
-is no way to switch that off. Referrals are not followed: another server's word was not asked for. An empty password
-never binds, since directories take that for a wish to stay anonymous and say yes (RFC 4513 section 5.1.2).
+is no way to switch that off. Referrals are not followed, since another server's word was not asked for, and an answer
+that leaves a part to another server is none: what is missing might decide. An empty password never binds, since
+directories take that for a wish to stay anonymous and say yes (RFC 4513 section 5.1.2).
 
 Needs the extra `ldap`, which is imported at the first connection. A connection is for one thread at a time.
 """
@@ -59,6 +60,7 @@ __all__ = [
     "LDAPDirectory",
     "LDAPEntry",
     "LDAPPlace",
+    "any_of",
     "connect",
     "equals",
     "escape_dn",
@@ -167,6 +169,11 @@ def equals(attribute: str, value: str) -> str:
     return f"({attribute}={escape_filter(value)})"
 
 
+def any_of(filters: Sequence[str]) -> str:
+    """Return the filter for entries that one of these filters finds; there is at least one."""
+    return filters[0] if len(filters) == 1 else f"(|{''.join(filters)})"
+
+
 def connect(place: LDAPPlace) -> LDAPDirectory:
     """Return a connection to the first server that can be reached; a context manager, which closes it.
 
@@ -262,7 +269,7 @@ class LDAPDirectory:
 
         Raises:
             ConflictError: There are several; which is meant is anybody's guess.
-            RefusedError: The directory does not answer the question.
+            RefusedError: The directory does not answer the question, or leaves a part of the answer to another server.
             TransportError: The connection failed.
             ParseError: The entry is larger than anything of use.
         """
@@ -284,13 +291,16 @@ class LDAPDirectory:
 
         Raises:
             ConflictError: There are more, or the server has a limit of its own and there may be.
-            RefusedError: The directory does not answer the question.
+            RefusedError: The directory does not answer the question, or leaves a part of the answer to another server.
             TransportError: The connection failed.
             ParseError: An entry is larger than anything of use.
         """
         found = self._search(base, search_filter, attributes, limit + 1)
         if found is None or len(found) > limit:
-            raise ConflictError(f"{self.uri}: more than {limit} entries answer to {search_filter}")
+            why = "" if found else "the server's size limit is reached, or "
+            raise ConflictError(
+                f"{self.uri}: not all entries that answer to {search_filter[:200]} are told: {why}there are more than {limit}"
+            )
         return tuple(found)
 
     def _search(
@@ -304,7 +314,7 @@ class LDAPDirectory:
                 base, library.SCOPE_SUBTREE, search_filter, wanted, timeout=self._seconds, sizelimit=size_limit
             )
             _, answers = self._open.result(number, timeout=self._seconds)
-            return [LDAPEntry(dn, _read_attributes(dn, raw)) for dn, raw in _entries(answers)]
+            return [LDAPEntry(dn, _read_attributes(dn, raw)) for dn, raw in _entries(self.uri, answers)]
         except library.SIZELIMIT_EXCEEDED:
             return None
         except library.NO_SUCH_OBJECT as error:
@@ -410,12 +420,20 @@ def _describe(error: Exception) -> str:
     return ": ".join(words) or type(error).__name__
 
 
-def _entries(answers: object) -> Iterator[tuple[str, Mapping[str, Sequence[bytes]]]]:
-    """Give the entries of an answer; references to other servers have no name, and are passed over."""
-    if isinstance(answers, list):
-        for dn, raw in answers:
-            if dn is not None:
-                yield dn, raw
+def _entries(uri: str, answers: object) -> Iterator[tuple[str, Mapping[str, Sequence[bytes]]]]:
+    """Give the entries of an answer.
+
+    Raises:
+        RefusedError: It has references to other servers (RFC 4511 section 4.5.3), which have no name.
+    """
+    for dn, raw in answers if isinstance(answers, list) else ():
+        if dn is None:
+            place = str(next(iter(raw), ""))[:200] if isinstance(raw, list | tuple) else ""
+            raise RefusedError(
+                f"{uri}: a part of the answer is elsewhere, at {place!a}, where nobody is asked",
+                hint="search below a base all of which this server has",
+            )
+        yield dn, raw
 
 
 def _read_attributes(dn: str, raw: Mapping[str, Sequence[bytes]]) -> dict[str, tuple[bytes, ...]]:

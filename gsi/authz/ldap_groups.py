@@ -7,7 +7,7 @@
     servers = ["ldaps://ldap.example.org"]
     user_base = "ou=people,dc=example,dc=org"
     user_attribute = "x509subject"              # holds the distinguished name in one-line form
-    group_base = "ou=groups,dc=example,dc=org"  # entries with the person in `member`, called by their `cn`
+    group_base = "ou=groups,dc=example,dc=org"  # entries with the person in `member` or `uniqueMember`
 
     [authorizer.members]
     type = "ldap"                               # the same settings, and:
@@ -18,7 +18,9 @@
 A subject is looked up by its name (`by = "dn"`), or by the account that the service says it runs as (`by = "account"`),
 never by an account that a client has merely asked for. What the directory's idea of equality lets through is compared
 once more here. Whoever has no entry has no groups; a directory that cannot be asked, or that answers with two entries,
-makes the decision indeterminate. Answers are kept for a short time.
+makes the decision indeterminate, and so does an answer that is not whole (references to other servers, size limits,
+groups within groups deeper than is followed), because the group that denies might be what is missing. Answers are kept
+for a short time.
 
 Groups in `deny` are asked about for every action, those in `permit` for `actions`: to log in, unless it says otherwise.
 
@@ -47,7 +49,7 @@ from gsi.authz.decision import Account, Decision, deny, indeterminate, not_appli
 from gsi.authz.principals import Glob, dn_key, has_own_identity, parse_dn, skeleton_text
 from gsi.authz.registry import Plugin, SourcePlugin
 from gsi.errors import AuthenticationError, ConfigError, ParseError, TimeoutExpiredError, TransportError
-from gsi.ldap import LDAPPlace, connect, equals
+from gsi.ldap import LDAPPlace, any_of, connect, equals
 from gsi.secret import Passphrase
 from gsi.system.config import option
 from gsi.system.files import read_private
@@ -74,6 +76,9 @@ __all__ = [
 MAX_GROUPS: Final = 2048
 """Groups of one person: those of the busiest fill a kilobyte, and a directory that gives more gives everybody's."""
 
+GROUPS_AT_ONCE: Final = 50
+"""Groups whose own groups are asked for in one search; servers bound the length of a filter."""
+
 MAX_CACHED: Final = 4096
 """Subjects that are remembered: as many as a service sees in the longest time that an answer may be kept."""
 
@@ -82,6 +87,7 @@ MAX_IDLE: Final = 4
 
 MAX_PASSWORD_BYTES: Final = 1024
 
+_DN: Final = "dn"
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ACTION: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9_.-]*):)?(\*|[A-Za-z][A-Za-z0-9_.-]*)\Z", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}\Z", re.ASCII)
@@ -101,6 +107,11 @@ class DNForm(StrEnum):
     RFC4514 = "rfc4514"
 
 
+def _usual_members() -> Mapping[str, str]:
+    """Return what RFC 4519 has for groups: `groupOfNames` and `groupOfUniqueNames`."""
+    return {"member": _DN, "uniqueMember": _DN}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectorySettings:
     """What a policy file says of a directory.
@@ -118,8 +129,10 @@ class DirectorySettings:
         dn_form: How `user_attribute` writes distinguished names.
         user_filter: What else an entry must be: "(objectClass=person)".
         group_base: Where groups are; empty for none.
-        group_attribute: The attribute of a group that holds its members.
-        group_holds: What it holds of a member: "dn" for the name of its entry, or an attribute of it, as "uid".
+        group_members: The attributes of a group that hold its members, and what each holds: "dn" for the name of the
+            member's entry, or an attribute of it: `memberUid = "uid"`.
+        group_depth: How many levels of groups that contain groups are followed; 0 for none. Where there are more, it
+            is an error.
         group_name: The attribute that groups are called by.
         groups_from: Attributes of the person whose values are groups (`memberOf`).
         prefix: What is put before the name of each group.
@@ -141,8 +154,8 @@ class DirectorySettings:
     dn_form: DNForm = DNForm.SLASH
     user_filter: str = ""
     group_base: str = ""
-    group_attribute: str = "member"
-    group_holds: str = "dn"
+    group_members: Mapping[str, str] = field(default_factory=_usual_members)
+    group_depth: int = option(5, minimum=0, maximum=20)
     group_name: str = "cn"
     groups_from: tuple[str, ...] = ()
     prefix: str = ""
@@ -158,13 +171,15 @@ class DirectorySettings:
         """Refuse what could not work, or would let others decide."""
         for attribute in (
             self.user_attribute,
-            self.group_attribute,
+            *self.group_members,
+            *self.group_members.values(),
             self.group_name,
-            self.group_holds,
             *self.groups_from,
             *self.claims.values(),
         ):
             equals(attribute, "x")
+        if self.group_base and not self.group_members:
+            raise ConfigError("group_base without group_members: nobody would be in a group")
         if self.user_filter and not (self.user_filter.startswith("(") and self.user_filter.endswith(")")):
             raise ConfigError(f"{self.user_filter!r} is no filter", hint="(objectClass=person)")
         if bool(self.bind_dn) is not bool(self.password_file):
@@ -355,8 +370,7 @@ class People:
     def _look_up(self, key: str, directory: LDAPDirectory) -> Found | None:
         settings = self._settings
         wanted = {settings.user_attribute, *settings.groups_from, *settings.claims.values()}
-        if settings.group_holds != "dn":
-            wanted.add(settings.group_holds)
+        wanted |= {holds for holds in settings.group_members.values() if holds != _DN}
         if self._account_attribute:
             wanted.add(self._account_attribute)
         search = equals(settings.user_attribute, key)
@@ -392,15 +406,41 @@ class People:
         return False
 
     def _groups(self, entry: LDAPEntry, directory: LDAPDirectory) -> set[str]:
+        """Return the names of the groups that somebody is in, and of those that these are in.
+
+        Raises:
+            ParseError: Groups are nested deeper than is followed, or there are too many.
+        """
         settings = self._settings
-        members = (entry.dn,) if settings.group_holds == "dn" else entry.values(settings.group_holds)
-        found: set[str] = set()
-        for member in members:
-            groups = directory.find_entries(
-                settings.group_base, equals(settings.group_attribute, member), (settings.group_name,), limit=MAX_GROUPS
-            )
-            found.update(name for group in groups for name in group.values(settings.group_name))
-        return found
+        holding = [
+            equals(attribute, value)
+            for attribute, holds in settings.group_members.items()
+            for value in ((entry.dn,) if holds == _DN else entry.values(holds))
+        ]
+        found = self._search_groups(holding, directory)
+        by_dn = [attribute for attribute, holds in settings.group_members.items() if holds == _DN]
+        newest, level = list(found), 0
+        while newest and by_dn and settings.group_depth:
+            above: dict[str, tuple[str, ...]] = {}
+            for start in range(0, len(newest), GROUPS_AT_ONCE):
+                some = newest[start : start + GROUPS_AT_ONCE]
+                above |= self._search_groups([equals(word, dn) for dn in some for word in by_dn], directory)
+            newest = [dn for dn in above if dn not in found]  # a circle ends here
+            if newest and level == settings.group_depth:
+                raise ParseError(f"groups within groups are more than {level} deep", what="LDAP")
+            found |= above
+            level += 1
+            if len(found) > MAX_GROUPS:
+                raise ParseError(f"{entry.dn} is in more than {MAX_GROUPS} groups", what="LDAP")
+        return {name for group in found.values() for name in group}
+
+    def _search_groups(self, filters: list[str], directory: LDAPDirectory) -> dict[str, tuple[str, ...]]:
+        """Return the groups that one of the filters finds: their names by the names of their entries."""
+        if not filters:
+            return {}
+        name = self._settings.group_name
+        groups = directory.find_entries(self._settings.group_base, any_of(filters), (name,), limit=MAX_GROUPS)
+        return {group.dn: group.values(name) for group in groups}
 
 
 def _is_among(request: AuthorizationRequest, actions: Iterable[str]) -> bool:

@@ -33,6 +33,7 @@ _CONFIG: Final = """\
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
+include /etc/ldap/schema/nis.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 pidfile {directory}/slapd.pid
@@ -91,7 +92,13 @@ def _base64(text: str) -> str:
 
 @contextlib.contextmanager
 def slapd(
-    ca: TestCA, directory: Path, people: Sequence[str], *, anonymous: bool = True, confidential: bool = False
+    ca: TestCA,
+    directory: Path,
+    people: Sequence[str],
+    *,
+    anonymous: bool = True,
+    confidential: bool = False,
+    settings: str = "",
 ) -> Iterator[Directory]:
     """Run slapd.
 
@@ -101,6 +108,7 @@ def slapd(
         people: More entries, LDIF.
         anonymous: Whether anybody may read; else `READER` alone, after a bind.
         confidential: Whether binds without TLS are refused.
+        settings: More lines of the configuration, about the database.
     """
     program = c_program("slapd")
     directory.mkdir(parents=True, exist_ok=True)
@@ -110,7 +118,7 @@ def slapd(
     write_file(ca_path, ca.pem, 0o644)
     who = "*" if anonymous else f'dn.exact="{READER}"'
     access = _ACCESS.format(who=who) + ("security simple_bind=64\n" if confidential else "")
-    text = _CONFIG.format(directory=directory, base=BASE, access=access)
+    text = _CONFIG.format(directory=directory, base=BASE, access=f"{access}{settings}\n")
     write_file(directory / "slapd.conf", text.encode(), 0o600)
     entries = [
         f"dn: {BASE}\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: Example\n",

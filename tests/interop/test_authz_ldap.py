@@ -27,6 +27,7 @@ from tests.harness.slapd import BASE, PEOPLE, READER, READER_PASSWORD, Directory
 
 ALICE, BOB, EVE, TWIN = (f"/O=Grid/CN={name}" for name in ("Alice", "Bob", "Eve", "Twin"))
 GROUPS = f"ou=groups,{BASE}"
+EVES = f"uid=eve,{PEOPLE}"
 INJECTIONS = ["*", "a*", "alice)(uid=*", "*)(objectClass=*", "alice)(|(uid=bob", "\\2a", "alice\0", "\\", "(", "é)"]
 
 
@@ -150,7 +151,7 @@ def test_by_account(server: Directory) -> None:
 
 
 def test_members_by_an_attribute(server: Directory) -> None:
-    found = groups_of(server, user(ALICE), group_attribute="description", group_holds="title")
+    found = groups_of(server, user(ALICE), group_members={"description": "title"})
     assert found == {"staff"}
 
 
@@ -282,6 +283,78 @@ def test_decisions(server: Directory) -> None:
         login(members(server, account_attribute="description"), ALICE)  # which is no name of an account
 
 
+def entry(name: str, *lines: str) -> str:
+    """A group of another sort."""
+    return "\n".join([f"dn: cn={name},{GROUPS}", f"cn: {name}", *lines]) + "\n"
+
+
+ODD = [
+    entry("suspended", "objectClass: groupOfNames", f"member: cn=physics,{GROUPS}", f"member: uid=bob,{PEOPLE}"),
+    entry("old", "objectClass: groupOfUniqueNames", f"uniqueMember: uid=eve,{PEOPLE}"),
+    entry("posix", "objectClass: posixGroup", "gidNumber: 100", "memberUid: eve", "memberUid: a*"),
+    entry("ring", "objectClass: groupOfNames", f"member: cn=knot,{GROUPS}", f"member: uid=star,{PEOPLE}"),
+    entry("knot", "objectClass: groupOfNames", f"member: cn=ring,{GROUPS}"),
+    *(
+        entry(
+            f"deep{n}", "objectClass: groupOfNames", f"member: cn=deep{n + 1},{GROUPS}" if n < 8 else f"member: {EVES}"
+        )
+        for n in range(9)
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def odd(ca: TestCA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Directory]:
+    """Groups within groups, in circles, and of every class."""
+    usual = [one for one in ENTRIES if "cn=suspended" not in one]
+    with slapd(ca, tmp_path_factory.mktemp("slapd") / "odd", [*usual, *ODD]) as running:
+        yield running
+
+
+def test_groups_within_groups_and_of_every_class(odd: Directory) -> None:
+    assert groups_of(odd, user(ALICE)) == {"staff", "physics", "suspended"}
+    assert groups_of(odd, user(ALICE), group_depth=0) == {"staff", "physics"}
+    assert groups_of(odd, user("/O=Grid/CN=*")) == {"ring", "knot"}
+    every = {"member": "dn", "uniqueMember": "dn", "memberUid": "uid"}
+    eve = {f"deep{n}" for n in range(9)} | {"old"}
+    assert groups_of(odd, user(EVE), group_depth=8) == eve
+    assert groups_of(odd, user(EVE), group_depth=8, group_members=every) == eve | {"posix"}
+    assert groups_of(odd, user(EVE), group_members={"uniqueMember": "dn"}) == {"old"}
+    assert groups_of(odd, user(EVE), group_members={"memberUid": "uid"}) == {"posix"}
+    for depth in (1, 5, 7):
+        with pytest.raises(ParseError, match=f"more than {depth} deep"):
+            groups_of(odd, user(EVE), group_depth=depth)
+
+
+def test_denials_hold_through_groups(odd: Directory) -> None:
+    strict = members(odd, permit=("staff",), deny=("suspended", "old"), account_attribute="")
+    assert login(strict, ALICE).effect is Effect.DENY
+    assert login(strict, BOB).effect is Effect.DENY
+    engine = Engine(policy_of(strict))
+    assert engine.authorize(request_of(user(EVE), "login")).effect is Effect.INDETERMINATE
+
+
+@pytest.mark.parametrize("where", [GROUPS, PEOPLE])
+def test_an_answer_that_goes_on_elsewhere_is_none(ca: TestCA, tmp_path: Path, where: str) -> None:
+    elsewhere = (
+        f"dn: ou=sub,{where}\nobjectClass: referral\nobjectClass: extensibleObject\nou: sub\n"
+        f"ref: ldap://127.0.0.1:1/ou=sub,{where}\n"
+    )
+    with slapd(ca, tmp_path / "s", [*ENTRIES, elsewhere]) as running:
+        with pytest.raises(RefusedError, match="a part of the answer is elsewhere, at 'ldap://127.0.0.1:1/"):
+            groups_of(running, user(ALICE))
+        assert Engine(policy_of(members(running))).authorize(request_of(user(ALICE), "login")).effect is (
+            Effect.INDETERMINATE
+        )
+
+
+def test_a_servers_size_limit(ca: TestCA, tmp_path: Path) -> None:
+    with slapd(ca, tmp_path / "s", ENTRIES, settings="sizelimit 1") as running:
+        with pytest.raises(ConflictError, match="the server's size limit is reached, or there are more than 2048"):
+            groups_of(running, user(ALICE))
+        assert groups_of(running, user(BOB)) == {"staff"}
+
+
 def test_denials_are_for_every_action(server: Directory) -> None:
     """Who is suspended is so for web services and files as well, without that the policy says it once more."""
 
@@ -359,6 +432,9 @@ group_base = "{GROUPS}"
         ({"claims": {"mail": "*"}}, "no name of an LDAP attribute"),
         ({"claims": {"a b": "mail"}}, "no name of a claim"),
         ({"user_filter": "mail=*"}, "no filter"),
+        ({"group_members": {"a b": "dn"}}, "no name of an LDAP attribute"),
+        ({"group_members": {"member": "*"}}, "no name of an LDAP attribute"),
+        ({"group_base": GROUPS, "group_members": {}}, "nobody would be in a group"),
         ({"bind_dn": "cn=x"}, "go together"),
         ({"password_file": "x"}, "go together"),
         ({"actions": ("a b",)}, "no action"),
