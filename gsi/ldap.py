@@ -299,7 +299,8 @@ class LDAPDirectory:
         if found is None or len(found) > limit:
             why = "" if found else "the server's size limit is reached, or "
             raise ConflictError(
-                f"{self.uri}: not all entries that answer to {search_filter[:200]} are told: {why}there are more than {limit}"
+                f"{self.uri}: not all entries that answer to {search_filter[:200]} are told: "
+                f"{why}there are more than {limit}"
             )
         return tuple(found)
 
