@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cas.assertion.saml import SAMLVersion
 from cas.assertion.value import Comparison, Right
-from gsi.authz.decision import Decision, Effect, Subject
+from cas.authorizer import CommunityAuthorizer
+from gsi.authz.decision import Decision, Effect, Resource, Subject
 from gsi.authz.sources import PresentedAssertion, PresentedToken, token_subject
 from gsi.errors import ConfigError
 from gsi.tokens.keys import StaticKeys, parse_key_set
 from gsi.tokens.rules import IssuerRules, TokenRules
 from gsi.tokens.verify import TokenVerifier
 from tests.harness.ca import LIMITED_INFO, write_file
-from tests.harness.capabilities import file_right
+from tests.harness.capabilities import file_right, signing_key
 from tests.harness.cas_site import AUDIENCE, CLIMATE, DATA, HOST, PHYSICS, EnforcingSite, ac_of
 from tests.harness.saml import assertion_extension
+from tests.harness.tokens import TokenIssuer, b64
+from tests.harness.trust import make_anchors
 
 PERMIT, DENY, SILENT = Effect.PERMIT, Effect.DENY, Effect.NOT_APPLICABLE
 LOGIN = {"action": "login", "kind": "login"}
@@ -396,3 +402,134 @@ def test_pinned_certificates(site: EnforcingSite) -> None:
     write_file(site.directory / "pinned.pem", site.ca.issue(site.climate.issued.subject, "p256").pem, 0o644)
     assert ask(site, subject, policy).effect is DENY
     assert ask(site, with_ac, policy).effect is DENY
+
+
+def test_switches_of_assertions(site: EnforcingSite) -> None:
+    plain = site.subject(site.alice, site.climate.assertion(site.alice))
+    meant = site.subject(site.alice, site.climate.assertion(site.alice, audience=(AUDIENCE,)))
+    for keys, subject, effect in (
+        ("require_audience = true", plain, DENY),
+        ("require_audience = true", meant, PERMIT),
+        ("require_key = true", plain, DENY),
+        ('max_lifetime = "59m"', plain, DENY),
+        ('max_lifetime = "1h"', plain, PERMIT),
+    ):
+        assert ask(site, subject, site.policy(keys)).effect is effect, keys
+    old = assertion_extension(site.climate.assertion(site.alice).encode(), oid="1.3.6.1.4.1.3536.1.1.1.9", raw=True)
+    carrying = site.subject(site.alice, extensions=[old])
+    assert ask(site, carrying).effect is SILENT
+    assert ask(site, carrying, site.policy("accept_gt3 = true")).effect is PERMIT
+
+
+def test_own_names(site: EnforcingSite) -> None:
+    attributes = site.climate.attributes(site.alice, audience=(HOST,))
+    subject = site.subject(site.alice, extensions=[ac_of(attributes)])
+    assert ask(site, subject).effect is PERMIT
+    assert ask(site, subject, site.policy().replace(f'["{HOST}"]', '["other.example.org"]')).effect is DENY
+    everybody = TokenIssuer(site.climate.url, site.climate.issued.key)
+    everybody.kid = signing_key(site.climate.issued).kid
+    thumbprint = b64(hashlib.sha256(site.alice.der).digest())
+    text = everybody.token(aud="https://wlcg.cern.ch/jwt/v1/any", cnf={"x5t#S256": thumbprint})
+    assert ask(site, site.subject(site.alice, text)).effect is DENY
+    assert ask(site, site.subject(site.alice, text), site.policy("accept_any_audience = true")).effect is PERMIT
+
+
+def test_groups_of_tokens(site: EnforcingSite) -> None:
+    """Where a token has no scopes, its groups are what the site says of them, and of this community's alone."""
+    issuer = TokenIssuer(site.climate.url, site.climate.issued.key)
+    issuer.kid = signing_key(site.climate.issued).kid
+    cnf = {"x5t#S256": b64(hashlib.sha256(site.alice.der).digest())}
+    for groups, effect in ((["/climate/readers"], PERMIT), (["/climate"], DENY), (["/physics/x"], DENY)):
+        text = issuer.token(scope=None, cnf=cnf, wlcg_groups=groups)
+        subject = site.subject(site.alice, text)
+        assert ask(site, subject).effect is effect, groups
+        assert ask(site, subject, **LOGIN).effect is effect, groups
+        assert ask(site, subject, action="write").effect is DENY
+
+
+def test_paths_of_tokens_are_below_the_base(site: EnforcingSite) -> None:
+    rights = [file_right(f"ftp://{HOST}/runs/*", "read")]
+    subject = site.subject(site.alice, site.climate.token(site.alice, rights=rights))
+    policy = site.policy(climate=f'{CLIMATE}base_path = "/data"\n')
+    assert ask(site, subject, policy, path="/data/runs/f").effect is PERMIT
+    for path in ("/data/f", "/runs/f", "/data/runsx"):
+        assert ask(site, subject, policy, path=path).effect is DENY
+    root = site.policy(climate=CLIMATE.replace(DATA, f"ftp://{HOST}/*") + 'base_path = "/data"\n')
+    assert ask(site, subject, root, path="/xdata/runs/f").effect is DENY
+    assert ask(site, subject, root, path="/data/runs/f").effect is PERMIT
+
+
+def test_every_reading_has_to_be_covered(site: EnforcingSite) -> None:
+    """The name and the real path: by the site's rights, the groups' and the names, as by an assertion."""
+    attributes = site.subject(site.alice, extensions=[ac_of(site.climate.attributes(site.alice))])
+    names = f'{CLIMATE}names = {{"ftp://{HOST}/pool" = "ftp://{HOST}/data"}}\n'
+    actions = '], actions = ["file:read", "file:lookup"'
+    wide = site.policy(climate=CLIMATE.replace(actions, f', "ftp://{HOST}/y/*", "/*"{actions}'))
+    for policy in (None, wide, site.policy(climate=names)):
+        engine = site.engine(policy)
+        path = "/pool/f" if policy and "/pool" in policy else "/data/f"
+        request = site.request(attributes, path=path)
+        assert engine.authorize(request).effect is PERMIT
+        for real in ("/etc/f", "/y/f", "/data/f") if "/pool" in path else ("/etc/f", "/y/f"):
+            resource = replace(request.resource, attributes={"real_path": (real,)})
+            assert engine.authorize(replace(request, resource=resource)).effect is DENY, (policy, real)
+
+
+def test_every_reading_has_to_be_the_sites_to_give(site: EnforcingSite) -> None:
+    subject = site.carrying(
+        site.alice, site.climate.assertion(site.alice, rights=[file_right(f"ftp://{HOST}/*", "read")])
+    )
+    request = site.request(subject)
+    for real, effect in (("/data/g", PERMIT), ("/etc/f", DENY)):
+        resource = replace(request.resource, attributes={"real_path": (real,)})
+        assert site.engine().authorize(replace(request, resource=resource)).effect is effect, real
+
+
+def test_names_that_are_no_paths(site: EnforcingSite) -> None:
+    policy = site.policy(climate=CLIMATE.replace(f'objects = ["{DATA}"]', 'objects = ["/data/*"]'))
+    subject = site.subject(site.alice, site.climate.assertion(site.alice, rights=[file_right("/data/*", "read")]))
+    request = site.request(subject)
+    engine = site.engine(policy)
+    for name, effect in (("/data/f", PERMIT), ("data/f", DENY), ("", DENY), (f"ftp://{HOST}/data/f", DENY)):
+        assert engine.authorize(replace(request, resource=Resource(name))).effect is effect, name
+
+
+def test_what_was_verified_is_verified_again(site: EnforcingSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a minute, when the trust directory has changed, when the clock is put back, and for another chain."""
+    subject = site.subject(site.alice, site.climate.assertion(site.alice))
+    authorizer = next(iter(site.engine().policy.root.walk())).authorizer
+    assert isinstance(authorizer, CommunityAuthorizer)
+    finder = authorizer._finder
+    verified: list[int] = []
+    verify = finder._verify
+
+    def verify_and_count(*asked: Any) -> object:
+        verified.append(1)
+        return verify(*asked)
+
+    monkeypatch.setattr(finder, "_verify", verify_and_count)
+
+    def count(seconds: int = 0, who: Subject = subject) -> int:
+        verified.clear()
+        assert authorizer.decide(site.request(who, now=site.now + timedelta(seconds=seconds))).effect is PERMIT
+        return len(verified)
+
+    assert [count(seconds) for seconds in (0, 0, 59, 60, 61)] == [1, 0, 0, 1, 0]
+    assert count(30) == 1
+    assert count(30, site.subject(site.alice, *subject.assertions)) == 1
+    other = make_anchors(site.ca, crl=True)
+    monkeypatch.setattr(finder, "_anchors", lambda: other)
+    assert [count(30), count(30)] == [1, 0]
+
+
+def test_another_token_beside_that_of_the_subject(site: EnforcingSite) -> None:
+    rules = TokenRules(issuers=(IssuerRules(issuer=site.climate.url),), audiences=frozenset({AUDIENCE}))
+    keys = StaticKeys({site.climate.url: parse_key_set((site.directory / "climate.jwks").read_bytes())})
+    verifier = TokenVerifier(rules, keys)
+    mine, hers = (
+        verifier.verify(site.climate.token(site.alice, bound=False, nickname=name, rights=rights), now=site.now)
+        for name, rights in (("bob", [file_right(f"ftp://{HOST}/x/*", "read")]), ("alice", None))
+    )
+    policy = site.policy('binding = "if-present"')
+    assert ask(site, token_subject(hers), policy).effect is PERMIT
+    assert ask(site, replace(token_subject(mine), assertions=(mine, hers)), policy).effect is DENY
