@@ -10,12 +10,10 @@ Decisions are counted where they are recorded, so that the numbers and the audit
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
-from gsi.errors import GridError
 from gsi.system.audit import Verdict
-from gsi.system.counters import SharedCounters
+from gsi.system.metrics import CONTENT_TYPE, AuditMetrics, labelled, write_text
 from kca.trail import ISSUE, PROBE, REQUEST
 
 if TYPE_CHECKING:
@@ -24,9 +22,8 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from gsi.system.audit import AuditRecord
-    from kca.trail import AuditSink
 
-__all__ = ["ACTIONS", "BUCKETS", "CONTENT_TYPE", "OUTCOMES", "REASONS", "Metrics", "render"]
+__all__ = ["ACTIONS", "CONTENT_TYPE", "OUTCOMES", "REASONS", "Metrics", "render"]
 
 ACTIONS: Final = (ISSUE, PROBE, REQUEST, "OTHER")
 """What is decided about, as in the audit."""
@@ -66,34 +63,15 @@ OUTCOMES: Final = (
 )
 """What becomes of messages of KX.509; `dropped` are those of sources that send too many."""
 
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper ends in seconds, for a record on its way to the disk."""
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class Metrics:
+class Metrics(AuditMetrics):
     """The numbers of all workers. Safe for use by several threads."""
 
     def __init__(self, *, workers: int = 1) -> None:
         """Make them, all zero."""
-        names = [f"decision {action} {verdict.value}" for action in ACTIONS for verdict in Verdict]
-        names += [f"failure {reason}" for reason in REASONS]
+        names = [f"failure {reason}" for reason in REASONS]
         names += [f"message {outcome}" for outcome in OUTCOMES]
-        names += [f"audit {place}" for place in range(len(BUCKETS) + 1)]
-        names += ["audit seconds", "audit failures", "audit broken", "starts"]
-        self._counters = SharedCounters(names, processes=workers)
-        self.workers = workers
-
-    def use(self, worker: int) -> None:
-        """Count for this worker from now on."""
-        self._counters.use(worker)
-        self._counters.put("audit broken", 0)
-        self._counters.add("starts")
-
-    def meter(self, sink: AuditSink) -> AuditSink:
-        """Return a sink that counts what this one records."""
-        return _MeteredSink(sink, self)
+        super().__init__("kca", actions=ACTIONS, names=names, workers=workers)
 
     def observe(self, outcome: str, seconds: float = 0.0) -> None:
         """Count what became of a message, one of `OUTCOMES`."""
@@ -101,101 +79,22 @@ class Metrics:
         self._counters.add(f"message {outcome}")
 
     def decide(self, record: AuditRecord, seconds: float) -> None:
-        """Count a decision that was recorded, and how long that took."""
-        action = record.action if record.action in ACTIONS else "OTHER"
-        self._counters.add(f"decision {action} {record.verdict.value}")
+        """Count a decision that was recorded, why it was no yes, and how long recording took."""
         if record.verdict is not Verdict.PERMIT:
             slug = record.reason.partition(":")[0]
             self._counters.add(f"failure {slug if slug in REASONS else 'other'}")
-        place = next((number for number, end in enumerate(BUCKETS) if seconds <= end), len(BUCKETS))
-        self._counters.add(f"audit {place}")
-        self._counters.add("audit seconds", seconds)
-        self._counters.put("audit broken", 0)
-
-    def fail_audit(self) -> None:
-        """Take note that a record could not be written."""
-        self._counters.put("audit broken", 1)
-        self._counters.add("audit failures")
-
-    def audit_works(self) -> bool:
-        """Say whether the last record of every worker could be written."""
-        return not any(self._counters.each("audit broken"))
-
-    def count(self, name: str) -> int:
-        """Return one of: `audit failures`, `starts`, `decision ACTION VERDICT`, `failure REASON`, `message OUTCOME`."""
-        return int(self._counters.total(name))
-
-    def audit_times(self) -> tuple[tuple[int, ...], float]:
-        """Return how many records took no longer than each of `BUCKETS`, and in all; and the seconds together."""
-        found, total = [], 0
-        for place in range(len(BUCKETS) + 1):
-            total += int(self._counters.total(f"audit {place}"))
-            found.append(total)
-        return tuple(found), self._counters.total("audit seconds")
-
-
-class _MeteredSink:
-    """Records decisions, and counts them once they are recorded."""
-
-    def __init__(self, sink: AuditSink, metrics: Metrics) -> None:
-        self._sink = sink
-        self._metrics = metrics
-
-    def record(self, record: AuditRecord) -> None:
-        """Return when the record is safe; raise StorageError when it is not."""
-        begun = time.monotonic()
-        try:
-            self._sink.record(record)
-        except GridError:
-            self._metrics.fail_audit()
-            raise
-        self._metrics.decide(record, time.monotonic() - begun)
+        super().decide(record, seconds)
 
 
 def render(metrics: Metrics) -> bytes:
     """Return the numbers in Prometheus's text format."""
-    from prometheus_client.exposition import generate_latest
-    from prometheus_client.registry import CollectorRegistry
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(list(_collect(metrics))))
-    return generate_latest(registry)
-
-
-class _Collected:
-    """Hands metrics that are ready to the library's writer."""
-
-    def __init__(self, found: list[Metric]) -> None:
-        self._found = found
-
-    def collect(self) -> list[Metric]:
-        """Return them."""
-        return self._found
+    return write_text(_collect(metrics))
 
 
 def _collect(metrics: Metrics) -> Iterator[Metric]:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-
-    decisions = CounterMetricFamily("kca_decisions", "Records in the audit.", labels=("action", "verdict"))
-    for action in ACTIONS:
-        for verdict in Verdict:
-            decisions.add_metric((action, verdict.value), metrics.count(f"decision {action} {verdict.value}"))
-    yield decisions
-    failures = CounterMetricFamily("kca_failures", "Requests that were refused or failed.", labels=("reason",))
-    for reason in REASONS:
-        failures.add_metric((reason,), metrics.count(f"failure {reason}"))
-    yield failures
-    messages = CounterMetricFamily("kca_messages", "Messages of KX.509, by what became of them.", labels=("outcome",))
-    for outcome in OUTCOMES:
-        messages.add_metric((outcome,), metrics.count(f"message {outcome}"))
-    yield messages
-    counts, seconds = metrics.audit_times()
-    buckets = [(str(end), count) for end, count in zip((*BUCKETS, "+Inf"), counts, strict=True)]
-    yield HistogramMetricFamily("kca_audit_seconds", "Writing a record to disk.", buckets=buckets, sum_value=seconds)
-    yield CounterMetricFamily(
-        "kca_audit_failures", "Records that could not be written.", value=metrics.count("audit failures")
-    )
-    yield GaugeMetricFamily(
-        "kca_audit_works", "1 when the last record of every worker could be written.", value=int(metrics.audit_works())
-    )
-    yield CounterMetricFamily("kca_worker_starts", "Workers that were started.", value=metrics.count("starts"))
+    yield metrics.decision_family()
+    failures = ((reason, metrics.count(f"failure {reason}")) for reason in REASONS)
+    yield labelled("kca_failures", "Requests that were refused or failed.", "reason", failures)
+    messages = ((outcome, metrics.count(f"message {outcome}")) for outcome in OUTCOMES)
+    yield labelled("kca_messages", "Messages of KX.509, by what became of them.", "outcome", messages)
+    yield from metrics.audit_families()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from gsi._version import __version__
 from gsi.errors import GridError
+from gsi.system.metrics import labelled, named_buckets, write_text
 from gsi.transport.documents_server import Document
 from gsi.trust.anchors import CRLFile
 from myproxy.metrics import BUCKETS
@@ -258,12 +259,7 @@ class Monitor:
         }
 
     def _text(self, facts: Facts) -> bytes:
-        from prometheus_client.exposition import generate_latest
-        from prometheus_client.registry import CollectorRegistry
-
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(list(self._collect(facts))))
-        return generate_latest(registry)
+        return write_text(self._collect(facts))
 
     def _collect(self, facts: Facts) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -285,15 +281,12 @@ class Monitor:
             ("failures", "Requests that were refused or failed.", metrics.failures()),
             ("connection_troubles", "Connections that ended outside of a conversation.", metrics.troubles()),
         ):
-            family = CounterMetricFamily(f"myproxy_{name}", text, labels=("reason",))
-            for reason, number in numbers.items():
-                family.add_metric((reason,), number)
-            yield family
+            yield labelled(f"myproxy_{name}", text, "reason", numbers.items())
         times = HistogramMetricFamily(
             "myproxy_request_seconds", "From a request to the end of its answer.", labels=("command",)
         )
         for name, latency in metrics.latencies().items():
-            buckets = [(str(end), count) for end, count in zip((*BUCKETS, "+Inf"), latency.counts, strict=True)]
+            buckets = named_buckets(BUCKETS, latency.counts)
             if name == "AUDIT":
                 yield HistogramMetricFamily(
                     "myproxy_audit_seconds", "Writing a record to disk.", buckets=buckets, sum_value=latency.seconds
@@ -335,17 +328,6 @@ class Monitor:
             due.add_metric((name,), left)
         yield ages
         yield due
-
-
-class _Collected:
-    """Metrics that are there already, in the form that the registry takes."""
-
-    def __init__(self, metrics: list[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> list[Metric]:
-        """Return them."""
-        return self._metrics
 
 
 def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Document:
