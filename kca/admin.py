@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.ca.crl import RevocationReason, make_crl
 from gsi.errors import ConfigError, NotFoundError
-from gsi.system.audit import AuditRecord, Verdict
+from gsi.system.audit import AuditRecord, AuditSink, Verdict
 from kca.repository.base import Books, Entry, Selection
 from kca.service import authority_id
-from kca.trail import SERVICE, AuditSink
+from kca.trail import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

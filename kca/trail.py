@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from gsi.errors import AuthenticationError, DeniedError, GridError
-from gsi.system.audit import AuditRecord, Verdict
+from gsi.system.audit import AuditRecord, AuditSink, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gsi.kerberos.ticket import Principal
     from kca.repository.base import Entry
 
-__all__ = ["ANONYMOUS", "ISSUE", "PROBE", "REQUEST", "SERVICE", "AuditSink", "Trail", "Visit"]
+__all__ = ["ANONYMOUS", "ISSUE", "PROBE", "REQUEST", "SERVICE", "Trail", "Visit"]
 
 SERVICE: Final = "kca"
 
@@ -39,14 +39,6 @@ ANONYMOUS: Final = "<anonymous>"
 
 MAX_CAUSES: Final = 3
 """How far behind an error the audit looks: a refusal, what it stands for, and why that was."""
-
-
-class AuditSink(Protocol):
-    """Where decisions are recorded."""
-
-    def record(self, record: AuditRecord) -> None:
-        """Return when the record is safe; raise StorageError when it is not."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

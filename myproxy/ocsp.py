@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi.errors import GridError, Reason, VerificationError
 from gsi.names import oneline
-from gsi.system.audit import AuditRecord, Verdict
+from gsi.system.audit import AuditRecord, AuditSink, Verdict
 from gsi.transport.http import Post, fetch, make_context
 from gsi.trust.ocsp import MAX_RESPONSE_BYTES, OCSPStatus, find_ocsp_url, judge_ocsp_response, make_ocsp_request
 
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 
         def __call__(self, chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
             """Return the proven identity, or raise VerificationError."""
-            ...
-
-    class AuditSink(Protocol):
-        """Where decisions are recorded."""
-
-        def record(self, record: AuditRecord) -> None:
-            """Return when the record is safe; raise StorageError when it is not."""
             ...
 
 

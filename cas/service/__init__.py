@@ -13,12 +13,12 @@ before it takes effect. A change of the policy is also in its history, together 
 from __future__ import annotations
 
 from cas.service.asking import Questions
-from cas.service.base import AuditSink, Settings
+from cas.service.base import Settings
 from cas.service.capabilities import Capabilities, CapabilityRequest
 from cas.service.changing import Changes
 from cas.service.enrolling import BATCH_LINES, Enrolment, Progress
 
-__all__ = ["BATCH_LINES", "AuditSink", "CapabilityRequest", "PolicyService", "Progress", "Settings"]
+__all__ = ["BATCH_LINES", "CapabilityRequest", "PolicyService", "Progress", "Settings"]
 
 
 class PolicyService(Capabilities, Changes, Enrolment, Questions):

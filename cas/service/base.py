@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cas.rights import Rights
 from gsi.errors import ConfigError, DeniedError, GridError
-from gsi.system.audit import AuditRecord, Verdict
+from gsi.system.audit import AuditRecord, AuditSink, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,20 +18,12 @@ if TYPE_CHECKING:
     from cas.policy.caller import Caller
     from cas.repository.base import PolicyRepository, View
 
-__all__ = ["AuditSink", "Deciding", "Note", "Settings"]
+__all__ = ["Deciding", "Note", "Settings"]
 
 SERVICE: Final = "cas"
 """What the audit calls this service."""
 
 T = TypeVar("T")
-
-
-class AuditSink(Protocol):
-    """Where decisions are recorded."""
-
-    def record(self, record: AuditRecord) -> None:
-        """Return when the record is safe; raise StorageError when it is not."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

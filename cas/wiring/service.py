@@ -27,7 +27,7 @@ from gsi.authz.principals import normal_fqan
 from gsi.errors import CapabilityError, DeniedError
 from gsi.sql.engine import prepare_private_directory
 from gsi.system import clock
-from gsi.system.audit import AuditLog, AuditRecord, Verdict
+from gsi.system.audit import AuditLog, AuditRecord, AuditSink, Verdict
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
 from gsi.system.vomsdir import VOMSDirectory
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     from cas.config import CASConfig, KeySettings
     from cas.repository.sql import SQLPolicy
-    from cas.service import AuditSink
     from cas.wiring.authz import SiteGate
     from gsi.tokens.rules import Profile
     from gsi.trust.anchors import TrustAnchors

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gsi.sql.engine import prepare_private_directory
 from gsi.system import clock
-from gsi.system.audit import AuditLog
+from gsi.system.audit import AuditLog, AuditSink
 from kca.repository.sql import open_postgres_books, open_sqlite_books
 from kca.service import KCAService
 from kca.trail import Trail
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from kca.config import KCAConfig
     from kca.repository.sql import SQLBooks
     from kca.service import Authority
-    from kca.trail import AuditSink
 
 __all__ = ["OpenedService", "open_books", "open_service", "prepare"]
 

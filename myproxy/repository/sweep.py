@@ -24,22 +24,16 @@ import sqlalchemy as sa
 
 from gsi.errors import GridError
 from gsi.sql.columns import seconds
-from gsi.system.audit import AuditRecord, Verdict
+from gsi.system.audit import AuditRecord, AuditSink, Verdict
 from myproxy.repository.tables import CREDENTIALS, IMPORTS
 from myproxy.repository.upkeep import take_lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Protocol
 
     from sqlalchemy.engine import Connection, RowMapping
 
     from gsi.sql.engine import Database
-
-    class AuditSink(Protocol):
-        """Where removals are recorded."""
-
-        def record(self, record: AuditRecord) -> None: ...
 
 
 __all__ = ["ServerStart", "Sweeper"]
