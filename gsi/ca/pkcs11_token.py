@@ -6,9 +6,10 @@
     release(login)
 
 A token logs a whole process on and off, not one session: a second login is an error, and the first who logs off takes
-the others with him. So there is one session for each token here, counted. A PIN is compared with that of the login that
-stands. After a fork the child begins anew with the module, as PKCS#11 asks (version 2.40, section 6.6.1), and logs on
-at its first use.
+the others with him. So there is one session for each token here, counted. Who comes with another PIN than that of the
+login that stands has the token asked; if it is right, all go on with it. One that the token has refused is not tried
+again by those who just use the login. After a fork the child begins anew with the module, as PKCS#11 asks (version
+2.40, section 6.6.1), and logs on at its first use.
 
 A module keeps the tokens that it found when it began: one that was away for a while is, for many modules, gone until
 they begin anew. So when no session can be opened, the module is begun anew once, unless another login of this process
@@ -181,6 +182,7 @@ class Login:
         self._place = place
         self._session: Session | None = None
         self._was_open = False
+        self._is_refused = False
 
     def session(self) -> Session:
         """Return the session, opened if there is none.
@@ -189,11 +191,33 @@ class Login:
             CredentialError: MISSING (no library or token), WRONG_PASSPHRASE.
             IssuanceError: SIGN: the token does not answer.
         """
+        if self._is_refused:  # a token counts wrong PINs, and each certificate asked for would be one
+            raise CredentialError(
+                f"the PIN of {self._place.describe_token()} was wrong, and is not tried again",
+                problem=CredentialProblem.WRONG_PASSPHRASE,
+                hint="put the right PIN where pin-source says, and have the configuration read again",
+            )
         if self._session is None:
             self._session = self._open()
             self._was_open = True
             self.generation += 1
         return self._session
+
+    def take_pin(self, pin: Passphrase) -> None:
+        """Go on with another PIN, as an administrator who has changed it says; its lock is held.
+
+        Raises:
+            CredentialError: WRONG_PASSPHRASE, MISSING; all stays as it was, and the next use logs on again.
+            IssuanceError: SIGN: the token does not answer; likewise.
+        """
+        before = self.pin, self._is_refused
+        self.drop()
+        self.pin, self._is_refused = pin, False
+        try:
+            self.session()
+        except BaseException:
+            self.pin, self._is_refused = before
+            raise
 
     def drop(self) -> None:
         """Close the session; the next use opens another."""
@@ -245,6 +269,7 @@ class Login:
         except UnicodeDecodeError as error:
             raise CredentialError("the PIN is not text", problem=CredentialProblem.WRONG_PASSPHRASE) from error
         except (exceptions.PinIncorrect, exceptions.PinLenRange, exceptions.PinInvalid) as error:
+            self._is_refused = True
             raise CredentialError(
                 f"the PIN of {place.describe_token()} is wrong", problem=CredentialProblem.WRONG_PASSPHRASE
             ) from error
@@ -337,9 +362,8 @@ def acquire(place: PKCS11Place, pin: Passphrase) -> Login:
                 del _logins[key]
                 raise
         elif login.pin != pin:
-            raise CredentialError(
-                f"the PIN of {place.describe_token()} is wrong", problem=CredentialProblem.WRONG_PASSPHRASE
-            )
+            with login.lock:
+                login.take_pin(pin)
         login.users += 1
         return login
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -20,7 +21,7 @@ from gsi.names import parse_oneline
 from gsi.pem import split_pem
 from gsi.secret import Passphrase
 from tests.harness.ca import KeyKind, PrivateKey, TestCA, pooled_key, write_file
-from tests.harness.run import c_program
+from tests.harness.run import c_program, run
 from tests.harness.softhsm import MODULE, Token, make_token, used_here
 from tests.unit.gsi.ca.support import Books, make_csr
 
@@ -330,6 +331,52 @@ def test_a_token_that_was_away_is_used_again(tmp_path: Path, first: str) -> None
             keys.verify_signature(key.public_key(), other.algorithm_der, other.sign(b"y"), b"y")
         one.close()
         other.close()
+
+
+def test_a_pin_that_was_changed_is_tried_once_until_it_is_read_again(tmp_path: Path) -> None:
+    held = make_token(tmp_path / "hsm", label="Changed")
+    held.add_key("key", pooled_key("p256"), key_id="ad")
+    script = (
+        "import pkcs11, sys\n"
+        f"token = pkcs11.lib({MODULE!r}).get_token(token_label='Changed')\n"
+        "with token.open(rw=True, user_pin=sys.argv[1]) as session:\n"
+        "    session.set_pin(sys.argv[1], sys.argv[2])\n"
+    )
+
+    def change(old: str, new: str) -> None:
+        run([sys.executable, "-c", script, old, new], env=held.environment).check()
+        held.pin_path.write_text(f"{new}\n")
+
+    with used_here(held):
+        signer = load_signer(held.uri("key"))
+        change("1234", "5678")
+        _begin_anew_elsewhere()
+        with pytest.raises(IssuanceError, match="the PIN of token 'Changed' is wrong"):
+            signer.sign(b"x")
+        change("5678", "1234")  # it would be right again, but nobody tries
+        with pytest.raises(IssuanceError, match="is not tried again"):
+            signer.sign(b"x")
+        change("1234", "5678")
+        again = load_signer(held.uri("key"))
+        assert signer.sign(b"x")
+        again.close()
+        change("5678", "abcd")  # while it is in use, and before that shows
+        _begin_anew_elsewhere()
+        again = load_signer(held.uri("key"))
+        assert signer.sign(b"x")
+        write_file(tmp_path / "wrong", b"9999\n", 0o600)
+        with pytest.raises(CredentialError, match="the PIN of token 'Changed' is wrong"):
+            load_signer(held.uri("key", pin_source=f"file:{tmp_path}/wrong"))
+        assert signer.sign(b"x"), "the one before is still good"
+        again.close()
+        signer.close()
+
+
+def _begin_anew_elsewhere() -> None:
+    """What a token does that was pulled out and put back."""
+    import pkcs11
+
+    pkcs11.lib(MODULE).reinitialize()
 
 
 def test_a_token_that_is_away_takes_no_other_one_with_it(token: Token) -> None:
