@@ -51,6 +51,7 @@ from gsi.trust.options import CRLPolicy
 __all__ = [
     "CAS_PORT",
     "DEFAULT_CONFIG",
+    "MAX_LIFETIME",
     "CASConfig",
     "CapabilitySettings",
     "HTTPSettings",
@@ -67,6 +68,9 @@ __all__ = [
 DEFAULT_CONFIG: Final = "/etc/cas/cas.toml"
 CAS_PORT: Final = 8443
 VOMS_PORT: Final = 15000
+MAX_LIFETIME: Final = timedelta(days=7)
+"""The longest life of a capability that a configuration can allow."""
+
 _OID: Final = re.compile(r"[012](\.(0|[1-9][0-9]{0,38})){1,64}\Z", re.ASCII)
 
 
@@ -250,8 +254,8 @@ class CapabilitySettings:
         max_lifetime: Of any.
     """
 
-    default_lifetime: timedelta = option(timedelta(hours=12), minimum=timedelta(minutes=1), maximum=timedelta(days=7))
-    max_lifetime: timedelta = option(timedelta(hours=24), minimum=timedelta(minutes=1), maximum=timedelta(days=7))
+    default_lifetime: timedelta = option(timedelta(hours=12), minimum=timedelta(minutes=1), maximum=MAX_LIFETIME)
+    max_lifetime: timedelta = option(timedelta(hours=24), minimum=timedelta(minutes=1), maximum=MAX_LIFETIME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,8 @@ def parse_line(number: int, raw: str) -> UserLine:
     """
     if len(raw) > MAX_LINE_CHARS:
         raise ParseError(f"line {number}: longer than {MAX_LINE_CHARS} characters", what="file of users")
+    if "\0" in raw:
+        raise ParseError(f"line {number}: a NUL", what="file of users")
     line = raw.rstrip("\r\n")
     if not line.strip() or line.startswith("#"):
         return UserLine(number, None, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cas.config import MAX_LIFETIME
 from cas.issuing import Form, FormOptions
 from cas.policy.model import SERVER, SUPERUSER, ActionName
 from cas.policy.request import EVERYTHING, MAX_WANTED, PolicyRequest, Wanted
@@ -184,7 +185,7 @@ def _withdraw(asked: Asked) -> dict[str, object]:
     community.audit.record(record)
     if not may:
         raise DeniedError("only superusers withdraw capabilities, with a full proxy")
-    ends = now + community.config.capability.max_lifetime
+    ends = now + MAX_LIFETIME  # and not what is configured: it may have been longer when this one was signed
     community.withdrawn.add(identifier, until=ends, now=now)
     return {"id": identifier.hex(), "until": time_text(ends)}
 

@@ -47,6 +47,7 @@ from cas.policy.model import (
     UserGroup,
 )
 from cas.policy.request import EVERYTHING, PolicyRequest, Wanted, encode_request, parse_request
+from cas.policy.userfile import UserLine, parse_line
 from cas.repository.base import Author, View
 from cas.repository.sql import SQLPolicy, open_sqlite_policy
 from gsi.errors import ConflictError, ParseError
@@ -342,3 +343,24 @@ def test_the_oracle_knows_the_first_superuser() -> None:
     assert naive.may("admin", READ, object_ref("ftp://h/x"), Circumstances(NOW))
     assert not naive.may("u1", READ, object_ref("ftp://h/x"), Circumstances(NOW))
     assert ADMINS == "superUserGroup"
+
+
+@given(
+    user=st.builds(lambda n: User(f"user{n}", f"/O=Grid/CN=User {n}", "ca"), st.integers(min_value=0)),
+    groups=st.lists(st.sampled_from(["readers", "writers", "a b"]), unique=True).map(tuple),
+    number=st.integers(min_value=1),
+    end=st.sampled_from(["", "\n", "\r\n"]),
+)
+def test_lines_of_users_are_read_as_written(user: User, groups: tuple[str, ...], number: int, end: str) -> None:
+    line = "\t".join([user.nickname, user.subject, user.anchor, *([",".join(groups)] if groups else [])])
+    assert parse_line(number, line + end) == UserLine(number, user, groups)
+
+
+@given(line=st.text(max_size=60) | st.lists(st.text(max_size=12), max_size=5).map("\t".join))
+def test_lines_that_are_no_users(line: str) -> None:
+    try:
+        found = parse_line(7, line)
+    except ParseError as error:
+        assert error.message.startswith("line 7: ")  # noqa: PT017  either is right
+    else:
+        assert found.number == 7

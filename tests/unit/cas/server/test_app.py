@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from cas.assertion.revocations import identifier_of, parse_revocations
+from cas.config import MAX_LIFETIME
 from cas.policy.changes import Enrol, encode_change
 from cas.policy.model import UserGroup
 from cas.server import asking
@@ -213,7 +215,9 @@ def test_withdrawing(web: Web) -> None:
     _, given = web.ask("alice", "POST", "/cas/v1/capability", {"form": "jwt"})
     assert web.ask("alice", "POST", "/cas/v1/withdraw", {"id": given["id"]})[0] == 403
     assert web.ask("admin", "POST", "/cas/v1/withdraw", {"id": "not hex"})[0] == 400
-    assert web.ask("admin", "POST", "/cas/v1/withdraw", {"id": given["id"], "reason": "stolen"})[0] == 200
+    status, told = web.ask("admin", "POST", "/cas/v1/withdraw", {"id": given["id"], "reason": "stolen"})
+    assert status == 200
+    assert datetime.fromisoformat(told["until"]) - now() > MAX_LIFETIME - timedelta(minutes=5)  # whatever is configured
     keys = StaticKeys({ISSUER: parse_key_set(web.http.get("/jwks").data)})
     listed = parse_revocations(web.http.get("/cas/v1/withdrawn").data.decode(), keys, issuer=ISSUER, now=now())
     assert listed.is_revoked(identifier_of(given["id"]))
