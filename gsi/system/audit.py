@@ -38,7 +38,7 @@ from gsi.errors import StorageError
 from gsi.system.audit_chain import Beginning, ChainState, chain_line, find_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
 __all__ = [
@@ -154,6 +154,10 @@ class Posted(Protocol):
         """
         ...
 
+    def when_known(self, tell: Callable[[], None]) -> None:
+        """Have it written soon, and call back once `settle` need not wait; from another thread, or at once."""
+        ...
+
 
 class AuditSink(Protocol):
     """Where decisions are recorded: an `AuditLog`, or what stands in front of it."""
@@ -174,17 +178,23 @@ class PostingSink(AuditSink, Protocol):
 class _Entry:
     """A line on its way to the disk, and what became of it."""
 
-    __slots__ = ("_log", "done", "error", "line")
+    __slots__ = ("_log", "done", "error", "line", "tell")
 
     def __init__(self, log: AuditLog, line: bytes) -> None:
         self._log = log
         self.line = line
         self.done = threading.Event()
         self.error: Exception | None = None
+        self.tell: Callable[[], None] | None = None
 
     def settle(self) -> None:
         """See `Posted`."""
         self._log.await_entry(self)
+
+    def when_known(self, tell: Callable[[], None]) -> None:
+        """See `Posted`."""
+        if not self._log.watch_entry(self, tell):
+            tell()
 
 
 class AuditLog:
@@ -258,9 +268,7 @@ class AuditLog:
     def await_entry(self, entry: _Entry) -> None:
         """See `Posted.settle`."""
         with self._changed:
-            if entry in self._waiting and not self._urgent:
-                self._urgent = True
-                self._changed.notify_all()
+            self._hasten(entry)
         if not entry.done.wait(self._patience):
             with self._changed:
                 if entry in self._waiting:
@@ -269,6 +277,20 @@ class AuditLog:
         if entry.error is not None:
             why = getattr(entry.error, "strerror", None) or entry.error
             raise StorageError(f"cannot write the audit file {self._path}: {why}") from entry.error
+
+    def watch_entry(self, entry: _Entry, tell: Callable[[], None]) -> bool:
+        """Have somebody told of an entry, and say whether that is still to come."""
+        with self._changed:
+            if entry.done.is_set():
+                return False
+            entry.tell = tell
+            self._hasten(entry)
+            return True
+
+    def _hasten(self, entry: _Entry) -> None:
+        if entry in self._waiting and not self._urgent:
+            self._urgent = True
+            self._changed.notify_all()
 
     def reopen(self, path: str | None = None) -> None:
         """Go on in a file opened anew: the same name after log rotation has moved the old one away, or another name.
@@ -322,9 +344,12 @@ class AuditLog:
             with self._changed:
                 self._busy_since = None
                 self._failed = error is not None
+                for entry in batch:
+                    entry.error = error
+                    entry.done.set()
             for entry in batch:
-                entry.error = error
-                entry.done.set()
+                if entry.tell is not None:
+                    entry.tell()
 
     def _next_batch(self) -> tuple[Sequence[_Entry], int | None]:
         """Wait for lines and take them all, and the file to go over to, if any; nothing of both at the end."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,6 +64,9 @@ class Sink:
     def settle(self) -> None:
         if self.broken:
             raise StorageError("no space left")
+
+    def when_known(self, tell: Callable[[], None]) -> None:
+        tell()
 
 
 class CountingSealer(Sealer):
