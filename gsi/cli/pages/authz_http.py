@@ -21,8 +21,11 @@ that the configuration names. Only the web server may say it: by default it list
 connect to that is the web server; on a network address the web server has to know a secret. A question with any other
 header is refused: it would be the client's.
 
-It stays in the foreground and logs to standard error; it needs gunicorn. SIGTERM and SIGINT end it, SIGHUP has new
-workers read the configuration. Policy and trust directory are followed without that.
+It stays in the foreground and logs to standard error; it needs gunicorn. SIGTERM and SIGINT end it. SIGHUP has the
+configuration read, and all that it names tried; new workers take over if it can be used, and nothing changes if not,
+which `GET /health` and the number in `GET /metrics` say beside the log. `listen`, `socket_mode` and `workers` need a
+restart. Policy and trust directory are followed without a signal. Connections that say nothing, or no whole question,
+are ended after 15 seconds, and take no thread until then; one address has 256 in each worker.
 
 The configuration is a TOML file. Table `[server]`: `listen`, `socket_mode` (0o660), `workers` (2), `threads` (8),
 `audit` (a file for the audit). Table `[front_end]`: `certificate_header` (`X-SSL-Client-Cert`), `chain_header`

@@ -28,7 +28,11 @@ are listened on. A token that is bound to the TLS connection (`tls-server-end-po
 refused, because a page elsewhere may have had it make them.
 
 It stays in the foreground and logs to standard error; it needs gunicorn, Flask and gssapi (MIT's). SIGTERM and SIGINT
-end it; it is started anew for a new configuration.
+end it. SIGHUP has the configuration read, and all that it names tried; new workers take over if it can be used, and
+nothing changes if not, which `/health` and `/metrics` say beside the log. `listen`, `workers`, `certificate` and `key`
+of `[http]` and `[store]` need a restart; a certificate that is renewed in its place is noticed without a signal.
+Connections that bring no whole request in time are ended, and take no thread until then; one address has 256 in each
+worker.
 """,
     exit_status=(
         ("0", "Stopped as asked; with `-check`, all can be used."),
