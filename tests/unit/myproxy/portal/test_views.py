@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -157,6 +158,13 @@ def test_files_that_are_no_credentials_are_refused(pages: Pages, ca: TestCA, ali
     assert upload(pages, alice.bundle(), again="other words here")[0] == 400
     assert upload(pages, b"x" * (300 << 10))[0] == 413
     assert "other" not in pages.audit().lower()
+
+
+def test_files_stay_in_memory(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")  # where werkzeug would put longer ones
+    status, text = upload(pages, b"x" * (250 << 10))
+    assert status == 400
+    assert "PKCS#12" in text
 
 
 def test_a_renewed_credential_is_stored(pages: Pages, ca: TestCA) -> None:
