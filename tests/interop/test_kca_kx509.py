@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from tests.harness.ca import write_trust_dir
 from tests.harness.environment import clean_environment
 from tests.harness.kca_server import KCA, kca_server, the_authority
 from tests.harness.kdc import REALM, Realm, mit_kdc
+from tests.harness.name_server import name_server
 from tests.harness.run import c_program, our_program, run
 
 if TYPE_CHECKING:
@@ -180,3 +182,31 @@ def test_next_host(server: KCA, alice: dict[str, str]) -> None:
     hosts = ("-s", "localhost:1", "-s", "nobody.localhost:9", "-s", server.address)
     done = server.ours("kx509", "-d", "-no-cache", "-o", "-", *hosts, env=alice).check()
     assert done.stderr.count("asking") == 3
+
+
+# The real resolver of ours, with another resolv.conf and another port than 53, which only root could listen on.
+BY_DNS = """\
+import sys
+from kca import srv
+srv.RESOLV_CONF, srv._PORT = sys.argv[1], int(sys.argv[2])
+from kca.cli.kx509 import main
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize("protocols", [("udp", "tcp"), ("tcp",)])
+def test_found_in_dns(server: KCA, realm: Realm, tmp_path: Path, protocols: tuple[str, ...]) -> None:
+    """The service of the realm by its SRV records; the first one named is down, so that the order shows."""
+    conf, resolv = tmp_path / "krb5.conf", tmp_path / "resolv.conf"
+    conf.write_text(realm.krb5_conf.read_text().replace("dns_lookup_kdc = false", "dns_lookup_kdc = true"))
+    resolv.write_text("nameserver 127.0.0.1\n")
+    env = clean_environment(tmp_path) | realm.login("alice", "pw") | {"KRB5_CONFIG": str(conf)}
+    records = [(20, 0, server.port, "localhost"), (10, 0, 1, "localhost")]
+    with name_server({f"_kca._{protocol}.{REALM}": records for protocol in protocols}) as (place, asked):
+        argv: list[str | Path] = [sys.executable, "-c", BY_DNS, resolv, str(place[1]), "-d", "-no-cache", "-o", "-"]
+        done = run(argv, env=env).check()
+    assert done.stdout.startswith("-----BEGIN CERTIFICATE-----\n")
+    assert asked == [f"_kca._udp.{REALM}", f"_kca._tcp.{REALM}"]
+    assert "asking localhost:1 (DNS)" in done.stderr
+    assert f"asking localhost:{server.port} (DNS)" in done.stderr
+    assert [one["transport"] for one in server.records()][-1] == protocols[0]

@@ -186,6 +186,27 @@ def test_reply_of_another(rsa_spki: bytes) -> None:
     assert not refused.value.authenticated
 
 
+def test_known_bytes() -> None:
+    """Both sides with the messages of docs/wire/kx509.md, byte for byte: what goes out, and what is believed."""
+    key, pk_key = Passphrase(bytes(range(32))), bytes.fromhex("300602010b020103")
+    request = bytes.fromhex("00000200302404026e00041468bf7a8fb62cebcabebe2f2f30684fa675f659200408") + pk_key
+    reply = bytes.fromhex("000002003021a11604149937b2e83468953d41c92ecae6c73bb516a3838aa20704053003020105")
+    no = bytes.fromhex("000002003023a003020104a1160414ad86c058806ea4a98fde0e7b848d4dd7316ce4bea3041a026e6f")
+    client = ClientSession(b"\x6e\0", key)
+    assert client.ask(pk_key) == request
+    for mac in ("9937b2e83468953d41c92ecae6c73bb516a3838a", "779b6c2b468ad9747ca47330dbd126583516ac88"):
+        with pytest.raises(ParseError):  # believed, as far as the seal goes; three bytes are no certificate
+            client.receive(reply[:10] + bytes.fromhex(mac) + reply[30:])
+    with pytest.raises(MACError):
+        client.receive(reply[:10] + bytes(20) + reply[30:])
+    with pytest.raises(RefusedByKCAError) as refused:
+        client.receive(no)
+    assert (refused.value.code, refused.value.authenticated) == (4, True)
+    server = Exchange(open_request(request), key, wants_mutual=True, has_subkey=False)
+    server.check()
+    assert server.dialect is MACDialect.RFC
+
+
 @pytest.mark.parametrize("code", [2, 4, 1012])
 def test_error_of_another(rsa_spki: bytes, code: int) -> None:
     """A seal makes no error the service's unless it is made with the ticket's key."""
