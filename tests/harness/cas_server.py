@@ -59,6 +59,7 @@ listen = "127.0.0.1:0"
 
 [store]
 directory = "{place}/store"
+database = "{database}"
 
 [trust]
 directory = "{trust}"
@@ -163,7 +164,15 @@ class CASServer:
 
 @contextlib.contextmanager
 def cas_server(
-    directory: Path, ca: TestCA | None = None, *, http: str = "", voms: str = "", tokens: str = "", metrics: str = ""
+    directory: Path,
+    ca: TestCA | None = None,
+    *,
+    http: str = "",
+    voms: str = "",
+    tokens: str = "",
+    metrics: str = "",
+    database: str = "",
+    joins: bool = False,
 ) -> Iterator[CASServer]:
     """Start our server with an admin, the service type `file` and the namespaces of GridFTP.
 
@@ -174,6 +183,8 @@ def cas_server(
         voms: More lines of `[voms]`.
         tokens: More lines of `[tokens]`.
         metrics: Where monitors are answered.
+        database: A PostgreSQL database that has the policy.
+        joins: Whether the policy was begun by another node.
     """
     ca = ca or TestCA()
     place = directory / "cas"
@@ -194,14 +205,16 @@ def cas_server(
         voms=voms,
         tokens=tokens,
         metrics=metrics,
+        database=database,
     )
     write_file(place / "cas.toml", config.encode(), 0o600)
     write_file(place / "bootstrap", BOOTSTRAP.format(ca=ca.name, admin=ADMIN).encode(), 0o600)
     env = clean_environment(place)
     store = place / "store"
     store.mkdir(mode=0o700)
-    begin: list[str | Path] = ["-d", store, "-b", place / "bootstrap", "-implicit"]
-    run([our_program("cas-server-bootstrap"), *begin], env=env).check()
+    begin: list[str | Path] = ["-d", database or store, "-b", place / "bootstrap", "-implicit"]
+    if not joins:
+        run([our_program("cas-server-bootstrap"), *begin], env=env).check()
     ports = place / "ports"
     argv: list[str | Path] = [our_program("cas-server"), "-c", place / "cas.toml", "-v", "-portfile", ports]
     with running(argv, env=env, port=None, directory=place, announced=r"listening on port (\d+)") as daemon:
