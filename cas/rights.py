@@ -27,6 +27,9 @@ __all__ = ["Rights"]
 MAX_NEAR: Final = 1000
 """How many objects of others are looked at before enrolling around them; a superuser enrols around more."""
 
+_ENROL: Final = "its administrators enrol people with cas-enroll user, by the names of certificate and CA"
+_GRANT: Final = "whoever governs it grants it with cas-rights-admin, to a group that you are in"
+
 
 class Rights:
     """One caller in one state of the policy.
@@ -53,7 +56,7 @@ class Rights:
         """
         user = view.find_user(caller.subject_key, caller.issuer_key)
         if user is None:
-            raise DeniedError(f"{caller.identity} is not enrolled in this community")
+            raise DeniedError(f"{caller.identity} is not enrolled in this community", hint=_ENROL)
         strength = user.strength if caller.strength is None else caller.strength
         groups = view.groups_of(user.number, fqans=caller.fqans, groups=caller.groups)
         return cls(view, user, groups, Circumstances(now, caller.limited, strength))
@@ -88,7 +91,7 @@ class Rights:
             DeniedError: It is missing.
         """
         if not self.may_govern(action, SERVER):
-            raise DeniedError(f"{self.user.nickname} lacks {CAS}/{action} on the server")
+            raise DeniedError(f"{self.user.nickname} lacks {CAS}/{action} on the server", hint=_GRANT)
 
     def require(self, change: Change) -> None:
         """Insist on all that a change needs; its names are normal.
@@ -112,7 +115,7 @@ class Rights:
                 case Clear(object=ref):
                     held = self._is_clear(ref)
             if not held:
-                raise DeniedError(f"{self.user.nickname} lacks {need}")
+                raise DeniedError(f"{self.user.nickname} lacks {need}", hint=_GRANT)
 
     def _holds(self, action: Ref, on: Ref) -> bool:
         actions = self._view.actions_of(action)

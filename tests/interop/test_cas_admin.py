@@ -298,8 +298,11 @@ def test_who_may(desk: Desk) -> None:
         (("cas-export", "-"), "bob lacks cas/query on the server"),
         (("cas-withdraw", "00" * 16), "only superusers"),
     ):
-        assert f"localhost: {missing}" in desk.refused(*words, who=BOB)
-    assert "is not enrolled in this community" in desk.refused("cas-list-object", "user", who="/O=Grid/CN=Eve")
+        text = desk.refused(*words, who=BOB)
+        assert f"localhost: {missing}" in text
+        assert "lacks" not in text or "hint: whoever governs it grants it with cas-rights-admin" in text
+    text = desk.refused("cas-list-object", "user", who="/O=Grid/CN=Eve")
+    assert "is not enrolled in this community\nhint: its administrators enrol people with cas-enroll user" in text
     assert "nobody in particular has no rights" in desk.refused("cas-list-object", "-a", "user")
 
 
