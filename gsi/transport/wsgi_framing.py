@@ -10,7 +10,6 @@ parser finds another end (RFC 9112 section 11.2).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 __all__ = ["Frame", "TooLongError", "find_frame"]
@@ -28,7 +27,6 @@ class TooLongError(Exception):
     """The head is longer than it may be."""
 
 
-@dataclass(frozen=True, slots=True)
 class Frame:
     """What the head says of the length.
 
@@ -38,16 +36,45 @@ class Frame:
         expects: Whether the client waits for a word before it sends the body.
     """
 
-    head: int
-    body: int | None
-    expects: bool
+    __slots__ = ("_chunk", "body", "expects", "head")
+
+    def __init__(self, head: int, body: int | None, expects: bool) -> None:
+        self.head = head
+        self.body = body
+        self.expects = expects
+        self._chunk = head  # where the first chunk begins that was not whole; none is looked at twice
 
     def end(self, data: bytes | bytearray) -> int | None:
-        """Return where the request ends, or None where more has to come. What is no chunk ends at once."""
+        """Return where the request ends, or None where more has to come. What is no chunk ends at once.
+
+        Args:
+            data: All that has come, from the head on.
+        """
         if self.body is not None:
             end = self.head + self.body
             return end if len(data) >= end else None
-        return _chunks_end(data, self.head)
+        return self._end_of_chunks(data)
+
+    def _end_of_chunks(self, data: bytes | bytearray) -> int | None:
+        """Return where a body in chunks ends (RFC 9112 section 7.1); where it is none, the parser is to say so."""
+        while True:
+            line = data.find(b"\r\n", self._chunk, self._chunk + _MAX_CHUNK_LINE)
+            if line < 0:
+                return None if len(data) < self._chunk + _MAX_CHUNK_LINE else len(data)
+            found = _SIZE.match(bytes(data[self._chunk : line]))
+            if found is None:
+                return len(data)
+            size = int(found[1], 16)
+            if not size:
+                break
+            after = line + 2 + size + 2
+            if len(data) < after:
+                return None
+            self._chunk = after
+        if data[line : line + 4] == _END:
+            return line + 4
+        trailers = data.find(_END, line)
+        return None if trailers < 0 else trailers + len(_END)
 
 
 def find_frame(data: bytes | bytearray, *, head_bytes: int) -> Frame | None:
@@ -69,24 +96,3 @@ def find_frame(data: bytes | bytearray, *, head_bytes: int) -> Frame | None:
     # Several are refused by the parser, which need not wait for a body then.
     body = int(lengths[0]) if len(lengths) == 1 else 0
     return Frame(size, body, _EXPECT.search(head) is not None)
-
-
-def _chunks_end(data: bytes | bytearray, start: int) -> int | None:
-    """Return where a body in chunks ends (RFC 9112 section 7.1); where it is none, the parser is to say so."""
-    while True:
-        line = data.find(b"\r\n", start, start + _MAX_CHUNK_LINE)
-        if line < 0:
-            return None if len(data) < start + _MAX_CHUNK_LINE else len(data)
-        found = _SIZE.match(bytes(data[start:line]))
-        if found is None:
-            return len(data)
-        size = int(found[1], 16)
-        if not size:
-            break
-        start = line + 2 + size + 2
-        if len(data) < start:
-            return None
-    if data[line : line + 4] == _END:
-        return line + 4
-    trailers = data.find(_END, line)
-    return None if trailers < 0 else trailers + len(_END)

@@ -47,7 +47,7 @@ SILENT_SECONDS: Final = 1.0
 """At the end, for clients whose next request may be under way."""
 
 PAUSE_SECONDS: Final = 1.0
-"""Without accepting, where there is no descriptor left."""
+"""Without accepting, where there is no descriptor left, or the system has another reason not to."""
 
 COMPLAIN_SECONDS: Final = 60.0
 """Between two lines about connections that were ended or refused."""
@@ -253,13 +253,11 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             try:
                 connected, client = listener.accept()
             except OSError as error:
-                if error.errno in _NO_ROOM:
+                if error.errno not in _GONE:
                     self._complaints.note(f"no connections can be accepted now: {error.strerror}")
-                    if not self._evict(None):
+                    if error.errno not in _NO_ROOM or not self._evict(None):
                         self._accept_connections(False)
                         self._paused_until = time.monotonic() + PAUSE_SECONDS
-                elif error.errno not in _GONE:
-                    raise
                 return
             connected.setblocking(False)
             source = "" if connected.family == socket.AF_UNIX else source_of(HostPort(client[0], client[1]))
@@ -298,6 +296,10 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             except (GridError, OSError, ValueError) as error:
                 if not isinstance(error, OSError) or error.errno != errno.ENOTCONN:
                     self._complaints.note(f"TLS is not possible: {error}")
+                self._close(one)
+                return
+            except Exception:
+                self.log.exception("internal error")
                 self._close(one)
                 return
             one.state = _State.HANDSHAKE
@@ -380,6 +382,9 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
                 self._linger(one)  # an alert may be on its way
             else:
                 self._close(one)
+        except Exception:
+            self.log.exception("internal error")
+            self._close(one)
 
     def _shake_hands(self, one: _Connection) -> None:
         assert isinstance(one.sock, ssl.SSLSocket)

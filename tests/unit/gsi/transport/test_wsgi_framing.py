@@ -38,6 +38,10 @@ def test_no_end_before_all_is_there_and_none_behind_it(request_bytes: bytes) -> 
     for size in range(len(request_bytes)):
         assert end_of(request_bytes[:size]) is None, request_bytes[:size]
     assert end_of(request_bytes) == len(request_bytes)
+    frame = find_frame(request_bytes, head_bytes=LIMIT)
+    assert frame is not None
+    ends = [frame.end(request_bytes[:size]) for size in range(frame.head, len(request_bytes) + 1)]
+    assert ends == [None] * (len(ends) - 1) + [len(request_bytes)]  # also for one frame that sees it grow
     assert end_of(request_bytes + GET) == len(request_bytes)
 
 
