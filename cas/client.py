@@ -44,6 +44,7 @@ MAX_ANSWER_BYTES: Final = 8 << 20
 ANSWER_TIMEOUT: Final = 60.0
 _TRIES: Final = 3  # connections that are closed before anything was asked
 _SERVER: Final = ValidationOptions(purpose=Purpose.SERVER)
+_REFUSALS: Final = 400
 _OLD_PATH: Final = "CASService"
 
 
@@ -295,6 +296,8 @@ def _parse(data: bytes) -> tuple[int, dict[str, object]]:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
+        if response.status >= _REFUSALS:  # of what stands before the server, which has words of its own
+            return response.status, {}
         raise _odd(f"no JSON, HTTP status {response.status}") from error
     if not isinstance(found, dict):
         raise _odd("no JSON object")
