@@ -134,6 +134,16 @@ class CAPackage:
         entry.uname = entry.gname = "root"
         return entry
 
+    @property
+    def _about(self) -> tuple[str, ...]:
+        """What is in it, line by line."""
+        if any(name.startswith(_LINKS) for name in self.files):
+            return (
+                "The certificate and signing policy of this certification authority, and the",
+                "settings with which certificates are requested from it.",
+            )
+        return ("The certificate and signing policy of this certification authority.",)
+
     def _control(self) -> str:
         size = (sum(map(len, self.contents.values())) + 1023) // 1024
         return (
@@ -145,8 +155,7 @@ class CAPackage:
             "Section: net\n"
             "Priority: optional\n"
             f"Description: trust in {oneline(self.certificate.subject_der)}\n"
-            " The certificate and signing policy of this certification authority, and the\n"
-            " settings with which certificates are requested from it.\n"
+            + "".join(f" {line}\n" for line in self._about)
         )
 
     def _prerm(self) -> str:
@@ -167,6 +176,7 @@ class CAPackage:
     def _spec(self) -> str:
         names = sorted(self.contents)
         install = "".join(f'install -m 0644 "{name}" "%{{buildroot}}{INSTALL_DIR}/{name}"\n' for name in names)
+        about = "\n".join(self._about)
         listed = "".join(f"{INSTALL_DIR}/{name}\n" for name in names)
         return f"""\
 # rpmbuild -tb {self.tarball_name}
@@ -179,8 +189,7 @@ Source: {self.tarball_name}
 BuildArch: noarch
 
 %description
-The certificate and signing policy of this certification authority, and the
-settings with which certificates are requested from it:
+{about}
 {self._subject}
 
 %prep

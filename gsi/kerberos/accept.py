@@ -12,6 +12,7 @@ keytab in a file is opened anew each time, so keys may be added and removed whil
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 from typing import Final, NamedTuple
 
@@ -63,6 +64,7 @@ _MALFORMED: Final = (
 _INDICATORS: Final = b"auth-indicators"
 _MAX_INDICATORS: Final = 32
 _REPLAY_VARIABLE: Final = "KRB5RCACHENAME"
+_log = logging.getLogger("gsi.kerberos")
 
 
 class ReplayError(AuthenticationError):
@@ -87,7 +89,10 @@ def use_replay_cache(path: str) -> None:
     One that KRB5RCACHENAME names stays. Without either it is where krb5.conf says, or in a directory for temporary
     files, where all services of a user share it.
     """
-    if get_variable(_REPLAY_VARIABLE) is None:
+    named = get_variable(_REPLAY_VARIABLE)
+    if named is not None and named.partition(":")[0].lower() == "none":
+        _log.warning("%s=%s: requests that were overheard are taken again", _REPLAY_VARIABLE, named)
+    if named is None:
         set_variable(_REPLAY_VARIABLE, f"file2:{path}")
 
 

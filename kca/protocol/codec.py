@@ -10,13 +10,15 @@ length come before these, as with Kerberos (RFC 4120 s.7.2.2).
 
 from __future__ import annotations
 
+import functools
 import hmac
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gsi import der
 from gsi.certificate import MAX_EXTENSIONS, Certificate, Extension
-from gsi.errors import ParseError
+from gsi.errors import CredentialError, CredentialProblem, ParseError
 from kca.protocol.messages import CSRPlus, MACDialect, MACError, Request, Response, VersionError
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ __all__ = [
     "MAX_RESPONSE_BYTES",
     "MAX_TEXT_BYTES",
     "VERSION",
+    "check_modulus",
     "check_request_mac",
     "check_response_mac",
     "clean_text",
@@ -61,6 +64,8 @@ MAX_RESPONSE_BYTES: Final = 256 << 10
 MAX_CHAIN: Final = 16
 MAX_TEXT_BYTES: Final = 200
 """A sentence; replies have to fit into datagrams."""
+SMALL: Final = 1000
+"""A number of which nobody knows anything has a prime factor below this in nine cases of ten; a key has none."""
 MAX_RECEIVED_TEXT_BYTES: Final = 4096
 MAX_ERROR_CODE_BYTES: Final = 4
 """Heimdal's INTEGER is of 32 bits."""
@@ -119,6 +124,26 @@ def parse_rsa_key(data: bytes) -> bytes:
     reader.finish()
     algorithm = der.encode_sequence(der.encode_oid(_RSA_ENCRYPTION), der.encode_tlv(der.NULL, b""))
     return der.encode_sequence(algorithm, der.encode_bit_string(data))
+
+
+def check_modulus(spki_der: bytes) -> None:
+    """Refuse a bare RSA key that anybody could break: nothing proves that its sender made it as keys are made.
+
+    Raises:
+        CredentialError: WEAK_KEY: a small prime divides the modulus.
+        ParseError: It is no RSA key.
+    """
+    reader = der.parse_one(spki_der, what="public key")
+    reader.take_raw(der.SEQUENCE)
+    modulus = der.parse_one(reader.bit_string(), what="RSA public key").integer()
+    if math.gcd(modulus, _small_primes()) != 1:
+        raise CredentialError("the modulus of the RSA key has small factors", problem=CredentialProblem.WEAK_KEY)
+
+
+@functools.cache
+def _small_primes() -> int:
+    """Return the product of the primes below `SMALL`."""
+    return math.prod(n for n in range(2, SMALL) if all(n % k for k in range(2, math.isqrt(n) + 1)))
 
 
 def parse_csr_plus(data: bytes) -> CSRPlus:

@@ -29,6 +29,7 @@ from gsi.errors import (
 )
 from kca.protocol.codec import (
     MAX_TEXT_BYTES,
+    check_modulus,
     check_request_mac,
     clean_text,
     encode_certificates,
@@ -212,7 +213,9 @@ class Exchange:
         """
         if self.request.kind is RequestKind.CSR:
             return parse_csr(parse_csr_plus(self.request.pk_key).csr)
-        return CertificateRequest.from_public_key(parse_rsa_key(self.request.pk_key))
+        spki_der = parse_rsa_key(self.request.pk_key)
+        check_modulus(spki_der)
+        return CertificateRequest.from_public_key(spki_der)
 
     def grant(self, chain: Sequence[Certificate]) -> bytes:
         """Return the reply with a certificate: alone for a bare key, with its chain for a PKCS#10."""

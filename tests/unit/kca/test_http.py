@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -193,3 +194,18 @@ def test_whatever_comes_gets_an_answer_of_the_table(world: KCAWorld, header: str
     answer = client.get("/get-cert", headers={"Authorization": header}, query_string={"csr": query})
     assert answer.status_code in {400, 401}
     assert f"alice@{REALM}" not in answer.text
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["length", "chunked"])
+@pytest.mark.parametrize(("more", "status"), [(0, 200), (1, 413), (5000, 413)])
+def test_the_longest_body(world: KCAWorld, announced: bool, more: int, status: int) -> None:
+    """The limit itself is allowed, whether the length was told or not."""
+    limit = 4096
+    client = client_of(world, HTTPSettings(max_request_bytes=limit))
+    body = csr().ljust(limit + more, b"\n")
+    if announced:
+        answer = client.post(PATH, data=body, headers=proof("alice"))
+    else:
+        stream = {"input_stream": io.BytesIO(body), "environ_overrides": {"wsgi.input_terminated": True}}
+        answer = client.post(PATH, headers=proof("alice"), **stream)
+    assert answer.status_code == status

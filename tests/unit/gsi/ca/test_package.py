@@ -73,4 +73,13 @@ def test_a_name_with_a_percent_sign(signer: KeySigner, now: datetime) -> None:
     with tarfile.open(fileobj=io.BytesIO(deb[start : start + size])) as tar:
         control = tar.extractfile("./control")
         assert control is not None
-        assert "Description: trust in /O=Grid/CN=100%{getenv:HOME}\n" in control.read().decode()
+        told = control.read().decode()
+        assert "Description: trust in /O=Grid/CN=100%{getenv:HOME}\n" in told
+        assert "settings" not in told  # there are none in it
+    deb = CAPackage(ca, {f"grid-security.conf.{package.hash}": b"x"}).deb()
+    start = deb.index(b"control.tar.gz") + 60
+    size = int(deb[start - 12 : start - 2])
+    with tarfile.open(fileobj=io.BytesIO(deb[start : start + size])) as tar:
+        control = tar.extractfile("./control")
+        assert control is not None
+        assert "settings" in control.read().decode()

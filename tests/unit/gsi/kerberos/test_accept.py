@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from gsi.errors import AuthenticationError, ConfigError, StorageError
 from gsi.kerberos import accept
-from gsi.kerberos.accept import ReplayError
+from gsi.kerberos.accept import ReplayError, use_replay_cache
 from gsi.kerberos.libkrb5 import KerberosError
 
 BASE = -1765328384
@@ -73,3 +74,18 @@ def test_whose_fault_it_is(code: int, keytab: int, expected: type[Exception]) ->
     found = accept._explain(context, code, ctypes.c_void_p(), "192.0.2.7")
     assert type(found) is expected
     assert isinstance(found, AuthenticationError) == issubclass(expected, AuthenticationError)
+
+
+@pytest.mark.parametrize(("value", "warned"), [("none:", True), ("NONE", True), ("dfl:", False), (None, False)])
+def test_a_replay_cache_that_is_none(
+    value: str | None, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever has turned it off by the environment, maybe for another program, is told."""
+    monkeypatch.setenv("KRB5RCACHENAME", "")
+    if value is None:
+        monkeypatch.delenv("KRB5RCACHENAME")
+    else:
+        monkeypatch.setenv("KRB5RCACHENAME", value)
+    use_replay_cache("/nowhere/replay")
+    assert os.environ["KRB5RCACHENAME"] == (value or "file2:/nowhere/replay")
+    assert ("overheard" in caplog.text) is warned

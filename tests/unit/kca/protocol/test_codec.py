@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gsi import der, keys
 from gsi.certificate import Certificate, Extension
-from gsi.errors import GridError, ParseError
+from gsi.errors import CredentialError, GridError, ParseError
+from gsi.keys import KeyType
 from gsi.secret import Passphrase
 from kca.protocol.codec import (
     MAX_REQUEST_BYTES,
     MAX_RESPONSE_BYTES,
+    check_modulus,
     check_request_mac,
     check_response_mac,
     clean_text,
@@ -184,6 +187,23 @@ def test_rsa_key() -> None:
     for bad in (b"", b"\x30\x00", PK_KEY + b"\0", bytes.fromhex("30060201f5020103"), bytes.fromhex("300302010b")):
         with pytest.raises(ParseError):
             parse_rsa_key(bad)
+
+
+def test_modulus_of_no_key() -> None:
+    """What looks strong by its length alone; keys of every make pass."""
+
+    def bare(modulus: int) -> bytes:
+        return parse_rsa_key(der.encode_sequence(der.encode_integer(modulus), der.encode_integer(65537)))
+
+    key = keys.spki_der(keys.generate_key(KeyType.RSA))
+    check_modulus(key)
+    reader = der.parse_one(key, what="key")
+    reader.take_raw(der.SEQUENCE)
+    genuine = der.parse_one(reader.bit_string(), what="key").integer()
+    check_modulus(bare(genuine))
+    for weak in (2**4096 - 1, 997 * genuine, 3 * genuine):
+        with pytest.raises(CredentialError, match="small factors"):
+            check_modulus(bare(weak))
 
 
 def test_csr_plus() -> None:
