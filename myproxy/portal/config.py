@@ -163,10 +163,13 @@ class LogonSettings:
     Attributes:
         one_time_codes: Whether the form has a field for a code. The server judges it, and is who insists.
         free_tries: Wrong tries on an account from a network before some are refused; fewer than the server's.
+        first_time: Whether a credential can be stored without a session, by whoever has its certificate and key, as
+            with `myproxy-init`: who has nothing stored cannot log on.
     """
 
     one_time_codes: Insistence = Insistence.OPTIONAL
     free_tries: int = option(4, minimum=1, maximum=100)
+    first_time: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

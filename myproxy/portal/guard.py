@@ -26,7 +26,6 @@ from flask import Flask, Response, abort, g, redirect, request, url_for
 from markupsafe import Markup
 
 from gsi.credential import Credential, parse_credential
-from gsi.errors import GridError, StorageError
 from gsi.system.audit import AuditRecord, Verdict
 from myproxy.portal.desk import identify
 from myproxy.portal.store import Event, KeptSession
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
+    from gsi.errors import GridError
     from gsi.system.audit import AuditLog
     from myproxy.portal.config import PortalConfig
     from myproxy.portal.desk import Desk
@@ -286,8 +286,10 @@ class Guard:
             self._portal.store.sessions.remove(kept.row)
             return None
         data = ticket.open(kept.sealed)
-        if data is None:
-            raise StorageError("a session is damaged")
+        if data is None:  # damaged
+            _log.error("a session of %r cannot be opened and is ended", kept.username)
+            self._portal.store.sessions.remove(kept.row)
+            return None
         content = json.loads(data)
         proxy = parse_credential(content["proxy"].encode("ascii"), source="the session")
         if idle.total_seconds() >= SEEN_SECONDS:

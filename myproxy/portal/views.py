@@ -52,6 +52,7 @@ NOTICES: Final = {
     "first": ("info", "Log on to go on."),
     "over": ("info", "Your session is over. Log on again."),
     "off": ("done", "You are logged off."),
+    "first_stored": ("done", "The credential is stored. Log on with its new pass phrase."),
     "stored": ("done", "The credential is stored."),
     "changed": ("done", "The pass phrase is changed. Your other sessions were ended."),
     "destroyed": ("done", "The credential is destroyed."),

@@ -16,24 +16,27 @@ import json
 import logging
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 
-from gsi.errors import AuthenticationError, GridError, RefusedError
+from gsi.errors import AuthenticationError, RefusedError
 from gsi.secret import Passphrase
 from gsi.system.audit import Verdict
+from myproxy.auth.base import ThrottledError
 from myproxy.portal.config import Insistence
 from myproxy.portal.desk import identify
-from myproxy.portal.guard import own_path, public, request_id
+from myproxy.portal.guard import address, own_path, public, request_id
 from myproxy.portal.oidc import USERNAME, Pending, Provider
 from myproxy.portal.views import WRONG, FormError, attempt, code, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from werkzeug.wrappers import Response as AnyResponse
 
     from gsi.credential import Credential
-    from gsi.kerberos.negotiate import Negotiator
+    from gsi.kerberos.negotiate import Negotiated, Negotiator
     from myproxy.portal.guard import Guard, Portal
 
 __all__ = ["make_pages"]
@@ -45,6 +48,8 @@ _NO_TICKET: Final = "Your browser has shown no Kerberos ticket that is good here
 _NOT_PROVED: Final = "The provider's answer proves nothing. Try again from the start."
 _NOTHING: Final = "The server gives nothing for this account. Is a credential stored that the portal may fetch?"
 _log: Final = logging.getLogger("myproxy.portal")
+
+T = TypeVar("T")
 
 
 def make_pages(
@@ -112,6 +117,30 @@ def make_pages(
         guard.begin(username, proxy, method)
         return redirect(following or url_for("pages.overview"), 303)
 
+    def believe(method: str, look: Callable[[], T], *, otherwise: str) -> T:
+        """Return what somebody else proves; who proves nothing too often is not looked at for a while.
+
+        Raises:
+            FormError: Nothing is proved.
+            TransportError: The provider cannot be reached.
+        """
+
+        def judged() -> T:
+            try:
+                return look()
+            except AuthenticationError as error:
+                raise RefusedError(error.message) from error
+
+        try:
+            return portal.limits.judge(method, address(), judged)
+        except ThrottledError as error:
+            wait = max(1, int(error.seconds) + 1)
+            raise FormError(f"Too many tries. Try again in {wait} seconds.", 429, retry_seconds=wait) from error
+        except RefusedError as error:
+            _log.warning("%s: %s: %s", request_id(), method, error.message)
+            portal.note("LOGON", Verdict.DENY, "", reason=error.message, detail=method)
+            raise FormError(otherwise, 403) from error
+
     @pages.post("/logon/code")
     @public
     def second() -> AnyResponse:
@@ -154,12 +183,9 @@ def make_pages(
                 if "verifier" not in content:
                     raise FormError(_NOT_PROVED, 403)
                 pending = Pending(content["state"], content["nonce"], content["verifier"])
-                try:
-                    username = provider.finish(request.url, pending, back)
-                except (AuthenticationError, RefusedError) as error:
-                    _log.warning("%s: OpenID Connect: %s", request_id(), error.message)
-                    portal.note("LOGON", Verdict.DENY, "", reason=error.message, detail="OpenID Connect")
-                    raise FormError(_NOT_PROVED, 403) from error
+                username = believe(
+                    "OpenID Connect", lambda: provider.finish(request.url, pending, back), otherwise=_NOT_PROVED
+                )
                 return vouch(username, "OpenID Connect", own_path(content["next"]))
 
             answer = attempt(show_logon, act)
@@ -178,12 +204,14 @@ def make_pages(
             answered: dict[str, str] = {}
 
             def act() -> AnyResponse:
-                try:
-                    met = negotiator.accept(base64.b64decode(text.strip(), validate=True), binding=binding)
-                except (AuthenticationError, binascii.Error, ValueError) as error:
-                    told = error.message if isinstance(error, GridError) else "no base64"
-                    portal.note("LOGON", Verdict.DENY, "", reason=told, detail="Kerberos")
-                    raise FormError(_NO_TICKET, 403) from error
+                def look() -> Negotiated:
+                    try:
+                        token = base64.b64decode(text.strip(), validate=True)
+                    except (binascii.Error, ValueError) as error:
+                        raise AuthenticationError("the Negotiate token is no base64") from error
+                    return negotiator.accept(token, binding=binding)
+
+                met = believe("Kerberos", look, otherwise=_NO_TICKET)
                 if met.answer:
                     answered["WWW-Authenticate"] = f"Negotiate {base64.b64encode(met.answer).decode('ascii')}"
                 client = met.ticket.client

@@ -17,6 +17,8 @@ from tests.harness.environment import UserEnvironment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.harness.browser import Browser
+
 CA_KINDS: Final[tuple[KeyKind, ...]] = ("rsa2048", "p256")
 EEC_KINDS: Final[tuple[KeyKind, ...]] = ("rsa2048", "p256")
 _HERE: Final = Path(__file__).parent
@@ -56,6 +58,15 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
     users = {(ca, key): cas[ca].issue(ALICE, key) for ca in CA_KINDS for key in EEC_KINDS}
     trust_dir = write_trust_dir(root / "certificates", *cas.values(), crl=True)
     return Grid(root, cas, users, cas["rsa2048"].issue_host(), trust_dir)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser without a screen, one for a worker."""
+    from tests.harness.browser import open_browser
+
+    with open_browser() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from gsi.credential import parse_credential
 from gsi.system.trustdir import TrustDirectory
 from gsi.trust.verify import verify_chain
-from tests.harness.browser import Browser, open_browser
+from tests.harness.browser import Browser
 from tests.harness.ca import write_file
 from tests.harness.portal import RunningPortal, start_portal
 from tests.harness.run import our_program, run
@@ -33,12 +33,6 @@ class Place(NamedTuple):
     site: Site
     portal: RunningPortal
     alice: Person
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.harness import oidc
-from tests.harness.browser import Browser, open_browser
+from tests.harness.browser import Browser
 from tests.harness.ca import write_file
 from tests.harness.daemons import free_port
 from tests.harness.environment import clean_environment
@@ -48,6 +48,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> Iterator[Plac
         realm = stack.enter_context(kdc)
         stack.enter_context(site.start())
         more = f"""
+[logon]
+first_time = true
 [own]
 certificate = "{directory}/portal.pem"
 key = "{directory}/portal.key"
@@ -76,16 +78,15 @@ realms = ["{REALM}"]
         yield Place(portal, provider, realm, directory)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
-        yield opened
-
-
 def test_over_a_provider_and_back(browser: Browser, place: Place) -> None:
+    browser.driver.delete_all_cookies()
     browser.get(place.portal.url + "/fetch")
     browser.picture("logon-ways")
     assert not browser.defects()
+    browser.press("Store your first credential")
+    browser.picture("first")
+    assert not browser.defects()
+    browser.get(place.portal.url + "/fetch")
     browser.press("Log on with Example Login")
     assert browser.heading == "Provider"
     browser.press("Agree")

@@ -9,11 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from myproxy.portal.config import HTTPSettings, Insistence, LogonSettings
 from myproxy.portal.guard import FORM_COOKIE, SESSION_COOKIE, own_path
+from myproxy.portal.store import SESSIONS
 from myproxy.portal.vault import Ticket
 from tests.harness.ca import Issued, TestCA
 from tests.harness.myproxy import SECRET
@@ -78,6 +80,15 @@ def test_nothing_on_the_disk_opens_a_session_or_a_key(pages: Pages) -> None:
     for text in (SECRET.encode(), cookie.encode(), b"PRIVATE KEY"):
         assert text not in content
     assert b"alice" in content
+
+
+def test_a_damaged_session_is_over(pages: Pages) -> None:
+    pages.log_on()
+    kept = pages.session().kept
+    with pages.portal.store.database.write() as connection:
+        connection.execute(sa.update(SESSIONS).values(sealed=kept.sealed[:-1] + b"\0\0"))
+    assert pages.get("/").status_code == 303
+    assert pages.portal.store.sessions.find(kept.row) is None
 
 
 @pytest.mark.parametrize(

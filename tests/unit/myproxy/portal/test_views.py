@@ -19,6 +19,8 @@ from gsi.delegation import DelegationRequester
 from gsi.keys import KeyType, generate_key, spki_der
 from gsi.proxy.chain import ProxyChain
 from myproxy.cli.web import key_mark
+from myproxy.portal.config import LogonSettings
+from myproxy.portal.guard import SESSION_COOKIE
 from myproxy.portal.shown import common_name, duration
 from myproxy.portal.terminals import show_key
 from tests.harness.ca import Issued, TestCA
@@ -179,6 +181,34 @@ def test_a_renewed_credential_is_stored(pages: Pages, ca: TestCA) -> None:
     assert "Mallory" in text or "own" in text
     assert "words at the server" not in pages.audit()
     assert "file words" not in pages.audit()
+
+
+def test_the_first_time(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
+    with open_pages(ca, tmp_path) as pages:
+        assert pages.get("/first").status_code == 404
+    with open_pages(ca, tmp_path / "open", logon=LogonSettings(first_time=True)) as pages:
+        pages.store("bob", ca.issue("/O=Grid/CN=Bob", "p256"))
+        assert "/first" in pages.get("/logon").text
+
+        def send(data: bytes, **fields: str) -> int:
+            form = {
+                "username": "alice",
+                "what": "proxy",
+                "days": "7",
+                "new": "new words",
+                "again": "new words",
+            } | fields
+            return pages.post("/first", file=(io.BytesIO(data), "file.p12"), **form).status_code
+
+        bundle = alice.pkcs12(b"file words")
+        assert send(bundle, passphrase="file words", username="bob") == 403  # the account is another's
+        assert send(bundle, passphrase="file words") == 303
+        assert pages.cookie(SESSION_COOKIE) is None
+        assert pages.log_on("alice", "new words").status_code == 303
+        pages.forget()
+        pages.pass_time(timedelta(hours=1))
+        assert send(bundle, passphrase="file words", username="") == 400
+        assert [send(bundle, passphrase="wrong") for _ in range(5)] == [400] * 4 + [429]
 
 
 def test_other_sessions_can_be_ended(pages: Pages) -> None:

@@ -127,6 +127,15 @@ def test_no_account_and_no_proof_is_no_session(pages: Pages, provider: oidc.Prov
     assert "nonce" in pages.audit()
 
 
+def test_answers_that_prove_nothing_are_not_looked_at_forever(pages: Pages, provider: oidc.Provider) -> None:
+    provider.twist = {"claims": {"nonce": "another"}}
+    assert [go(pages, provider).status_code for _ in range(5)] == [403] * 4 + [429]
+    assert pages.audit().count("nonce") == 4
+    pages.address = "198.51.100.9"
+    provider.twist = {}
+    assert go(pages, provider).status_code == 303
+
+
 def test_a_required_code_is_asked_for_here_as_well(
     tmp_path: Path, ca: TestCA, host: Issued, provider: oidc.Provider
 ) -> None:
