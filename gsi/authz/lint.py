@@ -113,6 +113,10 @@ def _lint_groups(path: str, loaded: LoadedPolicy) -> Iterator[Finding]:
 
     issuers = [one for each in settings if isinstance(each, TokenSettings) for one in each.issuers.values()]
     own = {group for issuer in issuers for group in issuer.groups}
+    for name, built in loaded.built.items():
+        if built.kind == "ldap" and str(getattr(built.settings, "prefix", "")).startswith("/"):
+            message = f"the groups of the directory {name!r} are called as those of tokens: one can stand for another"
+            yield Finding(Severity.NOTE, path, None, message, "a prefix that does not begin with a slash")
     silent = ", ".join(issuer.url for issuer in issuers if not issuer.groups)
     for where, line, group, denies in _named_groups(loaded):
         if not group.startswith("/"):  # no token's

@@ -41,7 +41,7 @@ class ReplayMemory:
         self._lock = threading.Lock()
         self._known: set[tuple[str, str]] = set()
         self._ends: list[tuple[datetime, str, str]] = []
-        self._forgotten: datetime | None = None  # what ended before may have been known; never set back
+        self._forgotten: datetime | None = None  # what ended before may have been known
 
     def remember(self, issuer: str, jti: str, *, until: datetime, now: datetime) -> bool:
         """Remember a token; as for `ReplayGuard`. When the memory is full nothing is new any more: it fails closed."""
@@ -63,7 +63,7 @@ class ReplayMemory:
         while self._ends and self._ends[0][0] < before:
             _, *old = heapq.heappop(self._ends)
             self._known.discard((old[0], old[1]))
-            self._forgotten = before if self._forgotten is None else max(before, self._forgotten)
+            self._forgotten = before  # never set back, for nothing that ended before the last one is left
 
     def __len__(self) -> int:
         return len(self._known)

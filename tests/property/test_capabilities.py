@@ -16,6 +16,7 @@ from gsi.saml.assertion import read_assertion
 from gsi.saml.document import parse_document
 from gsi.tokens.compact import CompactToken, decode_segment, parse_object
 from gsi.tokens.keys import parse_key_set
+from gsi.tokens.rules import IssuerRules
 from gsi.tokens.scopes import Capability, allows, format_scope, parse_path, parse_scopes
 from gsi.voms.ac_extensions import (
     Tag,
@@ -187,3 +188,13 @@ def test_any_bytes(data: bytes) -> None:
             read()
         except GridError as error:
             assert str(error)  # noqa: PT017  it has words
+
+
+parts = st.lists(st.sampled_from(["a", "b", "ab", "A", "a.b"]), min_size=1, max_size=3)
+
+
+@given(st.lists(parts, max_size=3), parts)
+def test_issuers_speak_of_groups_by_whole_parts(own: list[list[str]], said: list[str]) -> None:
+    rules = IssuerRules(issuer="https://vo.example.org/", groups=tuple("/" + "/".join(one) for one in own))
+    expected = any(said[: len(one)] == one for one in own)
+    assert rules.may_speak_of("/" + "/".join(said)) is expected

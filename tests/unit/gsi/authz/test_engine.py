@@ -396,6 +396,42 @@ def test_a_source_that_answers_late_is_indeterminate() -> None:
         assert ("took longer than" in decision.reason) is (effect is I)
 
 
+class _Hanging:
+    """A source that hangs where it waits, and says of whom it does."""
+
+    name = "hanging"
+
+    def __init__(self) -> None:
+        self.hang = threading.Event()
+
+    def may_wait(self, request: AuthorizationRequest) -> bool:
+        return bool(request.subject.assertions)
+
+    def collect(self, request: AuthorizationRequest) -> AuthorizationRequest:
+        if self.may_wait(request):
+            self.hang.wait(20)
+        return request
+
+
+def test_who_needs_nothing_of_a_source_does_not_wait_for_its_threads() -> None:
+    """Though all of them hang, with others' requests."""
+    source = _Hanging()
+    engine = Engine(policy_of(Fixed(Effect.PERMIT), sources=(Source(source, 0.001),)))
+    waiting = request_of(replace(user(), assertions=("x",)))
+    for _ in range(2 * MAX_THREADS):
+        assert engine.authorize(waiting).effect is Effect.INDETERMINATE
+    engine.replace(policy_of(Fixed(Effect.PERMIT), sources=(Source(source, 10.0),)))
+    assert engine.authorize(request_of(user())).effect is Effect.PERMIT
+    source.hang.set()
+
+
+def test_a_source_that_cannot_say_whether_it_waits_is_indeterminate() -> None:
+    source = _Hanging()
+    source.may_wait = lambda _: 1 / 0  # type: ignore[method-assign,assignment,return-value]  # a plug-in's defect
+    engine = Engine(policy_of(Fixed(Effect.PERMIT), sources=(Source(source),)))
+    assert "ZeroDivisionError" in engine.authorize(request_of(user())).reason
+
+
 def test_what_a_source_adds_may_end_earlier_and_never_later() -> None:
     soon, later = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)
     add = _with_subject(groups=frozenset({"staff"}))

@@ -166,3 +166,14 @@ def test_bans_of_groups_of_which_no_issuer_may_speak(tmp_path: Path) -> None:
     (found,) = lint_policy(str(tmp_path / "p.toml"))
     assert (found.severity, found.line, found.path) == (HOLE, 2, str(tmp_path / "bans"))
     assert "https://cms.example.org/ has none" in found.fix
+
+
+@pytest.mark.parametrize(("prefix", "doubts"), [("", 0), ("ldap:", 0), ("/", 1), ("/atlas/", 1)])
+def test_groups_of_a_directory_that_are_called_as_those_of_tokens(tmp_path: Path, prefix: str, doubts: int) -> None:
+    pytest.importorskip("ldap")
+    source = (
+        '[source.people]\ntype = "ldap"\nservers = ["ldaps://ldap.example.org"]\nuser_base = "dc=x"\n'
+        f'user_attribute = "cn"\ngroups_from = ["memberOf"]\nprefix = "{prefix}"\n'
+    )
+    found = lint(tmp_path, f'order = ["bans", "rules"]\nsources = ["tokens", "people"]\n{TABLES}{TOKENS}{source}')
+    assert ["called as those of tokens" in message for _, message in found] == [True] * doubts
