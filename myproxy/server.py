@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gsi import oids
-from gsi.errors import ConfigError, DeniedError, GridError, VerificationError
+from gsi.errors import ConfigError, CredentialError, CredentialProblem, DeniedError, GridError, VerificationError
 from gsi.proxy.kinds import ProxyKind
 from gsi.system import clock
 from gsi.system.audit import AuditLog
@@ -152,7 +152,13 @@ def load_config(path: str) -> ServerConfig:
     except ConfigError:
         raise
     except GridError as error:
-        raise ConfigError(f"cannot read the configuration: {error.message}", hint=error.hint) from error
+        missing = isinstance(error, CredentialError) and error.problem is CredentialProblem.MISSING
+        hint = (
+            "write one (myproxy-server(8) lists what goes into it), or name another file with -c"
+            if missing
+            else error.hint
+        )
+        raise ConfigError(f"cannot read the configuration: {error.message}", hint=hint) from error
 
 
 def load_server_credential() -> Credential:

@@ -117,7 +117,7 @@ def run(
         status = _report_missing_module(parser.prog, error, debug=_wants_debug(arguments))
     except Exception as error:  # noqa: BLE001  the last door: a traceback is no answer to a user
         status = _report_unexpected(parser.prog, error, debug=_wants_debug(arguments))
-    status = _close_output(status)
+    status = _close_output(parser.prog, status)
     if uncollected:
         gc.freeze()  # what is alive now needs no search for cycles at exit
     return status
@@ -198,7 +198,8 @@ def _report_unexpected(prog: str, error: Exception, *, debug: bool) -> int:
     if debug:
         _print_traceback(error)
     if isinstance(error, OSError):
-        sys.stderr.write(f"{prog}: error: {printable(str(error))}\n")
+        where = "" if error.filename is None else f"{error.filename}: "
+        sys.stderr.write(f"{prog}: error: {printable(where + (error.strerror or str(error)))}\n")
         return EXIT_ERROR
     sys.stderr.write(f"{prog}: internal error: {type(error).__name__}: {printable(str(error))}\n")
     if not debug:
@@ -246,7 +247,7 @@ def _encode_anyway(error: UnicodeError) -> tuple[str | bytes, int]:
         return codecs.lookup_error("backslashreplace")(error)
 
 
-def _close_output(status: int) -> int:
+def _close_output(prog: str, status: int) -> int:
     """Flush standard output; what cannot be written must not be taken for success.
 
     A full device or a closed pipe shows only now, and the interpreter's own flush at exit would print a traceback.
@@ -258,7 +259,8 @@ def _close_output(status: int) -> int:
         return EXIT_BROKEN_PIPE
     except (OSError, ValueError) as error:
         _discard_output()
-        sys.stderr.write(f"error: cannot write to standard output: {printable(str(error))}\n")
+        why = getattr(error, "strerror", None) or str(error)
+        sys.stderr.write(f"{prog}: error: cannot write to standard output: {printable(why)}\n")
         return status or EXIT_ERROR
     return status
 

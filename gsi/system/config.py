@@ -33,7 +33,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Final, NoReturn, TypeVar, Union, cast
 
-from gsi.errors import ConfigError, CredentialError, GridError, ParseError
+from gsi.errors import ConfigError, CredentialError, CredentialProblem, GridError, ParseError
 from gsi.system.files import read_public
 from gsi.system.toml_lines import Path, find_line
 
@@ -158,7 +158,11 @@ def read_table(path: str, *, check_writers: bool = False) -> Table:
     try:
         data = read_public(path, max_bytes=MAX_CONFIG_BYTES, check_writers=check_writers)
     except (CredentialError, ParseError) as error:
-        raise ConfigError(error.message.removeprefix(f"{path}: "), path=path, hint=error.hint) from error
+        missing = isinstance(error, CredentialError) and error.problem is CredentialProblem.MISSING
+        hint = (
+            "write one (the manual page shows how), or name another file on the command line" if missing else error.hint
+        )
+        raise ConfigError(error.message.removeprefix(f"{path}: "), path=path, hint=hint) from error
     return parse_table(data, path=path)
 
 

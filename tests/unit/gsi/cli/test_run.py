@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -23,8 +24,11 @@ from gsi.cli.run import (
     warn,
 )
 from gsi.errors import CredentialError, CredentialProblem, GridError, Reason, VerificationError
+from tests.harness.environment import clean_environment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gsi.cli.arguments import Namespace
 
 
@@ -202,3 +206,19 @@ def test_a_second_line_cannot_pass_for_ours() -> None:
 
 def test_undecodable_file_names_are_shown() -> None:
     assert printable("a\udcffb") == "a\\udcffb"
+
+
+def test_output_that_cannot_be_written_is_told_by_the_programs_name(tmp_path: Path) -> None:
+    """On a full device, whether the output waits for the end or not."""
+    program = "import sys\nfrom gsi.cli.proxy_info import main\nsys.argv[0] = 'grid-proxy-info'\nsys.exit(main())"
+    for unbuffered in ("", "1"):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", program, "-help"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=clean_environment(tmp_path) | {"PYTHONUNBUFFERED": unbuffered},
+                check=False,
+            )
+        assert done.returncode == 1
+        assert re.fullmatch(rb"grid-proxy-info: error: [^\n\[]*No space left on device\n", done.stderr), done
