@@ -13,12 +13,14 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gsi.proxy.issue import ProxyOptions
 from myproxy.portal.config import HTTPSettings, Insistence, LogonSettings
 from myproxy.portal.guard import FORM_COOKIE, SESSION_COOKIE, own_path
 from myproxy.portal.store import SESSIONS
 from myproxy.portal.vault import Ticket
+from myproxy.protocol.messages import Command
 from tests.harness.ca import Issued, TestCA
-from tests.harness.myproxy import SECRET
+from tests.harness.myproxy import SECRET, ask
 from tests.harness.portal_pages import NAME, Pages, open_pages
 
 PUBLIC = {"/logon", "/logoff", "/health", "/static/<path:filename>", "/terminal/v1/start", "/terminal/v1/take"}
@@ -176,6 +178,17 @@ def test_sessions_end_by_themselves(pages: Pages) -> None:
         assert pages.get("/").status_code == 200
     pages.pass_time(timedelta(minutes=17))  # eight hours and a minute
     assert pages.get("/").status_code == 303
+
+
+def test_a_session_ends_with_its_proxy(pages: Pages, ca: TestCA) -> None:
+    request = ask(Command.PUT, username="short", lifetime=timedelta(0))
+    issued = ca.issue("/O=Grid/CN=Short", "p256")
+    pages.world.put(issued, request, options=ProxyOptions(lifetime=timedelta(hours=1)))
+    pages.log_on("short")
+    assert pages.session().kept.ends == pages.session().proxy.not_after
+    for status in (200, 200, 303):
+        pages.pass_time(timedelta(minutes=25))
+        assert pages.get("/activity").status_code == status
 
 
 def test_logging_off_ends_the_session_for_good(pages: Pages) -> None:
