@@ -72,6 +72,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "grid-kinit": Command("gsi.cli.kinit:build_parser", "gsi.cli.pages.kinit:PAGE"),
     "grid-sandbox": Command("gsi.cli.sandbox:build_parser", "gsi.cli.pages.sandbox:PAGE"),
+    "gsi-doctor": Command("gsi.cli.doctor:build_parser", "gsi.cli.pages.doctor:PAGE", section=8),
     "gsi-authz": Command("gsi.cli.authz:build_parser", "gsi.cli.pages.authz:PAGE", section=8),
     "gsi-authz-server": Command("gsi.cli.authz_server:build_parser", "gsi.cli.pages.authz_server:PAGE", section=8),
     "gsi-authz-http": Command("gsi.cli.authz_http:build_parser", "gsi.cli.pages.authz_http:PAGE", section=8),

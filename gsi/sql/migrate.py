@@ -8,12 +8,14 @@ A migrations directory belongs to the package that owns the tables. Its `env.py`
     run_in_environment()
 
 All steps run in one transaction, so that a crash leaves the old schema; two servers that start at once wait for each
-other. A database written by a newer version is refused instead of being used with the wrong idea of it.
+other. A database written by a newer version is refused instead of being used with the wrong idea of it. `find_schema`
+looks at what is there and changes nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import alembic.command
 import alembic.context
@@ -30,10 +32,59 @@ if TYPE_CHECKING:
 
     from gsi.sql.engine import Database
 
-__all__ = ["run_in_environment", "upgrade", "upgraded"]
+__all__ = ["Schema", "SchemaState", "find_schema", "run_in_environment", "upgrade", "upgraded"]
 
 _CONNECTION: Final = "connection"
 _LOCK: Final = 0x677369  # the advisory lock of upgrades in a PostgreSQL database: "gsi"
+
+
+class SchemaState(Enum):
+    """What a database's schema is to this program."""
+
+    CURRENT = "current"
+    OLDER = "older"
+    """An `upgrade` brings it up to date."""
+    EMPTY = "empty"
+    """There are no tables yet."""
+    UNKNOWN = "unknown"
+    """A newer program has written it."""
+
+
+class Schema(NamedTuple):
+    """The schema of a database."""
+
+    state: SchemaState
+    version: str | None
+    """The version of the database; None where it is empty."""
+    head: str | None
+    """The version that the program expects."""
+
+
+def find_schema(database: Database, directory: str) -> Schema:
+    """Return which schema a database has; nothing is changed.
+
+    Args:
+        database: Where to look.
+        directory: The migrations directory.
+
+    Raises:
+        StorageError: The database cannot be read.
+    """
+    config = Config()
+    config.set_main_option("script_location", directory.replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head()
+    with database.read() as connection:
+        version = _current(connection)
+    if version is None:
+        return Schema(SchemaState.EMPTY, None, head)
+    if version == head:
+        return Schema(SchemaState.CURRENT, version, head)
+    try:
+        script.get_revision(version)
+    except alembic.util.CommandError:
+        return Schema(SchemaState.UNKNOWN, version, head)
+    return Schema(SchemaState.OLDER, version, head)
 
 
 def upgrade(database: Database, directory: str) -> None:

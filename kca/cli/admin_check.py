@@ -14,7 +14,7 @@ from gsi.names import oneline
 from gsi.system import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from kca.config import KCAConfig
 
@@ -32,8 +32,13 @@ class Finding(NamedTuple):
     is_error: bool
 
 
-def check(config: KCAConfig) -> tuple[Finding, ...]:
-    """Look at everything, in the order in which a start needs it."""
+def check(config: KCAConfig, *, leave: Collection[str] = ()) -> tuple[Finding, ...]:
+    """Look at everything, in the order in which a start needs it.
+
+    Args:
+        config: The configuration.
+        leave: What is not to be looked at, by its name in the findings; books and audit are made where they are not.
+    """
     looks: tuple[tuple[str, Callable[[KCAConfig], str]], ...] = (
         ("authority", _authority),
         ("trust files", _trust_files),
@@ -46,6 +51,8 @@ def check(config: KCAConfig) -> tuple[Finding, ...]:
     )
     found = []
     for what, look in looks:
+        if what in leave:
+            continue
         try:
             found.append(Finding(what, look(config), False))
         except GridError as error:

@@ -1,0 +1,18 @@
+# Completion for gsi-doctor. Made by gsi.cli.manual from the command's parser; do not edit.
+complete -c gsi-doctor -f
+complete -c gsi-doctor -o only -l only -x -d 'this alone; -list names the sections'
+complete -c gsi-doctor -o skip -l skip -x -d 'everything but this'
+complete -c gsi-doctor -o list -l list -d 'name the sections, and end'
+complete -c gsi-doctor -o config -l config -x -d 'a service\'s configuration'
+complete -c gsi-doctor -o store -l store -x -d 'a service\'s storage (myproxy)'
+complete -c gsi-doctor -o at -l at -x -d 'where a service listens'
+complete -c gsi-doctor -o certdir -l certdir -x -a '(__fish_complete_directories)' -d 'the trust directory'
+complete -c gsi-doctor -o host -l host -x -d 'what clients call this machine (its full name)'
+complete -c gsi-doctor -o time-server -l time-server -x -d 'whom to ask for the time, by SNTP, or none (time.nist.gov)'
+complete -c gsi-doctor -o crl -l crl -x -a 'require if-present off' -d 'a CA without revocation list is an error (require), a warning (if-present, default) or fine (off)'
+complete -c gsi-doctor -o timeout -l timeout -x -d 'how long to wait for a server (5)'
+complete -c gsi-doctor -s q -d 'print only warnings and errors'
+complete -c gsi-doctor -o json -l json -d 'print the findings as one JSON object'
+complete -c gsi-doctor -o help -l help -o usage -l usage -d 'print this help and exit'
+complete -c gsi-doctor -o version -l version -d 'print the version to standard error and exit'
+complete -c gsi-doctor -o debug -l debug -d 'explain errors with their causes and the place in the program'

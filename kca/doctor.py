@@ -1,0 +1,119 @@
+"""What `gsi-doctor` looks at of the Kerberos authority; changes nothing.
+
+LOOKS                                              # named in the entry-point group gsi.doctor
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from gsi.doctor.owner import as_owner
+from gsi.doctor.parts import find_sqlite, look_at_audit, look_at_credential, look_at_database, look_at_directory
+from gsi.doctor.ports import local_place, look_at_health, look_at_stream, look_at_tls
+from gsi.doctor.visit import Look, absent
+from gsi.errors import GridError
+from gsi.trust.diagnose import SOON_CA, Finding, Severity, finding_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gsi.doctor.visit import Visit
+    from gsi.sql.engine import Database
+    from kca.config import KCAConfig
+
+__all__ = ["LOOKS"]
+
+_ELSEWHERE: Final = ("books", "audit", "keytab", "HTTP keytab")
+"""What is looked at here in another way: `kca-admin check` makes what is missing."""
+
+
+def _authority(visit: Visit) -> Iterator[Finding]:
+    from gsi.system.environ import get_variable
+    from kca.cli.admin_check import check
+    from kca.config import DEFAULT_CONFIG, load_config
+
+    path = visit.configs.get("kca") or get_variable("KCA_CONFIG") or DEFAULT_CONFIG
+    if not os.path.exists(path) and "kca" not in visit.configs:
+        yield absent(path, "a Kerberos authority")
+        return
+    try:
+        config = load_config(os.path.abspath(path))
+    except GridError as error:
+        yield finding_of(error, path, check="configuration")
+        return
+    yield Finding(Severity.OK, "configuration", path, "can be used")
+    with as_owner(config.store.directory):
+        yield from look_at_directory(config.store.directory, "books and audit of the authority")
+        for one in check(config, leave=_ELSEWHERE):
+            severity = Severity.ERROR if one.is_error else Severity.OK
+            hint = "kca-admin check, as the service's account" if one.is_error else None
+            yield Finding(severity, one.what.replace(" ", "-"), one.what, one.text, hint)
+        yield from _expiry(config, visit)
+        yield from look_at_database(*_database(config))
+        yield from look_at_audit(config.store.audit_path)
+        yield from _keytabs(config, visit)
+    yield from _ports(config, visit)
+
+
+def _expiry(config: KCAConfig, visit: Visit) -> Iterator[Finding]:
+    from kca.wiring.authority import load_authority_certificate
+
+    try:
+        ends = load_authority_certificate(config.authority).not_after
+    except GridError:
+        return  # told by the check
+    if visit.now < ends <= visit.now + SOON_CA:
+        message = f"the CA's certificate ends soon, {ends:%Y-%m-%d}"
+        hint = "make the next CA now, and have the sites install it: docs/howto/operate.md"
+        yield Finding(Severity.WARNING, "expires-soon", config.authority.certificate, message, hint)
+
+
+def _database(config: KCAConfig) -> tuple[str, Callable[[], Database], str]:
+    from kca.repository import migrations
+    from kca.repository.sql import DATABASE_NAME
+
+    steps = os.path.dirname(os.path.abspath(migrations.__file__))
+    if not config.store.database:
+        path = os.path.join(config.store.directory, DATABASE_NAME)
+        return path, find_sqlite(path), steps
+
+    def open_it() -> Database:
+        from gsi.sql.postgres import open_postgres
+
+        return open_postgres(config.store.database, application="gsi-doctor", connections=1)
+
+    return "PostgreSQL", open_it, steps
+
+
+def _keytabs(config: KCAConfig, visit: Visit) -> Iterator[Finding]:
+    from gsi.doctor.kerberos import look_at_keytab
+
+    for keytab, service, is_needed in (
+        (config.server.keytab, config.server.service, True),
+        (config.http.keytab, "HTTP", False),
+    ):
+        if is_needed or os.path.lexists(keytab):
+            fix = f"kadmin -q 'ktadd -k {keytab} {service}/{visit.host}'"
+            yield from look_at_keytab(keytab, service, fix=fix)
+
+
+def _ports(config: KCAConfig, visit: Visit) -> Iterator[Finding]:
+    place = visit.places.get("kca") or local_place(config.server.listen[0])
+    yield look_at_stream(place, visit, fix="systemctl start kca-server; journalctl -u kca-server")
+    if config.server.metrics:
+        yield from look_at_health(config.server.metrics, visit, path="/metrics")
+    http = config.http
+    if not os.path.lexists(http.keytab) or http.listen.startswith("/"):
+        return
+    place = visit.places.get("kca-http") or local_place(http.listen)
+    fix = "systemctl start kca-http; journalctl -u kca-http"
+    if http.certificate:
+        with as_owner(config.store.directory):
+            yield from look_at_credential(http.certificate, http.key or http.certificate, visit)
+        yield from look_at_tls(place, visit, fix=fix)
+    else:
+        yield look_at_stream(place, visit, fix=fix)
+
+
+LOOKS: Final = (Look("kca", 60, "Kerberos authority", _authority),)

@@ -1,0 +1,213 @@
+"""What `gsi-doctor` looks at of a MyProxy server and of the portal; changes nothing.
+
+LOOKS                                              # named in the entry-point group gsi.doctor
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from gsi.doctor.owner import as_owner
+from gsi.doctor.parts import (
+    find_sqlite,
+    look_at_audit,
+    look_at_credential,
+    look_at_database,
+    look_at_directory,
+    settle,
+)
+from gsi.doctor.ports import local_place, look_at_health, look_at_stream, look_at_tls
+from gsi.doctor.visit import Look, absent
+from gsi.errors import ConfigError, CredentialError, GridError
+from gsi.trust.diagnose import Finding, Severity, finding_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from gsi.certificate import Certificate
+    from gsi.doctor.visit import Visit
+    from gsi.sql.engine import Database
+    from gsi.trust.peer import VerifiedPeer
+    from myproxy.config import ServerConfig
+
+__all__ = ["LOOKS"]
+
+_PORT: Final = "7512"
+_MAX_NOTES: Final = 20
+"""Notes on a configuration that are shown; the server's log has all."""
+
+
+# --- The server ------------------------------------------------------------------------------------------------------
+
+
+def _server(visit: Visit) -> Iterator[Finding]:
+    from myproxy.cli.places import DEFAULT_CONFIG, find_config, find_storage
+    from myproxy.server import load_config
+
+    try:
+        path = find_config(visit.configs.get("myproxy"))
+    except ConfigError:
+        yield absent(DEFAULT_CONFIG, "a MyProxy server")
+        return
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        yield finding_of(error, path, check="configuration")
+        return
+    yield Finding(Severity.OK, "configuration", path, "can be used")
+    for note in config.notes[:_MAX_NOTES]:
+        yield Finding(Severity.NOTE, "configuration", path, note.removeprefix(f"{path}:"))
+    storage = find_storage(visit.stores.get("myproxy"))
+    with as_owner(storage):
+        yield from look_at_directory(storage, "credentials' storage")
+        yield from look_at_database(*_database(config, storage), more=lambda one: _keys(config, one))
+        yield from _audits(config, storage)
+        yield from _credential(visit)
+        yield from _rules(config, visit)
+    place = visit.places.get("myproxy") or f"localhost:{_port()}"
+    yield from look_at_tls(place, visit, fix="systemctl start myproxy-server; journalctl -u myproxy-server")
+    if config.monitor_listen:
+        yield from look_at_health(config.monitor_listen, visit)
+    else:
+        hint = "monitor_listen 127.0.0.1:9512"
+        yield Finding(Severity.NOTE, "health", path, "the server tells monitors nothing", hint)
+
+
+def _port() -> str:
+    from gsi.system.environ import get_variable
+
+    return get_variable("MYPROXY_SERVER_PORT") or _PORT
+
+
+def _database(config: ServerConfig, storage: str) -> tuple[str, Callable[[], Database], str]:
+    from myproxy.repository import migrations
+
+    steps = os.path.dirname(os.path.abspath(migrations.__file__))
+    if config.database is None:
+        from myproxy.repository.sql import DATABASE_NAME
+
+        path = os.path.join(storage, DATABASE_NAME)
+        return path, find_sqlite(path), steps
+    conninfo = config.database
+
+    def open_it() -> Database:
+        from gsi.sql.postgres import open_postgres
+
+        return open_postgres(conninfo, application="gsi-doctor", connections=1)
+
+    return "PostgreSQL", open_it, steps
+
+
+def _keys(config: ServerConfig, database: Database) -> Iterator[Finding]:
+    """Look whether every server key that something lies under is there."""
+    from myproxy.repository.sql import SQLRepository
+    from myproxy.wiring.repository import make_sealer
+
+    def work() -> str:
+        make_sealer(config, SQLRepository(database))
+        return "every stored key can be opened" if config.server_key else "none, and none is needed"
+
+    yield settle("server keys", "server-key", work)
+
+
+def _audits(config: ServerConfig, storage: str) -> Iterator[Finding]:
+    from myproxy.server import audit_path, audit_paths
+
+    try:
+        paths = [files[-1] for files in audit_paths(config, storage)]
+    except GridError as error:
+        yield finding_of(error, storage, check="audit")
+        return
+    for path in paths or [audit_path(config, storage)]:
+        yield from look_at_audit(path)
+
+
+def _credential(visit: Visit) -> Iterator[Finding]:
+    """Look at the server's own certificate, where the server itself looks for it."""
+    try:
+        places = visit.locations.find_host_credential()
+    except CredentialError as error:
+        hint = "put it there, or run this with the server's X509_USER_CERT and X509_USER_KEY"
+        yield Finding(Severity.ERROR, str(error.problem), error.path or "host certificate", error.message, hint)
+        return
+    yield from look_at_credential(*places, visit)
+
+
+def _rules(config: ServerConfig, visit: Visit) -> Iterator[Finding]:
+    """Look at what the configuration names beside the store: programs, maps, the authority, keytabs."""
+    from myproxy.config import Method
+    from myproxy.wiring.methods import DEFAULT_KERBEROS_SERVICE
+    from myproxy.wiring.rules import make_settings, make_site_rules, make_trust_roots
+
+    def rules() -> str:
+        make_settings(config)
+        make_site_rules(config)
+        make_trust_roots(config)
+        return "programs, maps and trust roots can be used"
+
+    yield settle("site's rules", "rules", rules)
+    if config.certificate_issuer_cert is not None or config.certificate_issuer_program is not None:
+        yield settle("authority", "issuer", lambda: _authority(config, visit))
+    if config.kerberos is not Method.DISABLED and config.kerberos_keytab is not None:
+        from gsi.doctor.kerberos import look_at_keytab
+
+        service = config.kerberos_service or DEFAULT_KERBEROS_SERVICE
+        fix = f"kadmin -q 'ktadd -k {config.kerberos_keytab} {service}/{visit.host}'"
+        yield from look_at_keytab(config.kerberos_keytab, service, fix=fix)
+
+
+def _authority(config: ServerConfig, visit: Visit) -> str:
+    from gsi.system.trustdir import TrustDirectory
+    from gsi.trust.options import ValidationOptions
+    from gsi.trust.verify import verify_chain
+    from myproxy.wiring.authority import make_authority
+
+    anchors = TrustDirectory(visit.trust_dir).anchors
+
+    def verify(chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
+        return verify_chain(chain, anchors(), now=now, options=ValidationOptions())
+
+    made = make_authority(config, verify, anchors)
+    assert made is not None
+    made.check_ready(visit.now)
+    return "can issue"
+
+
+# --- The portal ------------------------------------------------------------------------------------------------------
+
+
+def _portal(visit: Visit) -> Iterator[Finding]:
+    from gsi.system.environ import get_variable
+    from myproxy.cli.portal import DEFAULT_CONFIG
+
+    path = visit.configs.get("portal") or get_variable("MYPROXY_PORTAL_CONFIG") or DEFAULT_CONFIG
+    if not os.path.exists(path) and "portal" not in visit.configs:
+        yield absent(path, "the web portal")
+        return
+    from myproxy.portal.config import load_config
+
+    try:
+        config = load_config(path)
+    except GridError as error:
+        yield finding_of(error, path, check="configuration")
+        return
+    yield Finding(Severity.OK, "configuration", path, "can be used")
+    http = config.http
+    with as_owner(config.store.directory):
+        yield from look_at_directory(config.store.directory, "portal's sessions and audit")
+        if http.certificate:
+            yield from look_at_credential(http.certificate, http.key or http.certificate, visit)
+    place = visit.places.get("portal") or local_place(http.listen)
+    fix = "systemctl start myproxy-portal; journalctl -u myproxy-portal"
+    if http.certificate:
+        yield from look_at_tls(place, visit, fix=fix)
+    else:
+        yield look_at_stream(place, visit, fix=fix)
+
+
+LOOKS: Final = (
+    Look("myproxy", 40, "MyProxy server", _server),
+    Look("portal", 41, "MyProxy portal", _portal),
+)
