@@ -64,14 +64,14 @@ def _execute(arguments: Namespace) -> int:
     path = os.path.abspath(arguments.config or get_variable("MYPROXY_PORTAL_CONFIG") or DEFAULT_CONFIG)
     try:
         from myproxy.portal.config import load_config
-        from myproxy.portal.serving import make_application, serve_portal
+        from myproxy.portal.serving import check, serve_portal
     except ImportError as error:
         raise ConfigError(
             f"the portal cannot be used: {error}", hint="install gsi-toolkit with its extras 'portal' and 'server'"
         ) from error
     config = load_config(path)
     if arguments.check:
-        make_application(config)
+        check(config)
         sys.stdout.write("the configuration and all that it names can be used\n")
         return EXIT_OK
 
@@ -83,7 +83,7 @@ def _execute(arguments: Namespace) -> int:
         sys.stderr.write(f"{PROG}: listening on {printable(config.http.listen)}\n")
         sys.stderr.flush()
 
-    return serve_portal(config, on_ready=announce)
+    return serve_portal(config, lambda: load_config(path), on_ready=announce)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from gsi.certificate import load_certificates
-from gsi.credential import MAX_CREDENTIAL_BYTES
 from gsi.errors import ConfigError, GridError, StorageError, TransportError
 from gsi.keys import generate_key
 from gsi.system import clock
 from gsi.system.audit import AuditLog
 from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
-from gsi.system.files import read_public
+from gsi.system.metrics import CONTENT_TYPE
 from gsi.system.trustdir import TrustDirectory
 from myproxy.client import ServerAddress
 from myproxy.portal import codes, terminals, upload, views, vouched
@@ -36,6 +34,7 @@ from myproxy.portal.limits import Limits
 from myproxy.portal.oidc import Provider
 from myproxy.portal.shown import FILTERS
 from myproxy.portal.store import open_store
+from myproxy.portal.webtls import WebCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from gsi.credential import Credential
     from gsi.kerberos.negotiate import Negotiator
     from gsi.keys import PrivateKey
+    from gsi.system.audit import AuditSink
     from myproxy.portal.codes import Authenticators
     from myproxy.portal.config import PortalConfig
 
@@ -84,6 +84,7 @@ def open_portal(
     *,
     now: Callable[[], datetime] = clock.now,
     make_key: Callable[[], PrivateKey] = generate_key,
+    meter: Callable[[AuditSink], AuditSink] = lambda sink: sink,
 ) -> Portal:
     """Open what the pages work with; for the life of a process.
 
@@ -91,6 +92,7 @@ def open_portal(
         config: The configuration.
         now: The clock.
         make_key: Gives new keys.
+        meter: Counts what is recorded.
 
     Raises:
         GridError: Something that the configuration names cannot be used.
@@ -101,13 +103,15 @@ def open_portal(
     base = ServerAddress.parse(config.server)
     address = ServerAddress(hosts=base.hosts, expected_dn=config.trust.server_dn or None, read_timeout=60.0)
     store = open_store(config.store.directory, kept=config.store.activity)
+    audit = AuditLog(os.path.join(config.store.directory, "audit.log"))
     return Portal(
         config,
         Desk(address, trust.anchors, clock=now, make_key=make_key),
         store,
         Limits(store.guesses, free_tries=config.logon.free_tries, clock=now),
-        AuditLog(os.path.join(config.store.directory, "audit.log")),
+        meter(audit),
         now,
+        audit.close,
     )
 
 
@@ -117,7 +121,7 @@ class Ways(NamedTuple):
     own: Credential
     provider: Provider | None = None
     negotiator: Negotiator | None = None
-    binding: bytes | None = None
+    binding: Callable[[], bytes | None] = lambda: None
 
 
 def open_ways(config: PortalConfig, *, now: Callable[[], datetime] = clock.now) -> Ways | None:
@@ -129,31 +133,43 @@ def open_ways(config: PortalConfig, *, now: Callable[[], datetime] = clock.now) 
     if not (config.oidc.issuer or config.kerberos.keytab):
         return None
     own = load_user_credential(config.own.certificate, config.own.key or None)
-    provider = negotiator = binding = None
+    provider = negotiator = None
+    certificate = WebCertificate(config.http)
     if config.oidc.issuer:
         directory = config.trust.directory or read_locations().trust_dir
         provider = Provider(config.oidc, directory, clock=now)
     if config.kerberos.keytab:
         from gsi.kerberos.accept import use_replay_cache
-        from gsi.kerberos.negotiate import Negotiator, server_end_point
+        from gsi.kerberos.negotiate import Negotiator
 
         use_replay_cache(os.path.join(config.store.directory, REPLAY_NAME))
         negotiator = Negotiator(keytab=config.kerberos.keytab)
-        if config.http.certificate:
-            found = load_certificates(
-                read_public(config.http.certificate, max_bytes=MAX_CREDENTIAL_BYTES), what=config.http.certificate
-            )
-            binding = server_end_point(found[0].der) if found else None
-    return Ways(own, provider, negotiator, binding)
+
+    def bind() -> bytes | None:
+        from gsi.kerberos.negotiate import server_end_point
+
+        der = certificate.certificate()
+        return None if der is None else server_end_point(der)
+
+    return Ways(own, provider, negotiator, bind)
 
 
-def create_app(portal: Portal, authenticators: Authenticators | None = None, ways: Ways | None = None) -> Flask:
+def create_app(
+    portal: Portal,
+    authenticators: Authenticators | None = None,
+    ways: Ways | None = None,
+    *,
+    metrics: Callable[[], bytes] | None = None,
+    standing: Callable[[], str] = lambda: "",
+) -> Flask:
     """Return the application.
 
     Args:
         portal: What the pages work with.
         authenticators: Where the secrets of one-time codes are; None where that is not known here.
         ways: Other ways to log on.
+        metrics: Tells monitors; None where they are not to be told.
+        standing: Returns what the health page has to say besides "ok".
 
     Raises:
         ConfigError: A contribution cannot be used.
@@ -191,7 +207,11 @@ def create_app(portal: Portal, authenticators: Authenticators | None = None, way
     @app.get("/health")
     @machine
     def health() -> Response:
-        return Response("ok\n", mimetype="text/plain")
+        return Response(f"ok\n{standing()}", mimetype="text/plain")
+
+    if metrics is not None:
+        tell_numbers = machine(lambda: Response(metrics(), content_type=CONTENT_TYPE))
+        app.add_url_rule("/metrics", "metrics", tell_numbers, methods=["GET"])
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> tuple[str, int] | Response:

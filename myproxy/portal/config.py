@@ -30,6 +30,7 @@ from typing import Final
 
 from gsi.errors import ConfigError
 from gsi.system.config import option, read_config
+from gsi.transport.listening import split_address
 
 __all__ = [
     "DEFAULT_CONFIG",
@@ -45,7 +46,6 @@ __all__ = [
     "StoreSettings",
     "TrustSettings",
     "load_config",
-    "split_address",
 ]
 
 DEFAULT_CONFIG: Final = "/etc/myproxy/portal.toml"
@@ -61,18 +61,6 @@ class Insistence(StrEnum):
     REQUIRED = "required"
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of `ADDRESS:PORT`; the host is empty for `*`.
-
-    Raises:
-        ConfigError: It is no such.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"{text!r} is not ADDRESS:PORT")
-    return ("" if host == "*" else host.strip("[]")), int(port)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HTTPSettings:
     """The `[http]` table.
@@ -85,6 +73,7 @@ class HTTPSettings:
         threads: Of each.
         address_header: The header in which a front end says where a request comes from; empty for none. It is believed
             on addresses of this machine alone.
+        metrics: Whether `/metrics` tells numbers to monitors.
     """
 
     listen: str = "127.0.0.1:8443"
@@ -93,6 +82,7 @@ class HTTPSettings:
     workers: int = option(2, minimum=1, maximum=64)
     threads: int = option(8, minimum=1, maximum=256)
     address_header: str = ""
+    metrics: bool = False
 
     def __post_init__(self) -> None:
         """Insist on TLS where others are on the way."""

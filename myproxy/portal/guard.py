@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from gsi.errors import GridError
-    from gsi.system.audit import AuditLog
+    from gsi.system.audit import AuditSink
     from myproxy.portal.config import PortalConfig
     from myproxy.portal.desk import Desk
     from myproxy.portal.limits import Limits
@@ -87,14 +87,21 @@ class Portal:
         limits: Slows guessing down.
         audit: Who did what.
         clock: The time.
+        close_audit: Closes the file of the audit.
     """
 
     config: PortalConfig
     desk: Desk
     store: PortalStore
     limits: Limits
-    audit: AuditLog
+    audit: AuditSink
     clock: Callable[[], datetime]
+    close_audit: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        """Close the files."""
+        self.store.close()
+        self.close_audit()
 
     def note(
         self,
@@ -300,7 +307,7 @@ class Guard:
 
     def _check(self) -> Response | None:
         request_id()
-        if request.endpoint == "health":
+        if request.endpoint in {"health", "metrics"}:
             return None
         if request.headers.get("Host", "").lower() not in self._portal.config.names:
             abort(400, "This is not the name of this site.")

@@ -1,111 +1,158 @@
 """The portal under gunicorn: listens, forks, makes the application in each worker; answers nothing itself.
 
-    serve_portal(config, on_ready=announce)      # until SIGTERM or SIGINT; SIGHUP starts new workers
+    serve_portal(config, load, on_ready=announce)     # until SIGTERM or SIGINT; SIGHUP reads the file again
 
-TLS ends here where `[http]` names a certificate, else at a front end on this machine.
+TLS ends here where `[http]` names a certificate, else at a front end on this machine. Headers are as long as Negotiate
+tokens with the group lists of Active Directory make them.
 """
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Final
 
-from gunicorn.app.base import BaseApplication
-
+from gsi.errors import ConfigError
 from gsi.keys import generate_key
-from myproxy.portal.app import create_app, open_portal, open_ways
+from gsi.transport.listening import split_address
+from gsi.transport.serve import listen
+from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, rows, serve_wsgi
+from myproxy.portal.app import MAX_REQUEST_BYTES, create_app, open_portal, open_ways
 from myproxy.portal.codes import open_authenticators
-from myproxy.portal.config import split_address
 from myproxy.portal.keypool import KeyPool
+from myproxy.portal.metrics import Metrics, render
+from myproxy.portal.webtls import WebCertificate
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from wsgiref.types import WSGIApplication
 
     from myproxy.portal.config import PortalConfig
 
-__all__ = ["bind_address", "make_application", "serve_portal"]
+__all__ = ["check", "make_application", "serve_portal"]
 
 KEYS: Final = 24
 """RSA keys that each worker makes in advance: enough for a dozen logons with a download at once."""
-_MAX_HEADERS: Final = 64
-_MAX_LINE: Final = 4096
 _MAX_FIELD: Final = 16 << 10
 """The longest header: Negotiate tokens with the group lists of Active Directory take 12 kB."""
+_MAX_BODY: Final = 4 * MAX_REQUEST_BYTES
+"""Beyond this a request is refused before it is here; below, forms that are too long are refused with a page."""
+_BEHIND: Final = 1024
+"""Connections of one address where that is a front end's."""
 
 
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn with the application."""
-
-    def __init__(self, config: PortalConfig, settings: dict[str, object]) -> None:
-        self._config = config
-        self._settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        """Take the settings; those that an older gunicorn does not know are left out."""
-        for name, value in self._settings.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
-
-    def load(self) -> WSGIApplication:
-        """Make the application, in each worker."""
-        return make_application(self._config)
-
-
-def make_application(config: PortalConfig) -> WSGIApplication:
+def make_application(
+    config: PortalConfig, metrics: Metrics | None = None, reloads: Reloads | None = None
+) -> WSGIApplication:
     """Open all that the configuration names and return the application; for the life of a process.
 
     Raises:
         GridError: Something cannot be used.
     """
-    pool = KeyPool(generate_key, size=KEYS)
+    counted, told = metrics or Metrics(), reloads or Reloads()
     authenticators = open_authenticators(config.codes) if config.codes.server_config else None
-    return create_app(open_portal(config, make_key=pool.take), authenticators, open_ways(config))
+    ways = open_ways(config)
+    pool = KeyPool(generate_key, size=KEYS)
+    return create_app(
+        open_portal(config, make_key=pool.take, meter=counted.meter),
+        authenticators,
+        ways,
+        metrics=(lambda: render(counted) + told.render("myproxy_portal")) if config.http.metrics else None,
+        standing=lambda: told.words,
+    )
 
 
-def bind_address(listen: str) -> str:
-    """Return the address as gunicorn takes it."""
-    host, port = split_address(listen)
-    if not host:
-        host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  as configured
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def serve_portal(config: PortalConfig, *, on_ready: Callable[[], None] = lambda: None) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status.
+def check(config: PortalConfig) -> None:
+    """Open all that the configuration names.
 
     Raises:
+        GridError: Something cannot be used.
+    """
+    WebCertificate(config.http)
+    authenticators = open_authenticators(config.codes) if config.codes.server_config else None
+    portal = open_portal(config)
+    try:
+        create_app(portal, authenticators, open_ways(config))
+    finally:
+        portal.close()
+
+
+def serve_portal(
+    config: PortalConfig,
+    load: Callable[[], PortalConfig] | None = None,
+    *,
+    on_ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    Args:
+        config: The configuration.
+        load: Reads it again, at SIGHUP; None to keep it, and open anew what it names.
+        on_ready: Called when connections are being accepted.
+
+    Raises:
+        ConfigError: It is not possible to listen.
         GridError: Something that the configuration names cannot be used.
     """
+    check(config)  # what is wrong shows now
+    metrics, reloads = Metrics(workers=rows(config.http.workers)), Reloads()
+    held = Held(config, load or (lambda: config), _compare)
+    contexts = _Contexts()
+    host, port = split_address(config.http.listen)
+    return serve_wsgi(
+        lambda: _describe(held.config),
+        listen(host or None, port),
+        lambda: make_application(held.config, metrics, reloads),
+        renew=held.renew,
+        context=(lambda: contexts.context(held.config)) if config.http.certificate else None,
+        reloads=reloads,
+        on_ready=on_ready,
+        on_worker=metrics.use,
+    )
+
+
+class _Contexts:
+    """The TLS contexts of a process, whose configuration stays."""
+
+    def __init__(self) -> None:
+        self._certificate: WebCertificate | None = None
+
+    def context(self, config: PortalConfig) -> ssl.SSLContext:
+        """Return the context of one connection."""
+        if self._certificate is None:
+            self._certificate = WebCertificate(config.http)
+        return self._certificate.context()
+
+
+def _describe(config: PortalConfig) -> WebSettings:
     http = config.http
-    opened = open_portal(config)  # what is wrong shows now
-    opened.store.close()
-    opened.audit.close()
-    values: dict[str, object] = {
-        "bind": [bind_address(http.listen)],
-        "workers": http.workers,
-        "threads": http.threads,
-        "worker_class": "gthread",
-        "timeout": 90,
-        "keepalive": 15,
-        "limit_request_line": _MAX_LINE,
-        "limit_request_fields": _MAX_HEADERS,
-        "limit_request_field_size": _MAX_FIELD,
-        "forwarder_headers": "",
-        "header_map": "refuse",
-        "certfile": http.certificate or None,
-        "keyfile": http.key or http.certificate or None,
-        "errorlog": "-",
-        "accesslog": None,
-        "loglevel": "warning",
-        "control_socket_disable": True,
-        "umask": 0o077,
-        "proc_name": "myproxy-portal",
-        "when_ready": lambda _arbiter: on_ready(),
-    }
-    try:
-        _Server(config, {name: value for name, value in values.items() if value is not None}).run()
-    except SystemExit as stop:  # this is how gunicorn returns
-        return stop.code if isinstance(stop.code, int) else 0
-    return 0
+    limits = WebLimits(body_bytes=_MAX_BODY)
+    if http.address_header:
+        limits = WebLimits(body_bytes=_MAX_BODY, per_source=_BEHIND)
+    return WebSettings(
+        name="myproxy-portal",
+        log="myproxy.portal",
+        workers=http.workers,
+        threads=http.threads,
+        certificate=http.certificate,
+        limits=limits,
+        max_field=_MAX_FIELD,
+    )
+
+
+def _compare(old: PortalConfig, new: PortalConfig) -> None:
+    """Try a configuration.
+
+    Raises:
+        ConfigError: It needs a restart.
+        GridError: It cannot be used.
+    """
+    same: tuple[tuple[str, object, object], ...] = (
+        ("http.listen", old.http.listen, new.http.listen),
+        ("http.workers", old.http.workers, new.http.workers),
+        ("http.certificate", bool(old.http.certificate), bool(new.http.certificate)),
+        ("store.directory", old.store.directory, new.store.directory),
+    )
+    for name, before, after in same:
+        if before != after:
+            raise ConfigError(f"{name} cannot be changed while the portal runs", hint="restart it")
+    check(new)

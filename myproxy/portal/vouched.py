@@ -59,7 +59,7 @@ def make_pages(
     *,
     provider: Provider | None,
     negotiator: Negotiator | None,
-    binding: bytes | None = None,
+    binding: Callable[[], bytes | None] = lambda: None,
 ) -> Blueprint:
     """Return the pages.
 
@@ -69,7 +69,7 @@ def make_pages(
         own: The portal's credential, which the server trusts.
         provider: Of OpenID Connect, or None.
         negotiator: Knows tickets, or None.
-        binding: The channel binding of TLS connections (RFC 5929); None where TLS ends elsewhere.
+        binding: Returns the channel binding of TLS connections (RFC 5929); None where TLS ends elsewhere.
     """
     pages = Blueprint("vouched", __name__)
     config = portal.config
@@ -209,7 +209,7 @@ def make_pages(
                         token = base64.b64decode(text.strip(), validate=True)
                     except (binascii.Error, ValueError) as error:
                         raise AuthenticationError("the Negotiate token is no base64") from error
-                    return negotiator.accept(token, binding=binding)
+                    return negotiator.accept(token, binding=binding())
 
                 met = believe("Kerberos", look, otherwise=_NO_TICKET)
                 if met.answer:

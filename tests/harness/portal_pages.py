@@ -236,18 +236,19 @@ def open_pages(
         def clock() -> datetime:
             return world.now
 
+        audit = AuditLog(str(place / "audit.log"))
         portal = Portal(
             config,
             ServiceDesk(world),
             store,
             Limits(store.guesses, free_tries=config.logon.free_tries, clock=clock),
-            AuditLog(str(place / "audit.log")),
+            audit,
             clock,
+            audit.close,
         )
         app = create_app(portal, ways=None if ways is None else ways(world.directory))
         app.testing = True
         try:
             yield Pages(world, portal, app)
         finally:
-            store.close()
-            portal.audit.close()
+            portal.close()

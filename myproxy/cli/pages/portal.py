@@ -23,8 +23,8 @@ of this machine are listened on. Requests for another name than those in `names`
 user's own network, since the server sees the portal's address alone; a front end has to say where requests come from
 (`address_header`).
 
-It stays in the foreground and logs to standard error. SIGTERM and SIGINT end it; it is started anew for a new
-configuration, and sessions survive that.
+It stays in the foreground and logs to standard error. SIGTERM and SIGINT end it, sessions survive that. SIGHUP has the
+configuration read again: where it can be used, new workers take over, else the log says why and the old one stays.
 """,
     exit_status=(
         ("0", "Stopped as asked; with `--check`, all can be used."),

@@ -117,7 +117,7 @@ def test_the_configuration(tmp_path: Path) -> None:
         ('names = ["Portal.example.org"]\nserver = "x"', "no host name"),
         ('names = ["https://p"]\nserver = "x"', "no host name"),
         ('names = ["p"]\nserver = "x"\n[http]\nlisten = "*:443"', "without TLS"),
-        ('names = ["p"]\nserver = "x"\n[http]\nlisten = "443"', "ADDRESS:PORT"),
+        ('names = ["p"]\nserver = "x"\n[http]\nlisten = "443"', "no address with a port"),
         (
             'names = ["p"]\nserver = "x"\n[http]\nlisten = "*:443"\ncertificate = "/c"\naddress_header = "X"',
             "everybody",
