@@ -219,7 +219,7 @@ class Guard:
         @app.context_processor
         def tell() -> dict[str, object]:
             return {
-                "session": g.get("session"),
+                "visit": g.get("session"),  # `session` is Flask's own name for another thing
                 "hidden": self._hidden,
                 "portal": self._portal.config,
                 "request_id": request_id(),
