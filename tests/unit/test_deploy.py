@@ -1,0 +1,209 @@
+"""What is in deploy/: units for systemd, configurations for the servers, numbers that the servers serve."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cas.metrics
+import kca.metrics
+from cas.config import load_config as load_cas
+from gsi.authz.callout.config import load_config as load_authz
+from gsi.system.trustdir import TrustDirectory
+from kca.config import load_config as load_kca
+from myproxy.metrics import Metrics
+from myproxy.monitor import Monitor, Sources
+from myproxy.portal.config import load_config as load_portal
+from myproxy.repository.census import Census
+from myproxy.server import load_config as load_myproxy
+from tests.harness.ca import TestCA, write_trust_dir
+from tests.harness.environment import clean_environment
+from tests.harness.run import c_program, our_program, run
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+UNITS = sorted(path for path in (DEPLOY / "systemd").iterdir() if path.is_file())
+SERVICES = [path for path in UNITS if path.suffix == ".service"]
+EXAMPLES = sorted(path for path in (DEPLOY / "examples").glob("*/*"))
+MAX_EXPOSURE = 2.5  # of 10; a service without any of the directives has 9.6
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+# --- systemd ---------------------------------------------------------------------------------------------------------
+
+
+def directives(path: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in path.read_text().splitlines():
+        if line and line[0] not in "#[":
+            name, equals, value = line.partition("=")
+            assert equals, line
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    for path in UNITS:
+        text = path.read_text()
+        for command in re.findall(r"^ExecStart=(\S+)", text, re.MULTILINE):
+            text = text.replace(command, our_program(Path(command).name))
+        (tmp_path / path.name).write_text(re.sub(r"^(User|Group)=.*$", r"\1=daemon", text, flags=re.MULTILINE))
+    units = [tmp_path / path.name for path in UNITS]
+    done = run([c_program("systemd-analyze"), "verify", "--man=no", *units], env=clean_environment(tmp_path))
+    assert done.returncode == 0, done
+    about = [line for line in done.output.splitlines() if any(path.name in line for path in UNITS)]
+    assert not about, done
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
+def test_services_are_hardened(path: Path, tmp_path: Path) -> None:
+    limit = f"--threshold={int(MAX_EXPOSURE * 10)}"
+    argv: list[str | Path] = [c_program("systemd-analyze"), "security", "--offline=true", "--no-pager", limit, path]
+    run(argv, env=clean_environment(tmp_path)).check()
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
+def test_services_run_our_commands(path: Path, tmp_path: Path) -> None:
+    (line,) = directives(path)["ExecStart"]
+    name, *words = line.split()
+    assert Path(name).name in SCRIPTS
+    told = run([our_program(Path(name).name), "--help"], env=clean_environment(tmp_path)).check().output
+    for option in (word for word in words if word.startswith("-")):
+        assert re.search(rf"(^|[ ,|\[])-?{re.escape(option.replace('--', '-'))}\b", told, re.MULTILINE), option
+
+
+def test_every_server_has_a_unit() -> None:
+    servers = {name for name in SCRIPTS if re.search(r"-server$|-http$|-portal$", name)}
+    assert {path.stem for path in SERVICES} >= servers
+
+
+def test_every_directive_is_explained() -> None:
+    page = (ROOT / "docs/howto/install.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+`) \|", page.partition("| directive |")[2], re.MULTILINE)
+    explained = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    known = {"Description", "Documentation", "After", "Wants", "WantedBy"}
+    used = {name for path in (DEPLOY / "systemd").rglob("*.*") if path.is_file() for name in directives(path)}
+    assert used - known == explained
+
+
+# --- Configurations --------------------------------------------------------------------------------------------------
+
+LOADERS: dict[str, Any] = {
+    "myproxy-server.config": load_myproxy,
+    "cas.toml": load_cas,
+    "kca.toml": load_kca,
+    "portal.toml": load_portal,
+    "gsi-authz-server.toml": load_authz,
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_examples_are_taken(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    copy.chmod(0o600)
+    config = LOADERS[path.name](str(copy))
+    assert not getattr(config, "notes", ()), "nothing in it is without effect"
+    copy.write_text(copy.read_text() + "\nnonsense = = 1\n")
+    if path.suffix == ".toml":
+        with pytest.raises(Exception, match="not TOML"):
+            LOADERS[path.name](str(copy))
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    assert {path.parent.name for path in EXAMPLES} == {"one-node", "two-nodes", "site-ca"}
+    assert all("postgresql://" in path.read_text() for path in EXAMPLES if path.parent.name == "two-nodes")
+    assert all("pkcs11:" in path.read_text() for path in EXAMPLES if path.parent.name == "site-ca")
+
+
+def test_monitors_of_the_examples_are_where_prometheus_looks() -> None:
+    page = (ROOT / "docs/howto/operate.md").read_text()
+    scraped = set(re.findall(r'targets: \["(127\.0\.0\.1:\d+)"\]', page))
+    told = {found for path in EXAMPLES for found in re.findall(r"127\.0\.0\.1:95\d\d", path.read_text())}
+    assert told == scraped
+
+
+# --- Monitoring ------------------------------------------------------------------------------------------------------
+
+METRIC = re.compile(r"\b(?:myproxy|cas|kca)_[a-z_]+\b")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The names of what the servers serve, with the labels of each."""
+    trust = TrustDirectory(
+        str(write_trust_dir(tmp_path_factory.mktemp("trust") / "certificates", TestCA(key="p256"), crl=True))
+    )
+    now = datetime.now(UTC)
+    sources = Sources(
+        census=lambda: Census(1, 0, now),
+        anchors=trust.anchors,
+        host_expiry=lambda: now,
+        check_issuer=lambda: None,
+        clock=lambda: now,
+    )
+
+    async def ask() -> bytes:
+        monitor = Monitor(Metrics(), sources)
+        try:
+            document = await monitor.answer("/metrics")
+            assert document is not None
+            return document.body
+        finally:
+            monitor.close()
+
+    found: dict[str, set[str]] = {}
+    texts = [asyncio.run(ask()), cas.metrics.render(cas.metrics.Metrics()), kca.metrics.render(kca.metrics.Metrics())]
+    for line in b"".join(texts).decode().splitlines():
+        if line.startswith("# TYPE "):
+            name, kind = line.split()[2:4]
+            names = [f"{name}_bucket", f"{name}_sum", f"{name}_count"] if kind == "histogram" else [name]
+            found |= {one: found.get(one, set()) for one in names}
+        elif not line.startswith("#"):
+            name = re.split(r"[{ ]", line)[0]
+            found.setdefault(name, set()).update(re.findall(r"(\w+)=\"", line))
+    return found
+
+
+def expressions() -> list[tuple[str, str]]:
+    board = json.loads((DEPLOY / "monitoring/grafana-dashboard.json").read_text())
+    found = [(panel["title"], target["expr"]) for panel in board["panels"] for target in panel["targets"]]
+    alerts = (DEPLOY / "monitoring/alerts.yml").read_text()
+    names, rules = re.findall(r"- alert: (\w+)", alerts), re.findall(r"^ +expr: (.*)$", alerts, re.MULTILINE)
+    assert len(names) == len(rules) > 5
+    return found + list(zip(names, rules, strict=True))
+
+
+@pytest.mark.parametrize(("title", "expression"), expressions(), ids=lambda text: text[:40])
+def test_what_is_shown_is_served(title: str, expression: str, served: dict[str, set[str]]) -> None:
+    names = METRIC.findall(expression)
+    assert names or expression.startswith("up{"), title
+    assert set(names) <= set(served), title
+    for name, selector in re.findall(r"\b((?:myproxy|cas|kca)_[a-z_]+)\{([^}]*)\}", expression):
+        for label in re.findall(r"(\w+)=", selector):
+            assert label == "instance" or label in served[name], (title, label)
+    for group in re.findall(r"by \(([^)]*)\)", expression):
+        known = {"le", "instance"}.union(*(served[name] for name in names))
+        assert set(re.split(r",\s*", group)) <= known, title
+
+
+def test_every_number_is_in_the_reference(served: dict[str, set[str]]) -> None:
+    pages = "".join((ROOT / "docs/reference" / name).read_text() for name in ("metrics.md", "myproxy-metrics.md"))
+    told = set(re.findall(r"`((?:\*|myproxy|cas|kca)_[a-z_]+)`", pages))
+    told |= {name.replace("*", prefix) for name in told for prefix in ("cas", "kca")}
+    plain = {re.sub(r"_(bucket|sum|count)$", "", name) for name in served}
+    assert {name for name in plain if not name.endswith("_created")} <= told
+
+
+def test_alerts_name_sections_of_the_runbook() -> None:
+    headings = re.findall(r"^## (.*)$", (ROOT / "docs/howto/runbook.md").read_text(), re.MULTILINE)
+    known = {re.sub(r"[^a-z0-9-]", "", heading.lower().replace(" ", "-")) for heading in headings}
+    named = set(re.findall(r'runbook: "([^"]+)"', (DEPLOY / "monitoring/alerts.yml").read_text()))
+    assert named
+    assert named <= known
