@@ -124,6 +124,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "myproxy.cli.admin_export:build_parser", "myproxy.cli.pages.admin_export:PAGE", section=8
     ),
     "myproxy-portal": Command("myproxy.cli.portal:build_parser", "myproxy.cli.pages.portal:PAGE", section=8),
+    "myproxy-renewd": Command("myproxy.cli.renewd:build_parser", "myproxy.cli.pages.renewd:PAGE", section=8),
     "myproxy-server": Command("myproxy.cli.server:build_parser", "myproxy.cli.pages.server:PAGE", section=8),
     "kx509": Command("kca.cli.kx509:build_parser", "kca.cli.pages.kx509:PAGE"),
     "kxlist": Command("kca.cli.kxlist:build_parser", "kca.cli.pages.kxlist:PAGE"),

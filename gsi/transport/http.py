@@ -39,6 +39,7 @@ MAX_REDIRECTS: Final = 5
 _MAX_PROXY_ANSWER: Final = 16 << 10  # bytes of a proxy's answer to CONNECT
 _CHUNK: Final = 64 << 10
 _PORTS: Final = {"http": 80, "https": 443}
+_OK: Final = frozenset({200})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SAFE: Final = "/%:=&?~#+!$,;'@()*[]"  # what may stand in a path or query as it is
 
@@ -56,6 +57,10 @@ class Post(NamedTuple):
 
     content_type: str
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers: names and values."""
+    accepts: frozenset[int] = frozenset({200})
+    """What a good answer's status may be."""
 
 
 class Proxies(NamedTuple):
@@ -296,18 +301,22 @@ def _request(
     if post is not None:
         connection.putheader("Content-Type", post.content_type)
         connection.putheader("Content-Length", str(len(post.body)))
+        for name, value in post.headers:
+            connection.putheader(name, value)
     connection.endheaders(None if post is None else post.body)
     answer = connection.getresponse()
     try:
-        return _take(answer, netloc, max_bytes)
+        return _take(answer, netloc, max_bytes, accepts=_OK if post is None else post.accepts)
     finally:
         answer.close()
 
 
-def _take(answer: http.client.HTTPResponse, netloc: str, max_bytes: int) -> bytes | _Redirection:
+def _take(
+    answer: http.client.HTTPResponse, netloc: str, max_bytes: int, *, accepts: frozenset[int]
+) -> bytes | _Redirection:
     if answer.status in _REDIRECTS and (location := answer.getheader("Location")):
         return _Redirection(location)
-    if answer.status != 200:
+    if answer.status not in accepts:
         raise RefusedError(f"{netloc}: {answer.status} {answer.reason}"[:200])
     if (answer.getheader("Content-Encoding") or "identity").lower() != "identity":
         raise RefusedError(f"{netloc}: the answer is encoded, which was not asked for")
