@@ -1,0 +1,205 @@
+"""Upgrading from each earlier schema, with data in it: nothing is lost, and the tables are those of a fresh database.
+
+The rows of an old version are written by SQL as that version had it, never through today's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import alembic.command
+import pytest
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from gsi.secret import Passphrase
+from gsi.sql.engine import Database, open_sqlite
+from gsi.sql.migrate import SchemaState, find_schema, upgrade
+from gsi.sql.postgres import open_postgres
+from myproxy.repository.base import StoredCredential
+from myproxy.repository.seal import Place, Sealer, SealParameters
+from myproxy.repository.sealforms import describe_form
+from myproxy.repository.sql import SQLRepository
+from tests.harness.postgres import Postgres, postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGUN = 1_700_000_000
+"""Some second of the time in which the old versions were in use."""
+
+
+class Version(NamedTuple):
+    """One schema of one package."""
+
+    package: str
+    revision: str
+
+    @property
+    def directory(self) -> str:
+        return str(ROOT / self.package / "repository" / "migrations")
+
+
+def revisions(package: str) -> list[str]:
+    """The revisions of a package, oldest first."""
+    script = ScriptDirectory(Version(package, "").directory)
+    return [one.revision for one in script.walk_revisions()][::-1]
+
+
+VERSIONS = [Version(package, one) for package in ("myproxy", "cas", "kca") for one in revisions(package)]
+OLDER = [one for one in VERSIONS if one.revision != revisions(one.package)[-1]]
+
+
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[Postgres]:
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Database]]:
+    """Makes empty databases."""
+    import contextlib
+
+    with contextlib.ExitStack() as stack:
+
+        def make(name: str) -> Database:
+            if request.param == "sqlite":
+                made = open_sqlite(str(tmp_path / name / "test.db"))
+            else:
+                server = request.getfixturevalue("postgres_server")
+                assert isinstance(server, Postgres)
+                made = open_postgres(stack.enter_context(server.database()), application="test")
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+def bring_to(database: Database, version: Version) -> None:
+    """Make the schema of a version, as the program of that time did."""
+    config = Config()
+    config.set_main_option("script_location", version.directory)
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, version.revision)
+
+
+# --- What old versions held ------------------------------------------------------------------------------------------
+
+PLACE = Place("alice", None, "/O=Grid/CN=Alice", "0" * 64)
+SECRET, KEY = Passphrase(b"correct horse"), b"-----BEGIN PRIVATE KEY-----\nof alice\n"
+
+
+def sealed() -> bytes:
+    """A key as every version has sealed it: by a pass phrase, without a key of the server."""
+    return Sealer(SealParameters()).seal(KEY, SECRET, PLACE)
+
+
+def credential_row() -> dict[str, Any]:
+    return {
+        "username": "alice",
+        "name": "",
+        "owner": "/O=Grid/CN=Alice",
+        "description": "an old one",
+        "retrievers": "*",
+        "lifetime_seconds": 43200,
+        "not_before": BEGUN,
+        "not_after": BEGUN + 86400 * 365,
+        "certificates": b"\0\0\0\4leaf",
+        "sealed_key": sealed(),
+        "created": BEGUN,
+        "updated": BEGUN + 60,
+        "version": 3,
+    }
+
+
+ROWS: dict[Version, dict[str, dict[str, Any]]] = {
+    Version("myproxy", "0001"): {"credentials": credential_row()},
+    Version("myproxy", "0002"): {
+        "credentials": credential_row(),
+        "guesses": {"key": "a" * 64, "failures": 3, "until_ms": BEGUN * 1000, "expires_ms": BEGUN * 1000 + 1},
+        "one_time_secrets": {"username": "alice", "sealed": b"sealed", "last_step": 7, "created": BEGUN},
+    },
+    Version("cas", "0001"): {
+        "enrolments": {"digest": "d" * 64, "done": 4, "updated": BEGUN},
+        "history": {
+            "id": 1,
+            "revision": 1,
+            "time": BEGUN,
+            "actor": "/O=Grid/CN=Admin",
+            "reason": "the first",
+            "request_id": "c0ffee",
+            "token": "t",
+            "change": "{}",
+        },
+        "entities": {"id": 100, "kind": 3, "scope": 0, "name": "staff", "skeleton": "staff", "version": 1},
+    },
+}
+
+
+def insert(database: Database, table: str, row: dict[str, Any]) -> None:
+    columns = sa.table(table, *map(sa.column, row))
+    with database.write() as connection:
+        connection.execute(sa.insert(columns).values(**row))
+
+
+def rows(database: Database, table: str, names: list[str]) -> list[dict[str, Any]]:
+    columns = sa.table(table, *map(sa.column, names))
+    with database.read() as connection:
+        found = connection.execute(sa.select(columns)).mappings().all()
+        return [
+            {name: bytes(value) if isinstance(value, memoryview) else value for name, value in one.items()}
+            for one in found
+        ]
+
+
+def shape(database: Database) -> dict[str, object]:
+    """What the tables are made of, as the database itself tells it."""
+    with database.read() as connection:
+        told = sa.inspect(connection)
+        return {
+            name: (
+                sorted((one["name"], str(one["type"]), one["nullable"]) for one in told.get_columns(name)),
+                sorted(str(index["name"]) + str(index["column_names"]) for index in told.get_indexes(name)),
+                told.get_pk_constraint(name)["constrained_columns"],
+            )
+            for name in told.get_table_names()
+        }
+
+
+def test_every_earlier_version_has_data_here() -> None:
+    assert set(OLDER) == set(ROWS), "a new schema step comes with rows of the version before"
+
+
+@pytest.mark.parametrize("version", OLDER, ids=lambda one: f"{one.package}-{one.revision}")
+def test_nothing_is_lost_on_the_way_up(version: Version, databases: Callable[[str], Database]) -> None:
+    old, fresh = databases("old"), databases("fresh")
+    bring_to(old, version)
+    assert find_schema(old, version.directory)[:2] == (SchemaState.OLDER, version.revision)
+    for table, row in ROWS[version].items():
+        insert(old, table, row)
+    before = {table: rows(old, table, list(row)) for table, row in ROWS[version].items()}
+    upgrade(old, version.directory)
+    upgrade(fresh, version.directory)
+    assert find_schema(old, version.directory).state is SchemaState.CURRENT
+    assert {table: rows(old, table, list(row)) for table, row in ROWS[version].items()} == before
+    assert all(any(row.items() <= one.items() for one in before[table]) for table, row in ROWS[version].items())
+    assert shape(old) == shape(fresh)
+
+
+@pytest.mark.parametrize("version", [one for one in OLDER if one.package == "myproxy"], ids=lambda one: one.revision)
+def test_an_old_credential_is_still_usable(version: Version, databases: Callable[[str], Database]) -> None:
+    old = databases("old")
+    bring_to(old, version)
+    insert(old, "credentials", ROWS[version]["credentials"])
+    upgrade(old, version.directory)
+    repository = SQLRepository(old)
+    found = repository.get("alice", None)
+    assert isinstance(found, StoredCredential)
+    assert (found.description, found.lifetime, found.version) == ("an old one", timedelta(hours=12), 3)
+    assert found.updated == datetime.fromtimestamp(BEGUN + 60, UTC)
+    assert Sealer(SealParameters()).open(found.sealed_key, SECRET, PLACE) == KEY
+    assert repository.list_key_forms() == {describe_form(found.sealed_key)}
