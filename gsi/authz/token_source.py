@@ -29,7 +29,7 @@ from gsi.authz.sources import MAX_PRESENTED, Collector, OnFailure, PresentedToke
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError, ParseError
 from gsi.system.config import option
 from gsi.tokens.keycache import DEFAULT_LIFE, MAX_LIFE, MIN_LIFE, KeyCache
-from gsi.tokens.keys import MAX_KEY_SET_BYTES, StaticKeys, parse_key_set
+from gsi.tokens.keys import MAX_KEY_SET_BYTES, KeysByIssuer, StaticKeys, parse_key_set
 from gsi.tokens.rules import EVERY_GROUP, Binding, IssuerRules, Profile, TokenRules
 from gsi.tokens.scopes import parse_path
 from gsi.tokens.verify import TokenVerifier, VerifiedToken
@@ -205,10 +205,9 @@ def _issuer_rules(settings: TokenIssuerSettings) -> IssuerRules:
 
 
 def _key_source(settings: TokenSettings, rules: TokenRules, place: Place) -> KeySource:
-    """Return where keys come from: files where every issuer has one, the net where none has."""
+    """Return where keys come from: files for the issuers that have one, the net for the others."""
     files = {one.url: one.jwks_file for one in settings.issuers.values() if one.jwks_file}
-    if files and len(files) < len(settings.issuers):
-        raise ConfigError("some issuers have a jwks_file and others have none", hint="use two sources")
+    static = None
     if files:
         sets = {}
         for url, file in files.items():
@@ -218,12 +217,15 @@ def _key_source(settings: TokenSettings, rules: TokenRules, place: Place) -> Key
             except ParseError as error:
                 raise ConfigError(error.message, path=path) from error
             place.problems.extend(f"{path}: {problem}" for problem in sets[url].problems)
-        return StaticKeys(sets)
+        static = StaticKeys(sets)
+        if len(files) == len(settings.issuers):
+            return static
     from gsi.transport.documents import HTTPSFetcher
     from gsi.transport.http import make_context, read_proxies
 
     fetcher = HTTPSFetcher(make_context(settings.trust_dir or None), proxies=read_proxies())
-    return KeyCache(rules, fetcher, life=settings.key_life)
+    cache = KeyCache(rules, fetcher, life=settings.key_life)
+    return cache if static is None else KeysByIssuer(dict.fromkeys(files, static), cache)
 
 
 PLUGIN: Final = SourcePlugin(TokenSettings, _build_tokens, "a token (JWT) that was shown with a certificate, verified")

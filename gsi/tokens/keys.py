@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
     from gsi.tokens.compact import CompactToken
 
-__all__ = ["MAX_KEYS", "MAX_KEY_SET_BYTES", "KeySet", "KeySource", "StaticKeys", "VerificationKey", "parse_key_set"]
+__all__ = [
+    "MAX_KEYS",
+    "MAX_KEY_SET_BYTES",
+    "KeySet",
+    "KeySource",
+    "KeysByIssuer",
+    "StaticKeys",
+    "VerificationKey",
+    "parse_key_set",
+]
 
 MAX_KEY_SET_BYTES: Final = 256 << 10  # a set has two or three keys of half a kilobyte
 MAX_KEYS: Final = 64
@@ -128,6 +137,23 @@ class StaticKeys:
                 f"token: {issuer[:80]!r} has no key {kid[:80]!r}", problem=CapabilityProblem.KEY, issuer=issuer
             )
         return key
+
+
+class KeysByIssuer:
+    """Keys of some issuers from files, those of all others from somewhere else."""
+
+    def __init__(self, files: Mapping[str, KeySource], others: KeySource) -> None:
+        self._files = dict(files)
+        self._others = others
+
+    def find_key(self, issuer: str, kid: str, *, now: datetime) -> VerificationKey:
+        """Return a key; as for `KeySource`."""
+        return self._files.get(issuer, self._others).find_key(issuer, kid, now=now)
+
+    def would_fetch(self, issuer: str, kid: str, *, now: datetime) -> bool:
+        """Say whether finding the key would take a fetch."""
+        ask = getattr(self._files.get(issuer, self._others), "would_fetch", None)
+        return ask is not None and bool(ask(issuer, kid, now=now))
 
 
 def parse_key_set(data: bytes) -> KeySet:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["Frame", "TooLongError", "find_frame"]
+__all__ = ["Frame", "TooLongError", "UnclearError", "find_frame"]
 
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)")
+_ANY_LENGTH: Final = re.compile(rb"\r\ncontent-length[ \t]*:")
 _CODING: Final = re.compile(rb"\r\ntransfer-encoding[ \t]*:")
 _EXPECT: Final = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue[ \t]*(?=\r\n)")
 _SIZE: Final = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;|\Z)")
@@ -25,6 +26,10 @@ _MAX_CHUNK_LINE: Final = 256
 
 class TooLongError(Exception):
     """The head is longer than it may be."""
+
+
+class UnclearError(Exception):
+    """The head says more than one thing of the length, or nothing that is a length."""
 
 
 class Frame:
@@ -82,6 +87,7 @@ def find_frame(data: bytes | bytearray, *, head_bytes: int) -> Frame | None:
 
     Raises:
         TooLongError: It has more than so many bytes.
+        UnclearError: Where the body ends is open to interpretation (RFC 9112 section 6.3): nobody may guess.
     """
     end = data.find(_END, 0, head_bytes)
     if end < 0:
@@ -90,9 +96,10 @@ def find_frame(data: bytes | bytearray, *, head_bytes: int) -> Frame | None:
         return None
     head = bytes(data[: end + 2]).lower()
     size = end + len(_END)
-    if _CODING.search(head):
-        return Frame(size, None, _EXPECT.search(head) is not None)
-    lengths = _LENGTH.findall(head)
-    # Several are refused by the parser, which need not wait for a body then.
-    body = int(lengths[0]) if len(lengths) == 1 else 0
-    return Frame(size, body, _EXPECT.search(head) is not None)
+    expects = head.partition(b"\r\n")[0].endswith(b" http/1.1") and _EXPECT.search(head) is not None
+    said, lengths, coded = _ANY_LENGTH.findall(head), _LENGTH.findall(head), _CODING.search(head) is not None
+    if len(said) + coded > 1 or len(said) != len(lengths):
+        raise UnclearError
+    if coded:
+        return Frame(size, None, expects)
+    return Frame(size, int(lengths[0]) if lengths else 0, expects)

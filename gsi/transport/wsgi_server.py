@@ -329,6 +329,7 @@ def serve_wsgi(
     raise_descriptor_limit()
     settings = describe()
     most = rows(settings.workers)
+    first = os.getpid()
     paths = [one.getsockname() for one in sockets if one.family == socket.AF_UNIX]
     places = [(path, _place_of(path)) for path in paths]
 
@@ -347,10 +348,14 @@ def serve_wsgi(
         values |= {"certfile": settings.certificate, "ssl_context": lambda _config, _factory: context()}
     try:
         _Arbiter(_Application(values, describe, make, renew, reloads or Reloads())).run()
-    except SystemExit as stop:  # this is how gunicorn returns
-        return stop.code if isinstance(stop.code, int) else 0
+    except SystemExit as stop:  # this is how gunicorn returns, in a worker as well
+        status = stop.code if isinstance(stop.code, int) else 0
+        if os.getpid() != first:  # what was opened before the fork is not a worker's to close or remove
+            logging.shutdown()
+            os._exit(status)
+        return status
     finally:
-        for path, place in places:
+        for path, place in places if os.getpid() == first else ():
             if place is not None and _place_of(path) == place:  # not that of a server which has begun meanwhile
                 with contextlib.suppress(OSError):
                     os.unlink(path)

@@ -33,7 +33,7 @@ from gsi.errors import GridError
 from gsi.transport.serve import source_of
 from gsi.transport.stream import HostPort
 from gsi.transport.wsgi_exchange import Exchange
-from gsi.transport.wsgi_framing import Frame, TooLongError, find_frame
+from gsi.transport.wsgi_framing import Frame, TooLongError, UnclearError, find_frame
 
 __all__ = ["WebLimits", "Worker"]
 
@@ -161,7 +161,13 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
     nr: int
 
     def init_process(self) -> None:
-        """Make what belongs to this process, then serve."""
+        """Make what belongs to this process, then serve.
+
+        Raises:
+            RuntimeError: gunicorn's `proxy_protocol` is on: it would read the line within TLS, from whoever connects.
+        """
+        if getattr(self.cfg, "proxy_protocol", "off") not in {False, "off"}:
+            raise RuntimeError("proxy_protocol does not go with this worker")
         self._limits: WebLimits = getattr(self.app, "web_limits", None) or WebLimits()
         self._selector = selectors.DefaultSelector()
         self._pool = ThreadPoolExecutor(max_workers=self.cfg.threads, thread_name_prefix="request")
@@ -429,6 +435,9 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
                 one.frame = find_frame(one.data, head_bytes=self._limits.head_bytes)
             except TooLongError:
                 self._refuse(one, 431, "Request Header Fields Too Large")
+                return
+            except UnclearError:
+                self._refuse(one, 400, "Bad Request")
                 return
             if one.frame is None:
                 return

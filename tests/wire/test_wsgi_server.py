@@ -24,6 +24,7 @@ from tests.harness.run import our_program
 SERVER = """
 import logging, os, ssl, sys
 from gsi.errors import ConfigError
+from gsi.transport.listening import listen_unix
 from gsi.transport.serve import listen
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, serve_wsgi
 
@@ -80,8 +81,11 @@ def context():
     made.load_cert_chain(f"{PLACE}/cert.pem", f"{PLACE}/key.pem")
     return made
 
-sys.exit(serve_wsgi(describe, listen("127.0.0.1", PORT), make, renew=held.renew, context=context if TLS else None,
-                    reloads=reloads))
+sockets = [*listen("127.0.0.1", PORT), listen_unix(f"{PLACE}/socket", 0o600)]
+status = serve_wsgi(describe, sockets, make, renew=held.renew, context=context if TLS else None, reloads=reloads)
+with open(os.path.join(PLACE, "ended"), "a") as stream:
+    stream.write(f"{status} ")
+sys.exit(status)
 """
 
 
@@ -100,7 +104,7 @@ class Site(NamedTuple):
 @contextlib.contextmanager
 def web(place: Path, *, tls: bool = False, seconds: float = 300) -> Iterator[Site]:
     """Run it. By default it waits longer than any test, so that whoever is served is not served by a time-out."""
-    place.mkdir(exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)
     (place / "config").write_text("first.")
     context = None
     if tls:
@@ -247,6 +251,41 @@ def test_what_is_refused(site: Site) -> None:
     assert exchange(site.port, b"GET / HTTP/1.0\r\n\r\n").body == "first."
 
 
+@pytest.mark.parametrize(
+    "length",
+    [
+        "Content-Length: 100000000000000000000",
+        "Content-Length: 0000000000000000000000",
+        "Content-Length: +0",
+        "Content-Length: 0x0",
+        "Content-Length: 0, 0",
+        "Content-Length:",
+        "Content-Length: 0\r\nContent-Length: 0",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+    ],
+)
+def test_lengths_that_can_be_read_in_two_ways_are_refused_with_all_that_follows(length: str, site: Site) -> None:
+    """What one server takes for a body another takes for the next request (RFC 9112 section 11.2)."""
+    head = f"POST /a HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode()
+    with open_from("127.0.0.1", site.port, head + b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n") as made:
+        answers = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := made.recv(4096):
+                answers += part
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_no_words_of_http_1_1_for_http_1_0(site: Site) -> None:
+    head = b"POST /a HTTP/1.0\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    with open_from("127.0.0.1", site.port, head + b"a") as made:
+        made.sendall(b"b")
+        answer = made.recv(4096)
+    assert b" 200 OK" in answer.partition(b"\r\n")[0]
+    assert b"Continue" not in answer
+
+
 def test_plain_http_at_the_tls_port(secure: Site) -> None:
     with open_from("127.0.0.2", secure.port, b"GET / HTTP/1.1\r\n\r\n") as made, contextlib.suppress(ConnectionError):
         while part := made.recv(4096):
@@ -296,8 +335,17 @@ def test_a_reload_takes_what_is_good_and_says_what_is_not(tmp_path: Path) -> Non
         assert "it names what is not there" in site.server.log()
         assert "internal error: ValueError: a defect" in site.server.log()
         (site.place / "config").write_text("second.")
+        worker = site.ask("/pid").body
         os.kill(site.server.pid, signal.SIGHUP)
         until("second.", site)
+        until_gone(int(worker))
+        with socket.socket(socket.AF_UNIX) as made:  # which workers that end leave alone
+            made.connect(str(site.place / "socket"))
+            made.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert b"second." in made.recv(4096)
+        assert not (site.place / "ended").exists()
+    assert not (site.place / "socket").exists()
+    assert (site.place / "ended").read_text() == "0 "
 
 
 def test_a_worker_that_cannot_begin_answers_503_until_it_can(tmp_path: Path) -> None:

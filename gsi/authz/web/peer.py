@@ -113,7 +113,8 @@ class FrontEnd:
         unix_socket: Whether whoever can connect to this server's Unix socket is the front end.
         secret: What it has to say in `secret_header`, or None.
         secret_header: Where it says it.
-        address_header: The header with the client's address, or empty: then the address is not known.
+        address_header: The header with the client's address, or empty: then the address is not known. Where it is named
+            and is no address, the client's is `UNKNOWN`.
 
     Raises:
         ConfigError: An address is none, or nobody could be the front end.
@@ -179,7 +180,7 @@ class FrontEnd:
         address = ""
         if self.address_header:
             said = read(self.address_header)
-            address = _normal_address(said[0]) if len(said) == 1 else ""
+            address = (_normal_address(said[0]) if len(said) == 1 else "") or UNKNOWN
         if not leaves:
             return Presented((), address, by_front_end=True)
         above = list(leaves[1:])

@@ -440,7 +440,6 @@ def test_the_subject_of_a_token(site: Site) -> None:
         (lambda t: t.replace('["/vo"]', '["/"]'), "every VO"),
         (lambda t: t.replace('["/vo"]', '["vo"]'), "groups"),
         (lambda t: t.replace(f'["{AUDIENCE}"]', "[]"), "audience"),
-        (lambda t: t + '[source.tokens.issuers.b]\nurl = "https://b/"\n', "jwks_file"),
         (lambda t: t.replace('type = "tokens"\n', 'type = "tokens"\nkey_life = "1m"\n'), "key_life"),
         (lambda t: t.replace('type = "tokens"\n', 'type = "tokens"\nbinding = "maybe"\n'), "binding"),
     ],
@@ -455,6 +454,24 @@ def test_only_what_is_fetched_may_block(site: Site) -> None:
     (fetched,) = site.engine(site.token_source().replace('jwks_file = "keys.json"\n', "")).policy.sources
     (voms,) = site.engine(site.voms).policy.sources
     assert [one.may_block for one in (static, fetched, voms)] == [False, True, False]
+
+
+def test_an_issuer_with_a_file_beside_one_without(site: Site) -> None:
+    """The one is never asked for its keys, and does not wait for the other, whose server is not there."""
+    other = new_key("p256")
+    away = TokenIssuer("https://127.0.0.1:1/", other)
+    more = f'[source.tokens.issuers.away]\nurl = "{away.url}"\nbase_path = "/away"\n'
+    engine = site.engine(site.token_source('binding = "if-present"\n') + more)
+    known = site.request(site.subject(None, PresentedToken(site.tokens.token())))
+    (entry,) = engine.policy.sources
+    source = entry.source
+    assert isinstance(source, TokenSource)
+    assert len(_collect(engine, known).subject.assertions) == 1
+    assert entry.may_block
+    assert not source.may_wait(known)
+    asked = site.request(site.subject(None, PresentedToken(away.token())))
+    assert source.may_wait(asked)
+    assert _decide(engine, asked).effect is Effect.INDETERMINATE
 
 
 # --- SAML -------------------------------------------------------------------------------------------------------------

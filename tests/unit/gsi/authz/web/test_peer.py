@@ -100,15 +100,19 @@ def test_the_clients_address() -> None:
     for said, address in (
         ("198.51.100.1", "198.51.100.1"),
         ("::ffff:10.0.0.1", "10.0.0.1"),
-        ("x", ""),
-        ("1.2.3.4,5", ""),
+        ("x", UNKNOWN),
+        ("1.2.3.4,5", UNKNOWN),
+        ("1.2.3.4:5", UNKNOWN),
+        ("", UNKNOWN),
     ):
         assert presented_in_environ(environ("127.0.0.1", X_REAL_IP=said), ADDRESSED).address == address
-    assert presented_in_environ(environ("127.0.0.1"), ADDRESSED).address == ""
+    assert (
+        presented_in_environ(environ("127.0.0.1"), ADDRESSED).address == UNKNOWN
+    )  # every ban of an address holds
     assert presented_in_environ(environ("10.1.1.1", X_REAL_IP="1.2.3.4"), ADDRESSED).address == "10.1.1.1"
     assert presented_in_scope(local(("x-real-ip", "1.2.3.4")), LOCAL).address == "1.2.3.4"
     two = local(("x-real-ip", "1.2.3.4"), ("x-real-ip", "1.2.3.4"))
-    assert presented_in_scope(two, LOCAL) == Presented((), "", by_front_end=True)
+    assert presented_in_scope(two, LOCAL) == Presented((), UNKNOWN, by_front_end=True)
 
 
 # --- what a client may try through it ---------------------------------------------------------------------------------
