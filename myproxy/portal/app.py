@@ -15,29 +15,30 @@ import os
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from gsi.errors import ConfigError, GridError, StorageError, TransportError
 from gsi.keys import generate_key
 from gsi.system import clock
-from gsi.system.audit import AuditLog
+from gsi.system.audit import AuditLog, Verdict
 from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
 from gsi.system.metrics import CONTENT_TYPE
 from gsi.system.trustdir import TrustDirectory
 from myproxy.client import ServerAddress
-from myproxy.portal import codes, terminals, upload, views, vouched
+from myproxy.portal import codes, site, terminals, upload, views, vouched
 from myproxy.portal.desk import Desk
 from myproxy.portal.guard import Guard, Portal, current, machine, request_id
 from myproxy.portal.limits import Limits
 from myproxy.portal.oidc import Provider
 from myproxy.portal.shown import FILTERS
 from myproxy.portal.store import open_store
+from myproxy.portal.watch import Watch
 from myproxy.portal.webtls import WebCertificate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from flask import Blueprint
@@ -46,10 +47,11 @@ if TYPE_CHECKING:
     from gsi.kerberos.negotiate import Negotiator
     from gsi.keys import PrivateKey
     from gsi.system.audit import AuditSink
+    from gsi.trust.anchors import TrustAnchors
     from myproxy.portal.codes import Authenticators
     from myproxy.portal.config import PortalConfig
 
-__all__ = ["GROUP", "Host", "Page", "Ways", "create_app", "open_portal", "open_ways"]
+__all__ = ["GROUP", "Host", "Page", "Ways", "create_app", "open_portal", "open_watch", "open_ways"]
 
 GROUP: Final = "myproxy.portal_pages"
 MAX_REQUEST_BYTES: Final = 256 << 10
@@ -61,7 +63,19 @@ _log: Final = logging.getLogger("myproxy.portal")
 
 
 class Host:
-    """What pages of other packages get: the user of the present request, and nothing of the portal's own."""
+    """What pages of other packages get: their settings, the user of the present request, nothing of the portal's own.
+
+    Attributes:
+        settings: Their table of the configuration, empty where there is none.
+        anchors: Returns the CAs that servers are known by.
+        now: The clock.
+    """
+
+    def __init__(self, portal: Portal, settings: Mapping[str, str]) -> None:
+        self._portal = portal
+        self.settings = settings
+        self.anchors: Callable[[], TrustAnchors] = portal.desk.anchors
+        self.now: Callable[[], datetime] = portal.clock
 
     def username(self) -> str:
         """Return the account of whoever is logged on."""
@@ -71,9 +85,19 @@ class Host:
         """Return the user's proxy; not to be kept beyond the request."""
         return current().proxy
 
+    def note(self, action: str, *, permitted: bool = True, reason: str = "", detail: str = "") -> None:
+        """Write down what the user does, before it takes effect.
+
+        Raises:
+            StorageError: It cannot be written, so it must not happen.
+        """
+        verdict = Verdict.PERMIT if permitted else Verdict.DENY
+        session = current()
+        self._portal.note(action, verdict, session.username, reason=reason, detail=detail, identity=session.identity)
+
 
 class Page(Protocol):
-    """What a contribution returns."""
+    """What a contribution returns; None in its place where its settings are missing, and it has nothing to show."""
 
     title: str
     blueprint: Blueprint
@@ -113,6 +137,21 @@ def open_portal(
         now,
         audit.close,
     )
+
+
+def open_watch(config: PortalConfig, *, now: Callable[[], datetime] = clock.now) -> Watch:
+    """Open what the site's administrators see.
+
+    Raises:
+        GridError: The server's store is named and cannot be used.
+    """
+    settings = config.admin
+    if not settings.server_config:
+        return Watch(settings, clock=now)
+    from myproxy.server import load_config
+    from myproxy.wiring.repository import open_repository
+
+    return Watch(settings, clock=now, repository=open_repository(load_config(settings.server_config), settings.storage))
 
 
 class Ways(NamedTuple):
@@ -198,11 +237,21 @@ def create_app(
             others.append((portal.config.oidc.title, "/logon/oidc"))
         if ways.negotiator is not None:
             others.append((portal.config.kerberos.title, "/logon/kerberos"))
-    extra = _contributed(app)
+    if portal.config.admin.identities:
+        app.register_blueprint(site.make_pages(portal, open_watch(portal.config, now=portal.clock)))
+    extra = _contributed(app, portal)
 
     @app.context_processor
     def tell() -> dict[str, object]:
-        return {"style": style, "contributed": extra, "has_codes": authenticators is not None, "others": others}
+        session = g.get("session")
+        is_admin = session is not None and session.identity in portal.config.admin.identities
+        return {
+            "is_admin": is_admin,
+            "style": style,
+            "contributed": extra,
+            "has_codes": authenticators is not None,
+            "others": others,
+        }
 
     @app.get("/health")
     @machine
@@ -243,13 +292,18 @@ def _style_version(app: Flask) -> str:
         return hashlib.sha256(file.read()).hexdigest()[:12]
 
 
-def _contributed(app: Flask) -> list[tuple[str, str]]:
+def _contributed(app: Flask, portal: Portal) -> list[tuple[str, str]]:
     """Add the pages of other packages; return their titles and addresses."""
     found: list[tuple[str, str]] = []
-    host = Host()
-    for point in sorted(entry_points(group=GROUP), key=lambda one: one.name):
+    points = sorted(entry_points(group=GROUP), key=lambda one: one.name)
+    unknown = sorted(portal.config.pages.keys() - {one.name for one in points})
+    if unknown:
+        raise ConfigError(f"[pages.{unknown[0]}]: no installed package has such pages")
+    for point in points:
         try:
-            page: Page = point.load()(host)
+            page: Page | None = point.load()(Host(portal, portal.config.pages.get(point.name, {})))
+            if page is None:
+                continue
             app.register_blueprint(page.blueprint, url_prefix=f"/{point.name}", name=f"contributed_{point.name}")
         except Exception as error:
             raise ConfigError(f"the pages {point.name!r} of {point.value} cannot be used: {error}") from error

@@ -34,6 +34,7 @@ from gsi.transport.listening import split_address
 
 __all__ = [
     "DEFAULT_CONFIG",
+    "AdminSettings",
     "CodesSettings",
     "HTTPSettings",
     "Insistence",
@@ -243,6 +244,37 @@ class KerberosSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSettings:
+    """The `[admin]` table: pages for the site's administrators.
+
+    Attributes:
+        identities: Who they are: the names of their certificates, one-line form; empty for no such pages.
+        monitors: Services by name, and where their monitors answer: `http://127.0.0.1:7513`.
+        audits: Audit files by name; the portal's user has to be able to read them.
+        server_config: The configuration of the server, where its store is at hand: what expires is shown.
+        storage: The server's storage directory.
+    """
+
+    identities: tuple[str, ...] = ()
+    monitors: Mapping[str, str] = field(default_factory=dict)
+    audits: Mapping[str, str] = field(default_factory=dict)
+    server_config: str = ""
+    storage: str = "/var/lib/myproxy"
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody could be, and what could not be asked."""
+        for name in self.identities:
+            if not name.startswith("/"):
+                raise ConfigError(f"identities: {name!r} is no name", hint="like /O=Grid/CN=Alice Example")
+        for name, url in self.monitors.items():
+            if not url.startswith(("http://", "https://")):
+                raise ConfigError(f"monitors.{name}: {url!r} is no URL")
+        for name, path in self.audits.items():
+            if not os.path.isabs(path):
+                raise ConfigError(f"audits.{name} must be an absolute path")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortalConfig:
     """The whole file.
 
@@ -251,6 +283,7 @@ class PortalConfig:
         server: The MyProxy server, `host[:port],...`.
         title: What stands at the top of every page.
         http: The `[http]` table; the others likewise.
+        pages: What pages of other packages are to know, by the names of their entry points: `[pages.cas]`.
     """
 
     names: tuple[str, ...]
@@ -265,6 +298,8 @@ class PortalConfig:
     own: OwnSettings = field(default_factory=OwnSettings)
     oidc: OIDCSettings = field(default_factory=OIDCSettings)
     kerberos: KerberosSettings = field(default_factory=KerberosSettings)
+    admin: AdminSettings = field(default_factory=AdminSettings)
+    pages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what requests are compared with."""

@@ -152,6 +152,11 @@ class Desk:
         self._clock = clock
         self._make_key = make_key
 
+    @property
+    def anchors(self) -> Callable[[], TrustAnchors]:
+        """What returns the CAs that servers are known by."""
+        return self._anchors
+
     def log_on(
         self,
         username: str,

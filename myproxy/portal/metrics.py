@@ -27,7 +27,9 @@ ACTIONS: Final = (
     "CODES",
     "END OTHER SESSIONS",
     "CAPABILITY",
+    "POLICY",
     "REVOKE",
+    "SITE",
     OTHER,
 )
 """What is decided about, as in the audit."""

@@ -64,6 +64,9 @@ _ACTIONS: Final = {
     "DESTROY": "Credential destroyed",
     "TERMINAL": "Proxy for a terminal",
     "CODES": "Authenticator set up",
+    "SITE": "Site's audit checked",
+    "CAPABILITY": "Capability fetched",
+    "POLICY": "Change of the community's policy",
     "END OTHER SESSIONS": "Other sessions ended",
 }
 

@@ -81,9 +81,11 @@ class Browser:
     def tick(self, css: str) -> None:
         self.find(css).click()
 
-    def press(self, label: str, *, leads_away: bool = True) -> None:
-        """Press a button or follow a link, and wait for the next page."""
+    def press(self, label: str, *, leads_away: bool = True, form: str = "") -> None:
+        """Press a button, of a form if one is said, or follow a link, and wait for the next page."""
         found = self.driver.find_elements(By.XPATH, f"//button[normalize-space()='{label}']")
+        if form:
+            found = [self.find(f"{form} button")]
         element = found[0] if found else self.driver.find_element(By.XPATH, f"//a[normalize-space()='{label}']")
         self.driver.execute_script("window.isOld = true")
         element.click()

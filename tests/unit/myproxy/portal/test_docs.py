@@ -23,11 +23,12 @@ TABLES = {
     "own": config.OwnSettings,
     "oidc": config.OIDCSettings,
     "kerberos": config.KerberosSettings,
+    "admin": config.AdminSettings,
 }
 
 
 def test_every_table_is_there() -> None:
-    names = {field.name for field in dataclasses.fields(config.PortalConfig)} - {"names", "server", "title"}
+    names = {field.name for field in dataclasses.fields(config.PortalConfig)} - {"names", "server", "title", "pages"}
     assert names == TABLES.keys()
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsi.proxy.issue import ProxyOptions
-from myproxy.portal.config import HTTPSettings, Insistence, LogonSettings
+from myproxy.portal.config import AdminSettings, HTTPSettings, Insistence, LogonSettings
 from myproxy.portal.guard import FORM_COOKIE, SESSION_COOKIE, own_path
 from myproxy.portal.store import SESSIONS
 from myproxy.portal.vault import Ticket
@@ -39,7 +39,8 @@ def alice(ca: TestCA) -> Issued:
 
 @pytest.fixture
 def pages(tmp_path: Path, ca: TestCA, alice: Issued) -> Iterator[Pages]:
-    with open_pages(ca, tmp_path) as opened:
+    admin, extra = AdminSettings(identities=("/O=Grid/CN=Alice",)), {"cas": {"server": "https://127.0.0.1:1"}}
+    with open_pages(ca, tmp_path, admin=admin, pages=extra) as opened:
         opened.store("alice", alice)
         yield opened
 
@@ -52,7 +53,7 @@ def test_every_address_needs_a_session_but_the_listed_ones(pages: Pages) -> None
             answer = pages.open(method, rule.rule, data={"form_token": pages.token()} if method == "POST" else None)
             assert answer.status_code == 303, (method, rule.rule)
             assert urlsplit(answer.headers["Location"]).path == "/logon"
-    assert {rule.rule for rule in pages.app.url_map.iter_rules()} >= PUBLIC
+    assert {rule.rule for rule in pages.app.url_map.iter_rules()} >= PUBLIC | {"/cas/change", "/site/chains"}
 
 
 def test_a_session_begins_with_a_new_cookie_that_scripts_and_other_sites_do_not_get(pages: Pages) -> None:
@@ -116,8 +117,11 @@ def test_forms_need_the_token_of_their_own_session(pages: Pages) -> None:
     pages.log_on()
     other = pages.token("/activity")
     pages.log_on()
+    posted = {rule.rule for rule in pages.app.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    paths = {path for path in posted if not path.startswith("/terminal/v1/")}
+    assert paths >= {"/destroy", "/fetch", "/logoff", "/logon", "/cas/fetch", "/cas/change", "/site/chains"}
     for token in ("", "0" * 64, before, other):
-        for path in ("/destroy", "/fetch", "/passphrase", "/store", "/activity", "/terminal", "/logoff", "/logon"):
+        for path in paths:
             assert pages.post(path, token=token).status_code == 403, path
     assert pages.portal.desk.look(pages.session().proxy, "alice")
 
@@ -147,7 +151,8 @@ def test_every_answer_has_the_headers(pages: Pages) -> None:
     answers.append(pages.open("POST", "/logon", data={}))
     pages.log_on()
     answers += [
-        pages.get(path) for path in ("/", "/fetch", "/store", "/passphrase", "/destroy", "/terminal", "/activity")
+        pages.get(path)
+        for path in ("/", "/fetch", "/store", "/passphrase", "/destroy", "/terminal", "/activity", "/site", "/cas/")
     ]
     answers.append(pages.post("/fetch", hours="1"))
     for answer in answers:
