@@ -22,7 +22,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from gsi.errors import ConfigError, CredentialError, CredentialProblem, GridError
+from gsi.errors import ConfigError, CredentialError, GridError
 from gsi.system import clock as system_clock
 from gsi.system.notify import Manager
 from myproxy.renewal.attempt import Looked, Renewed, Renewer, look_at
@@ -89,8 +89,7 @@ class Slot:
         try:
             self.looked = look_at(self.entry)
         except GridError as error:
-            is_missing = isinstance(error, CredentialError) and error.problem is CredentialProblem.MISSING
-            self.trouble = State.MISSING if is_missing else State.UNREADABLE
+            self.trouble = State.MISSING if self.stamp is None else State.UNREADABLE
             self.error = error.message
         found = "" if self.looked is None else self.looked.life.fingerprint
         if self.looked is not None and self.note.fingerprint not in {"", found}:

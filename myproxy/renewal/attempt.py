@@ -202,9 +202,4 @@ class Renewer:
 
 
 def _read_if_there(place: Place, entry: Entry) -> Held | None:
-    try:
-        return place.read()
-    except CredentialError as error:
-        if error.problem is CredentialProblem.MISSING and entry.create:
-            return None
-        raise
+    return None if entry.create and place.look() is None else place.read()

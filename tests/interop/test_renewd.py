@@ -165,6 +165,7 @@ def test_host_certificates_from_an_authority(tmp_path: Path) -> None:
 authorized_retrievers "*"
 trusted_retrievers "*/CN=Robot"
 default_trusted_retrievers "*/CN=Robot"
+allow_self_authorization true
 certificate_issuer_cert {tmp_path}/ca.pem
 certificate_issuer_key {tmp_path}/cakey.pem
 certificate_mapapp {mapapp}
