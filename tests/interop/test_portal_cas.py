@@ -17,6 +17,7 @@ from gsi.trust.verify import verify_chain
 from tests.harness.browser import Browser
 from tests.harness.ca import Issued
 from tests.harness.cas_server import CASServer, cas_server
+from tests.harness.daemons import free_port
 from tests.harness.portal import RunningPortal, start_portal
 from tests.interop.conftest import Grid
 from tests.interop.test_myproxy_server import OPEN, SECRET, Person, Site
@@ -38,7 +39,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> Iterator[Plac
     directory = tmp_path_factory.mktemp("site")
     directory.chmod(0o700)
     with contextlib.ExitStack() as stack:
-        cas = stack.enter_context(cas_server(directory))
+        monitor = f"127.0.0.1:{free_port()}"
+        cas = stack.enter_context(cas_server(directory, metrics=monitor))
         own = grid._replace(host=cas.host, trust_dir=cas.trust_dir)
         site = Site(directory, own)
         site.configure(OPEN)
@@ -51,7 +53,17 @@ def place(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> Iterator[Plac
             Enrol(User("alice", ALICE, "ca"), "superUserGroup"),
             Enrol(ObjectName(NAMES, DATA), "superUserGroup"),
         )
-        more = f'[pages.cas]\nserver = "{cas.url}"\ntitle = "Climate"\n'
+        more = f"""
+[pages.cas]
+server = "{cas.url}"
+title = "Climate"
+[admin]
+identities = ["{ADMIN}"]
+monitors = {{ CAS = "http://{monitor}", MyProxy = "http://127.0.0.1:1" }}
+audits = {{ CAS = "{cas.directory}/store/audit.log", Portal = "{directory}/portal-store/audit.log" }}
+server_config = "{site.config_path}"
+storage = "{site.store}"
+"""
         portal = stack.enter_context(
             start_portal(directory, cas.host, cas.trust_dir, server_port=site.port, more=more, workers=1)
         )
@@ -130,6 +142,27 @@ def test_an_administrator_tries_and_makes_changes_and_a_member_fetches(browser: 
     assert browser.downloaded("alice.jwt").count(b".") == 2
     browser.press("Activity")
     assert "Capability fetched" in browser.text
+
+
+def test_what_the_site_s_administrators_see(browser: Browser, place: Place) -> None:
+    log_on(browser, place, "admin")
+    browser.press("Site")
+    assert "CAS\nHealthy" in browser.text
+    assert "MyProxy\nFailing" in browser.text
+    assert ALICE in browser.find("section:has(#expiring-title)").text
+    assert browser.find("rect.good").is_displayed()
+    check_page(browser, "site")
+    browser.press("Search the audit")
+    browser.choose("verdict", "deny")
+    browser.press("Search")
+    check_page(browser, "site-audit")
+    browser.press("Check the chains")
+    assert browser.text.count("Whole") == 2
+    check_page(browser, "site-chains")
+    log_on(browser, place, "alice")
+    assert "Site" not in browser.text.split()
+    browser.get(place.portal.url + "/site")
+    assert "for the site's administrators" in browser.text
 
 
 def test_what_was_tried_for_another_policy_is_shown_again(browser: Browser, place: Place) -> None:

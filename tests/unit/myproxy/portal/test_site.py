@@ -135,7 +135,8 @@ def test_health_latencies_hours_sources_and_search(tmp_path: Path, ca: TestCA, a
         assert "500.0 ms" in text
         assert "1 permitted and 2 refused within a day" in text
         assert "nothing.log" in text
-        assert '>198.51.100.9</a></td><td>2</td><td><span class="badge over">1</span>' in text
+        assert '>198.51.100.9</a></td><td><span class="label">Refused: </span>2</td>' in text
+        assert '<span class="badge over">1</span>' in text
         assert "203.0.113.5" not in text
         assert "<script" not in text
         assert "style=" not in text
