@@ -15,10 +15,12 @@ from tests.harness.cas_server import CASServer, cas_server
 from tests.harness.daemons import free_port
 from tests.harness.doctor import Found, look
 from tests.harness.environment import clean_environment
-from tests.harness.kca_server import KCA, kca_server
+from tests.harness.kca_server import KCA, kca_server, the_authority
 from tests.harness.kdc import Realm, mit_kdc
 from tests.harness.run import c_program, run
+from tests.harness.softhsm import make_token
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "examples"
 SERVICE = "kca_service/localhost"
 
 
@@ -121,6 +123,30 @@ def test_books_that_are_gone(kca: KCA, tmp_path: Path) -> None:
 
 def test_the_authoritys_key_is_gone(kca: KCA, tmp_path: Path) -> None:
     found = look_at_kca(kca, changed(kca, tmp_path, (f"{kca.directory}/ca.key", f"{tmp_path}/ca.key")))
+    assert found.wrong == [("error", "authority", "authority")], found.done
+
+
+def test_the_example_with_a_token(kca: KCA, realm: Realm, tmp_path: Path) -> None:
+    """The configuration in deploy/ for a CA whose key is in a PKCS#11 token; then the PIN is wrong."""
+    token = make_token(tmp_path / "token", label="GridCA")
+    ca = the_authority()
+    token.add_key("ca-key", ca.key, key_id="01")
+    ca.credential.write(tmp_path / "cacert.pem", tmp_path / "cakey.pem")
+    text = (EXAMPLES / "site-ca" / "kca.toml").read_text()
+    for before, after in (
+        ("/etc/kca/pin", str(token.pin_path)),
+        ("/etc/kca/ca/cacert.pem", f"{tmp_path}/cacert.pem"),
+        ("/etc/kca/kca.keytab", str(realm.keytab)),
+        ('metrics = "127.0.0.1:9514"\n', ""),
+        ("[server]", f'[store]\ndirectory = "{kca.directory}/store"\n[server]'),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    write_file(tmp_path / "kca.toml", text.encode(), 0o600)
+    variables = {"SOFTHSM2_CONF": token.environment["SOFTHSM2_CONF"]}
+    assert look_at_kca(kca, tmp_path / "kca.toml", **variables).wrong == []
+    token.pin_path.write_text("4321\n")
+    found = look_at_kca(kca, tmp_path / "kca.toml", **variables)
     assert found.wrong == [("error", "authority", "authority")], found.done
 
 
