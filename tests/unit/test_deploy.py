@@ -129,6 +129,29 @@ def test_monitors_of_the_examples_are_where_prometheus_looks() -> None:
     assert told == scraped
 
 
+# --- Containers ------------------------------------------------------------------------------------------------------
+
+
+def test_the_image_copies_what_is_there() -> None:
+    text = (DEPLOY / "container/Containerfile").read_text()
+    sources = [word for line in re.findall(r"^COPY (?!--)(.*)$", text, re.MULTILINE) for word in line.split()[:-1]]
+    assert {"gsi", "myproxy", "cas", "kca", "pyproject.toml"} <= set(sources)
+    assert all((ROOT / source).exists() for source in sources)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (wanted,) = re.findall(r"'\.\[([a-z,]+)\]'", text)
+    assert set(wanted.split(",")) <= set(extras)
+
+
+def test_containers_run_our_commands(tmp_path: Path) -> None:
+    text = (DEPLOY / "container/compose.yaml").read_text()
+    commands = [json.loads(line) for line in re.findall(r"^ +command: (\[.*\])$", text, re.MULTILINE)]
+    assert {command[0] for command in commands} == {"myproxy-server", "myproxy-portal"}
+    for name, *words in commands:
+        told = run([our_program(name), "--help"], env=clean_environment(tmp_path)).check().output
+        for option in (word for word in words if word.startswith("-")):
+            assert re.search(rf"(^|[ ,|\[])-?{re.escape(option.replace('--', '-'))}\b", told, re.MULTILINE), option
+
+
 # --- Monitoring ------------------------------------------------------------------------------------------------------
 
 METRIC = re.compile(r"\b(?:myproxy|cas|kca)_[a-z_]+\b")
