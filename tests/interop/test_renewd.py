@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import stat
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +25,7 @@ from tests.harness.environment import clean_environment
 from tests.harness.kca_server import kca_server, the_authority
 from tests.harness.kdc import mit_kdc
 from tests.harness.renewal import Renewal, span
+from tests.harness.run import our_program
 from tests.interop.conftest import ALICE, Grid
 from tests.interop.ours import credential_of
 
@@ -259,3 +264,59 @@ principal = "robot"
     assert stat.S_IMODE((directory / "new.pem").stat().st_mode) == 0o600
     assert renewal.read(directory / "new.pem").not_after > now() + timedelta(hours=2)
     assert not list(renewal.state.glob("kca-*"))
+
+
+def test_the_daemon_through_reload_and_kill(site: Site, tmp_path: Path) -> None:
+    """It tells systemd when it is ready, takes over what SIGHUP brings, and lets a kill -9 cost nothing."""
+    site.store("renewable", renewer="*/CN=Agent")
+    renewal = Renewal(tmp_path / "agent", site.grid.trust_dir)
+    directory = renewal.directory
+    alice = site.grid.users["rsa2048", "rsa2048"]
+    path = renewal.put(directory / "alice.pem", alice.proxy(**span(7, 2)))
+    pipe = directory / "pipe"
+    os.mkfifo(pipe)
+    entry = f"""\
+[credential.alice]
+source = "grid"
+path = "{path}"
+username = "alice"
+credential_name = "renewable"
+after = ["/bin/sh", "-c", "echo $RENEWD_EVENT >{pipe}"]
+"""
+    renewal.configure(site.source)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(directory / "notify"))
+        manager.settimeout(60)
+        env = renewal.variables | {"NOTIFY_SOCKET": str(directory / "notify")}
+        words = [our_program("myproxy-renewd"), "-c", str(renewal.config_path)]
+        with open(directory / "log", "wb") as log, subprocess.Popen(words, env=env, stderr=log) as process:
+            try:
+                _await(manager, "READY=1\nSTATUS=0 credentials")
+                renewal.configure(site.source + entry)
+                process.send_signal(signal.SIGHUP)
+                _await(manager, "RELOADING=1")
+                _await(manager, "READY=1\nSTATUS=1 credentials")
+                assert pipe.read_text() == "renewed\n"
+                process.kill()
+                process.wait()
+                renewed = path.read_bytes()
+                assert renewal.read(path).not_after > now() + timedelta(hours=11)
+            finally:
+                process.kill()
+        with open(directory / "log", "ab") as log, subprocess.Popen(words, env=env, stderr=log) as process:
+            try:
+                _await(manager, "READY=1\nSTATUS=1 credentials, 0 not well")
+                assert "another agent uses" in renewal.run("--once").stderr
+                process.send_signal(signal.SIGTERM)
+                _await(manager, "STOPPING=1")
+                assert process.wait(60) == 0
+            finally:
+                process.kill()
+    assert path.read_bytes() == renewed
+    assert not [one for one in directory.iterdir() if one.name.startswith(".")]
+
+
+def _await(manager: socket.socket, beginning: str) -> None:
+    """Wait for a message to the service manager that begins so."""
+    while not manager.recv(4096).decode().startswith(beginning):
+        pass
