@@ -65,6 +65,7 @@ _ACTIONS: Final = {
     "TERMINAL": "Proxy for a terminal",
     "CODES": "Authenticator set up",
     "SITE": "Site's audit checked",
+    "REVOKE": "Certificate revoked",
     "CAPABILITY": "Capability fetched",
     "POLICY": "Change of the community's policy",
     "END OTHER SESSIONS": "Other sessions ended",

@@ -18,6 +18,7 @@ from tests.harness.browser import Browser
 from tests.harness.ca import Issued
 from tests.harness.cas_server import CASServer, cas_server
 from tests.harness.daemons import free_port
+from tests.harness.kca import authority
 from tests.harness.portal import RunningPortal, start_portal
 from tests.interop.conftest import Grid
 from tests.interop.test_myproxy_server import OPEN, SECRET, Person, Site
@@ -53,7 +54,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> Iterator[Plac
             Enrol(User("alice", ALICE, "ca"), "superUserGroup"),
             Enrol(ObjectName(NAMES, DATA), "superUserGroup"),
         )
+        kca_place = directory / "kca"
+        kca_place.mkdir(mode=0o700)
+        with authority(kca_place, '[realm."TEST.EXAMPLE"]\nbase = "/O=Grid"\n') as kca:
+            kca.issue(kca.ticket("Alice"))
         more = f"""
+[pages.kca]
+config = "{kca_place}/kca.toml"
 [pages.cas]
 server = "{cas.url}"
 title = "Climate"
@@ -163,6 +170,19 @@ def test_what_the_site_s_administrators_see(browser: Browser, place: Place) -> N
     assert "Site" not in browser.text.split()
     browser.get(place.portal.url + "/site")
     assert "for the site's administrators" in browser.text
+
+
+def test_own_certificates_of_the_kerberos_authority(browser: Browser, place: Place) -> None:
+    log_on(browser, place, "alice")
+    browser.press("Certificates")
+    assert "Alice@TEST.EXAMPLE" in browser.text
+    check_page(browser, "kca-certificates")
+    browser.press("Revoke")
+    check_page(browser, "kca-revoke")
+    browser.tick("[name=sure]")
+    browser.press("Revoke")
+    assert "it stands on the next revocation list" in browser.text
+    assert "Revoked" in browser.text
 
 
 def test_what_was_tried_for_another_policy_is_shown_again(browser: Browser, place: Place) -> None:
