@@ -192,3 +192,43 @@ def test_a_token_that_ends_in_a_session(site: Site, user: UserEnvironment, alice
             client.retrieve(str(place.readonly / "f"))
         client.command(f"SITE AUTHZ_ASSERT {_token(site, alice, scope)}")
         assert client.retrieve(str(place.readonly / "f")) == b"data"
+
+
+def test_long_assertions_come_through_whole(site: Site, user: UserEnvironment, alice: Issued, place: Place) -> None:
+    """Longer than any token may be: who verifies tells how long it was."""
+    user.install_proxy(alice.proxy())
+    with place.session() as client, pytest.raises(GridError):
+        client.command(f"SITE AUTHZ_ASSERT ey{'x' * 49_996}..")
+    assert "token: 50000 characters, limit 16384" in site.daemon.log
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["replaced", "ended"])
+def test_renames_by_the_rights_of_another_token(
+    site: Site, user: UserEnvironment, alice: Issued, place: Place, *, waits: bool
+) -> None:
+    """What a token allowed to rename, and was asked about already, is not what the next one allows."""
+    user.install_proxy(alice.proxy())
+    files = site.server.files
+    place.write(place.readonly / "f", b"precious")
+    place.readonly.chmod(0o777)
+    scope = f"storage.read:{files}/readonly storage.modify:{files}/readonly storage.modify:{files}/mine"
+    ends = int(time.time()) + (4 if waits else 600)
+    with place.session() as client:
+        client.command(f"SITE AUTHZ_ASSERT {_token(site, alice, scope, iat=ends - 660, nbf=ends - 660, exp=ends)}")
+        client.command(f"SIZE {place.readonly}/f")
+        for content in (b"x", b"xx"):
+            client.store(str(place.mine / "x"), content)
+        if waits:
+            client.command(f"RNFR {place.readonly}/f")
+            while time.time() <= ends:
+                threading.Event().wait(0.1)
+        less = f"storage.create:{files}/mine" + ("" if waits else f" storage.read:{files}/readonly")
+        client.command(f"SITE AUTHZ_ASSERT {_token(site, alice, less)}")
+        with pytest.raises(GridError, match="no permission to delete"):
+            client.command(f"DELE {place.readonly}/f")
+        if not waits:
+            client.command(f"RNFR {place.readonly}/f")
+        with pytest.raises(GridError, match=r"could be a rename of .*, which you have no permission to delete"):
+            client.command(f"RNTO {place.mine}/stolen")
+    assert (place.readonly / "f").read_bytes() == b"precious"
+    assert not (place.mine / "stolen").exists()

@@ -24,9 +24,12 @@ from enum import IntFlag, StrEnum
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.callout.messages import Fact
+from gsi.authz.obligations import earliest
 from gsi.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from gsi.authz.callout.messages import OperationRequest
 
 __all__ = ["FileRules", "Plan", "Question", "Renames", "SessionMemory", "plan_operation", "split_object"]
@@ -107,7 +110,7 @@ class SessionMemory:
     Attributes:
         objects: Paths (links followed but for the last part) that names of the session have led to, each with what it
             was whenever it was looked at.
-        cleared: Those of them that may be renamed, as the engine said; to be emptied when the policy changes.
+        cleared: Those of them that may be renamed, as the engine said; `settle` forgets them in time.
         lost: Whether there was more than is known: the session began on another connection, or looked up too much.
             Then nothing is kept, since nothing can be renamed any more.
     """
@@ -116,6 +119,28 @@ class SessionMemory:
     cleared: set[str] = field(default_factory=set)
     lost: bool = False
     _room: int = field(default=MAX_REMEMBERED_CHARS, init=False)
+    _basis: object = field(default=None, init=False)
+    _since: datetime | None = field(default=None, init=False)
+    _until: datetime | None = field(default=None, init=False)
+
+    def settle(self, basis: object, now: datetime) -> None:
+        """Forget what may be renamed, unless what said so is what counts now; to be called before each plan.
+
+        Args:
+            basis: By what operations are judged: who, with what was shown, by which policy. Another object is another.
+            now: The time (aware UTC). One permit that has ended by now, or was not given yet, ends them all.
+        """
+        early = self._since is not None and now < self._since  # the clock was set back
+        late = self._until is not None and now >= self._until
+        if basis is not self._basis or early or late:
+            self.cleared.clear()
+            self._basis, self._since, self._until = basis, None, None
+
+    def clear(self, path: str, now: datetime, until: datetime | None) -> None:
+        """Note that a path may be renamed, as was decided now; until then, where that ends by itself."""
+        self.cleared.add(path)
+        self._since = now
+        self._until = earliest(self._until, until)
 
     def remember(self, request: OperationRequest) -> None:
         """Take note of a permitted operation. Only what exists can be named by RNFR."""

@@ -65,6 +65,7 @@ from gsi.authz.decision import (
     permit,
     understood,
 )
+from gsi.authz.obligations import earliest
 from gsi.authz.refusals import UNVERIFIED, describe_refused_chain
 from gsi.authz.rsl.rulefile import STDIO_UPDATE
 from gsi.errors import GridError, ParseError, VerificationError
@@ -72,6 +73,8 @@ from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import verify_chain
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from gsi.authz.callout.messages import Request
     from gsi.authz.engine import Engine
 
@@ -247,18 +250,16 @@ class Judge(Answering):
         if self._fresh is not request:
             session.engine.refresh()
         if self._fresh is not request and not session.is_current(self._setup()):
-            before, session = session, self._review(session.request, session.subject.assertions)
-            if before.policy is not session.policy:
-                self._memory.cleared.clear()  # what may be renamed has to be judged again
-            self._open = session
+            session = self._open = self._review(session.request, session.subject.assertions)
         if request.action == ASSERTION:
             return self._assertion(request, session)
         subject, engine = session.subject, session.engine
         prefix, path = split_object(request.object)
+        environment = self._environment(session.request.service)
+        self._memory.settle(session, environment.now)  # what may be renamed was said of this session, or is asked anew
         plan = plan_operation(request, self._memory, self._setup().config.files)
         if plan.refusal:
             return self._deny(plan.refusal)
-        environment = self._environment(session.request.service)
         known = {"exists": (str(Fact.EXISTS in request.facts).lower(),), "named": (path,)}
         for question in plan.questions:
             resource = Resource(f"{prefix}{question.path}", known)
@@ -267,6 +268,7 @@ class Judge(Answering):
             if not self._permits(decision):
                 return self._refuse(decision, f"no permission to {question.action} {path}", asked)
         for source in plan.sources:
+            until: datetime | None = None
             for action in ("delete", "read"):
                 asked = AuthorizationRequest(
                     subject, Action(action, "file"), Resource(f"{prefix}{source}"), environment
@@ -279,7 +281,8 @@ class Judge(Answering):
                         "if it is none, please use a new connection",
                         asked,
                     )
-            self._memory.cleared.add(source)
+                until = earliest(until, decision.not_after)
+            self._memory.clear(source, environment.now, until)
         self._memory.remember(request)
         return Answer(Verdict.PERMIT)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from gsi.authz.callout.fileops import (
@@ -178,6 +180,25 @@ def test_cleared_objects_are_not_asked_again_until_they_change() -> None:
     assert plan_operation(_request("write", "/new", R), memory, RULES).sources == ()
     memory.remember(_request("lookup", "/a", R | E | D))  # a directory has taken its place
     assert "directory" in plan_operation(_request("write", "/new", R), memory, RULES).refusal
+
+
+def test_cleared_objects_are_asked_again_when_that_no_longer_holds() -> None:
+    """One permit that ends, another basis, or a clock that was set back ends them all."""
+    memory = _seen("/a", "/b", "/c")
+    now, basis = datetime(2026, 11, 20, 12, tzinfo=UTC), object()
+    ends = now + timedelta(seconds=9)
+
+    def left(moment: datetime, by: object = basis) -> tuple[str, ...]:
+        memory.settle(by, moment)
+        return plan_operation(_request("write", "/new", R), memory, RULES).sources
+
+    for other in ((ends, basis), (now - timedelta(seconds=1), basis), (now, object())):
+        assert left(now) == ("/a", "/b", "/c")
+        memory.clear("/a", now, None)
+        memory.clear("/b", now, ends)
+        memory.clear("/c", now, ends + timedelta(seconds=9))
+        assert left(ends - timedelta(seconds=1)) == ()
+        assert left(*other) == ("/a", "/b", "/c")
 
 
 def test_names_are_judged_by_what_they_mean_by_now() -> None:

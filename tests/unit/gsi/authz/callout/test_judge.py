@@ -524,10 +524,11 @@ class Tokens:
         )
         bench.engine.replace(Policy(chain, (source, *more)))
 
-    def token(self, path: str, *, seconds: int = 600) -> str:
+    def token(self, path: str, *, seconds: int = 600, scope: str = "") -> str:
         now = int(self.bench.now.timestamp())
         bound = {"x5t#S256": b64(hashlib.sha256(self.holder.der).digest())}
-        return self.issuer.token(scope=f"storage.read:{path}", iat=now - 9, nbf=now - 9, exp=now + seconds, cnf=bound)
+        scope = scope or f"storage.read:{path}"
+        return self.issuer.token(scope=scope, iat=now - 9, nbf=now - 9, exp=now + seconds, cnf=bound)
 
 
 def _show(judge: Judge, text: str) -> Answer:
@@ -566,6 +567,56 @@ def test_the_token_that_is_shown_next_replaces_the_last(bench: Bench, alice: Iss
         assert _show(judge, tokens.token("/b")).verdict is Verdict.PERMIT
         assert judge.judge(_operation("read", "/a")).verdict is Verdict.DENY
         assert judge.judge(_operation("read", "/b")).verdict is Verdict.PERMIT
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_a_token_allowed_to_rename_ends_with_it(bench: Bench, alice: Issued, *, ended: bool) -> None:
+    """Nothing that has been cleared by a token goes on to be when another is shown, or it has ended."""
+    tokens, judge = Tokens(bench, alice), _open(bench, alice)
+    bench.script.answer = lambda asked: (
+        not_applicable("script") if asked.action.name == "delete" else _permit_all(asked)
+    )
+    everything = "storage.read:/ storage.modify:/mine storage.modify:/readonly"
+    assert _show(judge, tokens.token("", seconds=9, scope=everything)).verdict is Verdict.PERMIT
+    assert judge.judge(_operation("lookup", "/readonly/f")).verdict is Verdict.PERMIT
+    for _ in range(2):
+        assert judge.judge(_operation("write", "/mine/x")).verdict is Verdict.PERMIT
+    if ended:
+        bench.now += timedelta(seconds=10)
+    less = tokens.token("", scope="storage.read:/ storage.modify:/mine")
+    assert _show(judge, less).verdict is Verdict.PERMIT
+    answer = judge.judge(_operation("write", "/mine/x"))
+    assert answer.verdict is Verdict.DENY
+    assert "could be a rename of /readonly/f, which you have no permission to delete" in answer.reason
+    assert judge.judge(_operation("delete", "/readonly/f")).verdict is Verdict.DENY
+
+
+def test_what_may_be_renamed_is_judged_again_each_minute(bench: Bench, alice: Issued) -> None:
+    """Of a group that somebody is taken from, or the hours of a rule, nobody tells."""
+    judge = _open(bench, alice)
+    judge.judge(_operation("lookup", "/f"))
+    assert judge.judge(_operation("write", "/new", Fact.RESOLVED)).verdict is Verdict.PERMIT
+    bench.script.answer = lambda request: (
+        deny("script", "x") if request.action.name == "delete" else _permit_all(request)
+    )
+    bench.now += timedelta(seconds=61)
+    answer = judge.judge(_operation("write", "/new", Fact.RESOLVED))
+    assert "could be a rename of /f, which you have no permission to delete" in answer.reason
+
+
+def test_what_may_be_renamed_ends_with_the_permit(bench: Bench, alice: Issued) -> None:
+    judge = _open(bench, alice)
+    judge.judge(_operation("lookup", "/f"))
+    ends = bench.now + timedelta(seconds=9)
+    bench.script.answer = lambda request: (
+        replace(permit("script", "x"), not_after=ends) if request.action.name == "delete" else _permit_all(request)
+    )
+    write = _operation("write", "/new", Fact.RESOLVED)
+    for seconds, asked in ((0, 3), (8, 1), (9, 3)):
+        bench.now = ends + timedelta(seconds=seconds - 9)
+        bench.script.asked.clear()
+        assert judge.judge(write).verdict is Verdict.PERMIT
+        assert len(bench.script.asked) == asked
 
 
 @pytest.mark.parametrize("text", ["garbage", "", "eyJ.x", "a.b.c", "<not looked at/>", "x" * 100_000])
