@@ -69,6 +69,16 @@ keytab = "{home}/kca.keytab"
 listen = "0.0.0.0:0"
 keytab = "{home}/http.keytab"
 """
+RENEWD_CONFIG = """\
+state = "{home}/renewd"
+[source.grid]
+server = "myproxy.example.org"
+certificate = "{home}/agent.pem"
+[credential.alice]
+source = "grid"
+path = "{home}/alice.pem"
+username = "alice"
+"""
 BAD_MAP = b"""\
 "/O=Grid/CN=B" daemon
 /O=Grid/CN=A B bin
@@ -146,6 +156,7 @@ def user(tmp_path: Path, ca: TestCA) -> UserEnvironment:
     write_file(home / "server.config", b"", 0o600)
     write_file(home / "cas.bootstrap", CAS_BOOTSTRAP, 0o600)
     write_file(home / "kca.toml", KCA_CONFIG.format(home=home).encode(), 0o644)
+    write_file(home / "renewd.toml", RENEWD_CONFIG.format(home=home).encode(), 0o644)
     write_file(home / "garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o600)
     return made
 
