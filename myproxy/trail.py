@@ -123,7 +123,7 @@ class DecisionTrail:
     def post_permit(
         self, caller: Caller, request: Request, action: str, permission: Permission, **details: str | int | None
     ) -> Posted:
-        """Record a yes by which nothing leaves yet; settle it before something does.
+        """Record a yes by which nothing leaves yet, nor anything is told that was guessed; settle it before that.
 
         Raises:
             StorageError: It cannot be recorded; do not go on.

@@ -154,8 +154,23 @@ class Posted(Protocol):
         """
         ...
 
-    def when_known(self, tell: Callable[[], None]) -> None:
-        """Have it written soon, and call back once `settle` need not wait; from another thread, or at once."""
+    def when_known(self, tell: Callable[[], None], *, soon: bool = True) -> None:
+        """Call back once `settle` need not wait; from another thread, or at once.
+
+        Args:
+            tell: What to call. It must not raise.
+            soon: Have it written now, as somebody waits for it.
+        """
+        ...
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it is not on disk, once that is known; None where it is."""
+        ...
+
+    @property
+    def waited(self) -> float | None:
+        """For how many seconds somebody has waited for it so far; None where nobody has."""
         ...
 
 
@@ -178,23 +193,34 @@ class PostingSink(AuditSink, Protocol):
 class _Entry:
     """A line on its way to the disk, and what became of it."""
 
-    __slots__ = ("_log", "done", "error", "line", "tell")
+    __slots__ = ("_log", "awaited_since", "done", "error", "line", "tell")
 
     def __init__(self, log: AuditLog, line: bytes) -> None:
         self._log = log
         self.line = line
         self.done = threading.Event()
         self.error: Exception | None = None
-        self.tell: Callable[[], None] | None = None
+        self.tell: list[Callable[[], None]] = []
+        self.awaited_since: float | None = None
 
     def settle(self) -> None:
         """See `Posted`."""
         self._log.await_entry(self)
 
-    def when_known(self, tell: Callable[[], None]) -> None:
+    def when_known(self, tell: Callable[[], None], *, soon: bool = True) -> None:
         """See `Posted`."""
-        if not self._log.watch_entry(self, tell):
+        if not self._log.watch_entry(self, tell, soon=soon):
             tell()
+
+    @property
+    def failure(self) -> Exception | None:
+        """See `Posted`."""
+        return self.error
+
+    @property
+    def waited(self) -> float | None:
+        """See `Posted`."""
+        return None if self.awaited_since is None else time.monotonic() - self.awaited_since
 
 
 class AuditLog:
@@ -239,15 +265,12 @@ class AuditLog:
         """Append one record with the next that somebody waits for, or by itself after `POST_SECONDS`.
 
         Records stay in their order: once a later one is on disk, so is this, or settling it raises. While the file
-        cannot be written nothing is put off.
+        cannot be written nothing is put off. Waits for nothing.
 
         Raises:
-            StorageError: As for `record`, where the line before this could not be written.
+            StorageError: The file is closed, or has taken too long already.
         """
-        entry = self._enter(record, urgent=self._failed)
-        if self._failed:
-            entry.settle()
-        return entry
+        return self._enter(record, urgent=self._failed)
 
     def _enter(self, record: AuditRecord, *, urgent: bool) -> _Entry:
         entry = _Entry(self, encode_record(record))
@@ -266,31 +289,45 @@ class AuditLog:
         return entry
 
     def await_entry(self, entry: _Entry) -> None:
-        """See `Posted.settle`."""
+        """See `Posted.settle`; all who wait for one record, in turn or at once, wait no longer than for one."""
         with self._changed:
-            self._hasten(entry)
-        if not entry.done.wait(self._patience):
+            since = self._hasten(entry)
+        if not entry.done.wait(max(0.0, since + self._patience - time.monotonic())):
             with self._changed:
                 if entry in self._waiting:
                     self._waiting.remove(entry)
+                    entry.error = TimeoutError()
+                    entry.done.set()
+                    told = entry.tell
+                else:  # it is being written, and nobody knows for how long
+                    told = []
+            for tell in told:
+                tell()
             raise self._too_slow()
         if entry.error is not None:
+            if isinstance(entry.error, TimeoutError):
+                raise self._too_slow()
             why = getattr(entry.error, "strerror", None) or entry.error
             raise StorageError(f"cannot write the audit file {self._path}: {why}") from entry.error
 
-    def watch_entry(self, entry: _Entry, tell: Callable[[], None]) -> bool:
+    def watch_entry(self, entry: _Entry, tell: Callable[[], None], *, soon: bool) -> bool:
         """Have somebody told of an entry, and say whether that is still to come."""
         with self._changed:
             if entry.done.is_set():
                 return False
-            entry.tell = tell
-            self._hasten(entry)
+            entry.tell.append(tell)
+            if soon:
+                self._hasten(entry)
             return True
 
-    def _hasten(self, entry: _Entry) -> None:
+    def _hasten(self, entry: _Entry) -> float:
+        """Have an entry written now; return since when somebody has waited for it."""
+        if entry.awaited_since is None:
+            entry.awaited_since = time.monotonic()
         if entry in self._waiting and not self._urgent:
             self._urgent = True
             self._changed.notify_all()
+        return entry.awaited_since
 
     def reopen(self, path: str | None = None) -> None:
         """Go on in a file opened anew: the same name after log rotation has moved the old one away, or another name.
@@ -348,13 +385,14 @@ class AuditLog:
                     entry.error = error
                     entry.done.set()
             for entry in batch:
-                if entry.tell is not None:
-                    entry.tell()
+                for tell in entry.tell:
+                    tell()
 
     def _next_batch(self) -> tuple[Sequence[_Entry], int | None]:
         """Wait for lines and take them all, and the file to go over to, if any; nothing of both at the end."""
         with self._changed:
-            while not self._urgent and self._fresh is None and not self._closing:
+            # Whoever has waited too long takes its line back, so that there may be nothing to write.
+            while not (self._urgent and self._waiting) and self._fresh is None and not self._closing:
                 # Those that were only posted are not told of: whoever wakes up for nothing finds them.
                 if not self._changed.wait(POST_SECONDS) and self._waiting:
                     break

@@ -65,8 +65,17 @@ class Sink:
         if self.broken:
             raise StorageError("no space left")
 
-    def when_known(self, tell: Callable[[], None]) -> None:
+    def when_known(self, tell: Callable[[], None], *, soon: bool = True) -> None:
+        del soon
         tell()
+
+    @property
+    def failure(self) -> Exception | None:
+        return StorageError("no space left") if self.broken else None
+
+    @property
+    def waited(self) -> float | None:
+        return None
 
 
 class CountingSealer(Sealer):

@@ -88,7 +88,7 @@ def test_what_has_to_ask_somebody_waits(world: World) -> None:
 
 def test_a_record_that_stays_on_its_way_is_not_waited_for_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     class Never(Sink):
-        def when_known(self, tell: Callable[[], None]) -> None:
+        def when_known(self, tell: Callable[[], None], *, soon: bool = True) -> None:
             """Tell nobody, as a disk that hangs."""
 
     monkeypatch.setattr(conversation, "SYNC_SECONDS", 0.01)

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from gsi.errors import GridError, StorageError
-from gsi.system.audit import AuditRecord, Verdict
+from gsi.system.audit import AuditLog, AuditRecord, Verdict
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.documents_server import Document
 from myproxy import monitor as module
@@ -153,3 +153,28 @@ def test_numbers(world: World) -> None:
     assert text is not None
     assert b'myproxy_request_seconds_bucket{command="GET",le="+Inf"} 2' in text.body
     assert b'myproxy_crl_left_seconds{ca="/O=Grid/CN=CA"}' in text.body
+
+
+def test_records_that_are_only_posted_count_once_they_are_known(tmp_path: Path) -> None:
+    metrics = Metrics()
+    log = AuditLog(str(tmp_path / "audit.log"))
+    sink = MeteredSink(log, metrics)
+    posted = sink.post(record(Verdict.PERMIT))
+    assert not metrics.decisions()["GET", "permit"]
+    sink.record(record(Verdict.PERMIT))
+    posted.settle()
+    log.close()  # which waits for whoever tells
+    assert metrics.decisions()["GET", "permit"] == 2
+    assert metrics.audit_works()
+
+
+def test_a_posted_record_that_is_not_written_shows_though_nobody_settles_it(tmp_path: Path) -> None:
+    metrics = Metrics()
+    log = AuditLog(str(tmp_path / "audit.log"))
+    (tmp_path / "audit.log").unlink()
+    (tmp_path / "audit.log").mkdir()
+    MeteredSink(log, metrics).post(record(Verdict.PERMIT))
+    log.close()
+    assert not metrics.audit_works()
+    assert metrics.count("audit failures") == 1
+    assert not metrics.decisions()["GET", "permit"]

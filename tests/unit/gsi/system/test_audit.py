@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsi.errors import StorageError
-from gsi.system.audit import MAX_RECORD_BYTES, AuditLog, AuditRecord, Verdict, encode_record
+from gsi.system.audit import MAX_RECORD_BYTES, AuditLog, AuditRecord, Verdict, _Entry, encode_record
 from gsi.system.audit_chain import verify_file, verify_files
 
 RECORD = AuditRecord(
@@ -360,7 +360,7 @@ def test_closing_writes_what_nobody_settled(tmp_path: Path) -> None:
 def test_a_posted_record_that_cannot_be_written_is_no_yes(
     tmp_path: Path, no_larger_than: Callable[[int], None]
 ) -> None:
-    """And the next is refused at once, until one could be written again."""
+    """And the next neither, until one can be written again."""
     path = tmp_path / "audit.log"
     log = AuditLog(str(path))
     log.record(RECORD)
@@ -369,7 +369,92 @@ def test_a_posted_record_that_cannot_be_written_is_no_yes(
     with pytest.raises(StorageError, match="cannot write the audit file"):
         posted.settle()
     with pytest.raises(StorageError, match="cannot write the audit file"):
-        log.post(RECORD)
+        log.post(RECORD).settle()
     no_larger_than(1 << 20)
     log.post(RECORD).settle()
+    log.close()
+
+
+def test_after_a_stall_everything_is_written_again(tmp_path: Path) -> None:
+    """Also where those who waited meanwhile took their lines back, so that nothing was left to write."""
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path), sync_seconds=0.2)
+    log.record(RECORD)
+    refused: list[StorageError] = []
+
+    def is_writing() -> bool:
+        return log._busy_since is not None
+
+    def try_once() -> None:
+        try:
+            log.record(RECORD)
+        except StorageError as error:
+            refused.append(error)
+
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a disk that takes no more
+        first = threading.Thread(target=try_once)
+        first.start()
+        while not is_writing():
+            time.sleep(0.001)
+        others = [threading.Thread(target=try_once) for _ in range(3)]
+        for thread in others:
+            thread.start()
+        for thread in (first, *others):
+            thread.join()
+    assert len(refused) == 4
+    while is_writing():
+        time.sleep(0.001)
+    for _ in range(2):
+        log.record(RECORD)
+    log.close()
+    report = verify_file(str(path))
+    assert (report.faults, report.records) == ([], len(path.read_bytes().splitlines()))
+
+
+def test_whoever_waits_twice_waits_no_longer_than_once(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path), sync_seconds=3600)
+    log.record(RECORD)
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        posted = log.post(RECORD)
+        posted.when_known(lambda: None)
+        assert isinstance(posted, _Entry)
+        assert posted.awaited_since is not None
+        posted.awaited_since -= 3600  # an hour has passed
+        with pytest.raises(StorageError, match="within"):
+            posted.settle()
+    log.close()
+
+
+def test_posting_waits_for_nothing_where_the_file_cannot_be_written(
+    tmp_path: Path, no_larger_than: Callable[[int], None]
+) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(str(path), sync_seconds=30)
+    no_larger_than(0)
+    with pytest.raises(StorageError):
+        log.record(RECORD)
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        posted = log.post(RECORD)  # would wait for half a minute
+    with pytest.raises(StorageError):
+        posted.settle()
+    assert posted.failure is not None
+    log.close()
+
+
+def test_whoever_posts_hears_what_became_of_it(tmp_path: Path) -> None:
+    log = AuditLog(str(tmp_path / "audit.log"))
+    told = threading.Event()
+    posted = log.post(RECORD)
+    posted.when_known(told.set, soon=False)
+    assert posted.waited is None
+    log.record(RECORD)
+    assert told.wait(10)
+    assert posted.failure is None
+    again = threading.Event()
+    posted.when_known(again.set)
+    assert again.is_set()
     log.close()
