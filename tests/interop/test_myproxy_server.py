@@ -785,7 +785,7 @@ def test_nothing_is_acknowledged_before_it_is_on_disk(site: Site) -> None:
     audit, database = "audit-write audit-sync", "(?:database-write database-sync ?)+"
     expected = [
         f"answer {audit} {database} answer",  # PUT: its first answer promises nothing yet
-        f"database-write answer {audit} answer",  # GET: by its first answer nothing leaves; its try waits for no disk
+        f"database-write {audit} database-write answer {audit} answer",  # GET, whose try waits for no disk; delegation
         f"{audit} {database} answer",  # DESTROY
     ]
     assert re.fullmatch(f"(?:database-\\w+ )*{' '.join(expected)}(?: database-\\w+)*", steps), steps
