@@ -9,7 +9,8 @@ are `MAX_LIFE` old. A name that once stood for one key never stands for another:
 
 One asks an issuer, and nobody waits for that one: whoever has a key that will do goes on with it, and whoever needs
 one that is not known is refused at once. Tokens that name a kid need not be good for anything, so that a crowd of them
-would wait with an issuer that says nothing, in the place of others.
+would wait with an issuer that says nothing, in the place of others. Only when an issuer is asked for the very first
+time, `MAX_WAITING` others wait for its keys, until `PATIENCE` after that began: once for each issuer and process.
 """
 
 from __future__ import annotations
@@ -26,13 +27,29 @@ from gsi.tokens.rules import check_https
 if TYPE_CHECKING:
     from gsi.tokens.rules import IssuerRules, TokenRules
 
-__all__ = ["DEFAULT_LIFE", "MAX_LIFE", "MIN_LIFE", "RETRY", "Documents", "Fetcher", "KeyCache"]
+__all__ = [
+    "DEFAULT_LIFE",
+    "MAX_LIFE",
+    "MAX_WAITING",
+    "MIN_LIFE",
+    "PATIENCE",
+    "RETRY",
+    "Documents",
+    "Fetcher",
+    "KeyCache",
+]
 
 DEFAULT_LIFE: Final = timedelta(hours=6)
 MIN_LIFE: Final = timedelta(hours=1)
 MAX_LIFE: Final = timedelta(days=4)
 RETRY: Final = timedelta(minutes=5)
 """How long after a fetch an unknown kid, or a failure, leads to the next: strangers must not make us ask on and on."""
+
+PATIENCE: Final = timedelta(seconds=3)
+"""From the begin of an issuer's first fetch, for others to wait; most take a tenth, and a decision may take 5 s."""
+
+MAX_WAITING: Final = 16
+"""Who waits for an issuer's first keys at once: as many as there are threads for users' questions."""
 
 _DOCUMENTS: Final = (".well-known/openid-configuration", ".well-known/oauth-authorization-server")
 _MAX_REMEMBERED: Final = 1024  # kids of one issuer that ever were
@@ -56,6 +73,17 @@ class Fetcher(Protocol):
         """Begin with an issuer: all of its documents have one limit in time."""
 
 
+class _First:
+    """The first fetch of an issuer, and who waits for it."""
+
+    __slots__ = ("began", "ended", "places")
+
+    def __init__(self) -> None:
+        self.began: datetime | None = None
+        self.ended = threading.Event()
+        self.places = threading.Semaphore(MAX_WAITING)
+
+
 class _State(NamedTuple):
     """What is known of one issuer; replaced as a whole."""
 
@@ -69,7 +97,7 @@ class _State(NamedTuple):
 
 
 class KeyCache:
-    """Fetches and keeps keys; a `KeySource`. Safe for several threads: one fetches, and the others do not wait for it.
+    """Fetches and keeps keys; a `KeySource`. Safe for several threads: one fetches, others wait for first keys alone.
 
     Args:
         rules: Whose keys count, and where they are.
@@ -89,6 +117,7 @@ class KeyCache:
         self._states: dict[str, _State] = {}
         self._thumbprints: dict[str, dict[str, str]] = {one.issuer: {} for one in rules.issuers}
         self._locks = {one.issuer: threading.Lock() for one in rules.issuers}
+        self._first = {one.issuer: _First() for one in rules.issuers}
 
     def find_key(self, issuer: str, kid: str, *, now: datetime) -> VerificationKey:
         """Return a key; as for `KeySource`."""
@@ -100,13 +129,14 @@ class KeyCache:
                 issuer=issuer,
             )
         state = self._states.get(issuer)
-        if self._has_to_ask(state, kid, now) and self._locks[issuer].acquire(blocking=False):
-            try:
-                state = self._states.get(issuer)  # another may have asked in the meantime
-                if self._has_to_ask(state, kid, now):
-                    state = self._states[issuer] = self._renew(rules, state, now)
-            finally:
-                self._locks[issuer].release()
+        if self._has_to_ask(state, kid, now):
+            if self._locks[issuer].acquire(blocking=False):
+                try:
+                    state = self._ask(rules, kid, now)
+                finally:
+                    self._locks[issuer].release()
+            elif state is None:
+                state = self._wait(issuer, now)
         if state is None or not _is_within(state.fetched_at, now, MAX_LIFE):
             why = "they are being asked for just now" if state is None else state.failure or "they are too old"
             raise CapabilityError(
@@ -129,9 +159,35 @@ class KeyCache:
         return key
 
     def would_fetch(self, issuer: str, kid: str, *, now: datetime) -> bool:
-        """Say whether `find_key` would ask the issuer, and so wait: not with a known key, nor while another asks."""
+        """Say whether `find_key` would ask the issuer: not with a known key, nor while another asks."""
         lock = self._locks.get(issuer)
         return lock is not None and not lock.locked() and self._has_to_ask(self._states.get(issuer), kid, now)
+
+    def _ask(self, rules: IssuerRules, kid: str, now: datetime) -> _State | None:
+        """Ask an issuer, unless another has in the meantime."""
+        issuer = rules.issuer
+        state = self._states.get(issuer)
+        if not self._has_to_ask(state, kid, now):
+            return state
+        first = self._first[issuer]
+        if first.began is None:
+            first.began = now
+        try:
+            state = self._states[issuer] = self._renew(rules, state, now)
+        finally:
+            first.ended.set()  # for good: nobody waits for a later one
+        return state
+
+    def _wait(self, issuer: str, now: datetime) -> _State | None:
+        """Wait for an issuer's first keys, which another fetches, if there is a place and time for that."""
+        first = self._first[issuer]
+        if first.places.acquire(blocking=False):
+            try:
+                left = PATIENCE - max(now - (first.began or now), timedelta())
+                first.ended.wait(max(left, timedelta()).total_seconds())
+            finally:
+                first.places.release()
+        return self._states.get(issuer)
 
     def _has_to_ask(self, state: _State | None, kid: str, now: datetime) -> bool:
         return not self._serves(state, kid, now, self._life) and (state is None or _may_ask(state, now))

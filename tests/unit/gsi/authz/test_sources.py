@@ -27,7 +27,7 @@ from gsi.authz.sources import PresentedAssertion, PresentedToken, token_subject
 from gsi.authz.token_source import TokenSource
 from gsi.errors import CapabilityError, ConfigError
 from gsi.saml.verify import VerifiedAssertion
-from gsi.tokens.keycache import KeyCache
+from gsi.tokens.keycache import PATIENCE, KeyCache
 from gsi.tokens.keys import StaticKeys, parse_key_set
 from gsi.tokens.rules import IssuerRules, TokenRules
 from gsi.tokens.verify import TokenVerifier, VerifiedToken
@@ -367,23 +367,45 @@ class Silent:
         return self.keys
 
 
-def test_a_silent_issuer_holds_nobody_up_but_who_asks_it(site: Site) -> None:
-    """Nothing here waits, although one question after the other comes with a token of that issuer."""
+def _silent_engine(site: Site) -> tuple[Silent, Engine]:
+    """An engine whose issuer of tokens says nothing yet."""
     silent = Silent(site.tokens.key_set())
     issuer = IssuerRules(issuer=site.tokens.url, jwks_uri="https://vo.example.org/jwks")
     rules = TokenRules(issuers=(issuer,), audiences=frozenset({AUDIENCE}))
     source = TokenSource("tokens", TokenVerifier(rules, KeyCache(rules, silent)))
     script = RulesAuthorizer("rules", parse_rules(b"permit authenticated to read on **\n", path="r"), path="r")
     member = Member(script, may_block=False)
-    engine = Engine(Policy(Chain("policy", Combining.FIRST_APPLICABLE, (member,)), (Source(source, 30.0),)))
+    return silent, Engine(Policy(Chain("policy", Combining.FIRST_APPLICABLE, (member,)), (Source(source, 30.0),)))
+
+
+def test_the_first_tokens_after_a_start_come_at_once(site: Site) -> None:
+    """One of them has the keys fetched, and all are served."""
+    silent, engine = _silent_engine(site)
     shown = site.request(site.subject(None, PresentedToken(site.tokens.token())))
+    found: list[Decision] = []
+    threads = [threading.Thread(target=lambda: found.append(_decide(engine, shown))) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    assert silent.asked.acquire(timeout=20)
+    silent.answer.set()
+    for thread in threads:
+        thread.join(20)
+    assert [each.effect for each in found] == [Effect.PERMIT] * 10
+    assert not silent.asked.acquire(blocking=False)
+
+
+def test_a_silent_issuer_holds_nobody_up_but_who_asks_it(site: Site) -> None:
+    """Nothing here waits, although one question after the other comes with a token of that issuer, a while later."""
+    silent, engine = _silent_engine(site)
+    shown = site.request(site.subject(None, PresentedToken(site.tokens.token())))
+    later = replace(shown, environment=replace(shown.environment, now=site.now + PATIENCE))
     plain = site.request(site.subject())
     first: list[Decision] = []
     thread = threading.Thread(target=lambda: first.append(_decide(engine, shown)))
     thread.start()
     assert silent.asked.acquire(timeout=20)
     for _ in range(2 * MAX_THREADS):
-        refused = _decide(engine, shown)
+        refused = _decide(engine, later)
         assert refused.effect is Effect.INDETERMINATE
         assert "being asked for" in refused.reason
         assert _decide(engine, plain).effect is Effect.PERMIT

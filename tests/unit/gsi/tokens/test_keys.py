@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError, ParseError, TransportError
 from gsi.tokens import keycache
-from gsi.tokens.keycache import DEFAULT_LIFE, MAX_LIFE, RETRY, KeyCache
+from gsi.tokens.keycache import DEFAULT_LIFE, MAX_LIFE, MAX_WAITING, PATIENCE, RETRY, KeyCache
 from gsi.tokens.keys import StaticKeys, parse_key_set
 from gsi.tokens.rules import IssuerRules, TokenRules
 from tests.harness.ca import new_key, pooled_key
@@ -257,15 +257,52 @@ def _asking(web: Web, cache: KeyCache, kid: str, now: datetime) -> tuple[threadi
     return thread, found
 
 
+def test_first_keys_are_waited_for() -> None:
+    """By so many and no more, whom one fetch serves; nobody waits for a later one, as the next test says."""
+    web = Web(a=1)
+    cache = KeyCache(RULES, web)
+    web.hold = threading.Event()
+    first, found = _asking(web, cache, "a", BEGIN)
+    places = cache._first[ISSUER].places
+    others = [threading.Thread(target=lambda: found.append(_problem(cache, "a", BEGIN))) for _ in range(MAX_WAITING)]
+    for thread in others:
+        thread.start()
+    while places._value:
+        threading.Event().wait(0.001)
+    assert _problem(cache, "a", BEGIN) is P.KEYS_UNAVAILABLE
+    web.hold.set()
+    for thread in (first, *others):
+        thread.join(20)
+    assert found == [None] * (1 + MAX_WAITING)
+    assert (web.fetches, places._value) == (1, MAX_WAITING)
+
+
+def test_first_keys_that_do_not_come_are_not_waited_for_again() -> None:
+    web = Web(a=1)
+    web.is_down = True
+    cache = KeyCache(RULES, web)
+    assert _problem(cache, "a", BEGIN) is P.KEYS_UNAVAILABLE
+    web.is_down, web.hold = False, threading.Event()
+    thread, found = _asking(web, cache, "a", BEGIN + RETRY)
+    with pytest.raises(CapabilityError, match="no answer"):
+        cache.find_key(ISSUER, "a", now=BEGIN + RETRY)
+    web.hold.set()
+    thread.join(20)
+    assert found == [None]
+
+
 def test_one_asks_and_nobody_waits_for_it() -> None:
-    """Whoever asks meanwhile goes on with a key that still does, or is refused at once: nothing here waits."""
+    """Whoever asks meanwhile goes on with a key that still does, or is refused at once: nothing here waits.
+
+    For the first keys that is so when the time for waiting is over.
+    """
     web = Web(a=1)
     cache = KeyCache(RULES, web)
     web.hold = threading.Event()
     assert cache.would_fetch(ISSUER, "a", now=BEGIN)
     thread, found = _asking(web, cache, "a", BEGIN)
     assert not cache.would_fetch(ISSUER, "a", now=BEGIN)
-    assert [_problem(cache, "a", BEGIN) for _ in range(8)] == [P.KEYS_UNAVAILABLE] * 8
+    assert [_problem(cache, "a", BEGIN + PATIENCE) for _ in range(8)] == [P.KEYS_UNAVAILABLE] * 8
     web.hold.set()
     thread.join(20)
     assert (found, web.fetches) == ([None], 1)
