@@ -153,7 +153,7 @@ class _Form:
         met = self._authenticate(token, peer)
         headers = {"WWW-Authenticate": f"{_SCHEME} {base64.b64encode(met.answer).decode()}"} if met.answer else {}
         try:
-            issued = self._issue(met, read(), token, peer)
+            issued = self._issue(met, read(), peer)
         except _AnsweredError as error:
             error.response.headers.extend(headers)
             raise
@@ -187,23 +187,24 @@ class _Form:
                 raise AuthenticationError("Negotiate: the ticket is not bound to the TLS connection")
         except AuthenticationError as error:
             if self._unproven.admit():
-                self._note(error, peer, token, None)
+                self._note(error, peer, hashlib.sha256(token).digest(), None)
             raise _AnsweredError(401, error.message, {"WWW-Authenticate": _SCHEME}) from error
         except GridError as error:
-            self._fail(error, peer, token, None)
+            self._note(error, peer, hashlib.sha256(token).digest(), None)
+            self._give_up(error)
         return met
 
-    def _issue(self, met: Negotiated, body: bytes, token: bytes, peer: str) -> Issued:
-        digest = hashlib.sha256(token + body).digest()
+    def _issue(self, met: Negotiated, body: bytes, peer: str) -> Issued:
+        # The token alone is what the books keep unique: with another body it is somebody else's, at every node.
         try:
             wanted = _read_request(body)
             lifetime = _read_lifetime()
         except (ParseError, VerificationError, CredentialError) as error:
-            self._note(error, peer, token + body, met)
+            self._note(error, peer, met.digest, met)
             raise _AnsweredError(400, _told(error)) from error
         try:
             return self._service.issue(
-                met.ticket, wanted, peer=peer, transport=TRANSPORT, request_hash=digest, lifetime=lifetime
+                met.ticket, wanted, peer=peer, transport=TRANSPORT, request_hash=met.digest, lifetime=lifetime
             )
         except TooManyError as error:
             wait = max(1, int((error.until - self._now()).total_seconds()) + 1)
@@ -215,7 +216,7 @@ class _Form:
                 raise _AnsweredError(400, _told(error)) from error
             self._give_up(error)
 
-    def _note(self, error: GridError, peer: str, content: bytes, met: Negotiated | None) -> None:
+    def _note(self, error: GridError, peer: str, digest: bytes, met: Negotiated | None) -> None:
         """Write a refusal down that the service does not hear of.
 
         Raises:
@@ -226,15 +227,11 @@ class _Form:
                 error,
                 peer=peer,
                 transport=TRANSPORT,
-                request_hash=hashlib.sha256(content).digest(),
+                request_hash=digest,
                 principal=None if met is None else met.ticket.client,
             )
         except GridError as trouble:
             self._give_up(trouble)
-
-    def _fail(self, error: GridError, peer: str, content: bytes, met: Negotiated | None) -> NoReturn:
-        self._note(error, peer, content, met)
-        self._give_up(error)
 
     def _give_up(self, error: GridError) -> NoReturn:
         """Say no more than that there is trouble on this side.

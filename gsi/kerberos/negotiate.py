@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import struct
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -43,8 +44,50 @@ _LUCID_1: Final = "1.2.840.113554.1.2.2.5.6.1"  # MIT: gss_krb5_export_lucid_sec
 _CHANNEL_BOUND: Final = 2048  # GSS_C_CHANNEL_BOUND_FLAG, MIT 1.19
 _INDICATORS: Final = b"auth-indicators"
 _MAX_INDICATORS: Final = 32
+_MAX_KEY_BYTES: Final = 64
+"""Twice the longest key of any encryption type."""
 _LIBRARY: Final = "libgssapi_krb5.so.2"
 _END_POINT: Final = b"tls-server-end-point:"  # RFC 5929 section 4
+
+
+class _Key(ctypes.Structure):
+    """gss_krb5_lucid_key_t."""
+
+    _fields_ = (("kind", ctypes.c_uint32), ("length", ctypes.c_uint32), ("data", ctypes.c_void_p))
+
+
+class _OldKeys(ctypes.Structure):
+    """gss_krb5_rfc1964_keydata_t."""
+
+    _fields_ = (("sign_alg", ctypes.c_uint32), ("seal_alg", ctypes.c_uint32), ("key", _Key))
+
+
+class _NewKeys(ctypes.Structure):
+    """gss_krb5_cfx_keydata_t."""
+
+    _fields_ = (("have_acceptor_subkey", ctypes.c_uint32), ("key", _Key), ("acceptor_key", _Key))
+
+
+class _Lucid(ctypes.Structure):
+    """gss_krb5_lucid_context_v1_t of <gssapi/gssapi_krb5.h>."""
+
+    _fields_ = (
+        ("version", ctypes.c_uint32),
+        ("initiate", ctypes.c_uint32),
+        ("end_time", ctypes.c_uint32),
+        ("send_seq", ctypes.c_uint64),
+        ("recv_seq", ctypes.c_uint64),
+        ("protocol", ctypes.c_uint32),
+        ("old", _OldKeys),
+        ("new", _NewKeys),
+    )
+
+
+class _Seen(NamedTuple):
+    """What the lucid context tells."""
+
+    end_time: int
+    digest: bytes
 
 
 class Negotiated(NamedTuple):
@@ -55,6 +98,9 @@ class Negotiated(NamedTuple):
     """The token for the client, which proves that this is the service; empty when it wants none."""
     bound: bool
     """The client has bound its ticket to the connection, and the binding is right."""
+    digest: bytes
+    """SHA-256 of what the client chose at random for this token and sealed in it: the same however it is wrapped, and
+    no other token's."""
 
 
 def server_end_point(certificate_der: bytes) -> bytes | None:
@@ -65,8 +111,6 @@ def server_end_point(certificate_der: bytes) -> bytes | None:
     Raises:
         ParseError: Not a certificate.
     """
-    import hashlib
-
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 
@@ -137,11 +181,12 @@ class Negotiator:
                 raise AuthenticationError("Negotiate: the client needs another round, which Kerberos does not")
             if str(context.mech.dotted_form) != _KERBEROS:
                 raise AuthenticationError("Negotiate: not Kerberos")
-            ticket = _read_ticket(gssapi, context, self._service)
+            seen = _look(gssapi, context)
+            ticket = _read_ticket(gssapi, context, self._service, seen.end_time)
             bound = bool(int(context.actual_flags) & _CHANNEL_BOUND)
         except gssapi.exceptions.GSSError as error:
             raise AuthenticationError(f"Negotiate: {_describe(error)}") from error
-        return Negotiated(ticket, answer or b"", bound)
+        return Negotiated(ticket, answer or b"", bound, seen.digest)
 
     def _credentials(self) -> object:
         gssapi, name = self._gssapi, None
@@ -152,7 +197,7 @@ class Negotiator:
         return gssapi.Credentials(name=name, usage="accept", mechs=mechanisms, store=store)
 
 
-def _read_ticket(gssapi: ModuleType, context: object, service: str) -> ProvenTicket:
+def _read_ticket(gssapi: ModuleType, context: object, service: str, end_time: int) -> ProvenTicket:
     """Return the ticket behind a context that is complete.
 
     Raises:
@@ -174,7 +219,7 @@ def _read_ticket(gssapi: ModuleType, context: object, service: str) -> ProvenTic
         server=server,
         auth_time=_moment(auth_time),
         start_time=_moment(auth_time),  # the library has looked at the ticket's own, which may be later
-        end_time=_moment(_end_time(gssapi, context)),
+        end_time=_moment(end_time),
         flags=TicketFlags(flags & sum(TicketFlags)),
         indicators=_indicators(gssapi, inquired.initiator_name),
         transited=() if client.realm == server.realm else (UNSEEN_REALM,),
@@ -195,8 +240,10 @@ def _number(gssapi: ModuleType, context: object, oid: str) -> int:
     return number
 
 
-def _end_time(gssapi: ModuleType, context: object) -> int:
-    """Return the ticket's end: the lifetime that GSS-API tells is longer by the skew that krb5.conf allows.
+def _look(gssapi: ModuleType, context: object) -> _Seen:
+    """Return the ticket's end, and what makes the token out: subkey and sequence number of its authenticator.
+
+    The lifetime that GSS-API tells by itself is longer than the ticket's by the skew that krb5.conf allows.
 
     Raises:
         AuthenticationError: The library does not tell.
@@ -206,12 +253,17 @@ def _end_time(gssapi: ModuleType, context: object) -> int:
         raise AuthenticationError("Negotiate: this Kerberos library does not tell when its tickets end")
     (address,) = struct.unpack("@P", found)
     try:
-        version, initiates, end = (ctypes.c_uint32 * 3).from_address(address)
+        told = _Lucid.from_address(address)
+        if told.version != 1 or told.initiate or told.protocol not in {0, 1}:
+            raise AuthenticationError("Negotiate: this Kerberos library tells of its tickets in another form")
+        key = told.new.key if told.protocol else told.old.key
+        if not key.data or not 0 < key.length <= _MAX_KEY_BYTES:
+            raise AuthenticationError("Negotiate: this Kerberos library tells of its keys in another form")
+        secret = ctypes.string_at(key.data, key.length)
+        digest = hashlib.sha256(b"kerberos authenticator\0" + struct.pack("!QI", told.recv_seq, key.kind) + secret)
+        return _Seen(int(told.end_time), digest.digest())
     finally:
         _free_lucid(address)
-    if version != 1 or initiates:
-        raise AuthenticationError("Negotiate: this Kerberos library tells of its tickets in another form")
-    return int(end)
 
 
 def _free_lucid(address: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -32,6 +33,7 @@ from tests.harness.environment import clean_environment
 from tests.harness.kca import PLAIN_REALM, write_config
 from tests.harness.kdc import HEIMDAL_REALM, REALM, Realm, heimdal_kdc, mit_kdc
 from tests.harness.nginx import nginx
+from tests.harness.postgres import postgres
 from tests.harness.run import Done, c_program, our_program, run
 
 PATH = "/kca/v1/certificate"
@@ -266,6 +268,36 @@ def test_a_token_is_good_once(plain: Site, alice: dict[str, str], tmp_path: Path
     made = token(alice, tmp_path)
     assert post(plain, body, [made, made]) == [200, 401]
     assert "replay" in plain.records()[-1]["reason"]
+
+
+def bare(made: str) -> str:
+    """The same Kerberos token without SPNEGO around it."""
+    whole = base64.b64decode(made)
+    at = whole.index(bytes.fromhex("06092a864886f7120102020100")) - 4
+    assert whole[at : at + 2] == b"\x60\x82"
+    return base64.b64encode(whole[at : at + 4 + int.from_bytes(whole[at + 2 : at + 4])]).decode()
+
+
+def test_a_token_is_good_at_one_node(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
+    """Nodes share the books and the key, not the replay cache: a thief of a token comes too late at each of them."""
+    own, thiefs = csr(tmp_path).read_bytes(), csr(tmp_path, name="thief.pem").read_bytes()
+    made = token(alice, tmp_path)
+    with postgres() as server, server.database() as conninfo, contextlib.ExitStack() as stack:
+        nodes = []
+        for number in range(2):
+            place = tmp_path / f"node{number}"
+            text = f'{LIMITS}[store]\ndirectory = "{place}/store"\ndatabase = "{conninfo}"\n{PLAIN_REALM}'
+            nodes.append(stack.enter_context(web(realm, place, text=text)))
+        assert post(nodes[0], own, [made]) == [200]
+        assert post(nodes[1], thiefs, [made]) == [403]
+        assert "answered before" in nodes[1].records()[-1]["reason"]
+        other = token(alice, tmp_path)
+        assert post(nodes[0], own, [other]) == [200]
+        assert post(nodes[1], thiefs, [bare(other)]) == [403]  # wrapped another way
+        again = token(alice, tmp_path)
+        assert [post(node, own, [again]) for node in nodes] == [[200], [200]]
+        serials = {node.records()[-1]["serial"] for node in nodes}
+        assert len(serials) == 1
 
 
 @pytest.fixture(scope="module")

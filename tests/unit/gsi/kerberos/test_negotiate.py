@@ -66,20 +66,18 @@ def _library(target: bytes = b"HTTP/localhost@X.TEST", *, authenticated: bool = 
 
 
 @pytest.mark.parametrize("authenticated", [True, False])
-def test_indicators_are_the_kdcs(authenticated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_indicators_are_the_kdcs(authenticated: bool) -> None:
     """What the client has put into the ticket itself says nothing about how it got it."""
-    monkeypatch.setattr(negotiate, "_end_time", lambda *_: 1_900_003_600)
-    found = negotiate._read_ticket(_library(authenticated=authenticated), object(), "HTTP")
+    found = negotiate._read_ticket(_library(authenticated=authenticated), object(), "HTTP", 1_900_003_600)
     assert found.client.text == "alice@X.TEST"
     assert found.indicators == (("otp",) if authenticated else ())
 
 
 @pytest.mark.parametrize("target", [b"host/localhost@X.TEST", b"HTTP@X.TEST", b"HTTP/localhost/x@X.TEST"])
-def test_tickets_for_other_services(target: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tickets_for_other_services(target: bytes) -> None:
     """The keytab may hold their keys, and the library takes any of them."""
-    monkeypatch.setattr(negotiate, "_end_time", lambda *_: 1_900_003_600)
     with pytest.raises(AuthenticationError, match="a ticket for"):
-        negotiate._read_ticket(_library(target), object(), "HTTP")
+        negotiate._read_ticket(_library(target), object(), "HTTP", 1_900_003_600)
 
 
 def test_signatures_without_a_digest() -> None:
