@@ -49,6 +49,8 @@ _TOLD: Final = frozenset({State.EXPIRING, State.EXPIRED, State.MISSING, State.UN
 _TELLERS: Final = 2
 """Threads that tell: one that hangs leaves another."""
 _SOON: Final = timedelta(seconds=5)
+_LONGEST_LOCK: Final = timedelta(minutes=15)
+"""Sources may take ten minutes at the most."""
 _FIRST_TELL: Final = 5.0
 _LAST_TELL: Final = 600.0
 _log = logging.getLogger("myproxy.renewal")
@@ -160,6 +162,7 @@ class Agent:
         self._done: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._heap: list[tuple[float, str]] = []
         self._pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
+        self._retired: list[Renewer] = []
         self._untold: set[str] = set()  # entries of which something is to be told
         self._working = 0
         self._seen: datetime | None = None
@@ -190,6 +193,7 @@ class Agent:
                 for pool in self._pools:
                     pool.shutdown(cancel_futures=True)
                 self._absorb()
+                self._close_retired()
                 self._renewer.close()
 
     # --- The loop -----------------------------------------------------------------------------------------------------
@@ -228,6 +232,8 @@ class Agent:
     def step(self) -> None:
         """Take in what workers have done, look at files when it is time, and give out what is due."""
         self._absorb()
+        if not self._working:
+            self._close_retired()
         now = self._clock()
         if self._seen is not None and now < self._seen - timedelta(seconds=1):
             _log.warning("the clock was set back by %s", self._seen - now)
@@ -300,6 +306,10 @@ class Agent:
             return Renewer(self._config)
         return Renewer(self._config, fetch_new=self._fetch_new)
 
+    def _close_retired(self) -> None:
+        while self._retired:
+            self._retired.pop().close()
+
     def _take_entries(self) -> None:
         """Make the slots those of the configuration; what has not changed keeps its slot, and so its schedule."""
         now = self._clock()
@@ -323,8 +333,7 @@ class Agent:
             config = self._load()
             if config.state != self._config.state or config.workers != self._config.workers:
                 raise ConfigError("state and workers are taken over at a start only; nothing was changed")
-            before, self._config = self._config, config
-            old = self._renewer
+            before, self._config, old = self._config, config, self._renewer
             try:
                 self._renewer = self._make_renewer()
             except GridError:
@@ -333,9 +342,7 @@ class Agent:
         except GridError as error:
             _log.error("the configuration was not read again: %s", error.message)
         else:
-            # Renewals under way go on with the old one, whose audit stays open until they are done.
-            if before.audit != config.audit or not self._working:
-                old.close()
+            self._retired.append(old)  # renewals under way go on with it
             self._teller = Teller(config.tell)
             self._take_entries()
             _log.info("the configuration was read again; %s", self._status_line().removeprefix("STATUS="))
@@ -381,7 +388,7 @@ class Agent:
         now = self._clock()
         if isinstance(outcome, Renewed):
             self._take_success(slot, outcome, now)
-        elif isinstance(outcome, (BusyError, ChangedError)):
+        elif isinstance(outcome, ChangedError) or (isinstance(outcome, BusyError) and not _waits_too_long(slot, now)):
             _log.info("%s: %s", slot.entry.name, outcome.message)
             slot.look()
             self._plan(slot, now)
@@ -492,3 +499,8 @@ class Agent:
             again = replace(delivery, tries=tries, error=problem[:MAX_ERROR], next_try=self._clock().timestamp() + wait)
             rest = (*rest, again)
         self._keep(slot, replace(slot.note, deliveries=rest))
+
+
+def _waits_too_long(slot: Slot, now: datetime) -> bool:
+    """Say whether somebody has kept the file for longer than a renewal takes: a lock that is never let go of."""
+    return slot.looked is not None and now > renewal_time(slot.looked.life, slot.entry.name) + _LONGEST_LOCK

@@ -289,9 +289,12 @@ def test_what_somebody_put_there_meanwhile_stays(world: World) -> None:
 
 
 def test_two_agents_at_one_file(world: World) -> None:
-    before = world.put(world.issue(-6, 4))
+    before = world.put(world.issue(-4, 6))
     world.gives = world.issue(0, 20)
     with world.agent() as agent:
+        due = agent.next_event()
+        assert due is not None
+        world.now = due + timedelta(seconds=1)
         with Place(str(world.path)).lock():
             slot = world.pass_time(agent, 0)
             assert (world.asked, slot.note.failures) == (0, 0)
@@ -300,6 +303,16 @@ def test_two_agents_at_one_file(world: World) -> None:
         assert world.path.read_bytes() == world.gives.bundle()
         with pytest.raises(ConfigError, match="another agent uses"), world.agent():
             pass
+
+
+def test_a_lock_that_is_never_let_go_of_is_a_failure(world: World) -> None:
+    world.put(world.issue(-6, 4))
+    world.gives = world.issue(0, 20)
+    with world.agent() as agent, Place(str(world.path)).lock():
+        slot = world.pass_time(agent, 0.5)
+        assert "another agent is renewing it" in slot.note.error
+        world.pass_time(agent, 1)
+        assert world.pass_time(agent, 1).state(world.now) is State.EXPIRING
 
 
 def test_the_clock_is_set(world: World) -> None:
