@@ -5,7 +5,8 @@
 A thread gets a request when all of it is there, and its answer is sent by the loop. So connections that say nothing,
 that stop within the TLS handshake, or that bring their head or body by the byte cost a descriptor for a bounded time,
 and nobody else's turn. One address (with IPv6 one network of 64 bits) has so many connections at most; beyond that, and
-where there are too many in all, the oldest that is being waited for gives way to the newest.
+where there are too many in all, the oldest that is being waited for gives way to the newest. Where too much is kept of
+unfinished requests, the longest of the source that has most of it goes.
 
 Requests and answers are kept in memory, so this is for services whose messages are small. HTTP is read by gunicorn's
 parser and answered by its response object; this is the way there and back. HTTP/2 and protocol upgrades are not spoken.
@@ -38,7 +39,7 @@ from gsi.transport.wsgi_framing import Frame, TooLongError, UnclearError, find_f
 __all__ = ["WebLimits", "Worker"]
 
 MAX_HELD_BYTES: Final = 64 << 20
-"""Of requests that are not whole, in a worker; a quarter of it from one source."""
+"""Of requests that are not whole, in a worker, with a quarter of it from one source."""
 
 LINGER_SECONDS: Final = 2.0
 """For a client to take an answer off the line before the connection is closed (RFC 9112 section 9.6)."""
@@ -73,6 +74,7 @@ class WebLimits:
         write_seconds: For the client to take the answer.
         head_bytes: The longest head.
         body_bytes: The longest body; a longer one is answered 413.
+        held_bytes: Of unfinished requests together; a quarter of it of one source.
         takes_bodies: Whether the application looks at bodies. Where not, it is asked when the head is there, and the
             connection ends after a request that announces a body: nginx announces those of its clients and sends none.
     """
@@ -83,6 +85,7 @@ class WebLimits:
     write_seconds: float = 30.0
     head_bytes: int = 128 << 10
     body_bytes: int = 1 << 20
+    held_bytes: int = MAX_HELD_BYTES
     takes_bodies: bool = True
 
 
@@ -350,11 +353,19 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         self._watch(one, selectors.EVENT_READ)
 
     def _keep(self, one: _Connection, data: bytes) -> bool:
-        """Add to what is kept of unfinished requests; say whether it is within the bounds."""
+        """Add to what is kept of unfinished requests; say whether this source is within its bound.
+
+        Where all together hold too much, whoever holds most gives way: somebody with a small request seldom does.
+        """
         one.data += data
         mine = self._held[one.source] = self._held.get(one.source, 0) + len(data)
         self._held_by_all += len(data)
-        return self._held_by_all <= MAX_HELD_BYTES and (not one.source or mine <= MAX_HELD_BYTES // 4)
+        while self._held_by_all > MAX_HELD_BYTES and (
+            unfinished := [each for each in self._open if each.state is _State.READING and each.data]
+        ):
+            self._complaints.note("too much data of unfinished requests")
+            self._close(max(unfinished, key=lambda each: len(each.data)))
+        return not one.source or mine <= MAX_HELD_BYTES // 4
 
     def _drop(self, one: _Connection) -> None:
         """Forget what is kept of a request."""

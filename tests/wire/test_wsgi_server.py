@@ -24,11 +24,13 @@ from tests.harness.run import our_program
 SERVER = """
 import logging, os, ssl, sys
 from gsi.errors import ConfigError
+from gsi.transport import wsgi_worker
 from gsi.transport.listening import listen_unix
 from gsi.transport.serve import listen
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, serve_wsgi
 
 logging.basicConfig(stream=sys.stderr)
+wsgi_worker.MAX_HELD_BYTES = HELD
 PLACE, PORT, TLS = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "tls"
 reloads = Reloads()
 
@@ -73,7 +75,7 @@ def describe():
     return WebSettings(
         name="test", log="test", workers=1, threads=1, certificate=f"{PLACE}/cert.pem" if TLS else "", connections=24,
         limits=WebLimits(per_source=16, head_seconds=HEAD, body_seconds=HEAD, write_seconds=HEAD, head_bytes=4096,
-                         body_bytes=10000),
+                         body_bytes=10000, held_bytes=65536),
     )
 
 def context():
@@ -102,7 +104,7 @@ class Site(NamedTuple):
 
 
 @contextlib.contextmanager
-def web(place: Path, *, tls: bool = False, seconds: float = 300) -> Iterator[Site]:
+def web(place: Path, *, tls: bool = False, seconds: float = 300, held: int = 64 << 20) -> Iterator[Site]:
     """Run it. By default it waits longer than any test, so that whoever is served is not served by a time-out."""
     place.mkdir(mode=0o700, exist_ok=True)
     (place / "config").write_text("first.")
@@ -111,7 +113,7 @@ def web(place: Path, *, tls: bool = False, seconds: float = 300) -> Iterator[Sit
         TestCA().issue_host().write(place / "cert.pem", place / "key.pem")
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    (place / "server.py").write_text(SERVER.replace("HEAD,", f"{seconds},"))
+    (place / "server.py").write_text(SERVER.replace("HEAD,", f"{seconds},").replace("HELD", str(held)))
     port = free_port()
     argv: list[str | Path] = [our_program("python"), place / "server.py", place, str(port), "tls" if tls else "plain"]
     with running(argv, env=clean_environment(place), port=port, directory=place) as server:
@@ -192,6 +194,21 @@ def test_all_addresses_together_have_so_many(site: Site) -> None:
         silent = [stack.enter_context(crowd(site.port, count=12, source=source)) for source in sources]
         assert site.ask("/who").body == "127.0.0.1 "
         assert all(is_ended(one) for one in silent[0])
+
+
+def test_whoever_keeps_most_unfinished_gives_way(site: Site) -> None:
+    """Not whoever brings the next byte: a few addresses would stop all others."""
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        greedy = [stack.enter_context(open_from(f"127.0.0.{number}", site.port)) for number in range(2, 9)]
+        for each in greedy:
+            each.sendall(head + b"x" * 9200)
+        for number in range(9, 12):
+            client = stack.enter_context(open_from(f"127.0.0.{number}", site.port))
+            client.sendall(head + b"y" * 4000)
+            client.sendall(b"y" * 5999)
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert is_ended(greedy[0])
 
 
 def test_a_client_that_does_not_take_its_answer(site: Site) -> None:
@@ -291,6 +308,19 @@ def test_plain_http_at_the_tls_port(secure: Site) -> None:
         while part := made.recv(4096):
             assert b"200" not in part
     assert secure.ask().status == 200
+
+
+def test_whoever_holds_most_gives_way_not_whoever_comes_next(tmp_path: Path) -> None:
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n"
+    with web(tmp_path / "s", held=40000) as site, contextlib.ExitStack() as stack:
+        for number in range(2, 6):  # each as much as one source may
+            stack.enter_context(open_from(f"127.0.0.{number}", site.port, head + b"x" * 8900))
+        small = open_from("127.0.0.6", site.port, head + b"x" * 3900)
+        stack.enter_context(small)
+        for _ in range(3):
+            assert site.ask("/a", method="POST", body=b"y" * 3000).body == f"127.0.0.1 {'y' * 3000}"
+        small.sendall(b"x" * 5100)
+        assert b"200 OK" in small.recv(4096)
 
 
 # --- reloads and broken parts -----------------------------------------------------------------------------------------

@@ -63,9 +63,12 @@ def grid_ssl_context(config: Any, default_ssl_context_factory: Callable[[], ssl.
 
     Raises:
         CredentialError: The server's credential cannot be used.
-        ConfigError: The trust directory cannot be read, or no file is named.
+        ConfigError: The trust directory cannot be read, or no file is named; or `proxy_protocol` is on, whose line
+            gunicorn would take from within TLS, where any client can write one.
     """
     del default_ssl_context_factory
+    if getattr(config, "proxy_protocol", "off") not in {False, "off"}:
+        raise ConfigError("gunicorn: proxy_protocol does not go with TLS", hint="leave it out")
     certificate, key = config.certfile, config.keyfile or config.certfile
     if not certificate:
         raise ConfigError("gunicorn: certfile and keyfile are missing")
