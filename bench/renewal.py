@@ -49,11 +49,11 @@ LATE_SECONDS: Final = 30.0
 """The most that a renewal may come after its time: a thousandth of the half life of a proxy of twelve hours."""
 
 
-def main() -> None:
+def figures() -> list[Figure]:
+    """Measure both."""
     with tempfile.TemporaryDirectory(prefix="bench-renewal-") as name:
         place = Path(name)
-        figures = [*measure_schedule(place / "many"), *measure_rate(place / "rate")]
-    sys.exit(0 if show(figures) else 1)
+        return [*measure_schedule(place / "many"), *measure_rate(place / "rate")]
 
 
 def measure_schedule(place: Path) -> list[Figure]:
@@ -219,4 +219,4 @@ def _seconds_of(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(0 if show(figures()) else 1)
