@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gsi.ca.signer import Signer
     from gsi.certificate import Certificate
 
-__all__ = ["SigningKey", "b64url"]
+__all__ = ["SigningKey", "b64url", "key_thumbprint"]
 
 
 class _Scheme(NamedTuple):
@@ -100,8 +100,7 @@ class SigningKey:
         self._scheme = _scheme_of(signer, public)
         self._half = (public.curve.key_size + 7) // 8 if isinstance(public, ec.EllipticCurvePublicKey) else 0
         self._jwk = _members(public)
-        ordered = json.dumps(self._jwk, separators=(",", ":"), sort_keys=True)
-        self.kid = b64url(hashlib.sha256(ordered.encode("ascii")).digest())
+        self.kid = key_thumbprint(public)
 
     def __repr__(self) -> str:
         return f"<SigningKey {self.kid}, {self.algorithm}>"
@@ -199,6 +198,12 @@ def _scheme_of(signer: Signer, public: keys.PublicKey) -> _Scheme:
             hint="leave the digest to the key: SHA-256 for RSA and P-256, SHA-384 for P-384, SHA-512 for P-521",
         )
     return found
+
+
+def key_thumbprint(public: keys.PublicKey) -> str:
+    """Return the thumbprint of a key (RFC 7638 section 3)."""
+    ordered = json.dumps(_members(public), separators=(",", ":"), sort_keys=True)
+    return b64url(hashlib.sha256(ordered.encode("ascii")).digest())
 
 
 def _members(public: keys.PublicKey) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cas.assertion.revocations import identifier_of, parse_revocations
 
@@ -19,22 +21,56 @@ if TYPE_CHECKING:
 
 __all__ = ["Community", "Withdrawn"]
 
+_MAX_LISTS: Final = 256  # a file for each community
+
+
+class NewestLists:
+    """The newest list of each issuer that was verified, so that an older one is not taken back. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], RevocationList] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def newest(self, place: tuple[str, str], found: RevocationList) -> RevocationList:
+        """Return the newer one of a list and what is known of its place; of the same second, what both withdraw."""
+        with self._lock:
+            known = self._known.get(place)
+            if known is not None and known.issued_at > found.issued_at:
+                found = known
+            elif known is not None and known.issued_at == found.issued_at:
+                found = found._replace(
+                    revoked={**known.revoked, **found.revoked}, next_update=min(known.next_update, found.next_update)
+                )
+            self._known[place] = found
+            self._known.move_to_end(place)
+            while len(self._known) > _MAX_LISTS:
+                self._known.popitem(last=False)
+        return found
+
+
+_NEWEST: Final = NewestLists()
+"""Of this process: policies are read again and again, and what was withdrawn stays so."""
+
 
 class Withdrawn:
     """A community's list of withdrawn capabilities, as a file had it; it is verified when it is first asked.
+
+    One that is older than what the same file had before does not count: the newer one does, as long as it is good.
 
     Args:
         text: The published list (`cas.assertion.revocations`).
         keys: The keys of the community's tokens.
         issuer: The `iss` of its tokens.
+        path: The file.
     """
 
-    __slots__ = ("_issuer", "_keys", "_known", "_text")
+    __slots__ = ("_issuer", "_keys", "_known", "_path", "_text")
 
-    def __init__(self, text: str, keys: KeySource, issuer: str) -> None:
+    def __init__(self, text: str, keys: KeySource, issuer: str, path: str = "") -> None:
         self._text = text
         self._keys = keys
         self._issuer = issuer
+        self._path = path
         self._known: RevocationList | None = None
 
     def check(self, name: str | int, *, now: datetime) -> None:
@@ -48,7 +84,8 @@ class Withdrawn:
             CapabilityError: It is, or the list is not the community's, or proves nothing any more.
         """
         if self._known is None:
-            self._known = parse_revocations(self._text, self._keys, issuer=self._issuer, now=now)
+            found = parse_revocations(self._text, self._keys, issuer=self._issuer, now=now)
+            self._known = _NEWEST.newest((self._path, self._issuer), found) if self._path else found
         self._known.check(identifier_of(name), now=now)
 
 

@@ -4,9 +4,10 @@
     decision = authorizer.decide(request)
 
 For each request, in this order: what the subject brings is found and verified (`evidence`); local bans hold for the
-subject, its groups, and the communities themselves; for each community by itself, what the site lets it speak of, then
-what it asserts. The first community that suffices permits. Rights of two communities, or of two capabilities, are never
-put together, and a permit is bound to the community's account, so that a session lives by one of them.
+subject, for all that its capabilities name, and for those who have signed them (`bans`); for each community by itself,
+what the site lets it speak of, then what it asserts. The first community that suffices permits. Rights of two
+communities, or of two capabilities, are never put together, and a permit is bound to the community's account, so that a
+session lives by one of them.
 
 Who brings nothing is left to the rules that follow, or refused (`required`). Who brings something that does not
 suffice is denied: whoever shows a capability has said by what it is to be judged.
@@ -17,8 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from cas.authorizer.bans import signers_of, subjects_to_ask
 from cas.authorizer.rights import JOBS, grants, places_of
-from gsi.authz.decision import Decision, Effect, Subject, deny, not_applicable, permit
+from gsi.authz.decision import Decision, Effect, deny, not_applicable, permit
 from gsi.authz.principals import normal_fqan
 from gsi.authz.scopes import FILE_SCOPES, JOB_SCOPES
 from gsi.errors import ParseError
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from cas.authorizer.evidence import Finder, Findings, Held
     from cas.authorizer.rights import GroupGrant
     from gsi.authz.ban import BanListAuthorizer
-    from gsi.authz.decision import AuthorizationRequest
+    from gsi.authz.decision import AuthorizationRequest, Subject
     from gsi.authz.resources import Reading
     from gsi.tokens.verify import VerifiedToken
 
@@ -105,8 +107,10 @@ class CommunityAuthorizer:
             GridError: Something is broken; the engine makes INDETERMINATE of it.
         """
         asked = request.action.service, request.action.name
-        found = self._finder.find(request, last_only=asked == _SHOWING)
-        banned = self._ban(request, request.subject)
+        has_bans = self._options.bans is not None
+        found = self._finder.find(request, last_only=asked == _SHOWING, thorough=has_bans)
+        named = (*found.held, *found.named) if has_bans else ()
+        banned = next(filter(None, (self._ban(request, one) for one in subjects_to_ask(request.subject, named))), None)
         if banned:
             return deny(self.name, banned)
         if found.is_empty:
@@ -174,16 +178,9 @@ class CommunityAuthorizer:
         community = held.community
         if self._options.binds_accounts and community.account is None:
             return f"the site gives {community.identity} no account"
-        server = Subject(
-            identity=community.identity,
-            identity_der=community.identity_der,
-            authenticated_by="x509",
-            groups=frozenset(),
-        )
-        banned = self._ban(request, server)
-        if banned is None and isinstance(held.body, VerifiedAttributes):
-            banned = self._ban(request, replace(request.subject, fqans=held.body.fqans))
-        return banned
+        if self._options.bans is None:
+            return None
+        return self._ban(request, signers_of(held, self._finder.path_of(held)))
 
     def _refuse_action(
         self, request: AuthorizationRequest, held: Held, wanted: tuple[str, str], places: tuple[Reading, ...]

@@ -286,8 +286,8 @@ def _community(
     if settings.withdrawn:
         if keys is None or not settings.token_issuer:
             raise ConfigError(f"{name}: a list of withdrawn capabilities needs a token_issuer, whose keys sign it")
-        _, data = place.read(settings.withdrawn, max_bytes=MAX_LIST_CHARS)
-        withdrawn = Withdrawn(data.decode("ascii", "replace").strip(), keys, settings.token_issuer)
+        path, data = place.read(settings.withdrawn, max_bytes=MAX_LIST_CHARS)
+        withdrawn = Withdrawn(data.decode("ascii", "replace").strip(), keys, settings.token_issuer, path)
     return Community(
         name=name,
         identity=settings.identity,

@@ -116,6 +116,8 @@ class Signer(NamedTuple):
     certificate: Certificate
     not_after: datetime
     """When the first certificate of its path ends (aware UTC)."""
+    chain: tuple[Certificate, ...] = ()
+    """Its path, its own certificate first, the anchor last; of a pinned one itself alone."""
 
 
 class _Known(NamedTuple):
@@ -171,7 +173,7 @@ class Signers:
             load_key(found, None)
         except VerificationError as error:
             raise _refuse(f"its signer's key: {error.message}", error.hint) from error
-        return Signer(found, found.not_after)
+        return Signer(found, found.not_after, (found,))
 
     def _on_path(self, presented: tuple[Certificate, ...], now: datetime) -> Signer:
         anchors = self._anchors()
@@ -187,7 +189,7 @@ class Signers:
         peer = verify_chain(presented, anchors, now=now, options=self._options)
         if peer.is_proxy:
             raise _refuse("signed by a proxy")
-        signer = Signer(peer.leaf, peer.not_after)
+        signer = Signer(peer.leaf, peer.not_after, peer.chain)
         self._known[key] = _Known(signer, now, anchors.generation)
         while len(self._known) > _MAX_REMEMBERED:
             with suppress(KeyError, StopIteration, RuntimeError):  # another thread may be at it

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from gsi.certificate import Certificate
     from gsi.tokens.replay import ReplayGuard
     from gsi.trust.anchors import TrustAnchors
     from gsi.trust.peer import VerifiedPeer
@@ -102,13 +103,23 @@ class VerifiedAssertion(NamedTuple):
     """Whether it is bound to a key of the holder's, and not to the name alone."""
     not_before: datetime
     not_after: datetime
-    """When the first of these ends: the assertion, its signer's path, the holder's chain."""
+    """When the first of these ends: the assertion, the confirmation of its holder, its signer's path, the holder's
+    chain."""
+    signer_chain: tuple[Certificate, ...] = ()
+    """The signer's path, its certificate first; of a pinned one the certificate alone."""
 
     @property
     def permits(self) -> tuple[AuthorizationDecision, ...]:
         """The decisions that allow something, unless another one about the same resource does not."""
         refused = {one.resource for one in self.decisions if one.decision != "Permit"}
         return tuple(one for one in self.decisions if one.decision == "Permit" and one.resource not in refused)
+
+
+class _Confirmed(NamedTuple):
+    """How the holder was confirmed."""
+
+    is_bound: bool
+    not_after: datetime | None = None
 
 
 class AssertionVerifier:
@@ -163,7 +174,7 @@ class AssertionVerifier:
             assertion = _read_signed(signed, signature.reference, claimed)  # F
             not_before, not_after = self._check_times(assertion, now)  # G
             self._check_audience(assertion)  # H
-            is_bound = [self._check_holder(subject, peer, now) for subject in assertion.subjects]  # I
+            confirmed = [self._check_holder(subject, peer, now) for subject in assertion.subjects]  # I
             self._use_once(assertion, claimed, not_after, now)  # J
         except CapabilityError as error:
             error.issuer = error.issuer or claimed[:200]
@@ -177,9 +188,10 @@ class AssertionVerifier:
             assertion.decisions,
             assertion.attributes,
             assertion.audiences,
-            bool(is_bound) and all(is_bound),
+            bool(confirmed) and all(one.is_bound for one in confirmed),
             not_before,
-            min(not_after, signer.not_after, peer.not_after),
+            min((not_after, signer.not_after, peer.not_after, *(one.not_after for one in confirmed if one.not_after))),
+            signer.chain,
         )
 
     def _check_times(self, assertion: Assertion, now: datetime) -> tuple[datetime, datetime]:
@@ -201,8 +213,8 @@ class AssertionVerifier:
             if self._options.audiences.isdisjoint(audience):
                 raise refuse("it is meant for another audience", P.AUDIENCE)
 
-    def _check_holder(self, subject: Subject, peer: VerifiedPeer, now: datetime) -> bool:
-        """Check that the presenter is the subject; say whether by a key and not by name alone."""
+    def _check_holder(self, subject: Subject, peer: VerifiedPeer, now: datetime) -> _Confirmed:
+        """Check that the presenter is the subject; say whether by a key and not by name alone, and how long."""
         if subject.name_format not in _NAME_FORMATS:
             raise refuse("its subject is not given as the name in a certificate", P.HOLDER)
         try:
@@ -215,11 +227,11 @@ class AssertionVerifier:
         if not subject.confirmations:
             if self._options.require_key:
                 raise refuse("not bound to a key", P.HOLDER)
-            return False
+            return _Confirmed(is_bound=False)
         for confirmation in subject.confirmations:
             is_bound = self._confirms(confirmation, peer, now)
             if is_bound is not None and (is_bound or not self._options.require_key):
-                return is_bound
+                return _Confirmed(is_bound, confirmation.not_after)
         raise refuse("its holder is to be confirmed in a way that is not known here, or is not met", P.HOLDER)
 
     def _confirms(self, confirmation: Confirmation, peer: VerifiedPeer, now: datetime) -> bool | None:

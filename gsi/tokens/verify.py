@@ -72,6 +72,7 @@ class VerifiedToken:
         is_bound: Whether it is bound to the presenter's certificate; else whoever has it can use it.
         claims: All of its claims, without the foreign groups. Those that are not known here are what its issuer says,
             and must not decide anything unless it is asked who that is.
+        key_thumbprint: Of the key that has signed it (RFC 7638): equal keys, equal thumbprints.
     """
 
     issuer: str
@@ -86,6 +87,7 @@ class VerifiedToken:
     token_id: str
     is_bound: bool
     claims: Mapping[str, object] = field(repr=False, hash=False)
+    key_thumbprint: str = ""
 
     @property
     def identity(self) -> str:
@@ -158,7 +160,8 @@ class TokenVerifier:
         rules = self._rules.find(issuer)  # C
         if rules is None:
             raise _refuse(f"the issuer {issuer[:80]!r} is not trusted here", P.ISSUER)
-        self._keys.find_key(issuer, kid, now=now).verify(token)  # D
+        key = self._keys.find_key(issuer, kid, now=now)  # D
+        key.verify(token)
         claims = token.claims
         profile = _find_profile(claims, token.header)  # E
         _check_claims(claims, profile, rules)
@@ -182,6 +185,7 @@ class TokenVerifier:
             token_id=token_id,
             is_bound=is_bound,
             claims=MappingProxyType({**claims, _GROUPS: list(groups)} if foreign else dict(claims)),
+            key_thumbprint=key.thumbprint,
         )
 
     def _check_times(

@@ -277,6 +277,7 @@ def test_withdrawn_capabilities(site: EnforcingSite) -> None:
     engine = site.engine(policy)
     write_file(site.directory / "withdrawn", site.physics.withdrawn().encode(), 0o644)
     assert ask(site, subjects[0], policy).effect is DENY
+    site.climate.now += timedelta(seconds=1)
     write_file(site.directory / "withdrawn", site.climate.withdrawn().encode(), 0o644)
     engine = site.engine(policy)
     assert engine.authorize(site.request(subjects[2])).effect is PERMIT
