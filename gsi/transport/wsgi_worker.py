@@ -353,19 +353,23 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         self._watch(one, selectors.EVENT_READ)
 
     def _keep(self, one: _Connection, data: bytes) -> bool:
-        """Add to what is kept of unfinished requests; say whether this source is within its bound.
+        """Add to what is kept of unfinished requests; say whether it may be kept.
 
-        Where all together hold too much, whoever holds most gives way: somebody with a small request seldom does.
+        Where all together hold too much, who has most gives way: somebody with a small request seldom does.
         """
         one.data += data
         mine = self._held[one.source] = self._held.get(one.source, 0) + len(data)
         self._held_by_all += len(data)
-        while self._held_by_all > MAX_HELD_BYTES and (
-            unfinished := [each for each in self._open if each.state is _State.READING and each.data]
-        ):
+        if one.source and mine > self._limits.held_bytes // 4:
+            return False
+        while self._held_by_all > self._limits.held_bytes:
+            holders = (each for each in self._open if each.data and each.state is _State.READING)
+            most = max(holders, key=lambda each: (self._held[each.source], len(each.data)), default=one)
+            if most is one:
+                return False
             self._complaints.note("too much data of unfinished requests")
-            self._close(max(unfinished, key=lambda each: len(each.data)))
-        return not one.source or mine <= MAX_HELD_BYTES // 4
+            self._close(most)
+        return True
 
     def _drop(self, one: _Connection) -> None:
         """Forget what is kept of a request."""

@@ -24,13 +24,11 @@ from tests.harness.run import our_program
 SERVER = """
 import logging, os, ssl, sys
 from gsi.errors import ConfigError
-from gsi.transport import wsgi_worker
 from gsi.transport.listening import listen_unix
 from gsi.transport.serve import listen
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, serve_wsgi
 
 logging.basicConfig(stream=sys.stderr)
-wsgi_worker.MAX_HELD_BYTES = HELD
 PLACE, PORT, TLS = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "tls"
 reloads = Reloads()
 
@@ -75,7 +73,7 @@ def describe():
     return WebSettings(
         name="test", log="test", workers=1, threads=1, certificate=f"{PLACE}/cert.pem" if TLS else "", connections=24,
         limits=WebLimits(per_source=16, head_seconds=HEAD, body_seconds=HEAD, write_seconds=HEAD, head_bytes=4096,
-                         body_bytes=10000, held_bytes=65536),
+                         body_bytes=10000, held_bytes=HELD),
     )
 
 def context():
@@ -194,21 +192,6 @@ def test_all_addresses_together_have_so_many(site: Site) -> None:
         silent = [stack.enter_context(crowd(site.port, count=12, source=source)) for source in sources]
         assert site.ask("/who").body == "127.0.0.1 "
         assert all(is_ended(one) for one in silent[0])
-
-
-def test_whoever_keeps_most_unfinished_gives_way(site: Site) -> None:
-    """Not whoever brings the next byte: a few addresses would stop all others."""
-    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"
-    with contextlib.ExitStack() as stack:
-        greedy = [stack.enter_context(open_from(f"127.0.0.{number}", site.port)) for number in range(2, 9)]
-        for each in greedy:
-            each.sendall(head + b"x" * 9200)
-        for number in range(9, 12):
-            client = stack.enter_context(open_from(f"127.0.0.{number}", site.port))
-            client.sendall(head + b"y" * 4000)
-            client.sendall(b"y" * 5999)
-            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
-        assert is_ended(greedy[0])
 
 
 def test_a_client_that_does_not_take_its_answer(site: Site) -> None:
