@@ -131,9 +131,14 @@ class Rights:
         near = self._view.objects_near(ref, limit=MAX_NEAR)
         if not near:
             return True
-        namespace = self._view.find_namespace(ref.scope)
-        if namespace is None or len(near) >= MAX_NEAR:
+        if len(near) >= MAX_NEAR:
             return False
-        if any(covers(one.name, ref.name, namespace.comparison) for one in near):
-            return self.may(GRANT_ALL, ref)
+        around = [one for one in near if self._covers(one, ref)]
+        if around:
+            return any(self.may(GRANT_ALL, one) for one in around)
         return all(self.may(GRANT_ALL, one) for one in near)
+
+    def _covers(self, one: Ref, ref: Ref) -> bool:
+        """Say whether an object is another one, or around it; their namespaces may differ."""
+        namespace = self._view.find_namespace(one.scope)
+        return namespace is not None and covers(one.name, ref.name, namespace.comparison)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cas.assertion.value import Comparison
-from cas.policy.matching import normal_object
+from cas.policy.matching import normal_host, normal_object
 from gsi.authz.resources import Reading, readings
 from gsi.errors import ParseError
 
@@ -90,7 +90,7 @@ def parse_object(name: str, comparison: Comparison = Comparison.WILDCARD) -> Pat
         scheme, host, path = "", "", normal
     else:
         host, slash, path = rest.partition("/")
-        host, path = host.removesuffix("."), slash + path
+        path = slash + path
     if not path.startswith("/"):
         raise ParseError(f"{name[:80]!r} is no path and no URL", what="object")
     parts = tuple(part for part in path.split("/") if part)
@@ -187,7 +187,7 @@ def places_of(request: AuthorizationRequest) -> tuple[Reading, ...]:
     """
     if request.action.service == JOBS:
         environment = request.environment
-        host, service = environment.host.lower().removesuffix("."), environment.service
+        host, service = normal_host(environment.host), environment.service
         if not host or not service or "/" in service:
             return ()
         return (Reading("gram", host, (service,), is_path=True),)

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cas.assertion.value import Right
-from cas.policy.matching import common, covering_names, overlaps
+from cas.policy.matching import common, covering_names, is_place, meets
 from cas.policy.model import CAS, ActionName, Effect
 from gsi.errors import DeniedError
 
@@ -218,7 +218,7 @@ def _take_denied(
                 continue
             del pieces[piece]
             if not any(
-                place.namespace == piece.place.namespace
+                _meets(place, piece.place)
                 and common(place.name, piece.place.name, place.comparison) == piece.place.name
                 for place in one.places
             ):
@@ -229,10 +229,14 @@ def _take_denied(
 def _touches(denial: Applicable, piece: _Piece) -> bool:
     if denial.actions is not None and piece.action not in denial.actions:
         return False
-    return any(
-        place.namespace == piece.place.namespace and overlaps(place.name, piece.place.name, place.comparison)
-        for place in denial.places
-    )
+    return any(_meets(place, piece.place) for place in denial.places)
+
+
+def _meets(first: Place, second: Place) -> bool:
+    """Say whether something is within both: a resource is the same one, whichever namespace it was named in."""
+    if first.namespace != second.namespace and not (is_place(first.name) and is_place(second.name)):
+        return False
+    return meets(first.name, first.comparison, second.name, second.comparison)
 
 
 def _is_within_another(piece: _Piece, pieces: Mapping[_Piece, datetime]) -> bool:

@@ -4,9 +4,13 @@
     covers("ftp://host/data/*", "ftp://host/data/a/b", Comparison.WILDCARD)
 
 `ExactComparison`: names are equal, byte by byte. `WildCardComparison`: `dir/*` is everything below `dir`, so `dir/a`
-and `dir/a/b`, but neither `dir` nor `dirx`; a `*` is only ever the whole last part. Scheme and host have no case, the
-path has. What is read in one way here and in another there is refused: `..`, `.`, an empty part, `%41`. Every name is a
-place in a tree or all below one, so two of them are apart or one is in the other: what both cover is the smaller one.
+and `dir/a/b`, but neither `dir` nor `dirx`; a `*` is only ever the whole last part. Scheme and host have no case, and a
+host no final dot; the path is what it is. What is read in one way here and in another there is refused: `..`, `.`, an
+empty part, `%41`. Every name is a place in a tree or all below one, so two of them are apart or one is in the other:
+what both cover is the smaller one.
+
+A resource knows no namespaces: whoever enforces a right reads URLs and paths of all of them alike. So a URL is stored
+in one form whatever compares it, and `meets` says of names of two namespaces whether they speak of one place.
 
 The GridFTP server asks for `ftp://<fqdn>/<path>`, without port and final slash.
 """
@@ -30,6 +34,9 @@ __all__ = [
     "common",
     "covering_names",
     "covers",
+    "is_place",
+    "meets",
+    "normal_host",
     "normal_object",
     "overlaps",
 ]
@@ -60,15 +67,35 @@ def normal_object(name: str, base: str, comparison: Comparison) -> str:
     if base and _split(name)[0] is None:
         full = f"{base.rstrip('/')}/{name.lstrip('/')}" if comparison is Comparison.WILDCARD else base + name
     _check_text(full)
-    if comparison is Comparison.EXACT:
-        return full
+    if comparison is Comparison.WILDCARD:
+        return _normal_place(full)
+    if "*" in full:
+        return full  # no place for anybody who reads it
+    try:
+        return _normal_place(full)
+    except ParseError:
+        return full  # nor this
+
+
+def _normal_place(full: str) -> str:
     scheme, host, path = _split(full)
     _check_path(path, full, is_url=scheme is not None)
     if scheme is None:
         return full
     if host and not _HOST.match(host):
         raise _odd(full, "the host is none")
-    return f"{scheme.lower()}://{host.lower()}{path}"
+    normal = normal_host(host)
+    if host and not normal.partition(":")[0]:
+        raise _odd(full, "the host is none")
+    return f"{scheme.lower()}://{normal}{path}"
+
+
+def normal_host(host: str) -> str:
+    """Return a host, perhaps with a port, as it is compared: in lower case, without a final dot."""
+    if host.startswith("["):
+        return host.lower()
+    name, mark, port = host.lower().partition(":")
+    return name.rstrip(".") + mark + port
 
 
 def check_base(base: str, comparison: Comparison) -> str:
@@ -101,6 +128,16 @@ def covers(pattern: str, name: str, comparison: Comparison) -> bool:
 def overlaps(first: str, second: str, comparison: Comparison) -> bool:
     """Say whether there is something within both."""
     return covers(first, second, comparison) or covers(second, first, comparison)
+
+
+def is_place(name: str) -> bool:
+    """Say whether a name means the same in every namespace: a URL or an absolute path."""
+    return name.startswith("/") or _split(name)[0] is not None
+
+
+def meets(first: str, how: Comparison, second: str, how_second: Comparison) -> bool:
+    """Say whether there is something within both, each compared in its own way; both normal."""
+    return covers(first, second, how) or covers(second, first, how_second)
 
 
 def common(first: str, second: str, comparison: Comparison) -> str | None:

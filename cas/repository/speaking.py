@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cas.assertion.value import Comparison
 from cas.policy.evaluate import Applicable, Matched, Place
-from cas.policy.matching import below, covering_names
+from cas.policy.matching import below, covering_names, is_place
 from cas.policy.model import CAS, GRANT_ALL, SERVER, SUPERUSER, ActionName, Effect, Kind, Namespace, Ref
 from cas.repository.base import MAX_ROWS
 from cas.repository.closures import DOWN, leaves, up, up_pairs
@@ -97,22 +97,27 @@ def _objects_of(connection: Connection, on: Ref) -> tuple[frozenset[int], frozen
     number, known = namespace
     covering = _named(connection, number, covering_names(on.name, known.comparison))
     around = covering | up(connection, covering, Kind.OBJECT_GROUP)
+    named = frozenset(_around(connection, namespace, on.name))
+    touched = around | named | up(connection, named, Kind.OBJECT_GROUP)
     prefix = below(on.name, known.comparison)
     if prefix is None:
-        return around, around
-    return around, around | _denied_below(connection, number, prefix, _after(prefix))
+        return around, touched
+    return around, touched | _denied_below(
+        connection, list(_namespaces(connection, namespace, on.name)), prefix, _after(prefix)
+    )
 
 
-def _denied_below(connection: Connection, namespace: int, low: str, high: str) -> frozenset[int]:
+def _denied_below(connection: Connection, scopes: list[int], low: str, high: str) -> frozenset[int]:
     """Return the objects in a range of names, and the groups that hold one, on which something is denied to anybody.
 
-    Denials are few and have an index of their own; of the objects there may be a million.
+    Those of all namespaces that could mean it: a resource is the same one, whichever it was named in. Denials are few
+    and have an index of their own; of the objects there may be a million.
     """
-    within = {"scope": namespace, "low": low, "high": high}
+    within = {"scopes": scopes, "low": low, "high": high}
     found = rows(
         connection,
         "SELECT DISTINCT s.object_id FROM statements s CROSS JOIN entities e WHERE s.effect = 0 AND e.id = s.object_id"
-        " AND e.kind = :kind AND e.scope = :scope AND e.name >= :low AND e.name < :high",
+        " AND e.kind = :kind AND e.scope IN :scopes AND e.name >= :low AND e.name < :high",
         kind=_OBJECT,
         **within,
     )
@@ -125,7 +130,7 @@ def _denied_below(connection: Connection, namespace: int, low: str, high: str) -
     inside = rows(
         connection,
         DOWN + "SELECT DISTINCT down.origin FROM down CROSS JOIN members m CROSS JOIN entities e"
-        " WHERE m.container_id = down.id AND m.member_kind = :leaf AND e.id = m.member_id AND e.scope = :scope"
+        " WHERE m.container_id = down.id AND m.member_kind = :leaf AND e.id = m.member_id AND e.scope IN :scopes"
         " AND e.name >= :low AND e.name < :high",
         ids=[int(row[0]) for row in groups],
         kind=_OBJECT_GROUP,
@@ -191,11 +196,11 @@ def applicable(connection: Connection, groups: frozenset[int], request: PolicyRe
         namespace = find_namespace(connection, want.namespace)
         if namespace is None:
             continue
-        number, known = namespace
+        known = namespace[1]
         _add_around(connection, groups, namespace, want.name, add)
         prefix = below(want.name, known.comparison)
         if prefix is not None:
-            _add_below(connection, groups, (number, prefix, _after(prefix)), add)
+            _add_below(connection, groups, (prefix, _after(prefix)), add)
     answer = _write_out(connection, found, places)
     asked = [want for want in request.wanted if want.namespace is not None]
     return (*answer, *_of_superusers(connection, groups, asked)) if asked else answer
@@ -204,9 +209,8 @@ def applicable(connection: Connection, groups: frozenset[int], request: PolicyRe
 def _add_around(
     connection: Connection, groups: frozenset[int], within: tuple[int, Namespace], name: str, add: _Add
 ) -> None:
-    """Add the statements on objects that cover a name, and on groups of these."""
-    number, namespace = within
-    names = _names_of(connection, number, covering_names(name, namespace.comparison))
+    """Add the statements on objects that cover a name, in whichever namespace, and on groups of these."""
+    names = _around(connection, within, name)
     if not names:
         return
     by_object: dict[int, set[int]] = {one: {one} for one in names}
@@ -222,13 +226,13 @@ def _add_around(
             ).mappings()
             for row in got:
                 for origin in by_object[row["object_id"]]:
-                    add(row, namespace.nickname, names[origin], namespace.comparison)
+                    add(row, *names[origin])
 
 
-def _add_below(connection: Connection, groups: frozenset[int], within: tuple[int, str, str] | None, add: _Add) -> None:
-    """Add the statements on objects in a range of names of a namespace, or on all, and on groups of these."""
-    where = "" if within is None else " AND o.scope = :scope AND o.name >= :low AND o.name < :high"
-    values: dict[str, object] = {} if within is None else dict(zip(("scope", "low", "high"), within, strict=True))
+def _add_below(connection: Connection, groups: frozenset[int], within: tuple[str, str] | None, add: _Add) -> None:
+    """Add the statements on objects in a range of names, or on all, and on groups of these."""
+    where = "" if within is None else " AND o.name >= :low AND o.name < :high"
+    values: dict[str, object] = {} if within is None else dict(zip(("low", "high"), within, strict=True))
     for part in chunks(groups):
         direct = run(
             connection,
@@ -350,41 +354,77 @@ def find_namespace(connection: Connection, nickname: str) -> tuple[int, Namespac
 
 
 def objects_near(connection: Connection, ref: Ref, *, limit: int) -> tuple[Ref, ...]:
-    """Return the enrolled objects around one, and so many of those below it."""
+    """Return the enrolled objects around one, in whichever namespace, and so many of those below it."""
     namespace = find_namespace(connection, ref.scope)
     if namespace is None:
         return ()
-    number, known = namespace
-    found = list(_names_of(connection, number, covering_names(ref.name, known.comparison)).values())
-    prefix = below(ref.name, known.comparison)
+    found = [
+        Ref(Kind.OBJECT, place.name, place.namespace) for place in _around(connection, namespace, ref.name).values()
+    ]
+    prefix = below(ref.name, namespace[1].comparison)
     if prefix is not None:
+        there = _namespaces(connection, namespace, ref.name)
         inside = rows(
             connection,
-            "SELECT name FROM entities WHERE kind = :kind AND scope = :scope AND name > :low AND name < :high"
+            "SELECT scope, name FROM entities WHERE kind = :kind AND scope IN :scopes AND name > :low AND name < :high"
             " ORDER BY name LIMIT :limit",
             kind=_OBJECT,
-            scope=number,
+            scopes=list(there),
             low=prefix,
             high=_after(prefix),
             limit=limit,
         )
-        found += [str(row[0]) for row in inside if row[0] != ref.name]
-    return tuple(Ref(Kind.OBJECT, name, ref.scope) for name in found)
+        refs = [Ref(Kind.OBJECT, str(name), there[int(scope)].nickname) for scope, name in inside]
+        found += [one for one in refs if one.name != ref.name]
+    return tuple(found)
 
 
-def _names_of(connection: Connection, namespace: int, names: Iterable[str]) -> dict[int, str]:
+def _namespaces(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Namespace]:
+    """Return the namespaces in which a name of one of them means the same, by number: all, for a URL or a path."""
+    if not is_place(name):
+        return dict([own])
     found = rows(
         connection,
-        "SELECT id, name FROM entities WHERE kind = :kind AND scope = :scope AND name IN :names",
+        "SELECT n.id, e.name, n.base, n.comparison FROM namespaces n JOIN entities e ON e.id = n.id",
+    )
+    return {
+        int(number): Namespace(str(nickname), str(base), Comparison(str(comparison)))
+        for number, nickname, base, comparison in found
+    }
+
+
+def _around(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Place]:
+    """Return the enrolled objects that cover a name of a namespace, in whichever: by number, as they are compared."""
+    there = _namespaces(connection, own, name)
+    is_tree = below(name, own[1].comparison) is not None
+    names = set(covering_names(name, Comparison.WILDCARD if is_place(name) else own[1].comparison)) | {name}
+    found = rows(
+        connection,
+        "SELECT id, scope, name FROM entities WHERE kind = :kind AND scope IN :scopes AND name IN :names",
+        kind=_OBJECT,
+        scopes=list(there),
+        names=[one for one in names if "\0" not in one],
+    )
+    places = {
+        int(number): Place(there[scope].nickname, str(other), there[scope].comparison) for number, scope, other in found
+    }
+    return {
+        number: place
+        for number, place in places.items()
+        if place.namespace == own[1].nickname or is_tree or "*" not in name
+        if place.name == name or below(place.name, place.comparison) is not None
+    }
+
+
+def _named(connection: Connection, namespace: int, names: Iterable[str]) -> frozenset[int]:
+    found = rows(
+        connection,
+        "SELECT id FROM entities WHERE kind = :kind AND scope = :scope AND name IN :names",
         kind=_OBJECT,
         scope=namespace,
         names=[name for name in names if "\0" not in name],
     )
-    return {int(number): str(name) for number, name in found}
-
-
-def _named(connection: Connection, namespace: int, names: Iterable[str]) -> frozenset[int]:
-    return frozenset(_names_of(connection, namespace, names))
+    return frozenset(int(row[0]) for row in found)
 
 
 def _after(prefix: str) -> str:

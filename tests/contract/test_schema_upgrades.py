@@ -137,6 +137,21 @@ ROWS: dict[Version, dict[str, dict[str, Any]]] = {
         },
         "entities": {"id": 100, "kind": 3, "scope": 0, "name": "staff", "skeleton": "staff", "version": 1},
     },
+    Version("cas", "0002"): {
+        "withdrawn": {"identifier": "e" * 32, "until": BEGUN},
+        "enrolments": {"digest": "d" * 64, "done": 4, "updated": BEGUN},
+        "history": {
+            "id": 1,
+            "revision": 1,
+            "time": BEGUN,
+            "actor": "/O=Grid/CN=Admin",
+            "reason": "the first",
+            "request_id": "c0ffee",
+            "token": "t",
+            "change": "{}",
+        },
+        "entities": {"id": 100, "kind": 3, "scope": 0, "name": "staff", "skeleton": "staff", "version": 1},
+    },
 }
 
 
@@ -203,3 +218,50 @@ def test_an_old_credential_is_still_usable(version: Version, databases: Callable
     assert found.updated == datetime.fromtimestamp(BEGUN + 60, UTC)
     assert Sealer(SealParameters()).open(found.sealed_key, SECRET, PLACE) == KEY
     assert repository.list_key_forms() == {describe_form(found.sealed_key)}
+
+
+def test_hosts_of_objects_get_one_name(databases: Callable[[str], Database]) -> None:
+    """`h.` and `H` are `h`: what was enrolled by all of them is one object, with the rights of each."""
+    version = Version("cas", "0002")
+    database = databases("old")
+    bring_to(database, version)
+
+    def entity(number: int, kind: int, scope: int, name: str) -> dict[str, Any]:
+        return {"id": number, "kind": kind, "scope": scope, "name": name, "version": 1}
+
+    def statement(number: int, on: int, effect: int) -> dict[str, Any]:
+        head = {"id": number, "group_id": 100, "effect": effect, "action_id": 5, "object_id": on}
+        return head | {"proxies": "any", "strength": 0, "terms": "-"}
+
+    insert(database, "entities", entity(100, 3, 0, "staff"))
+    for number, name, comparison in ((101, "tree", "WildCardComparison"), (102, "exact", "ExactComparison")):
+        insert(database, "entities", entity(number, 4, 0, name))
+        insert(database, "namespaces", {"id": number, "base": "", "comparison": comparison})
+    for number, scope, name in (
+        (110, 101, "ftp://h/d/*"),
+        (111, 101, "ftp://h./d/*"),
+        (112, 101, "ftp://k.:2811/d"),
+        (113, 102, "FTP://H/D"),
+        (114, 102, "FTP://H/a/../D"),
+    ):
+        insert(database, "entities", entity(number, 5, scope, name))
+    insert(database, "entities", entity(120, 6, 0, "group"))
+    for number in (110, 111):
+        insert(database, "members", {"container_id": 120, "member_kind": 5, "member_id": number, "container_kind": 6})
+        insert(database, "statements", statement(200 + number, number, 1))
+    insert(database, "statements", statement(300, 111, 0))
+    upgrade(database, version.directory)
+    found = rows(database, "entities", ["id", "kind", "name"])
+    assert sorted((one["id"], one["name"]) for one in found if one["kind"] == 5) == [
+        (110, "ftp://h/d/*"),
+        (112, "ftp://k:2811/d"),
+        (113, "ftp://h/D"),
+        (114, "FTP://H/a/../D"),
+    ]
+    assert sorted(
+        (one["object_id"], one["effect"]) for one in rows(database, "statements", ["object_id", "effect"])
+    ) == [
+        (110, 0),
+        (110, 1),
+    ]
+    assert [one["member_id"] for one in rows(database, "members", ["member_id"])] == [110]

@@ -20,7 +20,7 @@ from cas.policy.bootstrap import Bootstrap, bootstrap_changes, implicit_changes
 from cas.policy.caller import Caller
 from cas.policy.changes import AddFeed, AddMember, Change, Enrol, Grant, Remove, RemoveFeed, RemoveMember, Revoke
 from cas.policy.conditions import Circumstances
-from cas.policy.matching import covers, overlaps
+from cas.policy.matching import covers, is_place, meets
 from cas.policy.model import (
     CAS,
     EVERYONE,
@@ -238,9 +238,12 @@ class NaivePolicy:
         comparison = self.namespaces[on.scope].comparison
         is_denial = statement.effect is Effect.DENY
         for one in self.refs:
-            if one.kind is not Kind.OBJECT or one.scope != on.scope or not self._within(one, statement.object):
+            if one.kind is not Kind.OBJECT or not self._within(one, statement.object):
                 continue
-            if covers(one.name, on.name, comparison) or (is_denial and overlaps(one.name, on.name, comparison)):
+            if one.scope == on.scope and covers(one.name, on.name, comparison):
+                return True
+            same = one.scope == on.scope or (is_place(one.name) and is_place(on.name))
+            if is_denial and same and meets(one.name, self.namespaces[one.scope].comparison, on.name, comparison):
                 return True
         return False
 

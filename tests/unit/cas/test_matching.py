@@ -67,6 +67,9 @@ def test_names_around_a_name() -> None:
         ("FTP://Host.Example/Data/*", "", "ftp://host.example/Data/*"),
         ("ftp://h:2811/d", "", "ftp://h:2811/d"),
         ("ftp://[::1]/d", "", "ftp://[::1]/d"),
+        ("ftp://H./d/*", "", "ftp://h/d/*"),
+        ("ftp://h.:2811/d", "", "ftp://h:2811/d"),
+        ("ftp://h../d", "", "ftp://h/d"),
         ("ftp://h/", "", "ftp://h/"),
         ("ftp://h/ein Bild/ä", "", "ftp://h/ein Bild/ä"),
         ("ftp://h/100%", "", "ftp://h/100%"),
@@ -98,6 +101,7 @@ def test_full_names(name: str, base: str, full: str) -> None:
         "ftp://h/%2e%2e/d",
         "ftp://user@h/d",
         "ftp://h:port/d",
+        "ftp://./d",
         "ftp://h\\x/d",
         "ftp://h/a\nb",
         "ftp://h/a\0",
@@ -117,6 +121,7 @@ def test_names_that_nothing_can_have(name: str) -> None:
 def test_exact_names_are_taken_as_they_are() -> None:
     assert normal_object("FTP://H/a/../*", "", EXACT) == "FTP://H/a/../*"
     assert normal_object("b", "a:", EXACT) == "a:b"
+    assert normal_object("FTP://H./a/B", "", EXACT) == "ftp://h/a/B", "a place has one name in all namespaces"
     with pytest.raises(ParseError):
         normal_object("a\tb", "", EXACT)
 

@@ -315,6 +315,51 @@ def test_nobody_enrols_over_the_heads_of_others(world: Community) -> None:
     world.service.enrol(bob, ObjectName(FTP, "ftp://h/*"), "own")
 
 
+@pytest.mark.parametrize(
+    ("namespace", "name"),
+    [(FTP, "ftp://H./*"), (FTP, "ftp://h./data/x"), ("FTPExact", "FTP://h/data/x"), ("FTPExact", "ftp://h./data/x")],
+)
+def test_nobody_enrols_what_others_call_otherwise(world: Community, namespace: str, name: str) -> None:
+    world.enrol("bob", "own")
+    world.make(Grant(permit("own", action("enroll_object", "cas"), SERVER)))
+    with pytest.raises(DeniedError, match="grantAll"):
+        world.service.enrol(world.caller("bob"), ObjectName(namespace, name), "own")
+    world.make(Grant(permit("own", GRANT_ALL, DATA)))
+    if name.endswith("x"):
+        world.service.enrol(world.caller("bob"), ObjectName(namespace, name), "own")
+
+
+def test_nobody_enrols_around_what_others_call_otherwise(world: Community) -> None:
+    world.enrol("bob", "own")
+    world.make(
+        Grant(permit("own", action("enroll_object", "cas"), SERVER)),
+        Enrol(ObjectName("FTPExact", "ftp://h/more/x"), ADMINS),
+    )
+    with pytest.raises(DeniedError, match="grantAll"):
+        world.service.enrol(world.caller("bob"), ObjectName(FTP, "ftp://h/more/*"), "own")
+
+
+@pytest.mark.parametrize(("namespace", "name"), [("FTPExact", "ftp://h/data/x"), (FTP, "ftp://h./data/x")])
+def test_a_denial_holds_whatever_the_object_is_called(world: Community, namespace: str, name: str) -> None:
+    asked = PolicyRequest((Wanted(namespace, name, None),))
+    admin = world.admin
+    assert world.service.capability(admin, CapabilityRequest(policy=asked, fqans=None)).rights
+    world.make(Grant(permit("everyone", READ, DATA, Effect.DENY)))
+    found = world.service.capability(admin, CapabilityRequest(policy=asked, fqans=None))
+    assert [one for one in found.rights if "read" in one.actions] == []
+    world.make(
+        Revoke(permit("everyone", READ, DATA, Effect.DENY)),
+        Enrol(ObjectName("FTPExact", "ftp://h/data/x"), ADMINS),
+        Grant(permit("everyone", READ, Ref(Kind.OBJECT, "ftp://h/data/x", "FTPExact"), Effect.DENY)),
+    )
+    tree = PolicyRequest((Wanted(FTP, DATA, None),))
+    found = world.service.capability(admin, CapabilityRequest(policy=tree, fqans=None))
+    assert [one for one in found.rights if "read" in one.actions] == [], "nor all that it is in"
+    world.make(Grant(permit("readers", GRANT, DATA)))
+    with pytest.raises(DeniedError):
+        world.service.grant(world.caller("alice"), permit("readers", READ, DATA))
+
+
 def test_limited_proxies_change_nothing(world: Community) -> None:
     with pytest.raises(DeniedError, match="limited"):
         world.service.enrol(world.caller("admin", limited=True), UserGroup("new"), ADMINS)
