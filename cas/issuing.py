@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cas.assertion.attribute_cert import AttributeIssuer
+from cas.assertion.keys import LINGER
 from cas.assertion.saml import AssertionWriter, SAMLOptions, SAMLVersion
 from cas.assertion.token import TokenIssuer
 from gsi.errors import DeniedError
@@ -94,12 +95,14 @@ class TokenForms(NamedTuple):
         options: Returns how tokens of a profile are written.
         profile: The server's own.
         issuer: Their `iss`.
+        apart: Since when they have keys of their own; None where they share those of all else, or never did.
     """
 
     rings: KeyRings
     options: Callable[[Profile], TokenOptions]
     profile: Profile
     issuer: str
+    apart: datetime | None = None
 
 
 class Forms:
@@ -176,7 +179,13 @@ class Forms:
 
     def published(self, now: datetime) -> tuple[SigningKey, ...]:
         """Return the keys that verifiers of tokens and of the list of withdrawn capabilities need."""
-        return self._signed_texts.ring.published(now)
+        keys = self._signed_texts.ring.published(now)
+        apart = None if self.tokens is None else self.tokens.apart
+        if apart is None or now >= apart + LINGER:
+            return keys
+        # What the keys of all else have signed before may still be met.
+        known = {key.kid for key in keys}
+        return (*keys, *(key for key in self._rings.ring.published(now) if key.kid not in known))
 
     def list_key(self, now: datetime) -> SigningKey:
         """Return the key that signs the list of withdrawn capabilities.

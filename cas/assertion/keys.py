@@ -10,12 +10,14 @@
 A key signs from its beginning to its end, the one that began last first. It is published before it signs (`LEAD`), so
 that verifiers who keep key sets have it by then, and after it has ended, as long as what it signed may live (`LINGER`).
 A key that is added too late for that waits while another one can sign. Its name is its thumbprint; the history keeps
-names whose time is over, and refuses a key that would come back under one. `KeyRings` replaces a ring at once and as a
+names whose time is over, and refuses a key that would come back under one; it keeps them for each ring, since one key
+may sign for two and end in one of them first. `KeyRings` replaces a ring at once and as a
 whole, and keeps the old one when the new one is no good.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -39,13 +41,30 @@ from gsi.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gsi.ca.signer import Signer
     from gsi.certificate import Certificate
     from gsi.credential import PassphraseSource
 
-__all__ = ["LEAD", "LINGER", "KeyHistory", "KeyRing", "KeyRings", "KeySpec", "RingKey", "load_ring"]
+__all__ = [
+    "ASSERTIONS",
+    "LEAD",
+    "LINGER",
+    "TOKENS",
+    "KeyHistory",
+    "KeyRing",
+    "KeyRings",
+    "KeySpec",
+    "RingKey",
+    "load_ring",
+]
+
+ASSERTIONS: Final = "kids"
+"""The ring of all that is signed; of all but tokens, where these have keys of their own."""
+
+TOKENS: Final = "tokens"
+"""The ring of tokens that have keys of their own."""
 
 LEAD: Final = timedelta(hours=6)
 """How long a key is published before it signs: verifiers keep key sets for as long (WLCG profile)."""
@@ -160,15 +179,69 @@ class _Past(NamedTuple):
     ends: datetime
 
 
+class _Book(NamedTuple):
+    """What is in the file."""
+
+    rings: dict[str, dict[str, _Past]]
+    is_old: bool
+    """Whether it was written before rings were told apart: an end may be that of the other ring."""
+    is_apart: bool
+    """Whether tokens have keys of their own."""
+    apart: datetime | None
+    """Since when; None where they never shared any."""
+
+
 class KeyHistory:
     """The names of keys that ever were, in a file that several processes share.
 
     Args:
         path: The file; made with mode 0600 when there is none.
+        ring: Whose names, `ASSERTIONS` or `TOKENS`.
+        others: The ends of keys of the other ring, which a file of an older version may hold as those of this one.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, ring: str = ASSERTIONS, *, others: Iterable[datetime] = ()) -> None:
         self._path = path
+        self._ring = ring
+        self._others = frozenset(one.astimezone(UTC) for one in others)
+
+    def note_apart(self, *, now: datetime) -> datetime | None:
+        """Note that tokens have keys of their own; return since when, None if they never shared any.
+
+        Raises:
+            StorageError: The file cannot be read or written.
+        """
+        return self._note(lambda book: book.apart if book.is_apart else now if book.rings[ASSERTIONS] else None, True)
+
+    def note_together(self) -> None:
+        """Note that tokens share the keys of all else.
+
+        Raises:
+            StorageError: As `note_apart`.
+        """
+        self._note(lambda _: None, False)
+
+    def _note(self, since: Callable[[_Book], datetime | None], is_apart: bool) -> datetime | None:
+        with self._locked() as book:
+            fresh = book._replace(apart=since(book), is_apart=is_apart)
+            self._write(book, fresh)
+        return fresh.apart
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[_Book]:
+        from gsi.system.files import FileLock
+
+        try:
+            with FileLock(f"{self._path}.lock"):
+                yield self._read()
+        except CredentialError as error:
+            raise StorageError(f"the history of signing keys: {error.message}", hint=error.hint) from error
+
+    def _write(self, before: _Book, book: _Book) -> None:
+        from gsi.system.files import write_private
+
+        if book != before:
+            write_private(self._path, _encode(book))
 
     def record(self, times: Mapping[str, datetime], *, now: datetime) -> Mapping[str, datetime]:
         """Note names with the ends of their time; return when each was first noted.
@@ -181,40 +254,46 @@ class KeyHistory:
             ConflictError: A name whose time was over is to come back.
             StorageError: The file cannot be read or written; nothing is noted.
         """
-        from gsi.system.files import FileLock, write_private
-
-        try:
-            with FileLock(f"{self._path}.lock"):
-                known = self._read()
-                before = dict(known)
-                for kid, ends in times.items():
-                    past = known.get(kid)
-                    if past is not None and past.ends <= now and ends > past.ends:
-                        raise ConflictError(
-                            f"the signing key {kid} was retired on {past.ends:%Y-%m-%d %H:%M:%S} and cannot come back",
-                            hint="make a new key: verifiers may have seen what the old one signed withdrawn",
-                        )
-                    known[kid] = _Past(now if past is None else past.first, ends)
-                if known != before:
-                    write_private(self._path, _encode(known))
-        except CredentialError as error:
-            raise StorageError(f"the history of signing keys: {error.message}", hint=error.hint) from error
+        with self._locked() as book:
+            known = dict(book.rings[self._ring])
+            (other,) = (names for ring, names in book.rings.items() if ring != self._ring)
+            for kid, ends in times.items():
+                past = known.get(kid, other.get(kid))
+                is_others = book.is_old and past is not None and past.ends in self._others
+                if past is not None and past.ends <= now and ends > past.ends and not is_others:
+                    raise ConflictError(
+                        f"the signing key {kid} was retired on {past.ends:%Y-%m-%d %H:%M:%S} and cannot come back",
+                        hint="make a new key: verifiers may have seen what the old one signed withdrawn",
+                    )
+                known[kid] = _Past(now if past is None else past.first, ends)
+            if known != book.rings[self._ring]:
+                self._write(book, book._replace(rings=book.rings | {self._ring: known}, is_old=False))
         return {kid: known[kid].first for kid in times}
 
-    def _read(self) -> dict[str, _Past]:
+    def _read(self) -> _Book:
         from gsi.system.files import read_private
 
         try:
             data = read_private(self._path, max_bytes=_MAX_HISTORY_BYTES)
         except CredentialError as error:
             if error.problem is CredentialProblem.MISSING and not os.path.lexists(self._path):  # an empty one is a loss
-                return {}
+                return _Book({ASSERTIONS: {}, TOKENS: {}}, is_old=False, is_apart=False, apart=None)
             raise
         except ParseError as error:
             raise StorageError(f"the history of signing keys: {error.message}") from error
         try:
-            listed = json.loads(data)["kids"]
-            return {str(kid): _Past(_moment(one["first"]), _moment(one["ends"])) for kid, one in listed.items()}
+            found = json.loads(data)
+            rings = {
+                ring: {str(kid): _Past(_moment(one["first"]), _moment(one["ends"])) for kid, one in listed.items()}
+                for ring, listed in ((ASSERTIONS, found[ASSERTIONS]), (TOKENS, found.get(TOKENS, {})))
+            }
+            apart = found.get("apart")
+            return _Book(
+                rings,
+                is_old=TOKENS not in found,
+                is_apart="apart" in found,
+                apart=None if apart is None else _moment(apart),
+            )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StorageError(
                 f"{self._path}: no history of signing keys",
@@ -222,9 +301,15 @@ class KeyHistory:
             ) from error
 
 
-def _encode(known: Mapping[str, _Past]) -> bytes:
-    kids = {kid: {"first": past.first.isoformat(), "ends": past.ends.isoformat()} for kid, past in known.items()}
-    return json.dumps({"kids": kids}, indent=1, sort_keys=True).encode("ascii") + b"\n"
+def _encode(book: _Book) -> bytes:
+    value: dict[str, object] = {
+        ring: {kid: {"first": past.first.isoformat(), "ends": past.ends.isoformat()} for kid, past in known.items()}
+        for ring, known in book.rings.items()
+        if not (book.is_old and ring == TOKENS)
+    }
+    if book.is_apart:
+        value["apart"] = None if book.apart is None else book.apart.isoformat()
+    return json.dumps(value, indent=1, sort_keys=True).encode("ascii") + b"\n"
 
 
 def _moment(text: object) -> datetime:

@@ -238,7 +238,7 @@ def _try(config: CASConfig) -> None:
         GridError: Something cannot be used.
     """
     load_server_tls(config)
-    open_community(config).close()
+    open_community(config, is_trial=True).close()
 
 
 def _check_same_places(old: CASConfig, new: CASConfig) -> None:

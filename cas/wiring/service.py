@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cas.assertion.attribute_cert import carried_fqans, select_fqans
-from cas.assertion.keys import KeyHistory, KeyRings, load_ring
+from cas.assertion.keys import ASSERTIONS, TOKENS, KeyHistory, KeyRings, load_ring
 from cas.assertion.token import TokenContent
 from cas.issuing import Form, Forms, TokenForms
 from cas.policy.caller import Caller
@@ -99,6 +99,7 @@ class OpenedCommunity:
         audit: AuditSink,
         rings: KeyRings,
         token_rings: KeyRings,
+        apart: datetime | None,
         gate: SiteGate,
         knowledge: Knowledge,
         anchors: Callable[[], TrustAnchors],
@@ -113,7 +114,7 @@ class OpenedCommunity:
         self.withdrawn = Withdrawn(repository.database)
         tokens = None
         if config.tokens is not None:
-            tokens = TokenForms(token_rings, config.tokens.options, config.tokens.profile, config.tokens.issuer)
+            tokens = TokenForms(token_rings, config.tokens.options, config.tokens.profile, config.tokens.issuer, apart)
         self.forms = Forms(rings, community=config.community, place=voms_place(config), tokens=tokens)
         self._repository = repository
         self._log = log
@@ -312,6 +313,7 @@ def open_community(
     *,
     meter: Callable[[AuditSink], AuditSink] = lambda sink: sink,
     now: Callable[[], datetime] = clock.now,
+    is_trial: bool = False,
 ) -> OpenedCommunity:
     """Return the service.
 
@@ -319,6 +321,7 @@ def open_community(
         config: The configuration.
         meter: Puts what counts decisions around the audit.
         now: The time.
+        is_trial: Whether the configuration is only looked at: that tokens get keys of their own is not noted yet.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -331,11 +334,19 @@ def open_community(
         trust.anchors()
         repository = open_policy(config, patient=True)
         opened.callback(repository.close)
-        rings = _rings(config, config.key, now())
+        apart = None
+        own = () if config.tokens is None else config.tokens.key
+        if not is_trial:
+            history = KeyHistory(config.store.path(KIDS_NAME))
+            if own:
+                apart = history.note_apart(now=now())
+            else:
+                history.note_together()
+        rings = _rings(config, ASSERTIONS, config.key, own, now())
         opened.callback(rings.close)
         token_rings = rings
-        if config.tokens is not None and config.tokens.key:
-            token_rings = _rings(config, config.tokens.key, now())
+        if own:
+            token_rings = _rings(config, TOKENS, own, config.key, now())
             opened.callback(token_rings.close)
         log = AuditLog(config.store.audit_path)
         opened.pop_all()  # from here on all of it belongs to who gets it
@@ -346,6 +357,7 @@ def open_community(
         audit=meter(log),
         rings=rings,
         token_rings=token_rings,
+        apart=apart,
         gate=gate,
         knowledge=knowledge,
         anchors=trust.anchors,
@@ -353,7 +365,9 @@ def open_community(
     )
 
 
-def _rings(config: CASConfig, keys: Sequence[KeySettings], now: datetime) -> KeyRings:
+def _rings(
+    config: CASConfig, ring: str, keys: Sequence[KeySettings], others: Sequence[KeySettings], now: datetime
+) -> KeyRings:
     specs = [one.spec() for one in keys]
-    history = KeyHistory(config.store.path(KIDS_NAME))
+    history = KeyHistory(config.store.path(KIDS_NAME), ring, others=[one.spec().ends for one in others])
     return KeyRings(lambda moment: load_ring(specs, history, now=moment), now=now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,10 +10,22 @@ from pathlib import Path
 import pytest
 
 from cas.assertion.jwks import key_set
-from cas.assertion.keys import LEAD, LINGER, KeyHistory, KeyRing, KeyRings, KeySpec, RingKey, load_ring
+from cas.assertion.keys import (
+    ASSERTIONS,
+    LEAD,
+    LINGER,
+    TOKENS,
+    KeyHistory,
+    KeyRing,
+    KeyRings,
+    KeySpec,
+    RingKey,
+    load_ring,
+)
 from cas.assertion.scopes import ScopeBase, ScopeMapping
 from cas.assertion.signing import SigningKey
 from cas.assertion.token import TokenIssuer, TokenOptions
+from cas.issuing import Forms, TokenForms
 from gsi.errors import (
     CapabilityError,
     ConfigError,
@@ -23,7 +36,7 @@ from gsi.errors import (
     StorageError,
 )
 from gsi.tokens.keycache import KeyCache
-from gsi.tokens.rules import IssuerRules, TokenRules
+from gsi.tokens.rules import IssuerRules, Profile, TokenRules
 from gsi.tokens.verify import TokenVerifier
 from tests.harness.ca import TestCA, new_key, write_file
 from tests.harness.capabilities import file_right, make_capability, token_key
@@ -242,3 +255,79 @@ def test_rotation_is_not_noticed(files: Files) -> None:
     assert len(set(kids)) == 2
     with pytest.raises(CapabilityError):
         verifier.verify(held[0][1], now=NOW + 30 * DAY)
+
+
+# --- keys of tokens ---------------------------------------------------------------------------------------------------
+
+
+def test_a_key_ends_in_one_ring_first(files: Files) -> None:
+    """The key of all else signs tokens until the one of their own begins; then it goes on with all else."""
+    spec = files.add(-DAY, 30 * DAY)
+    short = KeySpec(place=spec.place, begins=spec.begins, ends=NOW + DAY)
+    path = str(files.directory / "kids.json")
+    rings = KeyHistory(path, ASSERTIONS), KeyHistory(path, TOKENS)
+    for now in (NOW, NOW + 2 * DAY):
+        kids = [load_ring([one], ring, now=now).keys[0] for one, ring in zip((spec, short), rings, strict=True)]
+        assert [one.first_published for one in kids] == [NOW, NOW]
+    with pytest.raises(ConflictError, match="retired"):
+        load_ring([spec], rings[1], now=NOW + 2 * DAY)
+
+
+def test_a_key_that_ended_in_the_other_ring_does_not_come_back(files: Files) -> None:
+    spec = files.add(-DAY, DAY)
+    path = str(files.directory / "kids.json")
+    load_ring([spec], KeyHistory(path, TOKENS), now=NOW)
+    again = KeySpec(place=spec.place, begins=spec.begins, ends=NOW + 9 * DAY)
+    with pytest.raises(ConflictError, match="retired"):
+        load_ring([again], KeyHistory(path, ASSERTIONS), now=NOW + 2 * DAY)
+
+
+def test_a_history_of_an_older_version(files: Files) -> None:
+    """It does not say in which ring a key has ended; where the configuration says it of the other one, it was there."""
+    spec = files.add(-DAY, 30 * DAY)
+    path = files.directory / "kids.json"
+    (kid,) = (one.key.kid for one in files.load().keys)
+    old = {kid: {"first": (NOW - DAY).isoformat(), "ends": (NOW + DAY).isoformat()}}
+    later = NOW + 2 * DAY
+    for others, is_refused in (([NOW + DAY], False), ([NOW + 3 * DAY], True)):
+        path.write_text(json.dumps({"kids": old}))
+        history = KeyHistory(str(path), ASSERTIONS, others=others)
+        assert history.note_apart(now=later) == later
+        if is_refused:
+            with pytest.raises(ConflictError, match="retired"):
+                load_ring([spec], history, now=later)
+        else:
+            assert load_ring([spec], history, now=later).keys[0].first_published == NOW - DAY
+
+
+def test_since_when_tokens_have_keys_of_their_own(files: Files) -> None:
+    files.add(-DAY, 30 * DAY)
+    path = files.directory / "kids.json"
+    history = KeyHistory(str(path))
+    assert history.note_apart(now=NOW) is None, "there was nothing before"
+    files.load()
+    assert history.note_apart(now=NOW + DAY) is None
+    history.note_together()
+    assert history.note_apart(now=NOW + DAY) == NOW + DAY
+    assert KeyHistory(str(path)).note_apart(now=NOW + 2 * DAY) == NOW + DAY
+
+
+def test_what_both_rings_have_signed_can_be_verified(files: Files) -> None:
+    files.add(-DAY, 30 * DAY)
+    old = files.specs
+    rings = KeyRings(lambda now: load_ring(old, files.history, now=now), now=NOW)
+    files.specs = []
+    (files.directory / "own").mkdir()
+    own_files = Files(files.directory / "own")
+    own_files.add(-DAY, 30 * DAY)
+    own = KeyRings(own_files.load, now=NOW)
+
+    def kids(apart: datetime | None, now: datetime) -> list[str]:
+        tokens = TokenForms(own, lambda _: None, Profile.WLCG, "https://cas", apart)  # type: ignore[arg-type, return-value]  # writes none
+        forms = Forms(rings, community="c", place="h:1", tokens=tokens)
+        return [key.kid for key in forms.published(now)]
+
+    first, second = own.ring.keys[0].key.kid, rings.ring.keys[0].key.kid
+    assert kids(NOW, NOW) == [first, second]
+    assert kids(NOW, NOW + LINGER) == [first]
+    assert kids(None, NOW) == [first]
