@@ -54,6 +54,7 @@ _SILENCE: Final = (
     "likely causes: the service wants an initial ticket (kinit -S {service}/{host}), knows itself by another name "
     "than {host}, takes RSA keys only (-form rsa), or does not speak kx509 at all"
 )
+_CLOSED: Final = f"{_SILENCE}; ours also closes when too many requests came from this address: then try again"
 
 
 class KeyForm(StrEnum):
@@ -259,7 +260,7 @@ def _send(wish: Wish, endpoint: Endpoint, message: bytes, session: ClientSession
             tcp=wish.tcp and endpoint.tcp,
         )
     except SilenceError as error:
-        hint = _SILENCE.format(service=SERVICE, host=endpoint.service_host)
+        hint = (_CLOSED if error.closed else _SILENCE).format(service=SERVICE, host=endpoint.service_host)
         raise SilenceError(error.message, closed=error.closed, hint=hint) from error
 
 

@@ -163,7 +163,8 @@ class ServerSettings:
         threads: Of each; so many requests can wait for a directory or a disk.
         response_mac: How a success is authenticated. Clients of RFC 6717 and of Heimdal 8 do not understand one
             another's; the request tells which is there.
-        requests_per_second: How many datagrams of one address are looked at in a second; further ones are dropped.
+        requests_per_second: How many requests of one address are looked at in a second, by UDP and by TCP each; further
+            ones are dropped.
         realm_tickets: Whether tickets for `krbtgt/REALM@REALM` are taken, whose key must then be in the keytab. Only
             for a KDC's own machine.
         metrics: ADDRESS:PORT, on the loopback interface, where monitors get `/metrics`; empty for none.

@@ -1,7 +1,7 @@
 """The UDP side of a server: sockets, reading and replying, who may ask how often; not what is answered.
 
     sockets = listen_udp(None, 9878)
-    shell = DatagramShell(sockets, answer, executor, admit=rate.admit)
+    shell = DatagramShell(sockets, answer, executor, admit=admit)
     shell.start(loop)
     shell.stop()
 
@@ -128,7 +128,7 @@ class DatagramShell:
         executor: Executor,
         *,
         threads: int,
-        admit: Callable[[str], bool],
+        admit: Callable[[str, bytes], bool],
     ) -> None:
         """Put the parts together.
 
@@ -137,7 +137,7 @@ class DatagramShell:
             answer: Gives the reply to a message of an address, or None for silence; called in threads.
             executor: The threads.
             threads: How many there are.
-            admit: Says whether a source may ask now; called in the loop.
+            admit: Says whether a message of a source may be looked at now; called in the loop.
         """
         self._sockets = sockets
         self._answer = answer
@@ -175,7 +175,7 @@ class DatagramShell:
                 _log.debug("datagram: %s", error)
                 continue
             peer = HostPort(str(place[0]), int(place[1]))
-            if not message or not self._admit(source_of(peer)):
+            if not message or not self._admit(source_of(peer), message):
                 continue
             with self._lock:
                 self._in_hand += 1

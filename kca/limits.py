@@ -8,6 +8,7 @@ A certificate must not be worth more than the ticket that it was given for. It e
 later, where a site wants that), and however often tickets are renewed, within `since_authentication` of the moment when
 somebody last proved to the KDC who it is. Tickets that were got by a certificate (PKINIT) are refused, since the two
 would renew one another for ever; an MIT KDC says so in the ticket by an authentication indicator, Heimdal's does not.
+Another realm's indicators do not reach us, so its tickets are refused unless its table says otherwise.
 """
 
 from __future__ import annotations
@@ -93,8 +94,15 @@ class Window(NamedTuple):
     """How far before now it begins."""
 
 
-def check_ticket(ticket: ProvenTicket, limits: Limits, *, now: datetime) -> None:
+def check_ticket(ticket: ProvenTicket, limits: Limits, *, unmarked: bool = False, now: datetime) -> None:
     """Refuse a ticket that is too old, not yet good, nobody's, or got in a way that the limits exclude.
+
+    Args:
+        ticket: The ticket.
+        limits: The limits.
+        unmarked: Whether another realm's ticket is taken although its indicators do not reach us: MIT's KDC leaves them
+            out of what it gives for such a ticket.
+        now: The time.
 
     Raises:
         DeniedError: Says what is wrong with it.
@@ -123,6 +131,11 @@ def check_ticket(ticket: ProvenTicket, limits: Limits, *, now: datetime) -> None
                 hint=f"kinit -S {ticket.server.name}",
             )
     _check_indicators(ticket, limits)
+    if limits.refused_indicators and ticket.client.realm != ticket.server.realm and not unmarked:
+        raise DeniedError(
+            f"how a ticket of the realm {ticket.client.realm} was got cannot be seen here",
+            hint="the authority's administrator may allow it: unmarked_tickets of that realm",
+        )
 
 
 def _check_indicators(ticket: ProvenTicket, limits: Limits) -> None:

@@ -126,6 +126,8 @@ class RealmRules:
         rule: The rules; the first that fits counts. Without any, everybody with one component gets `base/CN=name`.
         via: Realms that a ticket may have come through on its way here; by default it must have come directly. Over
             HTTP they cannot be seen; `?` stands for that.
+        unmarked_tickets: Whether tickets of this realm are taken where it is not the service's own, although our KDC
+            hides by which means another realm's were got (`refused_indicators`).
         lifetime: The longest certificate; nothing for that of all realms.
         beyond_ticket: How long a certificate may outlive the ticket; nothing for that of all realms.
         email_domain: The certificate names `first component@domain` as e-mail address; empty for no address.
@@ -141,6 +143,7 @@ class RealmRules:
     base: str
     rule: tuple[Rule, ...] = field(default_factory=lambda: (Rule(),))
     via: tuple[str, ...] = ()
+    unmarked_tickets: bool = False
     lifetime: timedelta | None = None
     beyond_ticket: timedelta | None = None
     email_domain: str = ""

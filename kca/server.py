@@ -31,7 +31,7 @@ from gsi.transport.serve import Limits, bound_port, listen, source_of
 from kca.answering import Answerer
 from kca.datagrams import DatagramShell, RateCap, listen_udp, share
 from kca.metrics import CONTENT_TYPE, Metrics, render
-from kca.protocol.codec import FRAME_BYTES, MAX_REQUEST_BYTES, encode_frame, frame_length
+from kca.protocol.codec import FRAME_BYTES, MAX_REQUEST_BYTES, encode_frame, frame_length, looks_like_request
 from kca.protocol.messages import MACPolicy
 from kca.replies import ReplyCache
 from kca.wiring.service import open_service, prepare
@@ -122,6 +122,16 @@ def _open(config: KCAConfig, replies: ReplyCache, metrics: Metrics) -> _Generati
     return _Generation(config, opened, answerer)
 
 
+def _make_rates(config: KCAConfig) -> dict[str, RateCap]:
+    """Return how much of each kind one source may send.
+
+    Anybody can send datagrams in the name of another address, and those that are no requests most cheaply, so neither
+    kind takes of what a connection, or a request, may have.
+    """
+    rate = share(config.server.requests_per_second, config.server.workers)
+    return {kind: RateCap(rate) for kind in ("udp", "tcp", "noise")}
+
+
 class KCAServer:
     """One worker: a `gsi.transport.serve.Service`."""
 
@@ -155,10 +165,14 @@ class KCAServer:
         self._current = _open(config, replies, metrics)
         threads = config.server.threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="kca")
-        self._rate = RateCap(share(config.server.requests_per_second, config.server.workers))
+        self._rates = _make_rates(config)
         self._thinner = LineThinner(lambda text: _log.warning("%s", text))
         self._shell = DatagramShell(
-            datagrams, self._answer_datagram, self._executor, threads=threads, admit=self._admit
+            datagrams,
+            self._answer_datagram,
+            self._executor,
+            threads=threads,
+            admit=lambda source, message: self._admit(source, "udp" if looks_like_request(message) else "noise"),
         )
 
     @property
@@ -185,7 +199,7 @@ class KCAServer:
                     return
                 received += data
             message, received = received[FRAME_BYTES : FRAME_BYTES + length], received[FRAME_BYTES + length :]
-            if not self._admit(source_of(connection.peer)):
+            if not self._admit(source_of(connection.peer), "tcp"):
                 return
             peer = connection.peer.host.partition("%")[0]
             loop = asyncio.get_running_loop()
@@ -220,7 +234,7 @@ class KCAServer:
         fresh = _open(config, self._replies, self._metrics)
         old, self._current = self._current, fresh
         old.retire()
-        self._rate = RateCap(share(config.server.requests_per_second, config.server.workers))
+        self._rates = _make_rates(config)
         _log.info("configuration read again")
 
     def close(self) -> None:
@@ -230,12 +244,12 @@ class KCAServer:
         self._thinner.close()
         self._current.retire()
 
-    def _admit(self, source: str) -> bool:
-        if self._rate.admit(source, time.monotonic()):
+    def _admit(self, source: str, kind: str) -> bool:
+        if self._rates[kind].admit(source, time.monotonic()):
             return True
         self._metrics.observe("dropped")
-        if self._thinner.admit(source, "rate"):
-            _log.info("%s: too many requests, some are dropped", source)
+        if self._thinner.admit(source, f"rate {kind}"):
+            _log.info("%s: too many requests (%s), some are dropped", source, kind)
         return False
 
     def _answer_datagram(self, message: bytes, peer: str) -> bytes | None:

@@ -310,7 +310,10 @@ class KCAService:
 
     def _judge(self, ticket: ProvenTicket, visit: Visit, now: datetime) -> _Judged:
         """Steps 1 to 4."""
-        check_ticket(ticket, self._limits, now=now)
+        rules = self._realms.get(ticket.client.realm)
+        if rules is None:
+            raise DeniedError(f"the realm {ticket.client.realm!r} is not listed")
+        check_ticket(ticket, self._limits, unmarked=rules.unmarked_tickets, now=now)
         known = self._look_up(ticket.client)
         entitlement = entitle(
             ticket.client,

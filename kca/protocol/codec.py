@@ -43,6 +43,7 @@ __all__ = [
     "encode_request",
     "encode_response",
     "frame_length",
+    "looks_like_request",
     "parse_certificates",
     "parse_csr_plus",
     "parse_request",
@@ -77,6 +78,11 @@ _REPLY: Final = "KX.509 reply"
 
 
 # --- Requests --------------------------------------------------------------------------------------------------------
+
+
+def looks_like_request(data: bytes) -> bool:
+    """Say whether a message begins as a request does, of whatever version: its number, and a SEQUENCE."""
+    return data[:2] == VERSION[:2] and data[4:5] == b"\x30"
 
 
 def parse_request(data: bytes) -> Request:

@@ -408,6 +408,9 @@ def test_tickets_of_a_heimdal_kdc(tmp_path: Path) -> None:
     assert timedelta(minutes=18) < left <= timedelta(minutes=20)
 
 
+MARKS = "unmarked_tickets = true\n"
+
+
 def test_another_realm(realm: Realm, tmp_path: Path) -> None:
     """Listed, its people have names of their own; the way they came cannot be seen here, so it has to be allowed."""
     trust = [f"addprinc -pw shared-key-of-both krbtgt/{REALM}@OTHER.EXAMPLE"]
@@ -420,13 +423,14 @@ def test_another_realm(realm: Realm, tmp_path: Path) -> None:
         env = other.login("dave", "pw") | {"KRB5_CONFIG": str(both)}
         answers = []
         listed = '[realm."OTHER.EXAMPLE"]\nbase = "/O=Other"\n'
-        for number, rest in enumerate(("", listed, listed + 'via = ["?"]\n')):
+        for number, rest in enumerate(("", listed, listed + MARKS, listed + MARKS + 'via = ["?"]\n')):
             with web(realm, tmp_path / f"kca{number}", text=LIMITS + PLAIN_REALM + rest) as site:
                 answers.append(last_answer(curl(site, PATH, "--data-binary", f"@{csr(tmp_path)}", env=env)))
-    assert [status for status, _, _ in answers] == [403, 403, 200]
+    assert [status for status, _, _ in answers] == [403, 403, 403, 200]
     assert "'OTHER.EXAMPLE' is not listed" in answers[0][2]
-    assert "came through the realm '?'" in answers[1][2]
-    found = x509.load_pem_x509_certificate(answers[2][2].encode())
+    assert "how a ticket of the realm OTHER.EXAMPLE was got cannot be seen" in answers[1][2]
+    assert "came through the realm '?'" in answers[2][2]
+    found = x509.load_pem_x509_certificate(answers[3][2].encode())
     assert found.subject.rfc4514_string() == "CN=dave,O=Other"
 
 

@@ -22,8 +22,9 @@ log says so. A service manager is told about its state (sd_notify(3)). A worker 
 
 Table `[server]` of the configuration: `listen` (`["*:9878"]`), `keytab`, `service` (`kca_service`: tickets for this
 service on any host whose key is in the keytab are taken, and no others), `workers`, `threads`, `response_mac`,
-`requests_per_second` (of one address; what is beyond is dropped), `realm_tickets` (tickets for `krbtgt/`*REALM*, which
-Heimdal 8's client sends unless `kx509_hostname` is set in krb5.conf; their key is the realm's, so only on a KDC),
+`requests_per_second` (of one address, by UDP and by TCP each; what is beyond is dropped), `realm_tickets` (tickets for
+`krbtgt/`*REALM*, which Heimdal 8's client sends unless `kx509_hostname` is set in krb5.conf; their key is the realm's,
+so only on a KDC),
 `metrics` (*ADDRESS*`:`*PORT* on the loopback interface, where monitors get `/metrics` in Prometheus's format).
 
 The key for the keytab is made by the KDC's administrator: `ktadd -k /etc/kca/kca.keytab kca_service/`*HOST*. A new one

@@ -53,7 +53,7 @@ def test_exchange(host: str) -> None:
     async def run() -> bytes:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1) as executor:
-            shell = DatagramShell(sockets, answer, executor, threads=1, admit=lambda source: source != "refused")
+            shell = DatagramShell(sockets, answer, executor, threads=1, admit=lambda source, _: source != "refused")
             shell.start(loop)
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             with socket.socket(family, socket.SOCK_DGRAM) as client:
@@ -82,7 +82,9 @@ def test_answers_leave_from_where_the_question_came_to(address: str) -> None:
     async def run() -> bytes:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1) as executor:
-            shell = DatagramShell(sockets, lambda message, _: b"re: " + message, executor, threads=1, admit=bool)
+            shell = DatagramShell(
+                sockets, lambda message, _: b"re: " + message, executor, threads=1, admit=lambda *_: True
+            )
             shell.start(loop)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.setblocking(False)
@@ -108,7 +110,7 @@ def test_more_than_threads_can_take() -> None:
     async def run() -> set[bytes]:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1) as executor:
-            shell = DatagramShell(sockets, lambda message, _: message, executor, threads=1, admit=lambda _: True)
+            shell = DatagramShell(sockets, lambda message, _: message, executor, threads=1, admit=lambda *_: True)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.setblocking(False)
                 client.connect(sockets[0].getsockname())
@@ -130,7 +132,8 @@ def test_source_not_admitted() -> None:
     sockets = listen_udp("127.0.0.1", 0)
     admitted: list[str] = []
 
-    def admit(source: str) -> bool:
+    def admit(source: str, message: bytes) -> bool:
+        assert message in {b"one", b"two"}
         admitted.append(source)
         return len(admitted) > 1
 

@@ -61,6 +61,17 @@ def test_tickets_that_were_got_by_a_certificate() -> None:
     check_ticket(ticket(indicators=("pkinit",)), Limits(refused_indicators=frozenset()), now=NOW)
 
 
+def test_tickets_of_other_realms_hide_how_they_were_got() -> None:
+    """Our KDC leaves another realm's indicators out, so that `pkinit` is not seen."""
+    other = make_ticket("alice@OTHER.EXAMPLE", now=NOW)
+    with pytest.raises(DeniedError, match=r"realm OTHER\.EXAMPLE was got cannot be seen"):
+        check_ticket(other, USUAL, now=NOW)
+    check_ticket(other, USUAL, unmarked=True, now=NOW)
+    check_ticket(other, Limits(refused_indicators=frozenset()), now=NOW)
+    with pytest.raises(DeniedError, match="got by 'pkinit'"):  # where they do come through
+        check_ticket(other._replace(indicators=("pkinit",)), USUAL, unmarked=True, now=NOW)
+
+
 def test_indicators_that_are_required() -> None:
     limits = Limits(required_indicators=frozenset({"otp", "hardened"}))
     check_ticket(ticket(indicators=("otp",)), limits, now=NOW)
