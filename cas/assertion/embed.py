@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING, Final
 
 from gsi import names, oids
 from gsi.certificate import Certificate, Extension
-from gsi.errors import ConfigError, CredentialError, CredentialProblem, ParseError, VerificationError
+from gsi.errors import (
+    CapabilityError,
+    ConfigError,
+    CredentialError,
+    CredentialProblem,
+    DeniedError,
+    ParseError,
+    VerificationError,
+)
 from gsi.proxy.chain import ProxyChain
 from gsi.proxy.issue import ProxyOptions, make_proxy
 from gsi.proxy.kinds import ProxyFormat
-from gsi.saml.carriers import encode_extension_value
+from gsi.saml.carriers import encode_extension_value, find_assertions
 from gsi.voms.attribute_cert import MAX_ATTRIBUTE_CERTIFICATES, encode_sequence_of, parse_sequence_of
 
 if TYPE_CHECKING:
@@ -26,12 +34,23 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gsi.credential import Credential
+    from gsi.saml.assertion import Assertion
     from gsi.voms.attribute_cert import AttributeCertificate
 
-__all__ = ["MAX_SAFE_CHAIN_BYTES", "assertion_extension", "attribute_extension", "embed", "legacy_assertion_extension"]
+__all__ = [
+    "MAX_SAFE_CHAIN_BYTES",
+    "assertion_extension",
+    "attribute_extension",
+    "carried_assertions",
+    "embed",
+    "legacy_assertion_extension",
+]
 
 MAX_SAFE_CHAIN_BYTES: Final = 10_000
 """What the oldest clients take of a peer's certificates: a larger chain works with today's software alone."""
+
+_ASK_WITHOUT: Final = "ask with a proxy that carries none (-x FILE)"
+_MAX_CARRIED: Final = 8  # in one chain; `find_assertions` stops at 16, and nothing must hide behind its bound
 
 
 def assertion_extension(xml: bytes) -> Extension:
@@ -99,6 +118,43 @@ def embed(
     for extension in extensions:
         _check(extension, eec)
     return make_proxy(credential, options._replace(extensions=(*options.extensions, *extensions)), now=now)
+
+
+def carried_assertions(chain: Sequence[Certificate], signers: Sequence[bytes]) -> tuple[Assertion, ...]:
+    """Return the assertions of some signers that a chain carries, to bound what is issued to whoever has it.
+
+    They are not verified, and may have ended: what is forged or over bounds as well.
+
+    Args:
+        chain: Leaf first.
+        signers: The names of the signers in DER.
+
+    Raises:
+        DeniedError: Too many, or one that cannot be read.
+    """
+    from gsi.saml.assertion import read_assertion
+    from gsi.saml.document import parse_document, split_tag
+    from gsi.saml.signature import DS
+    from gsi.saml.trust import dn_key, name_key
+
+    carried = find_assertions(chain, accept_gt3=True)
+    if len(carried) > _MAX_CARRIED:
+        raise DeniedError(f"more than {_MAX_CARRIED} assertions in the proxies", hint=_ASK_WITHOUT)
+    found = []
+    try:
+        known = {name_key(one) for one in signers}
+        for one in carried:
+            if one.error is not None:
+                raise one.error
+            root = parse_document(one.data)
+            for child in [child for child in root if split_tag(child) == (DS, "Signature")]:
+                root.remove(child)
+            assertion = read_assertion(root)
+            if dn_key(assertion.issuer) in known:
+                found.append(assertion)
+    except (CapabilityError, ParseError) as error:
+        raise DeniedError(f"an assertion in the proxies cannot be read: {error.message}", hint=_ASK_WITHOUT) from error
+    return tuple(found)
 
 
 def _check(extension: Extension, eec: Certificate) -> None:

@@ -31,11 +31,21 @@ if TYPE_CHECKING:
 
     from cas.assertion.value import Right
 
-__all__ = ["SCITOKENS_RULES", "WLCG_RULES", "MappedScopes", "ScopeBase", "ScopeMapping", "ScopeRule", "map_rights"]
+__all__ = [
+    "SCITOKENS_RULES",
+    "WITHOUT_PATH",
+    "WLCG_RULES",
+    "MappedScopes",
+    "ScopeBase",
+    "ScopeMapping",
+    "ScopeRule",
+    "map_rights",
+]
 
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _WITH_PATH: Final = frozenset({"storage.read", "storage.create", "storage.modify", "storage.stage", "read", "write"})
-_WITHOUT_PATH: Final = frozenset({"compute.read", "compute.create", "compute.modify", "compute.cancel", "queue"})
+WITHOUT_PATH: Final = frozenset({"compute.read", "compute.create", "compute.modify", "compute.cancel", "queue"})
+"""Scopes that have no path: those for jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +66,7 @@ class ScopeRule:
     actions: frozenset[str]
 
     def __post_init__(self) -> None:
-        if self.scope not in _WITH_PATH | _WITHOUT_PATH:
+        if self.scope not in _WITH_PATH | WITHOUT_PATH:
             raise ConfigError(f"the scope {self.scope[:80]!r} is not known")
         if not self.actions or not self.service_type:
             raise ConfigError(f"the scope {self.scope} has to need an action of a service type")
@@ -238,7 +248,7 @@ def _is_odd(part: str) -> bool:
 
 def _reaches(key: _Key, rule: ScopeRule, actions: Mapping[_Key, set[str]]) -> bool:
     """Say whether all that a rule needs is granted here, by rights on this place or on what holds it."""
-    if rule.scope in _WITHOUT_PATH and (key.parts or not key.is_tree):
+    if rule.scope in WITHOUT_PATH and (key.parts or not key.is_tree):
         return False
     if rule.actions.isdisjoint(actions[key]):
         return False
@@ -250,9 +260,9 @@ def _reaches(key: _Key, rule: ScopeRule, actions: Mapping[_Key, set[str]]) -> bo
 
 def _write(scope: str, parts: tuple[str, ...]) -> str | None:
     """Return a scope, if it is read back as the same."""
-    text = scope if scope in _WITHOUT_PATH else format_scope(Capability(scope, parts))
+    text = scope if scope in WITHOUT_PATH else format_scope(Capability(scope, parts))
     try:
         (read,) = parse_scopes(text).capabilities
     except (CapabilityError, ValueError):
         return None
-    return text if read == Capability(scope, None if scope in _WITHOUT_PATH else parts) else None
+    return text if read == Capability(scope, None if scope in WITHOUT_PATH else parts) else None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cas.client import CASClient, Given
     from gsi.certificate import Extension
     from gsi.cli.arguments import Namespace
+    from gsi.credential import Credential
 
 __all__ = ["build_parser", "main"]
 
@@ -72,10 +73,17 @@ def _execute(arguments: Namespace) -> int:
 
     if arguments.fqan and not (arguments.ac or arguments.groups):
         raise UsageError("-fqan goes with -ac or -groups")
+    if arguments.policyfile and arguments.ac:
+        raise UsageError(
+            "-f with -ac: an attribute certificate says groups and roles, with all that they may do",
+            hint="make a proxy with one or the other",
+        )
     out = find_output(arguments)
     check_out(out)
     rights = read_request(arguments.policyfile)
     credential = load_credential(arguments)
+    if rights is not None:
+        _check_carries_nothing(credential)
     client = make_client(arguments, credential)
     given, extensions = _fetch(client, arguments, rights)
     now = clock.now()
@@ -90,6 +98,25 @@ def _execute(arguments: Namespace) -> int:
     if not arguments.quiet:
         sys.stdout.write(f"Wrote {printable(out)}, until {until:%Y-%m-%d %H:%M:%S} UTC\n")
     return EXIT_OK
+
+
+def _check_carries_nothing(credential: Credential) -> None:
+    """Check that a narrow proxy is not made below one that has capabilities: they stay in the chain.
+
+    Raises:
+        ConfigError: It would be.
+    """
+    from gsi import oids
+    from gsi.errors import ConfigError
+    from gsi.saml.carriers import find_assertions
+
+    chain = credential.certificates
+    attributes = any(one.oid == oids.VOMS_AC_SEQUENCE for certificate in chain for one in certificate.extensions)
+    if attributes or find_assertions(chain, accept_gt3=True):
+        raise ConfigError(
+            "-f: the proxy to ask with carries capabilities already, which services would find besides",
+            hint="ask with a plain proxy: -x FILE, or X509_USER_PROXY",
+        )
 
 
 def _fetch(

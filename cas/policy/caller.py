@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from cas.policy.bounds import UNBOUND
 from gsi import names
 from gsi.authz.principals import normal_fqan, parse_dn
 from gsi.errors import DeniedError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from cas.policy.bounds import Bounds
     from cas.policy.conditions import Strength
     from gsi.certificate import Certificate
     from gsi.trust.peer import VerifiedPeer
@@ -62,6 +64,7 @@ class Caller:
         not_after: When what was proven ends (aware UTC).
         address: From where.
         request_id: The id that peer, log and audit know the request by.
+        bounds: What their proxies leave of their rights in what is issued to them.
     """
 
     eec: Certificate
@@ -73,6 +76,7 @@ class Caller:
     groups: frozenset[str] = frozenset()
     address: str = ""
     request_id: str = ""
+    bounds: Bounds = UNBOUND
 
     @classmethod
     def from_peer(
@@ -84,6 +88,7 @@ class Caller:
         strength: Strength | None = None,
         address: str = "",
         request_id: str = "",
+        bounds: Bounds = UNBOUND,
     ) -> Caller:
         """Return who a verified chain proves.
 
@@ -103,6 +108,7 @@ class Caller:
             groups=frozenset(groups),
             address=address,
             request_id=request_id,
+            bounds=bounds,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cas.config import MAX_LIFETIME
@@ -85,6 +86,9 @@ def issue(
 ) -> tuple[Capability, dict[str, object]]:
     """Return a capability and what is answered; it is in the audit before it is signed."""
     community = asked.community
+    if form is Form.JWT and asked.caller.limited and request.fqans is not None:
+        # Groups may stand for jobs at a site: bound to a limited proxy they stay what a limited proxy may do.
+        request = replace(request, bind_key=True)
     capability = community.service.capability(asked.caller, request)
     issued = community.forms.issue(form, capability, options, now=community.now())
     asked.count(form.value)
@@ -117,7 +121,11 @@ def _capability(asked: Asked) -> dict[str, object]:
         except ValueError as error:
             raise odd(f"profile is one of {', '.join(Profile)}") from error
     fqans = take_texts(body, "fqans", MAX_FQANS)
-    if form is Form.ATTRIBUTES or groups or (form is Form.JWT and asked.community.says_groups(profile)):
+    is_narrow = body.get("rights") is not None
+    if form is Form.ATTRIBUTES and is_narrow:
+        raise odd("rights cannot be said in an attribute certificate, which has groups and roles: ask for fqans")
+    says_groups = form is Form.JWT and asked.community.says_groups(profile) and (not is_narrow or fqans is not None)
+    if form is Form.ATTRIBUTES or (groups and form is not Form.JWT) or says_groups:
         fqans = asked.community.bound_fqans(asked.peer, fqans or ())
     else:
         fqans = None
@@ -131,7 +139,12 @@ def _capability(asked: Asked) -> dict[str, object]:
     )
     client = asked.community.service.whoami(asked.caller) if profile is Profile.RFC9068 else ""
     options = FormOptions(groups=groups, bind_key=bind, profile=profile, client_id=client)
-    return issue(asked, form, request, options)[1]
+    answer = issue(asked, form, request, options)[1]
+    if form is Form.JWT and is_narrow and not answer["scope"]:
+        raise DeniedError(
+            "none of these rights can be said in a token", hint="ask for a directory, or for an assertion"
+        )
+    return answer
 
 
 def _whoami(asked: Asked) -> dict[str, object]:

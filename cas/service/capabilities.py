@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cas.assertion.value import Capability, Holder
 from cas.policy.conditions import Circumstances
 from cas.policy.evaluate import narrow
+from cas.policy.model import Effect
 from cas.policy.request import EVERYTHING, PolicyRequest, Wanted
 from cas.repository.base import check_clock
 from cas.rights import Rights
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cas.policy.caller import Caller
-    from cas.policy.evaluate import Outcome
+    from cas.policy.evaluate import Applicable, Outcome
     from cas.repository.base import View
 
 __all__ = ["Capabilities", "CapabilityRequest"]
@@ -125,14 +126,18 @@ class Capabilities(Deciding):
         check_clock(now, view.latest())
         rights = Rights.of(view, caller, now)
         wanted = PolicyRequest(()) if request.policy is None else _normal(view, request.policy)
+        bounds = caller.bounds
         outcome = narrow(
-            view.applicable(rights.groups, wanted) if wanted.wanted else (),
+            _applicable(view, rights, wanted, bounds.groups_only) if wanted.wanted else (),
             wanted,
             rights.circumstances,
             until=until,
             all_actions=view.all_actions() if wanted.wanted else (),
         )
+        outcome = replace(outcome, rights=bounds.rights(outcome.rights))
         fqans = () if request.fqans is None else self._fqans(view.fqans_of(rights.groups), request.fqans)
+        if bounds.fqans is not None:
+            fqans = tuple(fqan for fqan in fqans if normal_fqan(fqan) in bounds.fqans)
         if not outcome.rights and not fqans:
             hint = "something within it is denied; ask for parts of it" if outcome.withheld else None
             raise DeniedError(f"{rights.user.nickname} has none of the rights that were asked for", hint=hint)
@@ -153,6 +158,18 @@ class Capabilities(Deciding):
         if asked < timedelta():
             raise DeniedError("a negative lifetime")
         return min(asked, self._settings.max_lifetime)
+
+
+def _applicable(
+    view: View, rights: Rights, wanted: PolicyRequest, within: frozenset[str] | None
+) -> Sequence[Applicable]:
+    """Return the statements that count: all denials, and the permissions of the groups that are not left behind."""
+    everything = view.applicable(rights.groups, wanted)
+    if within is None:
+        return everything
+    kept = frozenset(one for one in rights.groups if within.intersection(view.fqans_of(frozenset({one}))))
+    denials = [one for one in everything if one.effect is Effect.DENY]
+    return [*denials, *(one for one in view.applicable(kept, wanted) if one.effect is Effect.PERMIT)]
 
 
 def _normal(view: View, request: PolicyRequest) -> PolicyRequest:

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cas.assertion.attribute_cert import carried_fqans, select_fqans
+from cas.assertion.embed import carried_assertions
 from cas.assertion.keys import ASSERTIONS, TOKENS, KeyHistory, KeyRings, load_ring
+from cas.assertion.scopes import WITHOUT_PATH
 from cas.assertion.token import TokenContent
 from cas.issuing import Form, Forms, TokenForms
+from cas.policy.bounds import JOB_TYPES, Bounds
 from cas.policy.caller import Caller
 from cas.repository.sql import open_postgres_policy, open_sqlite_policy
 from cas.repository.withdrawn import Withdrawn
@@ -24,7 +27,7 @@ from cas.service import CapabilityRequest, PolicyService
 from cas.wiring.authz import make_gate
 from cas.wiring.peers import Knowledge
 from gsi.authz.principals import normal_fqan
-from gsi.errors import CapabilityError, DeniedError
+from gsi.errors import CapabilityError, DeniedError, ParseError
 from gsi.sql.engine import prepare_private_directory
 from gsi.system import clock
 from gsi.system.audit import AuditLog, AuditRecord, AuditSink, Verdict
@@ -170,11 +173,35 @@ class OpenedCommunity:
                     fqans += found.attributes.fqans
         return Caller.from_peer(
             peer,
+            bounds=self._bounds(peer),
             fqans=fqans,
             groups=self._knowledge.groups(peer, now=self.now()),
             strength=self._knowledge.strength(peer),
             address=address,
             request_id=request_id,
+        )
+
+    def _bounds(self, peer: VerifiedPeer) -> Bounds:
+        """Return what a peer's proxies leave of its rights.
+
+        Raises:
+            DeniedError: They carry an assertion that cannot be read.
+        """
+        carried = frozenset(normal_fqan(one) for one in self.carried(peer)) or None
+        without = frozenset[str]()
+        if peer.limited:
+            rules = () if self.config.tokens is None else self.config.tokens.rule
+            without = JOB_TYPES | {one.service_type for one in rules if one.scope in WITHOUT_PATH}
+        signers = [one.key.certificates[0].subject_der for one in self._rings.ring.keys if one.key.certificates]
+        found = carried_assertions(peer.chain, signers)
+        fqans = carried
+        for one in found:
+            said = frozenset(
+                short for value in one.attributes for short in map(_normal_or_empty, value.values) if short
+            )
+            fqans = said if fqans is None else fqans & said
+        return Bounds(
+            fqans=fqans, groups_only=carried, decisions=tuple(one.decisions for one in found), without=without
         )
 
     def is_member(self, peer: VerifiedPeer) -> bool:
@@ -264,6 +291,13 @@ class OpenedCommunity:
             return carried_fqans(peer, self.config.community, self._carried, now=self.now())
         except CapabilityError:
             return ()
+
+
+def _normal_or_empty(text: str) -> str:
+    try:
+        return normal_fqan(text)
+    except ParseError:
+        return ""
 
 
 def voms_place(config: CASConfig) -> str:

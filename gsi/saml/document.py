@@ -56,6 +56,9 @@ class Element(Protocol):
     def iter(self) -> Iterator[Element]:
         """Yield it and everything in it."""
 
+    def remove(self, element: Element, /) -> None:
+        """Take out one of those directly in it."""
+
     def __iter__(self) -> Iterator[Element]: ...
 
     def __len__(self) -> int: ...
