@@ -7,6 +7,7 @@ import dataclasses
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ from myproxy.repository.sealforms import (
 )
 from myproxy.repository.serverkeys import ServerKey, ServerKeys
 from tests.harness.ca import pooled_key, write_file
-from tests.harness.run import c_program, run
+from tests.harness.run import run
 from tests.harness.softhsm import MODULE, make_token, used_here
 
 PRICE = SealParameters(memory_kib=8, iterations=1)
@@ -223,16 +224,16 @@ def test_a_systemd_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_how_to_makes_keys_that_fit(tmp_path: Path) -> None:
     token = make_token(tmp_path, label="MyProxy")
     page = (Path(__file__).resolve().parents[4] / "docs/howto/myproxy-repository.md").read_text("utf-8")
-    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    make, bring = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     for written, here in (('"/usr/lib/softhsm/libsofthsm2.so"', repr(MODULE)), ('"T"', "'MyProxy'")):
-        assert written in script
-        script = script.replace(written, here)
-    script = script.replace("/etc/myproxy/pin", str(token.pin_path))
-    run([sys.executable, "-c", script], env=token.environment).check()
-    (line,) = re.findall(r"^softhsm2-util .*$", page, re.MULTILINE)
+        assert written in make
+        make = make.replace(written, here)
+    make = make.replace("/etc/myproxy/pin", str(token.pin_path))
+    run([sys.executable, "-c", make], env=token.environment).check()
     (tmp_path / "key.bin").write_bytes(os.urandom(32))
-    words = line.replace("--token T ", "--token MyProxy ").replace("--label myproxy", "--label imported").split()
-    run([c_program(words[0]), *words[1:], "--pin", token.pin], env=token.environment, cwd=tmp_path).check()
+    (opening, _) = re.split(r"(?m)^    session\.generate_key", make)
+    script = opening + textwrap.indent(bring.replace('"myproxy"', '"imported"'), "    ")
+    run([sys.executable, "-c", script], env=token.environment, cwd=tmp_path).check()
     with used_here(token):
         assert load_server_key(token.uri("myproxy")).id != load_server_key(token.uri("imported")).id
 
