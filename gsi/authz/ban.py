@@ -252,6 +252,12 @@ class BanListAuthorizer:
         """The bans of groups."""
         return tuple(self._groups)
 
+    @property
+    def capability_bans(self) -> tuple[Ban, ...]:
+        """The bans of what a capability can name, or be signed by, and a certificate chain alone does not show."""
+        serials = (ban for found in self._serials.values() for _, ban in found)
+        return (*self._issuers, *serials, *(ban for _, ban in self._fqans), *self._groups)
+
     def decide(self, request: AuthorizationRequest) -> Decision:
         """Deny if a ban holds that has not ended.
 

@@ -52,6 +52,7 @@ def lint_policy(path: str) -> list[Finding]:
         if isinstance(member.authorizer, RulesAuthorizer):
             found += _lint_rules(member.authorizer)
     found += _lint_groups(path, loaded)
+    found += _lint_capabilities(loaded)
     if is_for_c_services(path):
         found += _lint_addresses(loaded)
     if loaded.policy.allow_root:
@@ -129,6 +130,29 @@ def _lint_groups(path: str, loaded: LoadedPolicy) -> Iterator[Finding]:
             yield Finding(Severity.HOLE, where, line, f"{message}, so this denies nobody who shows one", fix)
         else:
             yield Finding(Severity.NOTE, where, line, message, fix)
+
+
+def _lint_capabilities(loaded: LoadedPolicy) -> Iterator[Finding]:
+    """Yield the bans that stand where nothing is seen of what communities' capabilities name, and of who signs them."""
+    communities = {name: built.settings for name, built in loaded.built.items() if built.kind == "cas"}
+    blind = [name for name, settings in communities.items() if not _own_bans(settings)]
+    listed = {file for settings in communities.values() for file in [_own_bans(settings)] if file}
+    for member in loaded.policy.root.walk():
+        authorizer = member.authorizer
+        if not communities or not isinstance(authorizer, BanListAuthorizer):
+            continue
+        settings = loaded.built[authorizer.name].settings if authorizer.name in loaded.built else None
+        unseen = blind if getattr(settings, "file", None) in listed else list(communities)
+        for ban in authorizer.capability_bans if unseen else ():
+            what = (
+                f"{', '.join(unseen)} does not see it: whose capability names it, or is signed by it, is not banned"
+            )
+            fix = f"the same file as bans of {', '.join(unseen)}"
+            yield Finding(Severity.HOLE, authorizer.path, ban.line, f"a ban of a {ban.kind}, and {what}", fix)
+
+
+def _own_bans(settings: object) -> str:
+    return str(getattr(settings, "bans", ""))
 
 
 def _may_hold(text: str, own: str) -> bool:

@@ -177,3 +177,28 @@ def test_groups_of_a_directory_that_are_called_as_those_of_tokens(tmp_path: Path
     )
     found = lint(tmp_path, f'order = ["bans", "rules"]\nsources = ["tokens", "people"]\n{TABLES}{TOKENS}{source}')
     assert ["called as those of tokens" in message for _, message in found] == [True] * doubts
+
+
+COMMUNITY = """
+[authorizer.cas]
+type = "cas"
+accounts = false
+trust_dir = "{trust}"
+{more}
+[authorizer.cas.communities.climate]
+identity = "/O=Grid/CN=cas"
+rights = [{{objects = ["ftp://h/*"], actions = ["file:read"]}}]
+"""
+
+
+@pytest.mark.parametrize("ban", ["fqan /climate/x", "group /climate/x", 'issuer "/CN=CA"', 'serial "/CN=CA" 1'])
+def test_bans_that_do_not_see_capabilities(tmp_path: Path, ban: str) -> None:
+    (tmp_path / "bans").write_text(f"dn /CN=Mallory\n{ban}\n")
+    (tmp_path / "others").write_text("")
+    (tmp_path / "trust").mkdir()
+    for more, count in (("", 1), ('bans = "others"', 1), ('bans = "bans"', 0)):
+        text = 'order = ["bans", "cas"]' + TABLES.partition("[authorizer.rules]")[0]
+        (tmp_path / "p.toml").write_text(text + COMMUNITY.format(trust=tmp_path / "trust", more=more))
+        found = lint_policy(str(tmp_path / "p.toml"))
+        assert [(one.severity, one.line) for one in found] == [(HOLE, 2)] * count
+        assert all("cas does not see it" in one.message for one in found)
