@@ -144,9 +144,7 @@ def _lint_capabilities(loaded: LoadedPolicy) -> Iterator[Finding]:
         settings = loaded.built[authorizer.name].settings if authorizer.name in loaded.built else None
         unseen = blind if getattr(settings, "file", None) in listed else list(communities)
         for ban in authorizer.capability_bans if unseen else ():
-            what = (
-                f"{', '.join(unseen)} does not see it: whose capability names it, or is signed by it, is not banned"
-            )
+            what = f"{', '.join(unseen)} does not see it: whose capability names it, or is signed by it, is not banned"
             fix = f"the same file as bans of {', '.join(unseen)}"
             yield Finding(Severity.HOLE, authorizer.path, ban.line, f"a ban of a {ban.kind}, and {what}", fix)
 
