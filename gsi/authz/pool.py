@@ -326,6 +326,8 @@ class PoolDirectory:
                     is_contended = True
                 elif status.st_nlink > 2 or _may_be_withdrawn(status):
                     is_contended = True
+            if _stat(name, directory) is not None:
+                return False  # maybe with the last one that was free
             if not is_contended:
                 break
             time.sleep(_PAUSE_SECONDS * (1 + os.urandom(1)[0] / 64))  # apart from those who tried at the same time

@@ -239,6 +239,22 @@ def test_without_renaming_that_does_not_replace(directory: Path, monkeypatch: py
     assert sorted(links(directory).values()) == [2, 2, 2, 2]
 
 
+def test_the_last_free_account_is_taken_for_the_same_name_meanwhile(directory: Path) -> None:
+    """Then that lease is the one, and the pool is not exhausted."""
+    fill(directory, "pool001")
+    other = PoolDirectory(str(directory), find_user=find_user)
+    taken: list[str] = []
+
+    def find_slowly(account: str) -> User | None:
+        if not taken:
+            taken.append("")
+            taken[0] = other.take("/CN=A", ".pool").account
+        return find_user(account)
+
+    assert PoolDirectory(str(directory), find_user=find_slowly).take("/CN=A", ".pool").account == "pool001"
+    assert taken == ["pool001"]
+
+
 @pytest.mark.parametrize("like_c", [False, True])
 def test_threads_get_different_accounts(directory: Path, monkeypatch: pytest.MonkeyPatch, like_c: bool) -> None:
     if like_c:
