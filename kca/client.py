@@ -10,6 +10,7 @@ nothing to it; `form` spares the attempt. Blocking, for commands.
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -46,6 +47,8 @@ __all__ = ["SERVICE", "KeyForm", "Obtained", "Wish", "obtain", "probe"]
 SERVICE: Final = "kca_service"
 TIMEOUT: Final = 10.0
 """Seconds for one service: Michigan's client waits 30, without ever sending again."""
+LEAST_SECONDS: Final = 0.5
+"""For the last form of the key, however much of the time the one before has taken."""
 _EMPTY_NAME: Final = b"\x30\x00"
 _TRY_NEXT: Final = frozenset({ErrorCode.SERVER_BAD, ErrorCode.SERVER_TEMPORARY})
 _OLD_FORM_AFTER: Final = frozenset({ErrorCode.CLIENT_BAD, ErrorCode.CLIENT_FIX, ErrorCode.SERVER_TEMPORARY})
@@ -81,7 +84,7 @@ class Wish(NamedTuple):
         key_bits: The size of an RSA key.
         key: A key that is there; None makes one.
         request_der: A PKCS#10 that is there, for a key somewhere else; nothing else is sent then.
-        timeout: Seconds for one service.
+        timeout: Seconds for one service, for all forms of the key together.
         udp: Whether UDP may be used.
         tcp: Whether TCP may be used.
         kdcs: Whether KDCs may be asked at last.
@@ -180,10 +183,13 @@ def obtain(wish: Wish, *, now: datetime, tell: Callable[[str], None] = lambda _t
     forms = _forms(wish, realm)
     last: list[tuple[Endpoint, GridError]] = []
     for endpoint in discover(realm, wish.hosts, kdcs=wish.kdcs):
+        deadline = time.monotonic() + wish.timeout
         for form in forms:
+            left = max(deadline - time.monotonic(), LEAST_SECONDS)
+            here = wish._replace(timeout=left if form is forms[-1] else left / 2)
             tell(f"asking {endpoint} ({endpoint.source}), key as {form.value}")
             try:
-                return _ask(wish, endpoint, made, form, now)
+                return _ask(here, endpoint, made, form, now)
             except (RefusedByKCAError, TransportError, KerberosError, RemoteProtocolError) as error:
                 last.append((endpoint, error))
                 tell(error.message)

@@ -44,6 +44,9 @@ _MAX_LINE: Final = 8190
 
 _MAX_FIELD: Final = MAX_TOKEN_BYTES * 4 // 3 + 1024
 _MAX_HEAD: Final = _MAX_LINE + _MAX_FIELD + (16 << 10)
+_FRAMING: Final = 1024
+"""With the double of a body room for one in chunks, their sizes and ends; `kca.http` holds the body to its limit."""
+
 _MAX_CERTIFICATE_BYTES: Final = 1 << 20
 _SOCKET_MODE: Final = 0o660
 _log: Final = logging.getLogger("kca.http")
@@ -213,7 +216,7 @@ def _describe(config: KCAConfig) -> WebSettings:
         workers=settings.workers,
         threads=settings.threads,
         certificate=settings.certificate,
-        limits=WebLimits(head_bytes=_MAX_HEAD, body_bytes=settings.max_request_bytes),
+        limits=WebLimits(head_bytes=_MAX_HEAD, body_bytes=2 * settings.max_request_bytes + _FRAMING),
         max_line=_MAX_LINE,
         max_field=_MAX_FIELD,
     )

@@ -198,10 +198,24 @@ def _load(identity: Identity) -> Candidate:
 # --- the ticket -------------------------------------------------------------------------------------------------------
 
 
+def _check_anchors(named: str) -> None:
+    """Insist that what is named for the CAs is there; kinit's words for it tell nothing.
+
+    Raises:
+        NotFoundError: It is not.
+    """
+    from gsi.errors import NotFoundError
+
+    kind, _, path = named.partition(":")
+    if kind in {"FILE", "DIR"} and not os.path.exists(path):
+        raise NotFoundError(f"-anchors {named}: does not exist", hint="FILE:path or DIR:path with the KDC's CAs")
+
+
 def _get_ticket(arguments: Namespace, candidates: tuple[Candidate, ...]) -> int:
     from gsi.errors import RefusedError
     from gsi.kerberos.pkinit import KinitKind, kinit_arguments
 
+    _check_anchors(arguments.anchors or "")
     program, kind = _find_kinit(arguments.kinit)
     said: list[str] = []
     hints: list[str] = []

@@ -325,4 +325,4 @@ def _moment(seconds: int) -> datetime:
 
 def _describe(error: Exception) -> str:
     """Return the library's words in one line."""
-    return " ".join(str(error).split())[:500]
+    return " ".join(str(error).replace("\0", " ").split())[:500]

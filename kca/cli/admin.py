@@ -254,6 +254,7 @@ def _crl(arguments: Namespace, _words: list[str]) -> int:
     from kca.cli.admin_print import print_json
     from kca.wiring.authority import load_authority_certificate, open_signer
 
+    _check_out(arguments)  # a list that is made has its number, wherever it goes
     config = _config(arguments)
     signer = open_signer(config.authority, load_authority_certificate(config.authority))
     try:
@@ -263,8 +264,6 @@ def _crl(arguments: Namespace, _words: list[str]) -> int:
         signer.close()
     data = crl if arguments.der else encode_pem("X509 CRL", crl)
     if arguments.out is None:
-        if arguments.json:
-            raise UsageError("-json needs -out: the list itself goes to standard output")
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -275,6 +274,21 @@ def _crl(arguments: Namespace, _words: list[str]) -> int:
     else:
         sys.stdout.write(f"number {number}, {entries} certificates\n")
     return EXIT_OK
+
+
+def _check_out(arguments: Namespace) -> None:
+    """Find out whether there is a place for a revocation list.
+
+    Raises:
+        UsageError: There is not.
+    """
+    if arguments.out is None:
+        if arguments.json:
+            raise UsageError("-json needs -out: the list itself goes to standard output")
+        return
+    directory = os.path.dirname(arguments.out) or "."
+    if os.path.isdir(arguments.out) or not os.access(directory, os.W_OK | os.X_OK):
+        raise UsageError(f"{arguments.out}: no file can be written there")
 
 
 def _prune(arguments: Namespace, _words: list[str]) -> int:

@@ -126,15 +126,26 @@ def _keytab(config: KCAConfig) -> str:
 
 def _http_keytab(config: KCAConfig) -> str:
     path = config.http.keytab
-    return (
-        _private(path, "HTTP/HOST") if os.path.lexists(path) else f"{path} does not exist, which kca-http alone needs"
-    )
+    return _private(path, "HTTP/HOST") if _exists(path) else f"{path} does not exist, which kca-http alone needs"
+
+
+def _exists(path: str) -> bool:
+    """Say whether there is a file; one in a directory that this user must not look into may be there."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _private(path: str, service: str) -> str:
     from gsi.errors import ConfigError
 
     if not os.access(path, os.R_OK):
+        if not _exists(path):
+            raise ConfigError(f"{path} does not exist", hint=f"kadmin -q 'ktadd -k {path} {service}'")
         raise ConfigError(f"{path} cannot be read by this user", hint=f"kadmin -q 'ktadd -k {path} {service}'")
     if os.stat(path).st_mode & 0o077:
         raise ConfigError(f"{path} can be read by others", hint=f"chmod 600 {path}")

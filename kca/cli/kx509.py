@@ -190,6 +190,8 @@ def _check_combinations(arguments: Namespace) -> None:
         raise UsageError(f"-form rsa cannot send a key of the kind {arguments.key_type}", hint=hint)
     if not arguments.proxy and (arguments.valid is not None or arguments.limited):
         raise UsageError("-valid and -limited are for -proxy", hint=hint)
+    if arguments.no_cache and not (writes or arguments.proxy or arguments.test or arguments.extract):
+        raise UsageError("-no-cache leaves no place for the certificate", hint="-out, -t with -k, or -proxy")
     if arguments.extract and not writes and not arguments.proxy:
         raise UsageError("-extract needs a place to write to", hint="-out, -t, -k or -proxy")
 

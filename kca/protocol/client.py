@@ -155,7 +155,11 @@ def _refused(response: Response, *, authenticated: bool) -> RefusedByKCAError:
     found = _KERBEROS_ERROR.search(said)
     number = None if found is None else int(found[1])
     hint = _HINTS.get(code) if number is None else _KERBEROS_HINTS.get(number, _HINTS.get(code))
-    if code == HEIMDAL_POLICY and "initial" in said:
+    if code == HEIMDAL_POLICY and "ticket has expired" in said:
+        hint = "get a new one: kinit"
+    elif code == HEIMDAL_POLICY and ("was got by" in said or "proved who it is" in said) and "initial" not in said:
+        hint = "get a new ticket with the password: kinit"
+    elif code == HEIMDAL_POLICY and "initial" in said:
         hint = "get a ticket for this service with the password: kinit -S kca_service/HOST"
     return RefusedByKCAError(
         f"{who} says: {said} (error {code})",

@@ -175,7 +175,7 @@ def test_gridmap(world: KCAWorld, admin: Callable[..., str], capsys: pytest.Capt
 
 def test_accounts_are_those_of_one_realm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Alice of another realm must not get the account of ours."""
-    with authority(tmp_path, TEXT + '[realm."PARTNER.NET"]\nbase = "/O=Partner"\n') as world:
+    with authority(tmp_path, TEXT + '[realm."PARTNER.NET"]\nbase = "/O=Partner"\nunmarked_tickets = true\n') as world:
         for who in (f"alice@{REALM}", "alice@PARTNER.NET"):
             world.issue(world.ticket(who))
         config = str(tmp_path / "kca.toml")
@@ -279,3 +279,19 @@ def test_revocation_lists_on_standard_output(world: KCAWorld, capsysbinary: pyte
     ]
     assert numbers == [1, 2]
     assert x509.load_der_x509_crl(der).public_bytes(Encoding.DER) == der
+
+
+@pytest.mark.parametrize("words", [("-out", "/nonexistent/x"), ("-out", "/"), ("-json",)])
+def test_a_list_that_has_no_place_gets_no_number(
+    world: KCAWorld, admin: Callable[..., str], words: tuple[str, ...]
+) -> None:
+    before = len(world.records())
+    admin("crl", *words, expected=1)
+    assert len(world.records()) == before
+
+
+def test_keytabs_that_are_not_there(world: KCAWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    config = world.directory / "kca.toml"
+    config.write_text(config.read_text() + '[server]\nkeytab = "/nonexistent"\n')
+    assert main(["check", "-c", str(config)]) == 1
+    assert "/nonexistent does not exist" in capsys.readouterr().out

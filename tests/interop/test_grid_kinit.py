@@ -274,6 +274,13 @@ def test_check(grid: Grid, tmp_path: Path) -> None:
     assert shlex.split(dry)[1:] == ["-X", identity, "-l", "1h", "-f", "alice"]
 
 
+def test_anchors_that_are_not_there(grid: Grid, mit: Realm) -> None:
+    done = kinit(grid, grid.environment(mit), "-anchors", "FILE:/nonexistent", "alice")
+    assert done.returncode == 1
+    assert "-anchors FILE:/nonexistent: does not exist" in done.stderr
+    assert "DIR:path with the KDC's CAs" in done.stderr
+
+
 def test_credentials_that_will_not_do(grid: Grid, tmp_path: Path) -> None:
     env = clean_environment(tmp_path)
     program = our_program("grid-kinit")

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import ssl
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -241,8 +242,6 @@ print(base64.b64encode(context.step()).decode())
 
 def token(env: dict[str, str], directory: Path, binding: bytes = b"") -> str:
     """A Negotiate token, made in a process of its own that has the user's tickets."""
-    import sys
-
     argv = [sys.executable, "-c", CLIENT, "HTTP@localhost", binding.hex()]
     return run(argv, env=clean_environment(directory) | env).check().stdout.strip()
 
@@ -314,6 +313,28 @@ def secure(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     assert binding is not None
     with web(realm, directory / "kca", settings, scheme="https") as site:
         yield site, context, binding
+
+
+REQUESTS = """\
+import sys
+import requests
+from requests_gssapi import HTTPSPNEGOAuth, REQUIRED
+proof = HTTPSPNEGOAuth(
+    mutual_authentication=REQUIRED, opportunistic_auth=True, channel_bindings=sys.argv[4] or None)
+answer = requests.post(
+    sys.argv[1], data=open(sys.argv[2], "rb").read(), auth=proof, verify=sys.argv[3], timeout=30)
+print(answer.status_code, answer.text)
+"""
+
+
+def test_requests_gssapi(secure: tuple[Site, ssl.SSLContext, bytes], alice: dict[str, str], tmp_path: Path) -> None:
+    """A client in Python that insists on the service's proof, bound to the connection or not."""
+    site, _, _ = secure
+    web_ca = str(site.directory.parent / "ca.pem")
+    for binding, status in (("tls-server-end-point", "200 -----BEGIN CERTIFICATE-----"), ("", "401 ")):
+        argv = [sys.executable, "-c", REQUESTS, site.url + PATH, str(csr(tmp_path)), web_ca, binding]
+        done = run(argv, env=clean_environment(tmp_path) | alice).check()
+        assert done.stdout.startswith(status), done
 
 
 def test_channel_binding(secure: tuple[Site, ssl.SSLContext, bytes], alice: dict[str, str], tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from gsi.kerberos.ticket import Principal, TicketFlags
 from gsi.keys import KeyType
 from gsi.secret import Passphrase
 from kca import client, sending
+from kca.cli.kx509 import main
 from kca.client import KeyForm, Wish, obtain, probe
+from kca.protocol import client as protocol_client
 from kca.protocol.codec import encode_certificates, encode_response, parse_request, sealed
 from kca.protocol.messages import MACDialect, RefusedByKCAError, RequestKind, Response
 from kca.protocol.server import Exchange
@@ -235,3 +237,40 @@ def test_told() -> None:
     with serving(udp=_old(_no(2))) as server:
         obtain(_wish(server, key=RSA), now=NOW, realm=REALM, tell=told.append)
     assert [line.rpartition(" ")[2] for line in told if "asking" in line] == ["csr", "rsa"]
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("the ticket has expired, or is about to", "get a new one: kinit"),
+        ("the ticket was got by 'pkinit', which is not taken here", "get a new ticket with the password: kinit"),
+        ("the ticket's owner last proved who it is 30 h ago", "get a new ticket with the password: kinit"),
+        ("the ticket was got by another ticket, and only initial ones are taken", "kinit -S"),
+    ],
+)
+def test_hints_by_what_the_service_says(said: str, hint: str) -> None:
+    refused = protocol_client._refused(Response(1012, text=said), authenticated=True)
+    assert hint in (refused.hint or "")
+
+
+def test_the_time_is_for_all_forms_together(
+    asked: list[tuple[str, str | None, bool, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    def exchange(*_: object, timeout: float, **__: object) -> None:
+        given.append(timeout)
+        raise sending.SilenceError("nothing", closed=False)
+
+    monkeypatch.setattr(client, "exchange", exchange)
+    with pytest.raises(TransportError):
+        obtain(Wish(hosts=("127.0.0.1:1",), timeout=600.0), now=datetime.now(UTC), realm="R")
+    assert len(given) == 2
+    assert given[0] <= 300.0
+    assert given[1] <= 600.0
+
+
+def test_nowhere_to_put_a_certificate(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anybody is asked."""
+    assert main(["-no-cache"]) == 1
+    assert "leaves no place" in capsys.readouterr().err

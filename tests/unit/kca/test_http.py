@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from gsi.errors import AuthenticationError, ConfigError
 from gsi.kerberos.negotiate import Negotiated
 from kca.config import HTTPSettings
+from kca.gunicorn import _describe
 from kca.http import PATH, UNPROVEN_RECORDS_PER_SECOND, create_app
 from kca.metrics import Metrics, render
 from tests.harness.ca import new_key, parse_name
@@ -210,6 +212,12 @@ def test_whatever_comes_gets_an_answer_of_the_table(world: KCAWorld, header: str
     answer = client.get("/get-cert", headers={"Authorization": header}, query_string={"csr": query})
     assert answer.status_code in {400, 401}
     assert f"alice@{REALM}" not in answer.text
+
+
+def test_chunks_have_room_around_the_longest_body() -> None:
+    """The sizes and ends of chunks are not the body's, which is counted when it is read."""
+    config = SimpleNamespace(http=HTTPSettings(max_request_bytes=65536))
+    assert _describe(config).limits.body_bytes >= 65536 // 8 * 13  # type: ignore[arg-type]  # has what is looked at
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["length", "chunked"])

@@ -80,6 +80,10 @@ def test_tickets_for_other_services(target: bytes) -> None:
         negotiate._read_ticket(_library(target), object(), "HTTP", 1_900_003_600)
 
 
+def test_words_of_the_library_end_where_they_end() -> None:
+    assert negotiate._describe(OSError("no such\n key\0")) == "no such key"
+
+
 def test_signatures_without_a_digest() -> None:
     assert server_end_point(TestCA("/O=Grid/CN=CA", key="ed25519").issue("/O=Grid/CN=web", "p256").der) is None
 
