@@ -104,6 +104,12 @@ class Terms:
             return True
         return (circumstances.strength >= self.strength) is not is_denial
 
+    def reaches(self, other: Terms) -> bool:
+        """Say whether these hold for as long as others, and for all peers for whom they do; of permits."""
+        if self.not_after is not None and (other.not_after is None or other.not_after > self.not_after):
+            return False
+        return self.proxies in {Proxies.ANY, other.proxies} and self.strength <= other.strength
+
     @property
     def is_unconditional(self) -> bool:
         """Whether it holds for every peer while it holds."""

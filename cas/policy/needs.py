@@ -2,9 +2,10 @@
 
     needs(Enrol(User(...), owner="superUserGroup"))       # (Need("enroll_user", SERVER),)
 
-To grant something one must hold it. The rest follows from that: what gives rights without a grant needs the rights of
-one. So an object joins or leaves a group of objects only by whoever holds `grantAll` on it, since all who have rights
-on the group get them on the object, or lose them; only a superuser changes a group of actions that statements use.
+To grant something one must hold it, for as long and for all for whom it is granted. The rest follows from that: what
+gives rights without a grant needs the rights of one. So an object joins or leaves a group of objects only by whoever
+holds `grantAll` on it, since all who have rights on the group get them on the object, or lose them; only a superuser
+changes a group of actions that statements use. And what lifts a denial needs what revoking it needs.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from cas.policy.changes import (
     Revoke,
     SetFqan,
 )
+from cas.policy.conditions import ALWAYS, Terms
 from cas.policy.model import CAS, GRANT_ALL, SERVER, SUPERUSER, Effect, Kind, Ref
 
-__all__ = ["CAS_ACTIONS", "Clear", "Hold", "Need", "Unused", "needs"]
+__all__ = ["CAS_ACTIONS", "Clear", "Hold", "Lifts", "Need", "Unused", "needs"]
 
 CAS_ACTIONS: Final = (
     "enroll_trustAnchor",
@@ -62,13 +64,24 @@ class Need(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """An action, or every one of a group of actions, has to be permitted to whoever grants it."""
+    """An action, or every one of a group of actions, has to be permitted to whoever grants it, under terms as wide."""
 
     action: Ref
     on: Ref
+    terms: Terms = ALWAYS
 
     def __str__(self) -> str:
-        return f"{self.action} on {self.on}, to grant it"
+        return f"{self.action} on {self.on} {self.terms}".rstrip() + ", to grant it"
+
+
+class Lifts(NamedTuple):
+    """What revoking needs has to be permitted, for each denial on something; or on a group of objects, for a member."""
+
+    what: Ref
+    member: Ref | None = None
+
+    def __str__(self) -> str:
+        return f"what it needs to revoke the denials on {self.what}"
 
 
 class Unused(NamedTuple):
@@ -89,7 +102,7 @@ class Clear(NamedTuple):
         return f"{CAS}/{GRANT_ALL.name} on every object that is within {self.object} or around it"
 
 
-_Need: TypeAlias = Need | Hold | Unused | Clear
+_Need: TypeAlias = Need | Hold | Lifts | Unused | Clear
 
 _ENROL: Final = {
     Kind.TRUST_ANCHOR: "enroll_trustAnchor",
@@ -111,18 +124,21 @@ def needs(change: Change) -> tuple[_Need, ...]:
         case Remove(ref=ref):
             if ref.kind is Kind.SERVICE_ACTION:
                 return (Need("delete_group_entry", Ref(Kind.SERVICE_TYPE, ref.scope)),)
-            return (Need("delete_user_group" if ref.kind is Kind.USER_GROUP else "remove", ref),)
+            return Need("delete_user_group" if ref.kind is Kind.USER_GROUP else "remove", ref), Lifts(ref)
         case AddMember(group=group, member=member):
-            return (Need("add_group_entry", group), *_of_member(group, member))
+            held = (Hold(GRANT_ALL, member),) if group.kind is Kind.OBJECT_GROUP else ()
+            return (Need("add_group_entry", group), *_of_member(group, member), *held)
         case RemoveMember(group=group, member=member):
-            return (Need("remove_group_entry", group), *_of_member(group, member))
+            lifted = (Lifts(group, member),) if group.kind is Kind.OBJECT_GROUP else ()
+            return (Need("remove_group_entry", group), *_of_member(group, member), *lifted)
         case Grant(statement=one):
             if one.effect is Effect.DENY:
                 return (Need("grant", one.object),)
-            return Need("grant", one.object), Hold(one.action, one.object)
+            return Need("grant", one.object), Hold(one.action, one.object, one.terms)
         case Revoke(statement=one):
             if one.effect is Effect.DENY:  # whoever lifts a denial gives what was denied
-                return Need("revoke", one.object), Need("grant", one.object), Hold(one.action, one.object)
+                held_for = Terms(not_after=one.terms.not_after)
+                return Need("revoke", one.object), Need("grant", one.object), Hold(one.action, one.object, held_for)
             return (Need("revoke", one.object),)
         case SetFqan():  # sites believe it
             return (Need(SUPERUSER.name, SERVER),)

@@ -300,6 +300,10 @@ class View(Protocol):
         """Return all statements behind one in the order of their numbers, with these."""
         ...
 
+    def has_denials(self, groups: frozenset[int]) -> bool:
+        """Say whether anything is denied to groups."""
+        ...
+
     def is_used(self, group: Ref) -> bool:
         """Say whether a statement names a group of actions."""
         ...

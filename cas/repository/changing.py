@@ -324,15 +324,20 @@ class Changer:
             self._connection,
             "WITH RECURSIVE down(id) AS (SELECT id FROM entities WHERE id = :id UNION SELECT m.member_id FROM down"
             " CROSS JOIN members m WHERE m.container_id = down.id AND m.container_kind = :kind)"
-            " SELECT s.group_id FROM statements s WHERE s.object_id IN :around AND s.action_id = :action"
+            " SELECT s.group_id FROM statements s WHERE s.object_id IN :around AND s.action_id IN :actions"
             " AND s.group_id IN (SELECT id FROM down) LIMIT 1",
             id=inner,
             kind=CODES[Kind.OBJECT_GROUP],
             around=around,
-            action=get_id(self._connection, GRANT_ALL),
+            actions=self._governing(),
         )
         if inside:
             raise ConflictError("a user group would hold grantAll over itself")
+
+    def _governing(self) -> frozenset[int]:
+        """Return `grantAll`, and the groups of actions with it."""
+        number = get_id(self._connection, GRANT_ALL)
+        return frozenset(up(self._connection, [number], Kind.SERVICE_ACTION_GROUP) | {number})
 
     def _remove_member(self, group: Ref, member: Ref) -> bool:
         container, inner = find_id(self._connection, group), find_id(self._connection, member)
@@ -356,8 +361,8 @@ class Changer:
         group = get_id(self._connection, Ref(Kind.USER_GROUP, statement.group))
         action = get_id(self._connection, statement.action)
         on = get_id(self._connection, statement.object)
-        if statement.action == GRANT_ALL and statement.object.kind is Kind.OBJECT_GROUP:
-            around = up(self._connection, [group], Kind.OBJECT_GROUP)
+        if action in self._governing():
+            around = up(self._connection, [group], Kind.OBJECT_GROUP) | {group}
             if on in around:
                 raise ConflictError("a user group would hold grantAll over itself")
         row = statement_row(statement, 0, group, action, on)

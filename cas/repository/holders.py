@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cas.policy.conditions import Proxies
-from cas.policy.model import Effect, Feed, FeedSource, Kind, Ref
+from cas.policy.model import SERVER, SUPERUSER, Effect, Feed, FeedSource, Kind, Ref
 from cas.repository.base import MAX_PAGE, Holders
 from cas.repository.closures import down
 from cas.repository.rows import chunks, find_id, place_refs, refs_of, rows, run, scalar, statements_of
@@ -20,11 +20,13 @@ from gsi.errors import NotFoundError
 from gsi.sql.columns import seconds
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.engine import Connection, RowMapping
 
     from cas.policy.conditions import Circumstances
 
-__all__ = ["find_holders"]
+__all__ = ["find_holders", "has_superuser"]
 
 _TERMS: Final = (
     "(s.not_before IS NULL OR s.not_before <= :now) AND (s.not_after IS NULL OR s.not_after > :now)"
@@ -66,6 +68,23 @@ def find_holders(
         feeds=_feeds(connection, permitted),
         conditional=statements_of(connection, conditional[:MAX_PAGE]),
     )
+
+
+def has_superuser(connection: Connection, now: datetime) -> bool:
+    """Say whether an enrolled user is superuser for good: by a statement that has begun, has no end and may be used."""
+    (pair,) = targets(connection, SUPERUSER, SERVER).permits
+    found = run(
+        connection,
+        "SELECT s.group_id FROM statements s WHERE s.object_id IN :objects AND s.action_id IN :actions AND s.effect = 1"
+        " AND s.not_after IS NULL AND (s.not_before IS NULL OR s.not_before <= :now) AND s.proxies IN ('any', 'full')",
+        objects=pair[1],
+        actions=pair[0],
+        now=seconds(now),
+    )
+    groups = down(connection, {int(row[0]) for row in found}, Kind.USER_GROUP)
+    if not groups:
+        return False
+    return _Query(connection, groups, frozenset(), everyone=EVERYONE_ID in groups).count() > 0
 
 
 def _statements(

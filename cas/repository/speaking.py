@@ -385,7 +385,7 @@ def _namespaces(connection: Connection, own: tuple[int, Namespace], name: str) -
         return dict([own])
     found = rows(
         connection,
-        "SELECT n.id, e.name, n.base, n.comparison FROM namespaces n JOIN entities e ON e.id = n.id",
+        "SELECT n.id, e.name, n.base, n.comparison FROM namespaces n CROSS JOIN entities e WHERE e.id = n.id",
     )
     return {
         int(number): Namespace(str(nickname), str(base), Comparison(str(comparison)))

@@ -14,14 +14,16 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
+from cas.policy.changes import Remove, RemoveMember, Revoke
 from cas.repository import enrolling
 from cas.repository.base import Applied, check_clock
 from cas.repository.cache import MAX_ENTRIES, ViewCache
 from cas.repository.changing import Changer, normal_change
 from cas.repository.history import add_entries, has_token
+from cas.repository.holders import has_superuser
 from cas.repository.rows import rows, run
 from cas.repository.view import SQLView
-from gsi.errors import ConflictError, StorageError
+from gsi.errors import ConflictError, NotFoundError, ParseError, StorageError
 from gsi.sql.columns import seconds, time_of
 from gsi.sql.engine import Database, open_sqlite
 from gsi.sql.migrate import upgraded
@@ -156,8 +158,8 @@ class SQLPolicy:
             if again and before and has_token(connection, token, above=before[-1].revision - 1):
                 return before[-1]
             transaction = Transaction(connection, by)
-            _check_expected(transaction, expected_revision, expected or {})
-            applied = Applied(transaction.revision, _make_all(transaction, changes, guard))
+            conflict = _find_conflict(transaction, expected_revision, expected or {})
+            applied = Applied(transaction.revision, _make_all(transaction, changes, guard, conflict))
             before[:] = [applied]
             if confirm is not None:
                 confirm(applied)
@@ -302,28 +304,49 @@ def _between_changes(connection: Connection, cache: ViewCache, work: Callable[[V
 
 
 def _make_all(
-    transaction: Transaction, changes: Sequence[Change], guard: Callable[[View, Change], None] | None
+    transaction: Transaction,
+    changes: Sequence[Change],
+    guard: Callable[[View, Change], None] | None,
+    conflict: ConflictError | None = None,
 ) -> tuple[bool, ...]:
-    view = SQLView(transaction.connection)
+    connection = transaction.connection
+    view = SQLView(connection)
     made = []
-    for change in changes:
-        normal = normal_change(transaction.connection, change)
+    takes_away = any(isinstance(change, Remove | RemoveMember | Revoke) for change in changes)
+    had_superuser = takes_away and has_superuser(connection, transaction.by.now)
+    for number, change in enumerate(changes):
+        try:
+            normal = normal_change(connection, change)
+        except (NotFoundError, ParseError):
+            if guard is not None:
+                guard(view, change)  # who may not make it does not hear why it cannot be made
+            raise
         if guard is not None:
             guard(view, normal)
+        if number == 0 and conflict is not None:
+            raise conflict
         made.append(transaction.make(normal))
+    if conflict is not None and not made:
+        raise conflict
+    if had_superuser and not has_superuser(connection, transaction.by.now):
+        raise ConflictError(
+            "nobody would be superuser any more", hint="make somebody else superuser first, by name and without an end"
+        )
     return tuple(made)
 
 
-def _check_expected(transaction: Transaction, revision: int | None, versions: Mapping[Ref, int]) -> None:
+def _find_conflict(transaction: Transaction, revision: int | None, versions: Mapping[Ref, int]) -> ConflictError | None:
+    """Return what to say to a caller who may make the changes, but was not the first; None if they were."""
     if revision is not None and transaction.revision != revision + 1:
-        raise ConflictError(
+        return ConflictError(
             "the policy was changed by somebody else in the meantime", hint="look at it again, then repeat the change"
         )
     view = SQLView(transaction.connection)
     for ref, version in versions.items():
         found = view.find(ref)
         if found is None or found.version != version:
-            raise ConflictError(f"{ref} was changed by somebody else in the meantime", hint="look at it again")
+            return ConflictError(f"{ref} was changed by somebody else in the meantime", hint="look at it again")
+    return None
 
 
 def _check_author(by: Author) -> None:

@@ -313,6 +313,11 @@ class SQLView:
         found = run(self._connection, query, after=after, limit=min(limit, MAX_PAGE)).mappings().all()
         return tuple(zip((row["id"] for row in found), statements_of(self._connection, found), strict=True))
 
+    def has_denials(self, groups: frozenset[int]) -> bool:
+        """See `View.has_denials`."""
+        query = "SELECT 1 FROM statements WHERE effect = 0 AND group_id IN :groups LIMIT 1"
+        return any(scalar(self._connection, query, groups=part) is not None for part in chunks(groups))
+
     def is_used(self, group: Ref) -> bool:
         """See `View.is_used`."""
         number = get_id(self._connection, group)

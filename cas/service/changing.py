@@ -67,6 +67,7 @@ class Changes(Deciding):
                 self._record(caller, action, now, Note(reason or "permitted", details), Verdict.PERMIT)
 
         try:
+            self._repository.reading(lambda view: Rights.of(view, caller, now))  # no stranger takes the lock
             return self._repository.apply(
                 changes,
                 by,
@@ -95,6 +96,7 @@ class Changes(Deciding):
             rights.require(change)
 
         with self._deciding(caller, "preview", now):
+            self._repository.reading(lambda view: Rights.of(view, caller, now).require_query())
             probes = self._repository.reading(lambda view: effects.probes(view, changes))
             circumstances = Circumstances(now)
             before, after, revision = self._repository.preview(

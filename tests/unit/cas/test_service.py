@@ -360,6 +360,135 @@ def test_a_denial_holds_whatever_the_object_is_called(world: Community, namespac
         world.service.grant(world.caller("alice"), permit("readers", READ, DATA))
 
 
+SOON, LATER = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "is_enough"),
+    [
+        (Terms(not_after=SOON), Terms(), False),
+        (Terms(not_after=SOON), Terms(not_after=LATER), False),
+        (Terms(not_after=SOON), Terms(not_after=SOON, strength=Strength.HIGH), True),
+        (Terms(proxies=Proxies.FULL), Terms(), False),
+        (Terms(proxies=Proxies.FULL), Terms(proxies=Proxies.LIMITED), False),
+        (Terms(proxies=Proxies.FULL), Terms(proxies=Proxies.FULL), True),
+        (Terms(strength=Strength.MEDIUM), Terms(strength=Strength.LOW), False),
+        (Terms(strength=Strength.MEDIUM), Terms(strength=Strength.MEDIUM), True),
+    ],
+)
+def test_nobody_grants_more_than_they_hold(world: Community, held: Terms, given: Terms, is_enough: bool) -> None:
+    world.enrol("bob", "own")
+    on = object_ref(DATA)
+    world.make(Grant(permit("own", GRANT, DATA)), Grant(Statement("own", Effect.PERMIT, WRITE, on, held)))
+    wanted = Statement("own", Effect.PERMIT, WRITE, on, given)
+    if is_enough:
+        world.service.grant(world.caller("bob"), wanted)
+        return
+    with pytest.raises(DeniedError, match="to grant it"):
+        world.service.grant(world.caller("bob"), wanted)
+
+
+def test_what_is_held_for_a_time_is_not_made_ones_own(world: Community) -> None:
+    """Neither by enrolling a part of it, nor through a group of objects, nor before a denial begins."""
+    world.enrol("bob", "own")
+    bob = world.caller("bob")
+    things = Ref(Kind.OBJECT_GROUP, "things")
+    on = object_ref(DATA)
+    world.make(
+        Enrol(ObjectGroup("things"), "own"),
+        Grant(permit("own", action("enroll_object", "cas"), SERVER)),
+        Grant(Statement("own", Effect.PERMIT, GRANT_ALL, on, Terms(not_after=SOON))),
+    )
+    with pytest.raises(DeniedError):
+        world.service.enrol(bob, ObjectName(FTP, "ftp://h/data/x"), "own")
+    with pytest.raises(DeniedError):
+        world.service.add_member(bob, things, on)
+    world.make(
+        Grant(permit("own", GRANT_ALL, DATA)),
+        Grant(Statement("own", Effect.DENY, READ, on, Terms(not_before=SOON))),
+    )
+    with pytest.raises(DeniedError):
+        world.service.grant(bob, permit("readers", READ, DATA))
+    world.service.grant(bob, Statement("readers", Effect.PERMIT, READ, on, Terms(not_after=SOON)))
+
+
+def test_removing_lifts_no_denial(world: Community) -> None:
+    world.enrol("bob", "own")
+    bob = world.caller("bob")
+    on, things = object_ref("ftp://h/data/embargo/*"), Ref(Kind.OBJECT_GROUP, "things")
+    denial = permit("own", READ, on, Effect.DENY)
+    world.make(
+        Enrol(ObjectName(FTP, on.name)),
+        Grant(denial),
+        Grant(permit("own", action("remove", "cas"), on)),
+        Enrol(ObjectGroup("things"), "own"),
+        AddMember(things, on),
+        Grant(permit("own", GRANT_ALL, on)),
+        Grant(permit("own", READ, things, Effect.DENY)),
+    )
+    with pytest.raises(DeniedError, match="revoke"):
+        world.service.remove_member(bob, things, on)
+    world.make(RemoveMember(things, on))
+    with pytest.raises(DeniedError, match="revoke"):
+        world.service.remove(bob, on)
+    world.make(Revoke(denial))
+    world.service.remove(bob, on)
+
+
+def test_nobody_grants_on_a_group_what_is_denied_on_its_members(world: Community) -> None:
+    world.enrol("bob", "own")
+    bob = world.caller("bob")
+    on, outer, inner = object_ref("ftp://h/data/embargo/*"), Ref(Kind.OBJECT_GROUP, "og"), Ref(Kind.OBJECT_GROUP, "in")
+    world.make(
+        Enrol(ObjectName(FTP, on.name)),
+        Enrol(ObjectGroup("og")),
+        Enrol(ObjectGroup("in")),
+        AddMember(outer, inner),
+        AddMember(inner, on),
+        Grant(permit("own", GRANT, outer)),
+        Grant(permit("own", READ, outer)),
+        Grant(permit("own", READ, DATA, Effect.DENY)),
+    )
+    with pytest.raises(DeniedError, match="to grant it"):
+        world.service.grant(bob, permit("readers", READ, outer))
+    world.make(Revoke(permit("own", READ, DATA, Effect.DENY)))
+    world.service.grant(bob, permit("readers", READ, outer))
+
+
+def test_no_group_governs_itself_by_a_group_of_actions(world: Community) -> None:
+    acts = Ref(Kind.SERVICE_ACTION_GROUP, "acts")
+    world.make(Enrol(ActionGroup("acts")), AddMember(acts, GRANT_ALL))
+    with pytest.raises(ConflictError, match="itself"):
+        world.service.grant(world.admin, permit("readers", acts, group("readers")))
+
+
+def test_the_last_superuser_stays(world: Community) -> None:
+    admins = group(ADMINS)
+    with pytest.raises(ConflictError, match="superuser"):
+        world.service.remove_member(world.admin, admins, user("admin"))
+    with pytest.raises(ConflictError, match="superuser"):
+        world.service.revoke(world.admin, permit(ADMINS, SUPERUSER, SERVER))
+    for_a_time = Statement("readers", Effect.PERMIT, SUPERUSER, SERVER, Terms(not_after=SOON))
+    world.make(Grant(for_a_time))
+    with pytest.raises(ConflictError, match="superuser"):
+        world.service.remove_member(world.admin, admins, user("admin"))
+    world.service.apply(world.admin, [AddMember(admins, user("bob")), RemoveMember(admins, user("admin"))])
+
+
+def test_strangers_do_not_hear_what_is_enrolled(world: Community) -> None:
+    change = Grant(permit("readers", READ, DATA))
+    for caller in (world.caller("mallory"), world.caller("bob")):
+        for version in (1, 99):
+            with pytest.raises(DeniedError):
+                world.service.apply(caller, [change], expected={user("alice"): version})
+            with pytest.raises(DeniedError):
+                world.service.apply(caller, [change], expected_revision=version)
+        with pytest.raises(DeniedError):
+            world.service.enrol(caller, ObjectName("nons", "x"), "readers")
+        with pytest.raises(DeniedError):
+            world.service.preview(caller, [Enrol(ObjectName("nons", "x"), "readers")])
+
+
 def test_limited_proxies_change_nothing(world: Community) -> None:
     with pytest.raises(DeniedError, match="limited"):
         world.service.enrol(world.caller("admin", limited=True), UserGroup("new"), ADMINS)
