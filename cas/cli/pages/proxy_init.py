@@ -24,6 +24,10 @@ A policy request file names resources, each followed by its actions:
     Resource: uri:samlResourceWildcard
      uri:samlActionNSWildcard uri:samlActionWildcard
 
+With a file the proxy is to be narrow, and all that its chain carries counts somewhere: so `-f` goes neither with `-ac`
+nor with a proxy that carries assertions or attribute certificates already. What the proxy to ask with carries of the
+community bounds what the server gives, and with a limited one there are no rights on jobs.
+
 The proxy is written to the default proxy's name with `.cas` behind it, for cas-wrap(1) to find. It lasts as long as the
 capability. The options of GT 3.2, 4.0 and 4.2 are understood.
 
