@@ -1,6 +1,6 @@
 """The VOMS listener: `gsi.transport.serve` on one side, one function that answers on the other; decides nothing itself.
 
-    def answer(peer: VerifiedPeer, request: FetchRequest) -> AttributeCertificate: ...       # VOMSRefusalError for no
+    def answer(peer: VerifiedPeer, request: FetchRequest, address: str) -> AttributeCertificate: ...
 
     service = VOMSService(VOMSSettings(vo="climate"), answer, credential=credential, anchors=directory.anchors)
     serve(listen(None, 15000), lambda: service)
@@ -74,7 +74,7 @@ class VOMSService:
     def __init__(
         self,
         settings: VOMSSettings,
-        answer: Callable[[VerifiedPeer, FetchRequest], AttributeCertificate],
+        answer: Callable[[VerifiedPeer, FetchRequest, str], AttributeCertificate],
         *,
         credential: Credential,
         anchors: Callable[[], TrustAnchors],
@@ -86,9 +86,9 @@ class VOMSService:
 
         Args:
             settings: What the configuration decides.
-            answer: Returns the certificate for a proven peer, or raises: `VOMSRefusalError`, any other `DeniedError`
-                (whose words the client sees), or another `GridError` (whose words it does not). Called in threads. It
-                records what it decides before it returns.
+            answer: Returns the certificate for a proven peer at an address, or raises: `VOMSRefusalError`, any other
+                `DeniedError` (whose words the client sees), or another `GridError` (whose words it does not). Called in
+                threads. It records what it decides before it returns.
             credential: The server's own, by whose name users know it.
             anchors: Returns the trust anchors now; has to be cheap.
             now: The clock.
@@ -153,18 +153,23 @@ class VOMSService:
             await self._send(connection, session.refuse(Refusal.NOT_A_MEMBER, f"authentication failed{message}"))
             return
         loop = asyncio.get_running_loop()
-        reply = await loop.run_in_executor(self._executor, self._reply, session, peer, request, request_id)
+        reply = await loop.run_in_executor(
+            self._executor, self._reply, session, peer, request, (request_id, connection.peer.host)
+        )
         await self._send(connection, reply)
 
-    def _reply(self, session: VOMSServerSession, peer: VerifiedPeer, request: FetchRequest, request_id: str) -> bytes:
+    def _reply(
+        self, session: VOMSServerSession, peer: VerifiedPeer, request: FetchRequest, whence: tuple[str, str]
+    ) -> bytes:
         """Return the answer to a request; whatever goes wrong, the client hears of it as much as is fit for it."""
+        request_id, address = whence
         try:
             if peer.identity_der != peer.eec.subject_der:
                 raise VOMSRefusalError(
                     "an independent or restricted proxy has none of its issuer's attributes",
                     refusal=Refusal.NOT_A_MEMBER,
                 )
-            certificate = self._answer(peer, request)
+            certificate = self._answer(peer, request, address)
         except DeniedError as error:
             refusal = error.refusal if isinstance(error, VOMSRefusalError) else Refusal.NO_ATTRIBUTES
             _log.info("%s: refused to %s: %s", request_id, peer.identity, error)

@@ -6,14 +6,17 @@ serve(sockets, VOMSFactory(load, metrics).make, ...)
 from __future__ import annotations
 
 import logging
+import math
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from cas.issuing import Form
 from cas.protocol.voms import Refusal, VOMSRefusalError
+from cas.server.rates import RateCap
 from cas.voms_server import VOMSService, VOMSSettings
 from cas.wiring.service import open_community
-from gsi.errors import ConfigError, GridError
+from gsi.errors import ConfigError, DeniedError, GridError
 from gsi.system.credential_files import load_user_credential
 from gsi.trust.options import Purpose, ValidationOptions
 
@@ -95,6 +98,9 @@ class VOMSFactory:
             _log.error("a worker cannot start: %s: %s", error.slug, error)
             raise
 
+        workers = config.voms.workers if config.voms is not None else 1
+        rates = RateCap(max(1.0, config.http.requests_per_minute / workers))
+
         def reload() -> Credential:
             fresh = self._load()
             credential = _credential(fresh)
@@ -106,18 +112,25 @@ class VOMSFactory:
                 vo=config.community,
                 validation=ValidationOptions(purpose=Purpose.CLIENT, crl=config.trust.crl),
             ),
-            lambda peer, request: self._answer(current.community, peer, request),
+            lambda peer, request, address: self._answer(current.community, rates, peer, request, address),
             credential=_credential(config),
             anchors=lambda: current.community.anchors(),  # noqa: PLW0108  the community is replaced
             on_reload=reload,
             on_close=current.close,
         )
 
-    def _answer(self, community: OpenedCommunity, peer: VerifiedPeer, request: FetchRequest) -> AttributeCertificate:
+    def _answer(
+        self, community: OpenedCommunity, rates: RateCap, peer: VerifiedPeer, request: FetchRequest, address: str
+    ) -> AttributeCertificate:
+        wait = rates.admit(peer.identity, time.monotonic())
+        if wait:
+            raise DeniedError(f"too many requests, try again in {math.ceil(wait)} s")
         request_id = secrets.token_hex(8)
         if not community.is_member(peer):
-            raise VOMSRefusalError(f"{peer.identity} is no member of this VO", refusal=Refusal.NOT_A_MEMBER)
-        made = community.answer_voms(peer, request, request_id)
+            error = VOMSRefusalError(f"{peer.identity} is no member of this VO", refusal=Refusal.NOT_A_MEMBER)
+            community.note_refusal("issue", error, peer=peer.identity, address=address, request_id=request_id)
+            raise error
+        made = community.answer_voms(peer, request, request_id, address=address)
         self._metrics.issued(Form.ATTRIBUTES.value)
         return made
 

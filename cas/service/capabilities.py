@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cas.assertion.value import Capability, Holder
 from cas.policy.conditions import Circumstances
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cas.repository.base import View
 
 __all__ = ["Capabilities", "CapabilityRequest"]
+
+_TOKEN: Final = "jwt"  # the form that counts without a proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,8 @@ class Capabilities(Deciding):
         now = self._clock()
         with self._deciding(caller, "capability", now) as note:
             until = min(now + self._lifetime(request.lifetime), caller.eec.not_after)
+            if request.form == _TOKEN and not request.bind_key:
+                until = min(until, caller.not_after)  # whoever holds it needs no proxy any more
             if until <= now:
                 raise DeniedError("the certificate has expired")
             nickname, outcome, fqans = self._repository.reading(

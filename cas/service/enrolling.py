@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -65,7 +66,7 @@ class Enrolment(Deciding):
         Raises:
             GridError: As `apply`, and `ParseError` for a line; what was done before stays.
         """
-        done = self._repository.enrolled_lines(f"{owner}:{digest}")
+        done = self._repository.enrolled_lines(_progress_key(caller, owner, digest))
         enrolled = 0
         batch: list[UserLine] = []
         for line in lines:
@@ -98,7 +99,7 @@ class Enrolment(Deciding):
             Rights.of(view, caller, now).require_on_server("enroll_user")
 
         self._ask(caller, "enrol-users", now, look)
-        return self._repository.enrolled_lines(f"{owner}:{digest}")
+        return self._repository.enrolled_lines(_progress_key(caller, owner, digest))
 
     def _enrol_batch(self, caller: Caller, lines: Sequence[UserLine], *, owner: str, digest: str, reason: str) -> int:
         now = self._clock()
@@ -124,9 +125,17 @@ class Enrolment(Deciding):
             )
 
         try:
-            return self._repository.enrol_users(
-                lines, by, owner=owner, digest=f"{owner}:{digest}", guard=guard, confirm=confirm
-            )
+            key = _progress_key(caller, owner, digest)
+            return self._repository.enrol_users(lines, by, owner=owner, digest=key, guard=guard, confirm=confirm)
         except GridError as error:
             self._refuse(caller, "enrol-users", now, error, details)
             raise
+
+
+def _progress_key(caller: Caller, owner: str, digest: str) -> str:
+    """Return by what the progress of a file is known: each caller's is their own, since they alone say what is in it.
+
+    What others have enrolled of the same file is found to be enrolled.
+    """
+    who = hashlib.sha256(f"{caller.subject_key}:{caller.issuer_key}".encode()).hexdigest()
+    return f"{owner}:{digest}:{who}"

@@ -236,7 +236,9 @@ class OpenedCommunity:
 
     # --- VOMS ---------------------------------------------------------------------------------------------------------
 
-    def answer_voms(self, peer: VerifiedPeer, request: FetchRequest, request_id: str) -> AttributeCertificate:
+    def answer_voms(
+        self, peer: VerifiedPeer, request: FetchRequest, request_id: str, *, address: str = ""
+    ) -> AttributeCertificate:
         """Return the attribute certificate that a VOMS client asks for.
 
         Raises:
@@ -245,16 +247,16 @@ class OpenedCommunity:
         """
         now = self.now()
         try:
-            self.gate.require(peer, "ISSUE", Form.ATTRIBUTES.value, request_id=request_id)
-            caller = self.caller(peer, request_id=request_id)
+            self.gate.require(peer, "ISSUE", Form.ATTRIBUTES.value, address=address, request_id=request_id)
+            caller = self.caller(peer, address=address, request_id=request_id)
+            held = self._repository.reading(lambda view: view.fqans_of(Rights.of(view, caller, now).groups))
+            root = f"/{self.config.community}"
+            ours = [root, *(fqan for fqan in held if fqan.startswith(f"{root}/"))]
+            carried = self.carried(peer)
+            chosen = select_fqans(ours, request.fqans, request.order, carried=carried)
         except DeniedError as error:
-            self.note_refusal("issue", error, peer=peer.identity, request_id=request_id)
+            self.note_refusal("issue", error, peer=peer.identity, address=address, request_id=request_id)
             raise
-        held = self._repository.reading(lambda view: view.fqans_of(Rights.of(view, caller, now).groups))
-        root = f"/{self.config.community}"
-        ours = [root, *(fqan for fqan in held if fqan.startswith(f"{root}/"))]
-        carried = self.carried(peer)
-        chosen = select_fqans(ours, request.fqans, request.order, carried=carried)
         wanted = CapabilityRequest(
             policy=None,
             fqans=chosen,

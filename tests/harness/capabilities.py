@@ -109,7 +109,7 @@ anchors = TrustDirectory(plan["trust_dir"]).anchors
 def say(*words):
     os.write(1, (json.dumps(words) + chr(10)).encode())
 
-def answer(peer, request):
+def answer(peer, request, _address):
     say("asked", peer.identity, request.fqans, request.lifetime.total_seconds(), request.order, request.targets)
     behaviour = plan["members"].get(peer.identity)
     if behaviour is None:

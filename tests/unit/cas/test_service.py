@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -619,6 +620,26 @@ def test_many_users_in_parts(world: Community, monkeypatch: pytest.MonkeyPatch) 
     again = world.service.enrol_users(world.admin, parse_users(lines), owner=ADMINS, digest="d")
     assert again == Progress(10, 0)
     assert [record.details["users"] for record in world.sink.records if record.action == "enrol-users"] == [4, 4, 2]
+
+
+def test_nobody_says_that_anothers_file_is_done(world: Community) -> None:
+    world.enrol("bob", "own")
+    world.make(Grant(permit("own", action("enroll_user", "cas"), SERVER)))
+    bob, digest = world.caller("bob"), "d" * 64
+    junk = parse_users(["# nothing\n", "# nothing\n"])
+    assert world.service.enrol_users(bob, junk, owner=ADMINS, digest=digest) == Progress(2, 0)
+    lines = [f"{name}\t{dn(name)}\tca\n" for name in ("carol", "dave")]
+    assert world.service.enrolled_lines(world.admin, owner=ADMINS, digest=digest) == 0
+    assert world.service.enrol_users(world.admin, parse_users(lines), owner=ADMINS, digest=digest) == Progress(2, 2)
+    assert world.service.enrolled_lines(world.admin, owner=ADMINS, digest=digest) == 2
+
+
+def test_a_bearer_token_ends_with_the_proxy(world: Community) -> None:
+    soon = NOW + timedelta(minutes=2)
+    short = dataclasses.replace(world.caller("alice"), not_after=soon)
+    assert world.service.capability(short, CapabilityRequest(form="jwt")).not_after == soon
+    assert world.service.capability(short, CapabilityRequest(form="jwt", bind_key=True)).not_after > soon
+    assert world.service.capability(short, CapabilityRequest(form="saml1")).not_after > soon
 
 
 def test_many_users_need_the_rights_of_one(world: Community) -> None:

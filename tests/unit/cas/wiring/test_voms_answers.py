@@ -8,10 +8,14 @@ from datetime import timedelta
 import pytest
 
 from cas.assertion.embed import attribute_extension, embed
+from cas.metrics import Metrics
 from cas.policy.changes import AddMember, Enrol, SetFqan
 from cas.policy.model import UserGroup
+from cas.protocol.voms import VOMSRefusalError
 from cas.repository.base import Author
 from cas.repository.sql import open_sqlite_policy
+from cas.server.rates import RateCap
+from cas.server.voms import VOMSFactory
 from cas.service import CapabilityRequest
 from gsi.credential import Credential, parse_credential
 from gsi.errors import DeniedError
@@ -70,6 +74,35 @@ def short(certificate: AttributeCertificate) -> list[str]:
 )
 def test_groups_and_roles(web: Web, asked: tuple[str, ...], order: tuple[str, ...], given: list[str]) -> None:
     assert short(answer(web, peer_of(web, credential(web)), *asked, order=order)) == given
+
+
+def test_refusals_are_told(web: Web) -> None:
+    """Each is in the audit before it is answered, with the place where it came from."""
+    peer, stranger = (peer_of(web, credential(web, name)) for name in ("alice", "mallory"))
+    for who, asked in ((peer, ("/climate/other",)), (peer, ("/climate/Role=admin",)), (stranger, ())):
+        with pytest.raises(DeniedError):
+            web.community.answer_voms(who, FetchRequest("climate", asked), "r2", address="192.0.2.7")
+        record = web.records()[-1]
+        assert (record["verdict"], record["peer"], record["address"]) == ("deny", who.identity, "192.0.2.7")
+    web.community.answer_voms(peer, FetchRequest("climate", ()), "r3", address="192.0.2.7")
+    assert (web.records()[-1]["verdict"], web.records()[-1]["address"]) == ("permit", "192.0.2.7")
+
+
+def test_who_asks_too_often(web: Web) -> None:
+    """The listener counts as the web server does, and tells of strangers what it refuses to them."""
+    config = web.community.config
+    factory = VOMSFactory(config, lambda: config, Metrics(workers=1), first_row=0)
+    rates = RateCap(2)
+    ask = FetchRequest("climate", ())
+    with pytest.raises(VOMSRefusalError, match="no member"):
+        factory._answer(web.community, rates, peer_of(web, credential(web, "mallory")), ask, "192.0.2.8")
+    record = web.records()[-1]
+    assert (record["verdict"], record["address"]) == ("deny", "192.0.2.8")
+    peer = peer_of(web, credential(web))
+    for _ in range(2):
+        factory._answer(web.community, rates, peer, ask, "192.0.2.8")
+    with pytest.raises(DeniedError, match="too many"):
+        factory._answer(web.community, rates, peer, ask, "192.0.2.8")
 
 
 def test_what_is_not_held(web: Web) -> None:
