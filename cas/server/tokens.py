@@ -185,8 +185,9 @@ def request_of(
             raise TokenRefusalError("invalid_scope", f"the scope {other[:80]!r} is not given here")
     fqans = None if not says_groups else () if all_groups else tuple(groups) or None
     if not wanted.capabilities:
-        only_groups = bool(wanted.others) and fqans is not None
-        return _Narrowing(None if only_groups else EVERYTHING, fqans, None)
+        if wanted.others and fqans is None:
+            raise TokenRefusalError("invalid_scope", "none of these scopes stands for a right or a group here")
+        return _Narrowing(None if wanted.others else EVERYTHING, fqans, None)
     own = SCITOKENS_RULES if options.profile is Profile.SCITOKENS else WLCG_RULES
     found: dict[Wanted, None] = {}
     for one in wanted.capabilities:

@@ -53,7 +53,21 @@ def test_scopes_are_narrowed(web: Web, asked: str, given: str) -> None:
     assert claims(give(web, scope=asked))["scope"] == given
 
 
-@pytest.mark.parametrize("scope", ["storage.read", "storage.read:/../x", "storage.fly:/x", "profile", "compute.create"])
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "storage.read",
+        "storage.read:/../x",
+        "storage.fly:/x",
+        "profile",
+        "compute.create",
+        "openid",
+        "wlcg",
+        "offline_access openid",
+        "wlcg.groups",
+        "wlcg.groups:/climate/nosuch",
+    ],
+)
 def test_scopes_that_are_not_given(web: Web, scope: str) -> None:
     status, answer = web.token("alice", grant_type=CLIENT_CREDENTIALS, scope=scope)
     assert status == 400, answer
