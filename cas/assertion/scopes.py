@@ -8,11 +8,11 @@
     mapped.scopes                                     # ("storage.read:/data",), below the issuer's base path
     mapped.left_out                                   # rights for which there are no words
 
-The one rule: a scope never allows what the rights do not, but for the directory of `dir/*` itself. So a scope is written only where all of the actions that it
-needs are granted; an object's path only below a base, cut by whole parts; a scope without a path only where a right
-covers all of a base; and a token for several services only what is granted at each of them. A path in a scope stands
-for everything below it: the right on `dir/*` becomes `/dir`, a right on one object no scope at all, unless its base
-says that single objects there are files.
+The one rule: a scope never allows what the rights do not, but for the directory of `dir/*` itself. So a scope is
+written only where all of the actions that it needs are granted; an object's path only below a base, cut by whole parts;
+a scope without a path only where a right covers all of a base; and a token for several services only what is granted at
+each of them. A path in a scope stands for everything below it: the right on `dir/*` becomes `/dir`, a right on one
+object no scope at all, unless its base says that single objects there are files.
 """
 
 from __future__ import annotations
