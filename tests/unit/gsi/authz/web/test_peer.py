@@ -106,9 +106,7 @@ def test_the_clients_address() -> None:
         ("", UNKNOWN),
     ):
         assert presented_in_environ(environ("127.0.0.1", X_REAL_IP=said), ADDRESSED).address == address
-    assert (
-        presented_in_environ(environ("127.0.0.1"), ADDRESSED).address == UNKNOWN
-    )  # every ban of an address holds
+    assert presented_in_environ(environ("127.0.0.1"), ADDRESSED).address == UNKNOWN  # every ban of an address holds
     assert presented_in_environ(environ("10.1.1.1", X_REAL_IP="1.2.3.4"), ADDRESSED).address == "10.1.1.1"
     assert presented_in_scope(local(("x-real-ip", "1.2.3.4")), LOCAL).address == "1.2.3.4"
     two = local(("x-real-ip", "1.2.3.4"), ("x-real-ip", "1.2.3.4"))
