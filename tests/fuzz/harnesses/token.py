@@ -26,8 +26,10 @@ _RULES: Final = TokenRules(
 class _Believing:
     """Keys that verify anything, so that what stands behind the signature is reached."""
 
+    thumbprint = "any"
+
     def find_key(self, issuer: str, kid: str, *, now: datetime) -> VerificationKey:
-        return self  # type: ignore[return-value]  # a stand-in with the one method that is called
+        return self  # type: ignore[return-value]  # a stand-in with what is looked at
 
     def verify(self, token: CompactToken) -> None:
         return

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
@@ -23,8 +24,13 @@ def test_same_port() -> None:
 
 def test_port_that_is_taken_by_datagrams() -> None:
     """A port that is named is not exchanged for another."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("127.0.0.1", 0))
+    with contextlib.ExitStack() as stack:
+        while True:
+            other = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            other.bind(("127.0.0.1", 0))
+            with socket.socket() as stream, contextlib.suppress(OSError):
+                stream.bind(other.getsockname())  # or somebody else's TCP would be met first
+                break
         with pytest.raises(ConfigError, match="UDP"):
             listen_both("127.0.0.1", other.getsockname()[1])
 
