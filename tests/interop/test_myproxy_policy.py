@@ -99,9 +99,13 @@ def test_strangers_are_not_told(site: Policed) -> None:
 def test_a_broken_policy_leaves_the_old_one_and_a_server_that_has_none_does_not_start(site: Policed) -> None:
     alice = Person(site, "alice", site.grid.users["rsa2048", "rsa2048"])
     site.deny("deny anyone to myproxy:DESTROY\n")
-    alice.put().check()
-    until_refused(lambda: alice.run("myproxy-destroy", "-l", "alice"))
-    alice.put().check()  # the first tries may have come before the policy
+
+    def put_and_destroy() -> Done:
+        """Store anew each time, so that only the policy can refuse: the first tries may come before it."""
+        alice.put().check()
+        return alice.run("myproxy-destroy", "-l", "alice")
+
+    until_refused(put_and_destroy)
     (site.policies / "myproxy.rules").write_text("permit whoever\n")
     for _ in range(3):
         assert alice.run("myproxy-destroy", "-l", "alice").returncode != 0
