@@ -121,7 +121,7 @@ class Exchange:
         self,
         worker: Any,  # noqa: ANN401  gunicorn has no types
         connected: socket.socket,
-        request: Any,  # noqa: ANN401
+        request: Any,  # noqa: ANN401  gunicorn has no types
         outbox: _Outbox,
         is_last: bool,
     ) -> bool:

@@ -146,7 +146,7 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Return what the browser itself complained of since the last time: blocked by policy, missing, broken."""
-        found = [one["message"] for one in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+        found = [one["message"] for one in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]  # selenium has none here
         # A guess of the browser's at forms with a pass phrase besides an old and a new one.
         return [one for one in found if "Multiple forms should be contained" not in one]
 

@@ -69,18 +69,18 @@ class CommunityServer:
     def assertion(self, holder: Issued, *, version: SAMLVersion = SAMLVersion.SAML1, **changes: object) -> str:
         """The grant as an assertion."""
         writer = AssertionWriter(signing_key(self.issued), SAMLOptions(version=version))
-        capability = self.capability(holder, **changes)  # type: ignore[arg-type]
+        capability = self.capability(holder, **changes)  # type: ignore[arg-type]  # handed on by name
         return writer.issue(capability, now=capability.issued_at).decode()
 
     def attributes(self, holder: Issued, **changes: object) -> bytes:
         """The groups as an attribute certificate."""
         issuer = AttributeIssuer(signing_key(self.issued), self.name, f"{self.name}.example.org:15000")
-        capability = self.capability(holder, **changes)  # type: ignore[arg-type]
+        capability = self.capability(holder, **changes)  # type: ignore[arg-type]  # handed on by name
         return issuer.issue(capability, now=capability.issued_at).der
 
     def token(self, holder: Issued, *, bound: bool = True, **changes: object) -> str:
         """The grant as a token, bound to the holder's certificate."""
-        capability = self.capability(holder, **{"audience": (AUDIENCE,)} | changes)  # type: ignore[arg-type]
+        capability = self.capability(holder, **{"audience": (AUDIENCE,)} | changes)  # type: ignore[arg-type]  # handed on by name
         if bound:
             thumbprint = hashlib.sha256(holder.der).digest()
             capability = replace(capability, holder=replace(capability.holder, key_thumbprint=thumbprint))
@@ -195,7 +195,7 @@ file = "users"
     def subject(self, holder: Issued, *shown: object, extensions: Sequence[Extra] = (), **proxy: object) -> Subject:
         """Who comes with a proxy that carries extensions, and shows something besides."""
         options: dict[str, object] = {"key": "p256", "not_before": self.now - timedelta(minutes=5)}
-        made = holder.proxy(extensions=list(extensions), **(options | proxy))  # type: ignore[arg-type]
+        made = holder.proxy(extensions=list(extensions), **(options | proxy))  # type: ignore[arg-type]  # handed on by name
         return Subject.from_peer(verify_chain(made.chain_der, self.anchors, now=self.now), assertions=shown)
 
     def carrying(self, holder: Issued, *assertions: str) -> Subject:

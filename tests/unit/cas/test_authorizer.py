@@ -37,7 +37,7 @@ def site(tmp_path: Path) -> EnforcingSite:
 
 
 def ask(site: EnforcingSite, subject: Subject, policy: str | None = None, **question: object) -> Decision:
-    return site.engine(policy).authorize(site.request(subject, **question))  # type: ignore[arg-type]
+    return site.engine(policy).authorize(site.request(subject, **question))  # type: ignore[arg-type]  # handed on by name
 
 
 @pytest.mark.parametrize("version", SAMLVersion)

@@ -79,7 +79,7 @@ def test_bans_hold_for_all_groups_that_are_named(site: EnforcingSite, line: str)
     policy = ban(site, line)
     for what, subject in subjects(site).items():
         for question in ({}, {"action": "login", "kind": "login"}):
-            found = site.engine(policy).authorize(site.request(subject, **question))  # type: ignore[arg-type]
+            found = site.engine(policy).authorize(site.request(subject, **question))  # type: ignore[arg-type]  # handed on by name
             assert found.effect is DENY, what
             assert "is banned" in found.reason
 

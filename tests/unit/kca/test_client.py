@@ -110,7 +110,7 @@ def _by_stream(answer: Callable[[bytes, int], list[bytes]]) -> Callable[[bytes],
 
 def _wish(*servers: Server | str, **changes: object) -> Wish:
     hosts = tuple(one if isinstance(one, str) else f"127.0.0.1:{one.place.place[1]}" for one in servers)
-    return Wish(hosts=hosts, timeout=5.0)._replace(**changes)  # type: ignore[arg-type]
+    return Wish(hosts=hosts, timeout=5.0)._replace(**changes)  # type: ignore[arg-type]  # handed on by name
 
 
 def test_proved_key(asked: list[object]) -> None:

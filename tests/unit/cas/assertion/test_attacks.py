@@ -61,7 +61,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def _capability(**changes: object) -> Capability:
-    return make_capability(ALICE, **{"rights": RIGHTS, "now": NOW, "audience": (SE,)} | changes)  # type: ignore[arg-type]
+    return make_capability(ALICE, **{"rights": RIGHTS, "now": NOW, "audience": (SE,)} | changes)  # type: ignore[arg-type]  # handed on by name
 
 
 class _Servers:
@@ -208,7 +208,7 @@ def test_wrong_audience_or_target() -> None:
 def _resigned(**changes: object) -> AttributeCertificate:
     """An attribute certificate as a careless community would sign it."""
     good = _ac().info
-    info = good._replace(**changes)  # type: ignore[arg-type]
+    info = good._replace(**changes)  # type: ignore[arg-type]  # handed on by name
     return AttributeCertificate.assemble(info.encode(), info.signature_algorithm_der, KEY.signer.sign(info.encode()))
 
 

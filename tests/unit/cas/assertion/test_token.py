@@ -53,7 +53,7 @@ def _believe(
     }
     keys = parse_key_set(key_set([key]))  # type: ignore[list-item]
     peer = None if holder is None else verify_chain(holder.chain_der, ANCHORS, now=now)
-    verifier = TokenVerifier(TokenRules(**settings | rules), StaticKeys({ISSUER: keys}))  # type: ignore[arg-type]
+    verifier = TokenVerifier(TokenRules(**settings | rules), StaticKeys({ISSUER: keys}))  # type: ignore[arg-type]  # handed on by name
     return verifier.verify(text, now=now, peer=peer)
 
 
@@ -167,7 +167,7 @@ def test_what_is_left_out_is_told() -> None:
 )
 def test_not_issued(change: dict[str, object]) -> None:
     with pytest.raises(IssuanceError):
-        _issue(make_capability(ALICE, **{"rights": (DATA,)} | change))  # type: ignore[arg-type]
+        _issue(make_capability(ALICE, **{"rights": (DATA,)} | change))  # type: ignore[arg-type]  # handed on by name
 
 
 @pytest.mark.parametrize("rights", [(), (file_right("ftp://elsewhere/*", "read"),)])
@@ -183,7 +183,7 @@ def test_options_that_contradict() -> None:
         {"profile": Profile.SCITOKENS, "content": TokenContent.BOTH},
     ):
         with pytest.raises(ConfigError):
-            TokenOptions(**{"issuer": ISSUER, "mapping": MAPPING} | wrong)  # type: ignore[arg-type]
+            TokenOptions(**{"issuer": ISSUER, "mapping": MAPPING} | wrong)  # type: ignore[arg-type]  # handed on by name
 
 
 def test_who_acts() -> None:

@@ -337,7 +337,7 @@ class _Source:
 
 
 def _with_subject(**fields: object) -> Callable[[AuthorizationRequest], object]:
-    return lambda request: replace(request, subject=replace(request.subject, **fields))  # type: ignore[arg-type]
+    return lambda request: replace(request, subject=replace(request.subject, **fields))  # type: ignore[arg-type]  # handed on by name
 
 
 @dataclass

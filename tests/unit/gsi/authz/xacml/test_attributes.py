@@ -78,7 +78,7 @@ def whole() -> AuthorizationRequest:
 
 
 def sent(request: AuthorizationRequest, **options: object) -> dict[str, tuple[Scalar, ...]]:
-    found = request_attributes(request, EncodingOptions(**options))  # type: ignore[arg-type]
+    found = request_attributes(request, EncodingOptions(**options))  # type: ignore[arg-type]  # handed on by name
     return {each.identifier: each.values for category in found.categories for each in category.attributes}
 
 
