@@ -1,8 +1,8 @@
 """The signed forms of a capability before judges that are not ours: libvomsapi, xmlsec1, libscitokens, C tools.
 
-Who judges: libvomsapi with full verification the attribute certificates, xmlsec1 the assertions, libscitokens (which
-fetches our keys over https) and joserfc the tokens; `grid-proxy-info`, `voms-proxy-info` and a real
-`globus-gridftp-server` the proxies that carry them. Keys are in files and in a PKCS#11 token.
+Who judges: libvomsapi with full verification the attribute certificates, xmlsec1 the assertions, libscitokens and
+Python's scitokens (which fetch our keys over https) and joserfc the tokens; `grid-proxy-info`, `voms-proxy-info` and a
+real `globus-gridftp-server` the proxies that carry them. Keys are in files and in a PKCS#11 token.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -369,18 +370,34 @@ def test_ours_over_https(issuer: Issuer, tmp_path: Path) -> None:
     assert verifier.verify(issuer.token(Profile.WLCG, issuer.keys[1], now=later), now=later).capabilities
 
 
-def test_pypi_scitokens(issuer: Issuer) -> None:
-    """Where the package is installed."""
-    scitokens = pytest.importorskip("scitokens")
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+_PYPI_SCITOKENS: Final = """
+import json, sys, scitokens
+issuer, audience, texts = json.load(sys.stdin)
+asked = [("read", "/data/f"), ("read", "/other"), ("write", "/data/f"), ("write", "/out/x")]
+def judge(text, audience):
+    try:
+        token = scitokens.SciToken.deserialize(text)
+    except Exception as error:
+        return type(error).__name__
+    enforcer = scitokens.Enforcer(issuer, audience=audience)
+    return [enforcer.test(token, *one) for one in asked]
+print(json.dumps([*(judge(text, audience) for text in texts), judge(texts[0], "https://other.example.org")]))
+"""
 
-    public = load_der_public_key(issuer.keys[0].signer.spki_der)
-    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    token = scitokens.SciToken.deserialize(issuer.token(Profile.SCITOKENS), audience=SE, public_key=pem)
-    enforcer = scitokens.Enforcer(issuer.url, audience=SE)
-    assert enforcer.test(token, "read", "/data/f")
-    assert not enforcer.test(token, "read", "/other")
-    assert not enforcer.test(token, "write", "/data/f")
+
+def test_pypi_scitokens(issuer: Issuer, tmp_path: Path) -> None:
+    """Python's scitokens finds our keys by discovery over https, and the tokens good for what they say."""
+    texts = [issuer.token(Profile.SCITOKENS, key) for key in issuer.keys]
+    forged = texts[0].rpartition(".")[0] + "." + texts[1].rpartition(".")[2]
+    write_file(tmp_path / "ca.pem", issuer.ca.pem, 0o644)
+    environment = clean_environment(tmp_path) | {
+        "SSL_CERT_FILE": str(tmp_path / "ca.pem"), "XDG_CACHE_HOME": str(tmp_path / "cache")
+    }  # fmt: skip
+    asked = json.dumps([issuer.url, SE, [*texts, forged]])
+    done = run([sys.executable, "-c", _PYPI_SCITOKENS], env=environment, stdin=asked).check()
+    good = [True, False, False, True]
+    assert json.loads(done.stdout) == [good, good, "InvalidSignatureError", [False] * 4], done.stderr
+    assert issuer.site.asked.count("/jwks") == len(issuer.keys)
 
 
 # --- in proxies -------------------------------------------------------------------------------------------------------

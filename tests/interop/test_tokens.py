@@ -179,13 +179,3 @@ def test_openssl_agrees(kind: KeyKind, algorithm: str, tmp_path: Path) -> None:
             ours = False
         verdicts.append((done.returncode == 0, ours))
     assert verdicts == [(True, True), (False, False)]
-
-
-def test_pypi_scitokens_agrees(world: World) -> None:
-    """Where the package is installed; on what both profiles of it and of us have in common."""
-    scitokens = pytest.importorskip("scitokens")
-    text = world.issuer.scitoken()
-    public = world.issuer.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    theirs = scitokens.SciToken.deserialize(text, audience=AUDIENCE, public_key=public)
-    ours = TokenVerifier(world.rules, world.cache()).verify(text, now=_now())
-    assert theirs["sub"] == ours.subject
