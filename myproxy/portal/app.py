@@ -126,7 +126,7 @@ def open_portal(
     trust.anchors()
     base = ServerAddress.parse(config.server)
     address = ServerAddress(hosts=base.hosts, expected_dn=config.trust.server_dn or None, read_timeout=60.0)
-    store = open_store(config.store.directory, kept=config.store.activity)
+    store = open_store(config.store)
     audit = AuditLog(os.path.join(config.store.directory, "audit.log"))
     return Portal(
         config,

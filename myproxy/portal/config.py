@@ -106,17 +106,28 @@ class StoreSettings:
     """The `[store]` table.
 
     Attributes:
-        directory: Where sessions and the audit are; mode 0700, made if it is missing.
+        directory: Where sessions (SQLite) and the audit are; mode 0700, made if it is missing.
+        database: A PostgreSQL URI without password, for several nodes; empty for SQLite.
+        connections: How many connections to PostgreSQL each worker uses at most.
+        patience: How long a failover of the database may take before requests fail.
         activity: How long what happened is shown to its user.
     """
 
     directory: str = "/var/lib/myproxy-portal"
+    database: str = ""
+    connections: int = option(8, minimum=1, maximum=256)
+    patience: timedelta = option(timedelta(0), minimum=timedelta(0), maximum=timedelta(minutes=5))
     activity: timedelta = option(timedelta(days=90), minimum=_HOUR, maximum=timedelta(days=3650))
 
     def __post_init__(self) -> None:
-        """Refuse names that depend on where the program was started."""
+        """Refuse names that depend on where the program was started, and other databases."""
         if not os.path.isabs(self.directory):
             raise ConfigError("directory must be an absolute path")
+        if self.database and not self.database.startswith(("postgresql://", "postgres://")):
+            raise ConfigError(
+                "database: not the URI of a PostgreSQL database",
+                hint="postgresql://USER@HOST/NAME?passfile=/path; without the key SQLite is used",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,7 @@ def _compare(old: PortalConfig, new: PortalConfig) -> None:
         ("http.workers", old.http.workers, new.http.workers),
         ("http.certificate", bool(old.http.certificate), bool(new.http.certificate)),
         ("store.directory", old.store.directory, new.store.directory),
+        ("store.database", old.store.database, new.store.database),
     )
     for name, before, after in same:
         if before != after:

@@ -1,11 +1,12 @@
-"""What lasts longer than a request, for all workers: sessions, what happened, terminals that wait; no decisions.
+"""What lasts longer than a request, for all workers and nodes: sessions, what happened, terminals; no decisions.
 
-    store = open_store("/var/lib/myproxy-portal")
-    store.sessions.put(row, "alice", sealed, now=now, ends=ends)
+    store = open_store(config.store)
+    store.sessions.put(KeptSession(...))
     store.activity.add(Event(...)), store.activity.of("alice")
 
-One SQLite file. Credentials in it are sealed with keys that are not in it (`myproxy.portal.vault`). What a power loss
-may take is written without waiting for the disk: users log on again.
+One SQLite file, or a PostgreSQL database that several nodes share. Credentials in it are sealed with keys that are not
+in it (`myproxy.portal.vault`). What a power loss may take is written without waiting for the disk: users log on again.
+The tables are made by `myproxy.portal.migrations`; a change to them is a new step there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from gsi.sql.columns import NUMBER, TEXT
 from gsi.sql.engine import Database, open_sqlite, prepare_private_directory
+from gsi.sql.migrate import upgraded
 from myproxy.repository.guesses import SQLGuessStore
 
 if TYPE_CHECKING:
@@ -26,9 +29,23 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, RowMapping
 
-__all__ = ["ActivityStore", "Event", "KeptSession", "PortalStore", "SessionStore", "open_store", "time_of"]
+    from myproxy.portal.config import StoreSettings
+
+__all__ = [
+    "FILE",
+    "METADATA",
+    "MIGRATIONS",
+    "ActivityStore",
+    "Event",
+    "KeptSession",
+    "PortalStore",
+    "SessionStore",
+    "open_store",
+    "time_of",
+]
 
 FILE: Final = "portal.db"
+MIGRATIONS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "migrations")
 MAX_SHOWN: Final = 200
 """Events that one page shows."""
 MAX_SESSIONS: Final = 20
@@ -39,25 +56,25 @@ SESSIONS: Final = sa.Table(
     "sessions",
     METADATA,
     sa.Column("row", sa.String(64), primary_key=True),
-    sa.Column("username", sa.Text(), nullable=False),
+    sa.Column("username", TEXT, nullable=False),
     sa.Column("sealed", sa.LargeBinary(), nullable=False),
     sa.Column("begun", sa.BigInteger(), nullable=False),
     sa.Column("seen", sa.BigInteger(), nullable=False),
     sa.Column("ends", sa.BigInteger(), nullable=False),
-    sa.Column("address", sa.Text(), nullable=False),
-    sa.Column("browser", sa.Text(), nullable=False),
+    sa.Column("address", TEXT, nullable=False),
+    sa.Column("browser", TEXT, nullable=False),
     sa.Index("sessions_username", "username"),
     sa.Index("sessions_ends", "ends"),
 )
 ACTIVITY: Final = sa.Table(
     "activity",
     METADATA,
-    sa.Column("id", sa.Integer(), primary_key=True),
-    sa.Column("username", sa.Text(), nullable=False),
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("username", TEXT, nullable=False),
     sa.Column("at", sa.BigInteger(), nullable=False),
-    sa.Column("action", sa.Text(), nullable=False),
-    sa.Column("address", sa.Text(), nullable=False),
-    sa.Column("detail", sa.Text(), nullable=False),
+    sa.Column("action", TEXT, nullable=False),
+    sa.Column("address", TEXT, nullable=False),
+    sa.Column("detail", TEXT, nullable=False),
     sa.Index("activity_username", "username", "id"),
     sa.Index("activity_at", "at"),
 )
@@ -67,22 +84,14 @@ TERMINALS: Final = sa.Table(
     sa.Column("device", sa.String(64), primary_key=True),
     sa.Column("code", sa.String(64), nullable=False, unique=True),
     sa.Column("request", sa.LargeBinary(), nullable=False),
-    sa.Column("address", sa.Text(), nullable=False),
+    sa.Column("address", TEXT, nullable=False),
     sa.Column("begun", sa.BigInteger(), nullable=False),
     sa.Column("ends", sa.BigInteger(), nullable=False),
     sa.Column("polled", sa.BigInteger(), nullable=False),
-    sa.Column("state", sa.Text(), nullable=False),
-    sa.Column("username", sa.Text(), nullable=False),
+    sa.Column("state", TEXT, nullable=False),
+    sa.Column("username", TEXT, nullable=False),
     sa.Column("chain", sa.LargeBinary(), nullable=False),
     sa.Index("terminals_ends", "ends"),
-)
-sa.Table(
-    "guesses",  # the table of `myproxy.repository.guesses`, in a file of its own
-    METADATA,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("failures", sa.BigInteger(), nullable=False),
-    sa.Column("until_ms", sa.BigInteger(), nullable=False),
-    sa.Column("expires_ms", sa.BigInteger(), nullable=False),
 )
 
 
@@ -144,9 +153,11 @@ class SessionStore:
             "browser": session.browser,
         }
 
-        def insert(connection: Connection, _again: bool) -> None:
+        def insert(connection: Connection, again: bool) -> None:
             table = SESSIONS.c
             connection.execute(sa.delete(SESSIONS).where(table.ends <= values["begun"]))
+            if again:
+                connection.execute(sa.delete(SESSIONS).where(table.row == session.row))
             mine = sa.select(table.row).where(table.username == session.username).order_by(table.begun.desc())
             old = connection.execute(mine.offset(MAX_SESSIONS - 1)).scalars().all()
             connection.execute(sa.delete(SESSIONS).where(table.row.in_(old)))
@@ -223,7 +234,7 @@ class PortalStore:
     """All of it.
 
     Attributes:
-        database: The file.
+        database: The file, or the database of several nodes.
         sessions: Who is logged on.
         activity: What happened.
         guesses: Counts of wrong tries.
@@ -235,25 +246,36 @@ class PortalStore:
     guesses: SQLGuessStore
 
     def close(self) -> None:
-        """Close the file."""
+        """Close it."""
         self.database.close()
 
 
-def open_store(directory: str, *, kept: timedelta) -> PortalStore:
-    """Open the store in a directory, made 0700 if it is missing.
+def open_store(settings: StoreSettings, *, patient: bool = True) -> PortalStore:
+    """Open the store, made or upgraded where it has to be; the directory is made 0700 if it is missing.
 
     Args:
-        directory: Where.
-        kept: How long activity is shown.
+        settings: Where it is.
+        patient: Whether requests wait for a database that is away, as a failover takes its time; a start does not.
 
     Raises:
-        StorageError: It cannot be opened, or others could write there.
+        ConfigError: The string of the database is not good, or psycopg is not installed.
+        StorageError: It cannot be opened, comes from a newer version, or others could write in the directory.
     """
-    prepare_private_directory(directory)
-    database = open_sqlite(os.path.join(directory, FILE))
-    with database.write() as connection:
-        METADATA.create_all(connection)
-    return PortalStore(database, SessionStore(database), ActivityStore(database, kept), SQLGuessStore(database))
+    prepare_private_directory(settings.directory)
+    if settings.database:
+        from gsi.sql.postgres import open_postgres
+
+        database = open_postgres(
+            settings.database,
+            application="myproxy-portal",
+            connections=settings.connections,
+            patience_seconds=settings.patience.total_seconds() if patient else 0.0,
+        )
+    else:
+        database = open_sqlite(os.path.join(settings.directory, FILE))
+    upgraded(database, MIGRATIONS)
+    activity = ActivityStore(database, settings.activity)
+    return PortalStore(database, SessionStore(database), activity, SQLGuessStore(database))
 
 
 def _session(row: RowMapping) -> KeptSession:

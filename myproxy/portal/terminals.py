@@ -103,8 +103,11 @@ class Terminals:
             "chain": b"",
         }
 
-        def insert(connection: Connection, _again: bool) -> None:
-            connection.execute(sa.delete(TERMINALS).where(table.ends <= moment))
+        def insert(connection: Connection, again: bool) -> None:
+            gone = table.ends <= moment
+            connection.execute(
+                sa.delete(TERMINALS).where(sa.or_(gone, table.device == values["device"]) if again else gone)
+            )
             count = sa.select(sa.func.count()).select_from(TERMINALS)
             if (
                 connection.execute(count.where(table.address == source)).scalar_one() >= MAX_PER_ADDRESS
@@ -134,28 +137,36 @@ class Terminals:
             NotFoundError: It does not wait any more.
         """
         table = TERMINALS.c
-        change = (
-            sa.update(TERMINALS)
-            .where(table.device == device, table.state == "waiting", table.ends > int(now.timestamp()))
-            .values(state="refused" if chain is None else "granted", username=username, chain=chain or b"")
-        )
-        if not self._database.writing(lambda connection, _again: connection.execute(change).rowcount):
+        values = {"state": "refused" if chain is None else "granted", "username": username, "chain": chain or b""}
+        waits = sa.and_(table.device == device, table.ends > int(now.timestamp()), table.state == "waiting")
+        change = sa.update(TERMINALS).where(waits).values(values)
+        done = sa.and_(table.device == device, *(table[name] == value for name, value in values.items()))
+
+        def settle(connection: Connection, again: bool) -> bool:
+            if connection.execute(change).rowcount:
+                return True
+            return again and connection.execute(sa.select(table.device).where(done)).first() is not None
+
+        if not self._database.writing(settle):
             raise NotFoundError("the terminal does not wait any more")
 
     def take(self, device: str, *, now: datetime) -> tuple[str, bytes]:
         """Return how it stands, and the certificates, which are given once."""
         table, key, moment = TERMINALS.c, _hash(device), int(now.timestamp())
+        query = sa.select(TERMINALS).where(table.device == key).with_for_update()  # two cannot both be given it
+        given: list[tuple[str, bytes]] = []
 
-        def look(connection: Connection, _again: bool) -> tuple[str, bytes]:
-            row = connection.execute(sa.select(TERMINALS).where(table.device == key)).mappings().first()
+        def look(connection: Connection, again: bool) -> tuple[str, bytes]:
+            row = connection.execute(query).mappings().first()
             if row is None or row["ends"] <= moment:
-                return "over", b""
+                return given[0] if again and given and row is None else ("over", b"")
             if row["state"] == "waiting":
                 too_fast = moment - row["polled"] < INTERVAL_SECONDS - 1
                 connection.execute(sa.update(TERMINALS).where(table.device == key).values(polled=moment))
                 return ("slow_down" if too_fast else "waiting"), b""
             connection.execute(sa.delete(TERMINALS).where(table.device == key))
-            return ("granted", bytes(row["chain"])) if row["state"] == "granted" else ("refused", b"")
+            given[:] = [("granted", bytes(row["chain"])) if row["state"] == "granted" else ("refused", b"")]
+            return given[0]
 
         return self._database.writing(look, durable=False)
 

@@ -31,6 +31,14 @@ BEGUN = 1_700_000_000
 """Some second of the time in which the old versions were in use."""
 
 
+MIGRATIONS = {
+    "myproxy": "myproxy/repository/migrations",
+    "portal": "myproxy/portal/migrations",
+    "cas": "cas/repository/migrations",
+    "kca": "kca/repository/migrations",
+}
+
+
 class Version(NamedTuple):
     """One schema of one package."""
 
@@ -39,7 +47,7 @@ class Version(NamedTuple):
 
     @property
     def directory(self) -> str:
-        return str(ROOT / self.package / "repository" / "migrations")
+        return str(ROOT / MIGRATIONS[self.package])
 
 
 def revisions(package: str) -> list[str]:
@@ -48,7 +56,7 @@ def revisions(package: str) -> list[str]:
     return [one.revision for one in script.walk_revisions()][::-1]
 
 
-VERSIONS = [Version(package, one) for package in ("myproxy", "cas", "kca") for one in revisions(package)]
+VERSIONS = [Version(package, one) for package in MIGRATIONS for one in revisions(package)]
 OLDER = [one for one in VERSIONS if one.revision != revisions(one.package)[-1]]
 
 
@@ -265,3 +273,73 @@ def test_hosts_of_objects_get_one_name(databases: Callable[[str], Database]) -> 
         (110, 1),
     ]
     assert [one["member_id"] for one in rows(database, "members", ["member_id"])] == [110]
+
+
+def test_every_directory_of_migrations_is_walked_here() -> None:
+    there = {path.parent for package in ("gsi", "myproxy", "cas", "kca") for path in (ROOT / package).rglob("env.py")}
+    assert there == {ROOT / place for place in MIGRATIONS.values()}
+
+
+def test_a_portal_s_store_from_before_there_were_versions(tmp_path: Path) -> None:
+    """The portal made its tables itself then, in SQLite alone; whoever was logged on stays so."""
+    database = open_sqlite(str(tmp_path / "portal.db"))
+    texts, times = "{} TEXT NOT NULL".format, "{} BIGINT NOT NULL".format
+    session = [*map(texts, ("username", "address", "browser")), *map(times, ("begun", "seen", "ends"))]
+    event = [*map(texts, ("username", "action", "address", "detail")), times("at")]
+    waiting = [*map(texts, ("address", "state", "username")), *map(times, ("begun", "ends", "polled"))]
+    key = "{} VARCHAR(64) NOT NULL".format
+    made = (
+        f'CREATE TABLE sessions ({key("row")}, {", ".join(session)}, sealed BLOB NOT NULL, PRIMARY KEY ("row"))',
+        "CREATE INDEX sessions_username ON sessions (username)",
+        "CREATE INDEX sessions_ends ON sessions (ends)",
+        f"CREATE TABLE activity (id INTEGER NOT NULL, {', '.join(event)}, PRIMARY KEY (id))",
+        "CREATE INDEX activity_username ON activity (username, id)",
+        "CREATE INDEX activity_at ON activity (at)",
+        (
+            f"CREATE TABLE terminals ({key('device')}, {key('code')}, {', '.join(waiting)}, request BLOB NOT NULL,"
+            " chain BLOB NOT NULL, PRIMARY KEY (device), UNIQUE (code))"
+        ),
+        "CREATE INDEX terminals_ends ON terminals (ends)",
+        (
+            f"CREATE TABLE guesses ({key('key')}, failures BIGINT NOT NULL, until_ms BIGINT NOT NULL,"
+            " expires_ms BIGINT NOT NULL, PRIMARY KEY (key))"
+        ),
+    )
+    held: dict[str, dict[str, Any]] = {
+        "sessions": {
+            "row": "a" * 64,
+            "username": "alice",
+            "sealed": b"s",
+            "begun": BEGUN,
+            "seen": BEGUN,
+            "ends": BEGUN + 60,
+            "address": "192.0.2.7",
+            "browser": "B",
+        },
+        "activity": {"id": 7, "username": "alice", "at": BEGUN, "action": "FETCH", "address": "-", "detail": "d"},
+        "terminals": {
+            "device": "d" * 64,
+            "code": "c" * 64,
+            "request": b"r",
+            "address": "-",
+            "begun": BEGUN,
+            "ends": BEGUN + 60,
+            "polled": 0,
+            "state": "waiting",
+            "username": "",
+            "chain": b"",
+        },
+        "guesses": {"key": "b" * 64, "failures": 3, "until_ms": BEGUN * 1000, "expires_ms": BEGUN * 1000},
+    }
+    with database, open_sqlite(str(tmp_path / "fresh.db")) as fresh:
+        with database.write() as connection:
+            for statement in made:
+                connection.execute(sa.text(statement))
+        for table, row in held.items():
+            insert(database, table, row)
+        upgrade(database, Version("portal", "").directory)
+        upgrade(fresh, Version("portal", "").directory)
+        assert {table: rows(database, table, list(row)) for table, row in held.items()} == {
+            table: [row] for table, row in held.items()
+        }
+        assert shape(database) == shape(fresh)

@@ -231,7 +231,7 @@ def open_pages(
         names=(NAME,), server="myproxy.example.org", store=StoreSettings(directory=str(place)), **settings
     )
     with make_world(ca, directory) as world:
-        store = open_store(str(place), kept=config.store.activity)
+        store = open_store(config.store)
 
         def clock() -> datetime:
             return world.now

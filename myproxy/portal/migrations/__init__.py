@@ -1,0 +1,1 @@
+"""Schema steps of the portal's store, run by `gsi.sql.migrate`; never imported by hand."""
