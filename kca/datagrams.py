@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
-__all__ = ["MAX_SOURCES", "DatagramShell", "RateCap", "listen_udp"]
+__all__ = ["MAX_SOURCES", "DatagramShell", "RateCap", "listen_udp", "prepare_datagrams", "share"]
 
 MAX_DATAGRAM: Final = 65535
 BUFFER_BYTES: Final = 4 << 20
@@ -98,10 +98,7 @@ def listen_udp(host: str | None, port: int) -> list[socket.socket]:
             sockets.append(made)
             if family == socket.AF_INET6:
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-            else:
-                made.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+            prepare_datagrams(made)
             try:
                 made.bind(address)
             except OSError:
@@ -116,6 +113,15 @@ def listen_udp(host: str | None, port: int) -> list[socket.socket]:
             made.close()
         raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
     return sockets
+
+
+def prepare_datagrams(made: socket.socket) -> None:
+    """Have a UDP socket tell to which of our addresses a datagram came, and wait for us with more than a burst."""
+    if made.family == socket.AF_INET6:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        made.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
 
 
 class DatagramShell:

@@ -19,15 +19,13 @@ from gsi.errors import ConfigError, GridError
 from gsi.kerberos.accept import use_replay_cache
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES, Negotiator, server_end_point
 from gsi.system.files import read_public
-from gsi.transport.listening import listen_unix, split_address
-from gsi.transport.serve import listen
+from gsi.transport.activation import Given
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, rows, serve_wsgi
 from kca.http import create_app
 from kca.metrics import Metrics, render
 from kca.wiring.service import open_service, prepare
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from wsgiref.types import WSGIApplication
 
@@ -189,9 +187,11 @@ def serve_http(
     Negotiator(SERVICE, keytab=settings.keytab, hostname=settings.hostname)  # what is wrong shows now
     metrics, reloads = Metrics(workers=rows(settings.workers)), Reloads()
     held = Held(config, load or (lambda: config), _check)
+    with Given.from_environment() as given:
+        sockets = given.listen(settings.listen, mode=_SOCKET_MODE)
     return serve_wsgi(
         lambda: _describe(held.config),
-        _listen(settings.listen),
+        sockets,
         lambda: make_application(held.config, metrics, reloads),
         renew=held.renew,
         context=certificate.context if settings.certificate else None,
@@ -199,13 +199,6 @@ def serve_http(
         on_ready=on_ready,
         on_worker=metrics.use,
     )
-
-
-def _listen(place: str) -> list[socket.socket]:
-    if place.startswith("/"):
-        return [listen_unix(place, _SOCKET_MODE)]
-    host, port = split_address(place)
-    return listen(host or None, port)
 
 
 def _describe(config: KCAConfig) -> WebSettings:

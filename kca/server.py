@@ -24,12 +24,13 @@ from gsi.errors import ConfigError, GridError, ParseError
 from gsi.kerberos.accept import Acceptor, use_replay_cache
 from gsi.kerberos.profile import default_realm
 from gsi.system.memory import limit_arenas
+from gsi.transport.activation import Given
 from gsi.transport.documents_server import Document, listen_loopback, offer
 from gsi.transport.listening import split_address
 from gsi.transport.refusals import LineThinner
 from gsi.transport.serve import Limits, bound_port, listen, source_of
 from kca.answering import Answerer
-from kca.datagrams import DatagramShell, RateCap, listen_udp, share
+from kca.datagrams import DatagramShell, RateCap, listen_udp, prepare_datagrams, share
 from kca.metrics import CONTENT_TYPE, Metrics, render
 from kca.protocol.codec import FRAME_BYTES, MAX_REQUEST_BYTES, encode_frame, frame_length, looks_like_request
 from kca.protocol.messages import MACPolicy
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from kca.config import KCAConfig
     from kca.wiring.service import OpenedService
 
-__all__ = ["REPLAY_NAME", "KCAServer", "ServerFactory", "check_same_places", "listen_both"]
+__all__ = ["REPLAY_NAME", "KCAServer", "ServerFactory", "check_same_places", "listen_both", "take_both"]
 
 REPLAY_NAME: Final = "replay.rcache2"
 """Kerberos's replay cache, in the store's directory: one for all workers, and for nobody else."""
@@ -293,11 +294,11 @@ class ServerFactory:
         try:
             if self._config.server.metrics:
                 self._monitors = listen_loopback(self._config.server.metrics)
-            for address in self._config.server.listen:
-                host, port = split_address(address)
-                streams, datagrams = listen_both(host or None, port)
-                self.streams += streams
-                self._datagrams += datagrams
+            with Given.from_environment() as given:
+                for address in self._config.server.listen:
+                    streams, datagrams = take_both(given, address)
+                    self.streams += streams
+                    self._datagrams += datagrams
         except BaseException:
             self.close()
             raise
@@ -352,6 +353,26 @@ class ServerFactory:
 
     def _try(self, config: KCAConfig) -> None:
         _open(config, self._replies, self._metrics).retire()
+
+
+def take_both(given: Given, place: str) -> tuple[list[socket.socket], list[socket.socket]]:
+    """Return the sockets of a place, those of the service manager where it has opened them.
+
+    Raises:
+        ConfigError: It cannot be listened on, or the manager has only one of the two kinds.
+    """
+    streams, datagrams = given.take(place), given.take_datagrams(place)
+    if bool(streams) != bool(datagrams):
+        raise ConfigError(
+            f"the service manager listens on {place} with {'TCP' if streams else 'UDP'} alone",
+            hint="ListenStream= and ListenDatagram= for each address",
+        )
+    if not streams:
+        host, port = split_address(place)
+        return listen_both(host or None, port)
+    for one in datagrams:
+        prepare_datagrams(one)
+    return streams, datagrams
 
 
 def listen_both(host: str | None, port: int) -> tuple[list[socket.socket], list[socket.socket]]:

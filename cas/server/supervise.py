@@ -25,9 +25,9 @@ from cas.server.voms import VOMSFactory
 from cas.wiring.service import open_community, prepare
 from gsi.errors import ConfigError, GridError
 from gsi.system.notify import Manager
+from gsi.transport.activation import Given
 from gsi.transport.documents_server import Document, listen_loopback, offer
-from gsi.transport.listening import split_address
-from gsi.transport.serve import bound_port, listen, serve
+from gsi.transport.serve import bound_port, serve
 from gsi.transport.wsgi_server import Reloads, rows
 
 if TYPE_CHECKING:
@@ -66,16 +66,15 @@ class CASServer:
         self._sockets: list[socket.socket] = []
         self._voms_sockets: list[socket.socket] = []
         self._monitors: list[socket.socket] = []
-        host, port = split_address(config.http.listen)
-        self._sockets = listen(host or None, port)
-        self.port = bound_port(self._sockets)
         self.voms_port: int | None = None
         self._voms_workers = 0
-        if config.voms is not None:
-            host, port = split_address(config.voms.listen)
-            self._voms_sockets = listen(host or None, port)
-            self.voms_port = bound_port(self._voms_sockets)
-            self._voms_workers = config.voms.workers
+        with Given.from_environment() as given:
+            self._sockets = given.listen(config.http.listen)
+            self.port = bound_port(self._sockets)
+            if config.voms is not None:
+                self._voms_sockets = given.listen(config.voms.listen)
+                self.voms_port = bound_port(self._voms_sockets)
+                self._voms_workers = config.voms.workers
         if config.metrics:
             self._monitors = listen_loopback(config.metrics)
         self._config = config

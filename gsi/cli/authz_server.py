@@ -83,11 +83,12 @@ def _serve(arguments: Namespace, config: CalloutConfig, factory: object) -> int:
     from gsi.authz.callout.daemon import serve_callouts
     from gsi.authz.callout.service import ServiceFactory
     from gsi.system.files import write_public
-    from gsi.transport.listening import listen_unix
+    from gsi.transport.activation import Given
 
     assert isinstance(factory, ServiceFactory)
     settings = config.server
-    listening = listen_unix(settings.socket, settings.socket_mode)
+    with Given.from_environment() as given:
+        sockets = given.listen(settings.socket, mode=settings.socket_mode)
     if arguments.pidfile:
         write_public(arguments.pidfile, f"{os.getpid()}\n".encode())
 
@@ -95,9 +96,7 @@ def _serve(arguments: Namespace, config: CalloutConfig, factory: object) -> int:
         sys.stderr.write(f"{PROG}: listening on {printable(settings.socket)}\n")
         sys.stderr.flush()
 
-    return serve_callouts(
-        [listening], factory.make, workers=settings.workers, on_ready=announce, on_reload=factory.reload
-    )
+    return serve_callouts(sockets, factory.make, workers=settings.workers, on_ready=announce, on_reload=factory.reload)
 
 
 def _find_config(given: str | None) -> str | None:

@@ -16,10 +16,16 @@ from typing import Final
 
 from gsi.errors import ConfigError
 
-__all__ = ["BACKLOG", "listen_unix", "split_address"]
+__all__ = ["BACKLOG", "ManagedSocket", "listen_unix", "split_address"]
 
 BACKLOG: Final = 512
 """Connections that wait in the kernel: a burst of logins, each with two questions."""
+
+
+class ManagedSocket(socket.socket):
+    """A listening socket of the service manager: a Unix socket's name is not ours to remove."""
+
+    __slots__ = ()
 
 
 def split_address(text: str) -> tuple[str, int]:

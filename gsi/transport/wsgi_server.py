@@ -29,6 +29,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from gsi.errors import GridError
+from gsi.transport.listening import ManagedSocket
 from gsi.transport.serve import raise_descriptor_limit
 from gsi.transport.wsgi_worker import WebLimits
 
@@ -296,6 +297,11 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
 class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's first process, which replaces workers by a good configuration only."""
 
+    def start(self) -> None:
+        """Begin; the names of sockets are not gunicorn's to remove."""
+        super().start()
+        self.systemd = True
+
     def handle_hup(self) -> None:
         """SIGHUP."""
         if self.app.renew():
@@ -317,7 +323,7 @@ def serve_wsgi(
 
     Args:
         describe: Says what the server is like; asked again after each reload. Name, log and workers stay.
-        sockets: The listening sockets; they are taken over, and Unix sockets unlinked at the end.
+        sockets: The listening sockets; they are taken over, and our own Unix sockets unlinked at the end.
         make: Makes the application, in each worker; a GridError has it answer 503 and try again.
         renew: Called at SIGHUP in the first process, before workers are replaced, which happens only if it returns.
         context: Makes the TLS context of a connection, in each worker; None where no TLS ends here.
@@ -330,7 +336,8 @@ def serve_wsgi(
     settings = describe()
     most = rows(settings.workers)
     first = os.getpid()
-    paths = [one.getsockname() for one in sockets if one.family == socket.AF_UNIX]
+    owned = [one for one in sockets if one.family == socket.AF_UNIX and not isinstance(one, ManagedSocket)]
+    paths = [one.getsockname() for one in owned]
     places = [(path, _place_of(path)) for path in paths]
 
     def give_row(arbiter: Any, worker: Any) -> None:  # noqa: ANN401  gunicorn has no types

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.errors import ConfigError
 from gsi.keys import generate_key
-from gsi.transport.listening import split_address
-from gsi.transport.serve import listen
+from gsi.transport.activation import Given
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, rows, serve_wsgi
 from myproxy.portal.app import MAX_REQUEST_BYTES, create_app, open_portal, open_ways
 from myproxy.portal.codes import open_authenticators
@@ -97,10 +96,11 @@ def serve_portal(
     metrics, reloads = Metrics(workers=rows(config.http.workers)), Reloads()
     held = Held(config, load or (lambda: config), _compare)
     contexts = _Contexts()
-    host, port = split_address(config.http.listen)
+    with Given.from_environment() as given:
+        sockets = given.listen(config.http.listen)
     return serve_wsgi(
         lambda: _describe(held.config),
-        listen(host or None, port),
+        sockets,
         lambda: make_application(held.config, metrics, reloads),
         renew=held.renew,
         context=(lambda: contexts.context(held.config)) if config.http.certificate else None,

@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -173,6 +174,7 @@ def cas_server(
     metrics: str = "",
     database: str = "",
     joins: bool = False,
+    sockets: Sequence[socket.socket] = (),
 ) -> Iterator[CASServer]:
     """Start our server with an admin, the service type `file` and the namespaces of GridFTP.
 
@@ -185,6 +187,7 @@ def cas_server(
         metrics: Where monitors are answered.
         database: A PostgreSQL database that has the policy.
         joins: Whether the policy was begun by another node.
+        sockets: Listening sockets that it is given, for HTTPS and for VOMS.
     """
     ca = ca or TestCA()
     place = directory / "cas"
@@ -207,6 +210,8 @@ def cas_server(
         metrics=metrics,
         database=database,
     )
+    for one in sockets:
+        config = config.replace("127.0.0.1:0", "{}:{}".format(*one.getsockname()), 1)
     write_file(place / "cas.toml", config.encode(), 0o600)
     write_file(place / "bootstrap", BOOTSTRAP.format(ca=ca.name, admin=ADMIN).encode(), 0o600)
     env = clean_environment(place)
@@ -217,6 +222,8 @@ def cas_server(
         run([our_program("cas-server-bootstrap"), *begin], env=env).check()
     ports = place / "ports"
     argv: list[str | Path] = [our_program("cas-server"), "-c", place / "cas.toml", "-v", "-portfile", ports]
-    with running(argv, env=env, port=None, directory=place, announced=r"listening on port (\d+)") as daemon:
+    with running(
+        argv, env=env, port=None, directory=place, announced=r"listening on port (\d+)", sockets=sockets
+    ) as daemon:
         voms_port = int(ports.read_text().split()[1])
         yield CASServer(daemon, place, ca, host, trust_dir, voms_port, metrics)

@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -155,6 +156,7 @@ def running(
     account: str | None = None,
     announced: str | None = None,
     unix: Path | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> Iterator[Daemon]:
     """Start a server that stays in the foreground; ready when it accepts a connection.
 
@@ -166,6 +168,7 @@ def running(
         account: The account to run as.
         announced: A regular expression whose first group is the port, searched in the output.
         unix: Its Unix socket, in place of a port; the port is then 0.
+        sockets: Listening sockets that it is given, as by systemd: connections are accepted before it is there.
 
     Raises:
         AssertionError: It ended or did not accept within `START_SECONDS`; its output is in the message.
@@ -173,7 +176,7 @@ def running(
     log_path = directory / "output.log"
     with open(log_path, "wb") as log:
         process = subprocess.Popen(
-            [str(word) for word in argv],
+            [*(_giving(sockets) if sockets else ()), *(str(word) for word in argv)],
             env=dict(env),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -183,6 +186,7 @@ def running(
             group=account_group(account),
             extra_groups=None if account is None else [],
             start_new_session=True,
+            pass_fds=[one.fileno() for one in sockets],
         )
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -204,6 +208,22 @@ def running(
         yield Daemon("localhost", port, directory, process.pid, log_path)
     finally:
         _end_group(process)
+
+
+_GIVE: Final = """
+import os, sys
+places = [os.dup2(int(word), 100 + at) for at, word in enumerate(sys.argv[1].split(","))]
+for at, place in enumerate(places):
+    os.dup2(place, 3 + at)
+os.closerange(3 + len(places), 100 + len(places))
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(places))}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def _giving(sockets: Sequence[socket.socket]) -> list[str]:
+    """The words before a command that give it sockets as sd_listen_fds(3) has it."""
+    return [sys.executable, "-I", "-c", _GIVE, ",".join(str(one.fileno()) for one in sockets)]
 
 
 def _ordinary_account() -> str | None:

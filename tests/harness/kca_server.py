@@ -22,7 +22,8 @@ from tests.harness.kca import write_config
 from tests.harness.run import Done, our_program, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import socket
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.harness.daemons import Daemon
     from tests.harness.kdc import Realm
@@ -91,6 +92,7 @@ def kca_server(
     rest: str | None = None,
     ca: TestCA | None = None,
     workers: int = 2,
+    sockets: Sequence[socket.socket] = (),
 ) -> Iterator[KCA]:
     """Start our server.
 
@@ -101,13 +103,17 @@ def kca_server(
         rest: Everything behind it; by default a rule for everybody of the realm.
         ca: The authority; one that all tests share by default.
         workers: Processes.
+        sockets: Sockets that it is given, of one address.
     """
     place = directory / "kca"
     place.mkdir(mode=0o700)
-    config = write_config(
-        place, config_text(realm, server=server, rest=rest, workers=workers), ca=ca or the_authority()
-    )
+    text = config_text(realm, server=server, rest=rest, workers=workers)
+    if sockets:
+        text = text.replace("*:0", "{}:{}".format(*sockets[0].getsockname()))
+    config = write_config(place, text, ca=ca or the_authority())
     env = clean_environment(place) | {name: realm.variables[name] for name in ("KRB5_CONFIG",)}
     argv: list[str | Path] = [our_program("kca-server"), "-c", config, "-v"]
-    with running(argv, env=env, port=None, directory=place, announced=r"listening on port (\d+)") as daemon:
+    with running(
+        argv, env=env, port=None, directory=place, announced=r"listening on port (\d+)", sockets=sockets
+    ) as daemon:
         yield KCA(daemon, place, config, env)

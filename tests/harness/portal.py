@@ -8,13 +8,15 @@ Workflow:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.ca import Issued, write_file
-from tests.harness.daemons import Daemon, free_port, our_server
+from tests.harness.daemons import Daemon, free_port, running
 from tests.harness.environment import clean_environment
+from tests.harness.run import our_program
 
 __all__ = ["RunningPortal", "portal_text", "start_portal"]
 
@@ -65,6 +67,7 @@ def start_portal(
     workers: int = 2,
     port: int | None = None,
     variables: Mapping[str, str] | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> Iterator[RunningPortal]:
     """Start the command.
 
@@ -77,6 +80,7 @@ def start_portal(
         workers: Processes.
         port: Where it listens; None is a free port.
         variables: More of the environment.
+        sockets: Listening sockets that it is given, on `port`.
     """
     port = free_port() if port is None else port
     host.write(place / "portal.pem", place / "portal.key")
@@ -86,5 +90,6 @@ def start_portal(
     logs = place / "portal-log"
     logs.mkdir(exist_ok=True)
     env = clean_environment(place) | dict(variables or {})
-    with our_server("myproxy-portal", ["-c", path], env=env, port=port, directory=logs) as daemon:
+    argv: list[str | Path] = [our_program("myproxy-portal"), "-c", path]
+    with running(argv, env=env, port=port, directory=logs, sockets=sockets) as daemon:
         yield RunningPortal(f"https://localhost:{port}", daemon, place / "portal-store")

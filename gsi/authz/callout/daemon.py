@@ -1,6 +1,6 @@
 """The Unix socket shell of the deciding daemon: connections, time, processes, signals; the judging is `judge.py`'s.
 
-    sockets = [listen_unix(settings.socket, settings.socket_mode)]
+    sockets = given.listen(settings.socket, mode=settings.socket_mode)      # gsi.transport.activation
     status = serve_callouts(sockets, make_service, workers=2)
 
 Every connection is bound to the process that opened it: the kernel tells its pid and uid (SO_PEERCRED), and the library
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gsi.authz.callout.capacity import Limits, Seats, Turns
 from gsi.authz.callout.session import CalloutSession, State
 from gsi.errors import GridError, RemoteProtocolError
-from gsi.transport.listening import BACKLOG
+from gsi.transport.listening import BACKLOG, ManagedSocket
 from gsi.transport.workers import EXIT_OK, Supervisor
 
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ def serve_callouts(
     """Serve until SIGTERM or SIGINT; return the exit status.
 
     Args:
-        sockets: From `listen_unix`; closed at the end.
+        sockets: From `Given.listen`; closed at the end, and those of our own unlinked.
         make_service: Called once in every worker.
         workers: Processes; 1 serves in this one.
         on_ready: Called in this process when connections are being accepted.
@@ -356,7 +356,8 @@ def serve_callouts(
         GridError: With one worker: `make_service` failed.
     """
     _raise_descriptor_limit()
-    places = [(path, _place_of(path)) for path in (one.getsockname() for one in sockets)]
+    owned = [one.getsockname() for one in sockets if not isinstance(one, ManagedSocket)]
+    places = [(path, _place_of(path)) for path in owned]
     try:
         if workers <= 1:
             asyncio.run(_run_worker(make_service, sockets, on_ready, None))

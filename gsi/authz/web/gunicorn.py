@@ -25,8 +25,7 @@ from gsi.errors import ConfigError
 from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
-from gsi.transport.listening import listen_unix, split_address
-from gsi.transport.serve import listen
+from gsi.transport.activation import Given
 from gsi.transport.tls import ServerTLS
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, serve_wsgi
 
@@ -104,7 +103,8 @@ def serve_endpoint(
     make_application(config)  # what is wrong shows now, and not in workers that come up one after the other
     server, reloads = config.server, Reloads()
     held = Held(config, load or (lambda: config), _check)
-    sockets = [listen_unix(server.listen, server.socket_mode)] if server.is_unix else listen(*_place(server.listen))
+    with Given.from_environment() as given:
+        sockets = given.listen(server.listen, mode=server.socket_mode)
     return serve_wsgi(
         lambda: _describe(held.config),
         sockets,
@@ -146,11 +146,6 @@ class _Pages:
         headers = [("Content-Type", kind), ("Content-Length", str(len(told))), ("Cache-Control", "no-store")]
         start_response("200 OK", headers)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [told]
-
-
-def _place(listen_at: str) -> tuple[str | None, int]:
-    host, port = split_address(listen_at)
-    return host or None, port
 
 
 def _check(old: EndpointConfig, new: EndpointConfig) -> None:
