@@ -45,6 +45,14 @@ def build_parser() -> LongOptionParser:
         completion=Completion.FILE,
         text="a file to write the process id to",
     )
+    section.value(
+        "-r",
+        "--register",
+        dest="register",
+        metavar="ID",
+        text="print a table [applications.ID] with a new secret for a web application, and exit",
+    )
+    section.value("-u", "--url", dest="url", metavar="URL", text="with --register: where users are sent back to")
     section.flag("-n", "--check", dest="check", text="look at all that the configuration names, say so, and exit")
     return parser
 
@@ -69,6 +77,12 @@ def _execute(arguments: Namespace) -> int:
         raise ConfigError(
             f"the portal cannot be used: {error}", hint="install gsi-toolkit with its extras 'portal' and 'server'"
         ) from error
+    if arguments.register:
+        from myproxy.portal.registered import register
+
+        table, secret = register(arguments.register, arguments.url or "")
+        sys.stdout.write(f"{table}\n# for the application alone: client_secret = {secret}\n")
+        return EXIT_OK
     config = load_config(path)
     if arguments.check:
         check(config)

@@ -27,7 +27,7 @@ from gsi.system.environ import read_locations
 from gsi.system.metrics import CONTENT_TYPE
 from gsi.system.trustdir import TrustDirectory
 from myproxy.client import ServerAddress
-from myproxy.portal import codes, site, terminals, upload, views, vouched
+from myproxy.portal import applications, codes, site, terminals, upload, views, vouched
 from myproxy.portal.desk import Desk
 from myproxy.portal.guard import Guard, Portal, current, machine, request_id
 from myproxy.portal.limits import Limits
@@ -59,6 +59,7 @@ MAX_REQUEST_BYTES: Final = 256 << 10
 MAX_FORM_PARTS: Final = 40
 REPLAY_NAME: Final = "http.rcache"
 """Which tickets were here before, for all workers; a file in the store's directory."""
+_FOR_PROGRAMS: Final = ("/terminal/v1/", f"{applications.API}/")
 _log: Final = logging.getLogger("myproxy.portal")
 
 
@@ -225,6 +226,8 @@ def create_app(
     app.register_blueprint(views.make_pages(portal, guard))
     app.register_blueprint(upload.make_pages(portal))
     app.register_blueprint(terminals.make_pages(portal))
+    if portal.config.applications:
+        app.register_blueprint(applications.make_pages(portal))
     if authenticators is not None:
         app.register_blueprint(codes.make_pages(portal, authenticators))
     others: list[tuple[str, str]] = []
@@ -269,18 +272,21 @@ def create_app(
         text = str(error.description or "")
         if isinstance(error, InternalServerError):
             text = "Something went wrong on this side. It is in the log under the number below."
-        if request.path.startswith("/terminal/v1/"):
+        if request.path.startswith(_FOR_PROGRAMS):
             return Response(f"{text}\n", error.code, mimetype="text/plain")
         return render_template("error.html", heading=error.name, text=text), error.code
 
     @app.errorhandler(GridError)
-    def fail(error: GridError) -> tuple[str, int]:
+    def fail(error: GridError) -> tuple[str, int] | Response:
         _log.error("%s: %s: %s", request_id(), error.slug, error)
-        if isinstance(error, StorageError | TransportError):
-            text = "The portal or its MyProxy server cannot do this at the moment. Try again in a minute."
-            return render_template("error.html", heading="Not available now", text=text), 503
+        heading, status = "Internal Server Error", 500
         text = "Something went wrong on this side. It is in the log under the number below."
-        return render_template("error.html", heading="Internal Server Error", text=text), 500
+        if isinstance(error, StorageError | TransportError):
+            heading, status = "Not available now", 503
+            text = "The portal or its MyProxy server cannot do this at the moment. Try again in a minute."
+        if request.path.startswith(_FOR_PROGRAMS):
+            return Response(f"{text}\n{request_id()}\n", status, mimetype="text/plain")
+        return render_template("error.html", heading=heading, text=text), status
 
     return app
 

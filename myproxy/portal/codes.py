@@ -26,6 +26,7 @@ from gsi.system import clock
 from gsi.system.audit import AuditLog, Verdict
 from myproxy.admin import CodesDesk
 from myproxy.auth.totp import PERIOD_SECONDS, SECRET_BYTES, code_at
+from myproxy.portal.grants import Grants
 from myproxy.portal.guard import current
 from myproxy.portal.views import FormError, attempt, away, code, field, log_on, secret
 from myproxy.repository.codes import SQLCodeStore
@@ -182,6 +183,7 @@ def make_pages(portal: Portal, authenticators: Authenticators) -> Blueprint:
             portal.note("CODES", Verdict.PERMIT, session.username, identity=session.identity)
             authenticators.enrol(session.username, key)
             portal.store.sessions.remove_others(session.username, but=session.kept.row)
+            Grants(portal.store.database).end_all(session.username)
             return away("pages.overview", notice="codes")
 
         return attempt(show, act)

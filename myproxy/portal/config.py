@@ -31,6 +31,7 @@ from typing import Final
 from gsi.errors import ConfigError
 from gsi.system.config import option, read_config
 from gsi.transport.listening import split_address
+from myproxy.portal.registered import ApplicationSettings, check_names
 
 __all__ = [
     "DEFAULT_CONFIG",
@@ -295,6 +296,7 @@ class PortalConfig:
         title: What stands at the top of every page.
         http: The `[http]` table; the others likewise.
         pages: What pages of other packages are to know, by the names of their entry points: `[pages.cas]`.
+        applications: Web applications that may ask users for proxies, by their identifiers: `[applications.ID]`.
     """
 
     names: tuple[str, ...]
@@ -311,6 +313,7 @@ class PortalConfig:
     kerberos: KerberosSettings = field(default_factory=KerberosSettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
     pages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    applications: Mapping[str, ApplicationSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what requests are compared with."""
@@ -318,6 +321,7 @@ class PortalConfig:
             raise ConfigError("names: the portal needs one")
         if (self.oidc.issuer or self.kerberos.keytab) and not self.own.certificate:
             raise ConfigError("[oidc] and [kerberos] need [own] certificate, which the server trusts")
+        check_names(self.applications)
         for name in self.names:
             if not _NAME.match(name):
                 raise ConfigError(f"names: {name!r} is no host name", hint="lower case, with :PORT if it is not 443")

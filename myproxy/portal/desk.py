@@ -293,15 +293,19 @@ class Desk:
         chain = grant_delegation(proxy, parse_delegation_request(requester.request_der), options, now=now)
         return requester.accept([one.der for one in chain], now=now)
 
-    def sign_for(self, proxy: Credential, request_der: bytes, lifetime: timedelta) -> tuple[Certificate, ...]:
+    def sign_for(
+        self, proxy: Credential, request_der: bytes, lifetime: timedelta, *, limited: bool = False
+    ) -> tuple[Certificate, ...]:
         """Make a proxy below the user's for a key that is elsewhere; the new certificate comes first.
 
         Raises:
             ParseError: It is no certificate request.
             CredentialError: The proxy is over, or the key too weak.
+            VerificationError: The request is not signed with its key.
         """
         wanted = parse_delegation_request(request_der)
-        return tuple(grant_delegation(proxy, wanted, ProxyOptions(lifetime=lifetime), now=self._clock()))
+        options = ProxyOptions(lifetime=lifetime, kind=ProxyKind.LIMITED if limited else None)
+        return tuple(grant_delegation(proxy, wanted, options, now=self._clock()))
 
     def _client(self, credential: Credential | None = None) -> MyProxyClient:
         return MyProxyClient(self._address, self._anchors(), credential=credential, now=self._clock)

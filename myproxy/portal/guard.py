@@ -48,8 +48,8 @@ SESSION_COOKIE: Final = "__Host-session"
 FORM_COOKIE: Final = "__Host-form"
 """Ties the forms before a logon to the browser."""
 TOKEN_FIELD: Final = "form_token"
-MAX_PATH: Final = 512
-"""The longest address of our own that a logon leads back to."""
+MAX_PATH: Final = 2048
+"""The longest address of our own that a logon leads back to: applications send users with as much."""
 MAX_BROWSER: Final = 200
 SEEN_SECONDS: Final = 20
 """How exactly the last request of a session is kept: writing at each would cost more than it tells."""
@@ -358,6 +358,9 @@ class Guard:
     def _finish(self, response: Response) -> Response:
         for name, value in _HEADERS.items():
             response.headers[name] = value
+        if "form_target" in g:  # browsers hold redirections after a form to the policy as well
+            policy = CONTENT_SECURITY_POLICY.replace("form-action 'self'", f"form-action 'self' {g.form_target}")
+            response.headers["Content-Security-Policy"] = policy
         if request.endpoint == "static" and response.status_code == 200:
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         else:

@@ -30,6 +30,9 @@ ACTIONS: Final = (
     "POLICY",
     "REVOKE",
     "SITE",
+    "GRANT",
+    "GRANT PROXY",
+    "GRANT END",
     OTHER,
 )
 """What is decided about, as in the audit."""

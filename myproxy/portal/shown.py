@@ -69,6 +69,9 @@ _ACTIONS: Final = {
     "CAPABILITY": "Capability fetched",
     "POLICY": "Change of the community's policy",
     "END OTHER SESSIONS": "Other sessions ended",
+    "GRANT": "Application allowed",
+    "GRANT PROXY": "Proxy for an application",
+    "GRANT END": "Application ended",
 }
 
 

@@ -31,6 +31,7 @@ from gsi.system.audit import Verdict
 from myproxy.auth.base import ThrottledError
 from myproxy.portal.config import Insistence
 from myproxy.portal.desk import identify
+from myproxy.portal.grants import Grants
 from myproxy.portal.guard import address, current, own_path, public, told
 
 if TYPE_CHECKING:
@@ -54,12 +55,16 @@ NOTICES: Final = {
     "off": ("done", "You are logged off."),
     "first_stored": ("done", "The credential is stored. Log on with its new pass phrase."),
     "stored": ("done", "The credential is stored."),
-    "changed": ("done", "The pass phrase is changed. Your other sessions were ended."),
+    "changed": (
+        "done",
+        "The pass phrase is changed. Your other sessions, and what you had allowed applications, were ended.",
+    ),
     "destroyed": ("done", "The credential is destroyed."),
     "ended": ("done", "Your other sessions were ended."),
     "codes": ("done", "Your authenticator is set up. From now on its code belongs to every logon."),
     "delivered": ("done", "The terminal has its proxy."),
     "refused": ("info", "The terminal gets nothing."),
+    "grant_ended": ("done", "The application gets no more proxies."),
 }
 """What pages tell at their top, by a word in their address; nothing else can be put there."""
 PAGES: Final = "pages"
@@ -362,6 +367,7 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
                 raise
             portal.note("CHANGE", Verdict.PERMIT, session.username, identity=session.identity, detail=name or "default")
             portal.store.sessions.remove_others(session.username, but=session.kept.row)
+            Grants(portal.store.database).end_all(session.username)
             return away("pages.overview", notice="changed")
 
         return attempt(show_passphrase, act)

@@ -23,6 +23,9 @@ of this machine are listened on. Requests for another name than those in `names`
 user's own network, since the server sees the portal's address alone; a front end has to say where requests come from
 (`address_header`).
 
+Other web applications can ask users for proxies, as OAuth clients, where the configuration has a table
+`[applications.ID]`. `--register` prints one with a new secret, which is kept as a hash and shown this once.
+
 It stays in the foreground and logs to standard error. SIGTERM and SIGINT end it, sessions survive that. SIGHUP has the
 configuration read again: where it can be used, new workers take over, else the log says why and the old one stays.
 """,
@@ -38,6 +41,12 @@ configuration read again: where it can be used, new workers take over, else the 
         ("/etc/myproxy/portal.toml", "The configuration."),
         ("/var/lib/myproxy-portal", "Sessions, counts of wrong tries, the audit."),
     ),
-    examples=(("Check before a start:", "myproxy-portal --check"),),
+    examples=(
+        ("Check before a start:", "myproxy-portal --check"),
+        (
+            "Let a web application ask users for proxies:",
+            "myproxy-portal --register gateway --url https://gateway.example.org/grid/back",
+        ),
+    ),
     see_also=("myproxy-server(8)", "myproxy-logon(1)"),
 )
