@@ -12,7 +12,7 @@ from random import Random
 
 import atheris
 
-with atheris.instrument_imports(include=["gsi", "myproxy"], enable_loader_override=False):
+with atheris.instrument_imports(include=["gsi", "myproxy", "cas", "kca"], enable_loader_override=False):
     from tests.fuzz.decoders import load
     from tests.fuzz.mutate import MUTATORS
     from tests.fuzz.rule import watched

@@ -133,6 +133,7 @@ _RFC4514: Final = (
     'CN="a, b"+UID=7;O=M\\C3\\BCnchen',
     "OID.1.2.3.4=#1303414243,CN=\\ a\\#b\\ ",
     "CN=#1301 41".replace(" ", ""),
+    "CN=#1201 41".replace(" ", ""),
 )
 _PATTERNS: Final = (
     "/O=Grid/CN=(Alice|Bob)[a-z0-9]{1,3}\n/O=Grid/CN=Bobx1",
