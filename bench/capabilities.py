@@ -10,6 +10,7 @@ verification, in this process through ctypes, reading the proxy from a file each
 from __future__ import annotations
 
 import ctypes
+import json
 import statistics
 import sys
 import tempfile
@@ -77,12 +78,13 @@ def _measure(directory: Path, rounds: int) -> list[Figure]:
 
 def _tokens(now: datetime, rounds: int) -> Figure:
     from joserfc import jws
+    from joserfc.jwk import ECKey
 
     issuer = TokenIssuer()
     rules = TokenRules(issuers=(IssuerRules(issuer=issuer.url),), audiences=frozenset({AUDIENCE}))
     keys = parse_key_set(issuer.key_set())
     verifier = TokenVerifier(rules, StaticKeys({issuer.url: keys}))
-    text, bare = issuer.token(), keys.keys["k1"].key
+    text, bare = issuer.token(), ECKey.import_key(json.loads(issuer.key_set())["keys"][0])
     return _figure(
         "verify a token, ES256, vs joserfc's signature alone",
         LIMIT_TOKEN,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cas.assertion.signing import key_thumbprint
@@ -94,6 +95,7 @@ def _refuse(message: str) -> CapabilityError:
     return CapabilityError(f"token: {message}", problem=CapabilityProblem.SIGNER)
 
 
+@lru_cache(maxsize=_MAX_LEARNT)
 def _thumbprint(certificate: Certificate) -> str:
     try:
         return key_thumbprint(keys.parse_public_key(certificate.spki_der))

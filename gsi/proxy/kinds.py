@@ -12,6 +12,7 @@ one certificate, and the extension twice.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import oids
@@ -71,6 +72,8 @@ class Classification(NamedTuple):
     """The certificate is no proxy but carries a ProxyCertInfo that is not critical: a chain with it is refused."""
 
 
+_CACHED: Final = 512  # certificates of the sessions that are open; some kilobytes each
+
 _KIND_OF_LANGUAGE: Final = {
     oids.INHERIT_ALL: ProxyKind.FULL,
     oids.INDEPENDENT: ProxyKind.INDEPENDENT,
@@ -91,6 +94,7 @@ def kind_of_language(language: str) -> ProxyKind:
     return _KIND_OF_LANGUAGE.get(language, ProxyKind.RESTRICTED)
 
 
+@lru_cache(maxsize=_CACHED)
 def classify(certificate: Certificate) -> Classification:
     """Tell what a certificate is.
 
@@ -101,6 +105,10 @@ def classify(certificate: Certificate) -> Classification:
         ParseError: BasicConstraints or ProxyCertInfo (`what` says which) is malformed, or the marks contradict one
             another.
     """
+    return certificate.find_once(_classify)
+
+
+def _classify(certificate: Certificate) -> Classification:
     if _is_ca(certificate):
         return Classification(Role.CA)
     marks = [extension for extension in certificate.extensions if extension.oid in _FORMAT_OF_EXTENSION]

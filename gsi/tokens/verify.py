@@ -39,6 +39,7 @@ P: Final = CapabilityProblem
 
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
 _FORBIDDEN_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"})
+_KNOWN_HEADERS: Final = frozenset({"alg", "kid", "typ", "cty", "x5t", "x5t#S256"})
 _REQUIRED: Final[Mapping[Profile, tuple[str, ...]]] = MappingProxyType(
     {
         Profile.WLCG: ("iss", "sub", "aud", "exp", "iat", "jti", "wlcg.ver"),
@@ -251,6 +252,8 @@ def _check_header(header: Mapping[str, object]) -> str:
     found = sorted(_FORBIDDEN_HEADERS & header.keys())
     if found:
         raise _refuse(f"its header brings {found[0]!r}, and keys are never taken from a token", P.KEY)
+    if not _KNOWN_HEADERS.issuperset(header) or not all(isinstance(value, str) for value in header.values()):
+        raise _refuse("its header has members that are not known here", P.CONTENT)
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:
         raise _refuse(f"of the type {str(kind)[:40]!r}, not an access token", P.VERSION)

@@ -111,11 +111,14 @@ ROWS: Final[dict[str, Row]] = {
     "unknown critical": Row(lambda: ISSUER.sign(ISSUER.claims(), {"crit": ["exp"], "exp": 1}), P.CRITICAL),
     "critical b64": Row(lambda: ISSUER.sign(ISSUER.claims(), {"crit": ["b64"], "b64": False}), P.CRITICAL),
     "empty crit": Row(lambda: ISSUER.sign(ISSUER.claims(), {"crit": []}), P.CRITICAL),
+    "unknown header": Row(lambda: ISSUER.sign(ISSUER.claims(), {"made-up": "x"}), P.CONTENT),
+    "header with a number": Row(lambda: ISSUER.sign(ISSUER.claims(), {"cty": 1}), P.CONTENT),
     "an ID token's typ": Row(lambda: ISSUER.sign(ISSUER.claims(), {"typ": "logout+jwt"}), P.VERSION),
     # --- the signature
     "another key": Row(lambda: ISSUER.sign(ISSUER.claims(), key=new_key("p256")), P.BAD_SIGNATURE),
     "tampered claims": Row(_tampered, P.BAD_SIGNATURE),
     "signature cut": Row(_short, P.BAD_SIGNATURE),
+    "signature with more behind": Row(lambda: ISSUER.token() + "A" * 4, P.BAD_SIGNATURE),
     "signature of zeros": Row(lambda: ISSUER.token().rpartition(".")[0] + "." + b64(bytes(64)), P.BAD_SIGNATURE),
     # --- the issuer
     "unknown issuer": Row(lambda: ISSUER.token(iss="https://evil.example/"), P.ISSUER),
