@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from bench.pairs import Figure, alternate, command, median_ms, show
 from gsi.keys import encode_private_key, parse_private_key
 from gsi.pem import split_pem
-from gsi.sandbox.vo import Person, make_vo
+from gsi.sandbox.vo import Person, make_vo, open_vo
 from gsi.secret import Passphrase
 from gsi.system.clock import now
 from gsi.system.files import write_private
@@ -47,7 +47,8 @@ def figures(rounds: int = 40) -> list[Figure]:
     peer_init, peer_info = (_peer(name) for name in ("grid-proxy-init", "grid-proxy-info"))
     found: list[Figure] = []
     with TemporaryDirectory() as directory:
-        vo = make_vo(Path(directory), now=now())
+        vo = open_vo(Path(directory))
+        make_vo(vo, now=now())
         alice = vo.person("alice")
         # The C program does not look at HOME, so the certificate is named to both.
         environment = {**alice.environment, "X509_USER_CERT": str(alice.home / ".globus" / "usercert.pem")}

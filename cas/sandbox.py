@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from gsi.errors import TransportError
 from gsi.names import oneline
 from gsi.sandbox.plan import Command, Contribution, Service, Step
-from gsi.sandbox.services import free_port
 from gsi.system import clock
 from gsi.system.files import write_private, write_public
 from gsi.tokens.keys import MAX_KEY_SET_BYTES
@@ -114,8 +113,8 @@ def contribution(vo: VO) -> Contribution:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         notice = f"no community: {', '.join(missing)} not installed (pip install 'gsi-toolkit[{EXTRAS}]'); going on"
-        return Contribution(ORDER, (), make_steps=lambda _ports: (), notices=(notice,))
-    tour = _Tour(vo, free_port(), free_port())
+        return Contribution(ORDER, notices=(notice,))
+    tour = _Tour(vo, vo.port(NAME), vo.port("voms"))
     tour.write()
     server = Service(
         name=NAME,
@@ -127,8 +126,13 @@ def contribution(vo: VO) -> Contribution:
     return Contribution(
         ORDER,
         (server,),
-        make_steps=lambda _ports: (tour.enrol(), tour.fetch(), tour.enforce()),
-        make_exports=lambda _ports: {"CAS_SERVER_URL": tour.url},
+        make_steps=lambda: (tour.enrol(), tour.fetch(), tour.enforce()),
+        make_exports=lambda _person: {
+            "CAS_SERVER_URL": tour.url,
+            "CAS_CONFIG": str(tour.state / "cas-server.toml"),
+            "X509_VOMSES": str(tour.vomses),
+            "X509_VOMS_DIR": str(tour.vomsdir),
+        },
     )
 
 
@@ -154,6 +158,11 @@ class _Tour:
     def vomsdir(self) -> Path:
         """Whom sites take attributes from."""
         return self.vo.root / "vomsdir"
+
+    @property
+    def vomses(self) -> Path:
+        """Where its members find it."""
+        return self.vo.root / "vomses"
 
     def write(self) -> None:
         """Write the configuration, the beginning of the policy, and what clients and sites know of the community."""
@@ -184,10 +193,10 @@ class _Tour:
         users = f"alice\t{self._subject('alice')}\tsandbox\treaders\n"
         write_private(str(self.vo.person("admin").home / "users"), users.encode())
         trusted = self.vomsdir / COMMUNITY
-        trusted.mkdir(mode=0o755, parents=True)
+        trusted.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_public(str(trusted / "localhost.lsc"), f"{facts['host']}\n{facts['ca']}\n".encode(), mode=0o644)
         vomses = f'"{COMMUNITY}" "localhost" "{self.voms_port}" "{facts["host"]}" "{COMMUNITY}"\n'
-        write_public(str(self.vo.person("alice").home / "vomses"), vomses.encode(), mode=0o644)
+        write_public(str(self.vomses), vomses.encode(), mode=0o644)
 
     def _subject(self, person: str) -> str:
         return oneline(_certificate(self.vo.person(person).home / ".globus" / "usercert.pem").subject_der)
@@ -230,8 +239,8 @@ class _Tour:
             (
                 Command(("cas-proxy-init", "-w", "cas.pem"), "alice", self._server()),
                 Command(
-                    ("voms-proxy-init", "-voms", COMMUNITY, "-noregen", "-q", "-vomses", "vomses", "-vomsdir",
-                     str(self.vomsdir), "-out", "voms.pem"),
+                    ("voms-proxy-init", "-voms", COMMUNITY, "-noregen", "-q", "-vomses", str(self.vomses),
+                     "-vomsdir", str(self.vomsdir), "-out", "voms.pem"),
                     "alice",
                 ),
                 Command(("cas-token", "-bind", "-audience", STORAGE, "-out", "token"), "alice", self._server()),

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from gsi.errors import ConfigError, TransportError
 from gsi.keys import encode_private_key
 from gsi.sandbox.plan import Command, Contribution, Service, Step
-from gsi.sandbox.services import free_port
 from gsi.system.environ import get_variable
 from gsi.system.files import write_private, write_public
 
@@ -78,7 +77,7 @@ key = "{state}/ca.key"
 directory = "{state}/store"
 
 [server]
-listen = ["127.0.0.1:0"]
+listen = ["127.0.0.1:{port}"]
 keytab = "{keytab}"
 workers = 1
 
@@ -104,31 +103,31 @@ def contribution(vo: VO) -> Contribution:
         require_libkrb5()
     except ConfigError as error:
         return _nothing(f"no Kerberos realm: {error.message}; going on without it")
-    realm = _Realm(vo, found, free_port())
-    config, port_path = vo.state_dir(NAME) / "kca-server.toml", vo.state_dir(NAME) / "port"
+    realm = _Realm(vo, found, vo.port(KDC))
+    config, port = vo.state_dir(NAME) / "kca-server.toml", vo.port(NAME)
     server = Service(
         name=NAME,
-        argv=(NAME, "-config", str(config), "-portfile", str(port_path)),
+        argv=(NAME, "-config", str(config)),
         environment={"KRB5_CONFIG": str(realm.krb5_conf), "GSI_AUTHZ_POLICY_DIR": str(vo.state_dir(NAME))},
-        port_path=port_path,
+        port=port,
         summary="gives certificates for tickets",
-        prepare=lambda: _make_authority(vo, config, realm.keytab),
+        prepare=lambda _exports: _make_authority(vo, config, realm.keytab, port),
     )
     return Contribution(
         ORDER,
         (realm.service(), server),
-        make_steps=lambda ports: _steps(vo, realm, config, ports[NAME]),
-        make_exports=lambda ports: {
-            **dict(realm.variables("alice")),
+        make_steps=lambda: _steps(vo, realm, config, port),
+        make_exports=lambda person: {
+            **dict(realm.variables(person.name)),
             "KRB5_KDC_PROFILE": str(realm.kdc_conf),
-            "KCA_HOST_LIST": f"localhost:{ports[NAME]}",
+            "KCA_HOST_LIST": f"localhost:{port}",
             "KCA_CONFIG": str(config),
         },
     )
 
 
 def _nothing(*notices: str) -> Contribution:
-    return Contribution(ORDER, (), make_steps=lambda _ports: (), notices=notices)
+    return Contribution(ORDER, notices=notices)
 
 
 def _find(name: str) -> str:
@@ -200,8 +199,8 @@ class _Realm:
             "KRB5RCACHEDIR": str(self.state),
         }
 
-    def _make(self) -> None:
-        """Make the database with Alice and the authority in it.
+    def _make(self, _exports: Mapping[str, str]) -> None:
+        """Make the database with Alice and the authority in it, once.
 
         Raises:
             TransportError: A tool of the KDC's failed.
@@ -209,6 +208,8 @@ class _Realm:
         facts = {"realm": REALM, "port": self.port, "state": self.state}
         write_private(str(self.krb5_conf), _KRB5.format(**facts).encode())
         write_private(str(self.kdc_conf), _KDC.format(**facts).encode())
+        if self.keytab.exists():
+            return
         master, password = secrets.token_hex(16), secrets.token_hex(8)
         write_private(str(self.password_path), f"{password}\n".encode())
         self._run("kdb5_util", "create", "-s", answers=f"{master}\n{master}\n")
@@ -239,16 +240,17 @@ class _Realm:
         return said
 
 
-def _make_authority(vo: VO, config: Path, keytab: Path) -> None:
-    """Make an authority of its own for the realm, and write the server's configuration."""
+def _make_authority(vo: VO, config: Path, keytab: Path, port: int) -> None:
+    """Make an authority of its own for the realm, once, and write the server's configuration."""
     from gsi.sandbox.authority import DemoAuthority
     from gsi.system.clock import now
 
     state = vo.state_dir(NAME)
-    authority = DemoAuthority.make(_CA, now=now())
-    write_public(str(state / "ca.pem"), authority.certificate.pem(), mode=0o644)
-    write_private(str(state / "ca.key"), encode_private_key(authority.key))
-    text = _KCA.format(state=state, keytab=keytab, realm=REALM, base=_BASE)
+    if not (state / "ca.key").exists():
+        authority = DemoAuthority.make(_CA, now=now())
+        write_public(str(state / "ca.pem"), authority.certificate.pem(), mode=0o644)
+        write_private(str(state / "ca.key"), encode_private_key(authority.key))
+    text = _KCA.format(state=state, keytab=keytab, realm=REALM, base=_BASE, port=port)
     write_private(str(config), text.encode())
 
 

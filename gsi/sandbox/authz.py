@@ -54,7 +54,7 @@ def contribution(vo: VO) -> Contribution:
         socket_path=socket,
         summary="decides for services what their users may do",
     )
-    return Contribution(ORDER, (server,), make_steps=lambda _ports: (_step(str(socket), str(policy)),))
+    return Contribution(ORDER, (server,), make_steps=lambda: (_step(str(socket), str(policy)),))
 
 
 def _step(socket: str, policy: str) -> Step:

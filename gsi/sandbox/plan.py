@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from gsi.sandbox.vo import Person
+
 __all__ = ["Command", "Contribution", "Service", "Step"]
 
 
@@ -25,20 +27,23 @@ class Service:
         argv: The command in the foreground; it must not detach.
         environment: Variables for it on top of the sandbox's own.
         summary: One line for the user: what it is good for.
-        port_path: The file into which it writes its TCP port once it listens on 127.0.0.1.
-        socket_path: In its place, the Unix socket on which it listens.
-        port: In place of both, the TCP port on 127.0.0.1 that was chosen for it.
-        prepare: Called just before it is started, to make what it needs; may raise GridError. None for nothing.
+        port: The TCP port on 127.0.0.1 on which it has to listen.
+        socket_path: In its place, the Unix socket.
+        url: What people type to reach it, where that is not its address.
+        prepare: Called just before it is started, to make what it needs, with the exports of all services; may raise
+            GridError. None for nothing.
+        account: The account to run it as, where that is not one's own; needs root.
     """
 
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     summary: str
-    port_path: Path | None = None
-    socket_path: Path | None = None
     port: int | None = None
-    prepare: Callable[[], None] | None = None
+    socket_path: Path | None = None
+    url: str = ""
+    prepare: Callable[[Mapping[str, str]], None] | None = None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +85,13 @@ class Contribution:
     Attributes:
         order: Place in the story; lower comes first.
         services: The servers to start.
-        make_steps: Called once the services listen, with the ports of those that have one, by name; returns the steps.
-        make_exports: Called likewise; returns the variables by which a person's shell finds the services.
+        make_steps: Called for a tour, once the services listen; returns the steps.
+        make_exports: Called with a person; returns the variables by which that person's shell finds the services.
         notices: Lines for the user: what of it cannot be shown on this machine, and why.
     """
 
     order: int
-    services: tuple[Service, ...]
-    make_steps: Callable[[Mapping[str, int]], tuple[Step, ...]]
-    make_exports: Callable[[Mapping[str, int]], Mapping[str, str]] = lambda _ports: {}
+    services: tuple[Service, ...] = ()
+    make_steps: Callable[[], tuple[Step, ...]] = tuple
+    make_exports: Callable[[Person], Mapping[str, str]] = lambda _person: {}
     notices: tuple[str, ...] = ()

@@ -1,10 +1,18 @@
-"""One run of the sandbox from empty directory to clean end: the workflow behind `grid-sandbox`.
+"""The sandbox from empty directory to clean end: the workflows behind `grid-sandbox`.
 
-make the VO -> collect contributions -> start services -> tour -> stay up until told to stop -> end services -> tidy.
+make the VO -> collect contributions -> start services -> remember what runs where -> tour -> end services -> tidy.
+
+    run_sandbox(...)                     # in the foreground, until told to stop
+    bring_up(root, kerberos=False, out)  # in the background, for as long as it takes
+    take_tour(root, out)
+    bring_down(root, delete=False, out=out), reset(root, out)
+
+What is remembered between two of them is in `state`; `report` shows it.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -12,25 +20,30 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from gsi.errors import ConfigError
-from gsi.sandbox.services import running
-from gsi.sandbox.tour import exports, run_tour
-from gsi.sandbox.vo import VO, make_vo
+from gsi.sandbox.report import exports_of
+from gsi.sandbox.services import Health, Started, end, look, start
+from gsi.sandbox.state import FILE, State, load_state, save_state
+from gsi.sandbox.tour import run_tour
+from gsi.sandbox.vo import PEOPLE, VO, make_vo, open_vo
 from gsi.system.clock import now
+from gsi.system.files import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from gsi.sandbox.plan import Contribution, Service
+    from gsi.sandbox.plan import Contribution
 
-__all__ = ["run_sandbox"]
+__all__ = ["bring_down", "bring_up", "reset", "run_sandbox", "take_tour"]
 
-_GROUP = "gsi.sandbox"
-_PATIENCE_SECONDS = 2.0  # a second signal after this long means that somebody lost patience
+_GROUP: Final = "gsi.sandbox"
+_LOCK: Final = "lock"
+_PATIENCE_SECONDS: Final = 2.0  # a second signal after this long means that somebody lost patience
 
 
 def run_sandbox(
@@ -42,7 +55,7 @@ def run_sandbox(
     kerberos: bool = False,
     out: TextIO | None = None,
 ) -> bool:
-    """Run the sandbox and tell whether every step of the tour worked.
+    """Run a sandbox in the foreground and tell whether every step of the tour worked.
 
     Args:
         directory: An empty or missing directory to use and keep; a private temporary one when None.
@@ -59,39 +72,240 @@ def run_sandbox(
     """
     stream = sys.stdout if out is None else out
     with _root(directory, keep=keep) as root, _stop_signals() as stopped:
-        stream.write(f"making a demo virtual organisation in {root}\n")
-        vo = make_vo(root, now=now(), kerberos=kerberos)
-        contributions = _contributions(vo)
-        stream.write("".join(f"{line}\n" for one in contributions for line in one.notices))
-        services = [service for one in contributions for service in one.services]
-        with running(services, vo) as ports:
-            _show_services(services, ports, stream)
-            steps = [step for one in contributions for step in one.make_steps(ports)]
-            good = run_tour(steps, vo, stream, stopped.is_set) if tour else True
-            if tour and stopped.is_set():
-                stream.write("\ninterrupted: ending the services\n")
-                raise KeyboardInterrupt
+        good = True
+        vo, contributions = _make(root, State(kerberos=kerberos), stream)
+        state = _start(vo, contributions, State(foreground=os.getpid()), stream)
+        try:
             if tour:
-                verdict = "every step worked" if good else "at least one step FAILED; look for !! above"
-                stream.write(f"\ntour finished: {verdict}\n")
+                good = _tour(vo, contributions, state, stream, stopped)
             if not once:
-                further = {name: value for one in contributions for name, value in one.make_exports(ports).items()}
-                stream.write(f"\nto try it yourself, in another shell:\n{exports(vo.person('alice'), further)}")
+                stream.write(f"\nto try it yourself, in another shell:\n{exports_of(state, 'alice')}")
                 stream.write("the services stay up until Ctrl-C\n")
                 stream.flush()
                 stopped.wait()
             stream.write("ending the services\n")
+        finally:
+            end(state.services)
+            save_state(root, replace(state, services=(), foreground=0))
+            if not keep or directory is not None:
+                _forget_open_dir(vo, root)
         return good
+
+
+def bring_up(root: Path, *, kerberos: bool, out: TextIO) -> None:
+    """Make the sandbox where there is none, start what does not run, and leave it running.
+
+    Args:
+        root: Its directory.
+        kerberos: Whether to add a Kerberos realm; one that has it keeps it.
+        out: Where progress is shown.
+
+    Raises:
+        ConfigError: The directory holds something else, or the sandbox runs in the foreground of another process.
+        TransportError: A service did not start; those that this call has started are ended.
+    """
+    if not (root / FILE).exists():
+        _make_root(root)
+    with FileLock(str(root / _LOCK)):
+        _up(root, kerberos=kerberos, out=out)
+
+
+def take_tour(root: Path, *, out: TextIO) -> bool:
+    """Run the tour in a sandbox that is up, and tell whether every step worked.
+
+    Raises:
+        ConfigError: It is not up, or a tour was here before.
+        KeyboardInterrupt: A signal came.
+        NotFoundError: There is no sandbox.
+    """
+    state = load_state(root)
+    if state.toured:
+        raise ConfigError(
+            "a tour was here before, and would stumble over what it has left",
+            hint="`grid-sandbox reset` makes everything new",
+        )
+    silent = [one.name for one in state.services if look(one) is not Health.UP]
+    if silent or not state.services:
+        raise ConfigError(
+            f"{', '.join(silent) or 'the sandbox'} is not up", hint="`grid-sandbox up` starts what does not run"
+        )
+    vo = _open(root, state)
+    with _stop_signals() as stopped:
+        return _tour(vo, _contributions(vo), state, out, stopped)
+
+
+def bring_down(root: Path, *, delete: bool, out: TextIO) -> None:
+    """End what runs; the certificates and stores stay for the next start, unless all is to be deleted.
+
+    Raises:
+        ConfigError: It runs in the foreground of another process.
+        NotFoundError: There is no sandbox.
+    """
+    load_state(root)
+    with FileLock(str(root / _LOCK)):
+        state = load_state(root)
+        _refuse_foreground(state)
+        if not _end(state, out):
+            out.write(f"the sandbox in {root} was not up\n")
+        if delete:
+            _forget_open_dir(_open(root, state), root)
+            shutil.rmtree(root)
+            out.write(f"deleted {root}\n")
+            return
+        save_state(root, replace(state, services=()))
+        out.write("everything else stays for the next `grid-sandbox up`; -delete removes it\n")
+
+
+def reset(root: Path, *, out: TextIO) -> None:
+    """Throw away all that was made and stored, and begin anew: with the same ports, and up where it was up.
+
+    Raises:
+        ConfigError: It runs in the foreground of another process.
+        NotFoundError: There is no sandbox.
+        TransportError: A service did not start.
+    """
+    load_state(root)
+    with FileLock(str(root / _LOCK)):
+        state = load_state(root)
+        _refuse_foreground(state)
+        was_up = _end(state, out)
+        _forget_open_dir(_open(root, state), root)
+        _empty(root)
+        save_state(root, State(kerberos=state.kerberos, ports=state.ports))
+        if was_up:
+            _up(root, kerberos=state.kerberos, out=out)
+        else:
+            out.write(f"{root} is empty; `grid-sandbox up` makes everything new\n")
+
+
+def _up(root: Path, *, kerberos: bool, out: TextIO) -> None:
+    state = load_state(root) if (root / FILE).exists() else State()
+    _refuse_foreground(state)
+    kerberos = kerberos or state.kerberos
+    running = [one for one in state.services if look(one) is Health.UP]
+    if running and len(running) == len(state.services) and kerberos == state.kerberos:
+        out.write(f"the sandbox in {root} is up already\n")
+        return
+    end([one for one in state.services if one not in running])  # with what is left of them
+    state = replace(state, kerberos=kerberos)
+    if state.exports:
+        vo = _open(root, state)
+        contributions = _contributions(vo)
+        out.write("".join(f"{line}\n" for one in contributions for line in one.notices))
+    else:  # new, or never got as far as this
+        _forget_open_dir(_open(root, state), root)
+        _empty(root)
+        vo, contributions = _make(root, state, out)
+    _start(vo, contributions, replace(state, services=running), out)
+    out.write(
+        f"\nthe sandbox in {root} is up; in a shell, be Alice with\n\n"
+        f'    eval "$(grid-sandbox env{_where(root)})"\n\n'
+        "`grid-sandbox tour` shows around, `status` says how it is, `down` ends it\n"
+    )
+
+
+def _where(root: Path) -> str:
+    """Return the option that other commands need to find this sandbox."""
+    from gsi.sandbox.state import choose_root
+
+    return "" if choose_root(None) == root else f" -dir {root}"
+
+
+def _make(root: Path, state: State, out: TextIO) -> tuple[VO, list[Contribution]]:
+    """Make a VO in an empty root."""
+    out.write(f"making a demo virtual organisation in {root}\n")
+    out.flush()
+    open_dir = root
+    if os.geteuid() == 0:  # C services map nobody to root, and whoever they run as may not enter the root
+        open_dir = Path(tempfile.mkdtemp(prefix="grid-sandbox-open-"))
+        open_dir.chmod(0o755)
+    state = replace(state, open_dir=str(open_dir))
+    save_state(root, state)  # now it is a sandbox, which `down -delete` removes
+    vo = _open(root, state)
+    make_vo(vo, now=now())
+    contributions = _contributions(vo)
+    out.write("".join(f"{line}\n" for one in contributions for line in one.notices))
+    return vo, contributions
+
+
+def _open(root: Path, state: State) -> VO:
+    return open_vo(root, kerberos=state.kerberos, ports=state.ports, open_dir=Path(state.open_dir or root))
+
+
+def _start(vo: VO, contributions: Sequence[Contribution], state: State, out: TextIO) -> State:
+    """Start the services that do not run yet, and write down what runs where."""
+    exports = {name: _exports(vo, contributions, name) for name in PEOPLE}
+    running = {one.name for one in state.services}
+    wanted = [service for one in contributions for service in one.services if service.name not in running]
+    started = start(wanted, vo, exports["alice"], lambda one: _tell(one, out))
+    state = State(
+        kerberos=vo.kerberos,
+        ports=vo.ports,
+        open_dir=str(vo.open_dir or ""),
+        services=(*state.services, *started),
+        exports=exports,
+        notices=[line for one in contributions for line in one.notices],
+        foreground=state.foreground,
+        toured=state.toured,
+    )
+    save_state(vo.root, state)
+    return state
+
+
+def _exports(vo: VO, contributions: Sequence[Contribution], name: str) -> dict[str, str]:
+    person = vo.person(name)
+    found = {**person.environment, "GRID_SANDBOX": str(vo.root)}
+    for one in contributions:
+        found.update(one.make_exports(person))
+    return found
+
+
+def _tell(started: Started, out: TextIO) -> None:
+    out.write(f"{started.name} listens on {started.place}: {started.summary}\n")
+    out.flush()
+
+
+def _end(state: State, out: TextIO) -> bool:
+    """End what runs, and tell whether there was anything."""
+    found = [one for one in state.services if look(one) is not Health.DOWN]
+    out.write("".join(f"ending {one.name}\n" for one in found))
+    out.flush()
+    end(state.services)
+    return bool(found)
+
+
+def _tour(
+    vo: VO,
+    contributions: Sequence[Contribution],
+    state: State,
+    out: TextIO,
+    stopped: threading.Event,
+) -> bool:
+    save_state(vo.root, replace(state, toured=True))
+    steps = [step for one in contributions for step in one.make_steps()]
+    good = run_tour(steps, vo, out, stopped.is_set)
+    if stopped.is_set():
+        out.write("\ninterrupted: ending the services\n" if state.foreground else "\ninterrupted\n")
+        raise KeyboardInterrupt
+    verdict = "every step worked" if good else "at least one step FAILED; look for !! above"
+    out.write(f"\ntour finished: {verdict}\n")
+    if not good and not state.foreground:
+        out.write("the tour expects a sandbox as `grid-sandbox reset` makes it\n")
+    return good
+
+
+def _refuse_foreground(state: State) -> None:
+    if state.foreground and any(look(one) is not Health.DOWN for one in state.services):
+        raise ConfigError(
+            f"this sandbox runs in the foreground, as process {state.foreground}", hint="end it there with Ctrl-C"
+        )
 
 
 @contextmanager
 def _root(directory: str | None, *, keep: bool) -> Iterator[Path]:
     if directory is not None:
         root = Path(directory).absolute()
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(root.iterdir()):
-            raise ConfigError(f"{root} is not empty", hint="name a new directory, or leave --dir out for a private one")
-        root.chmod(0o700)
+        _make_root(root)
         yield root
         return
     root = Path(tempfile.mkdtemp(prefix="grid-sandbox-"))
@@ -100,6 +314,35 @@ def _root(directory: str | None, *, keep: bool) -> Iterator[Path]:
     finally:
         if not keep:
             shutil.rmtree(root, ignore_errors=True)
+
+
+def _make_root(root: Path) -> None:
+    """Make an empty private directory.
+
+    Raises:
+        ConfigError: There is something in it, or it cannot be made.
+    """
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(root.iterdir()):
+            raise ConfigError(f"{root} is not empty", hint="name a new directory, or leave --dir out")
+        root.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(f"{root} cannot be used: {error.strerror}") from error
+
+
+def _empty(root: Path) -> None:
+    """Remove all but the lock, which is held."""
+    for path in root.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
+
+
+def _forget_open_dir(vo: VO, root: Path) -> None:
+    if vo.open_dir is not None and vo.open_dir != root:
+        shutil.rmtree(vo.open_dir, ignore_errors=True)
 
 
 @contextmanager
@@ -130,9 +373,3 @@ def _stop_signals() -> Iterator[threading.Event]:
 def _contributions(vo: VO) -> list[Contribution]:
     found: list[Contribution] = [point.load()(vo) for point in entry_points(group=_GROUP)]
     return sorted(found, key=lambda contribution: contribution.order)
-
-
-def _show_services(services: list[Service], ports: dict[str, int], out: TextIO) -> None:
-    for one in services:
-        where = f"127.0.0.1:{ports[one.name]}" if one.name in ports else one.socket_path
-        out.write(f"{one.name} listens on {where}: {one.summary}\n")

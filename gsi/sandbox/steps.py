@@ -17,7 +17,7 @@ ORDER = 10
 def contribution(vo: VO) -> Contribution:
     """Return the steps around proxy certificates; no service."""
     home = str(vo.person("alice").home)
-    return Contribution(ORDER, (), lambda _ports: (_make(vo), _kinds(vo), _verify(home), _refuse(vo)))
+    return Contribution(ORDER, make_steps=lambda: (_make(vo), _kinds(vo), _verify(home), _refuse(vo)))
 
 
 def _init(vo: VO, *options: str, expect: tuple[str, ...] = ()) -> Command:

@@ -10,21 +10,17 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING, Final, TextIO
 
+from gsi.sandbox.report import exports
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from gsi.sandbox.plan import Command, Step
-    from gsi.sandbox.vo import VO, Person
+    from gsi.sandbox.vo import VO
 
-__all__ = ["exports", "run_tour"]
+__all__ = ["run_tour"]
 
 COMMAND_SECONDS: Final = 60.0  # every command of the tour answers within a second or two
-
-
-def exports(person: Person, further: Mapping[str, str] | None = None) -> str:
-    """Return the shell lines that put a person's environment in force, and further variables."""
-    variables = {**person.environment, **(further or {})}
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
 def run_tour(steps: Iterable[Step], vo: VO, out: TextIO, is_stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -41,7 +37,7 @@ def run_tour(steps: Iterable[Step], vo: VO, out: TextIO, is_stopped: Callable[[]
                 return False
             if command.user != shell_of:
                 shell_of = command.user
-                out.write(f"# in the shell of {shell_of}\n{exports(vo.person(shell_of))}")
+                out.write(f"# in the shell of {shell_of}\n{exports(vo.person(shell_of).environment)}")
             out.write(f"$ {_typed(command)}\n")
             out.flush()
             good = _run(command, vo, out) and good

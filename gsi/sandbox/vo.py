@@ -1,6 +1,7 @@
 """The demo virtual organisation on disk: who is in it and where their files are; starts nothing.
 
-    vo = make_vo(root, now=now)
+    vo = open_vo(root)                  # values alone
+    make_vo(vo, now=now)                # and the files
     vo.person("alice").environment
 
 Layout below the private root: `certificates/` (CA, signing policy, CRL), `host/`, one home for each person, one home
@@ -13,7 +14,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["VO", "Person", "make_vo"]
+__all__ = ["PEOPLE", "VO", "Person", "free_port", "make_vo", "open_vo"]
 
 VO_NAME: Final = "/O=Grid Sandbox"
 CA_NAME: Final = f"{VO_NAME}/CN=Sandbox CA"
 HOST: Final = "localhost"
+PEOPLE: Final = ("alice", "bob", "admin", "elsewhere")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,9 @@ class VO:
         host_certificate_path: PEM certificate of the host `localhost`.
         host_key_path: Its key.
         people: By name: alice, bob (revoked), admin (of the community), elsewhere (a machine without certificates).
+        ports: The ports that were chosen for services, by name; they stay when services are started again.
+        open_dir: A directory that other accounts may enter, for what has to run as one of them; the root where nothing
+            has to. None until somebody asks for `open_place`.
         kerberos: Whether the user wants a Kerberos realm, too.
     """
 
@@ -74,6 +79,8 @@ class VO:
     host_certificate_path: Path
     host_key_path: Path
     people: Mapping[str, Person]
+    ports: dict[str, int] = field(default_factory=dict)
+    open_dir: Path | None = None
     kerberos: bool = False
 
     def person(self, name: str) -> Person:
@@ -85,50 +92,86 @@ class VO:
         """The directory of chains that must be refused."""
         return self.root / "exhibits"
 
+    def port(self, service: str) -> int:
+        """Return the port of a service: the one it had before, or a free one."""
+        while service not in self.ports:
+            port = free_port()
+            if port not in self.ports.values():
+                self.ports[service] = port
+        return self.ports[service]
+
     def state_dir(self, service: str) -> Path:
         """Return the private directory of a service, made when missing."""
         path = self.root / "state" / service
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (path.parent, path):
+            each.mkdir(mode=0o700, exist_ok=True)
         return path
 
 
-def make_vo(root: Path, *, now: datetime, kerberos: bool = False) -> VO:
-    """Make the whole VO below `root`, which must be an empty private directory.
+def free_port() -> int:
+    """Return a loopback port that was free for streams and for datagrams a moment ago, for who cannot choose one."""
+    import socket
+
+    while True:
+        with socket.socket() as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            stream.bind(("127.0.0.1", 0))
+            port = int(stream.getsockname()[1])
+            try:
+                datagrams.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def open_vo(
+    root: Path, *, kerberos: bool = False, ports: Mapping[str, int] | None = None, open_dir: Path | None = None
+) -> VO:
+    """Return the VO below `root`; touches nothing there.
 
     Args:
         root: The directory.
-        now: The present, aware UTC.
         kerberos: Whether a Kerberos realm is wanted, which is a contribution's to make.
+        ports: The ports that services had before.
+        open_dir: What other accounts may enter.
     """
-    authority = DemoAuthority.make(CA_NAME, now=now)
     trust_dir = root / "certificates"
-    trust_dir.mkdir(mode=0o755)
-    host_dir = root / "host"
-    host_dir.mkdir(mode=0o700)
-    people = {name: _make_person(root, name, trust_dir) for name in ("alice", "bob", "admin", "elsewhere")}
-    vo = VO(
+    return VO(
         root=root,
         bin=Path(sys.executable).parent,
         trust_dir=trust_dir,
-        host_certificate_path=host_dir / "hostcert.pem",
-        host_key_path=host_dir / "hostkey.pem",
-        people=people,
+        host_certificate_path=root / "host" / "hostcert.pem",
+        host_key_path=root / "host" / "hostkey.pem",
+        people={name: _person(root, name, trust_dir) for name in PEOPLE},
+        ports=dict(ports or {}),
+        open_dir=open_dir,
         kerberos=kerberos,
     )
+
+
+def make_vo(vo: VO, *, now: datetime) -> None:
+    """Make the certificates, homes and exhibits of a VO whose root is an empty private directory.
+
+    Args:
+        vo: Where they go.
+        now: The present, aware UTC.
+    """
+    authority = DemoAuthority.make(CA_NAME, now=now)
+    vo.trust_dir.mkdir(mode=0o755)
+    vo.host_key_path.parent.mkdir(mode=0o700)
+    for person in vo.people.values():
+        (person.home / ".globus").mkdir(mode=0o700, parents=True)
+        person.home.chmod(0o700)
     host_certificate, host_key = authority.issue(f"{VO_NAME}/CN={HOST}", now=now, hosts=[HOST])
     _save(vo.host_certificate_path, vo.host_key_path, Credential(host_key, host_certificate))
-    alice = _enrol(authority, people["alice"], "Alice Demo", now=now)
-    bob = _enrol(authority, people["bob"], "Bob Demo", now=now)
-    _enrol(authority, people["admin"], "Community Admin", now=now, key_type=KeyType.P256)
-    _fill_trust_dir(trust_dir, authority, authority.crl([bob.certificate], now=now))
+    alice = _enrol(authority, vo.person("alice"), "Alice Demo", now=now)
+    bob = _enrol(authority, vo.person("bob"), "Bob Demo", now=now)
+    _enrol(authority, vo.person("admin"), "Community Admin", now=now, key_type=KeyType.P256)
+    _fill_trust_dir(vo.trust_dir, authority, authority.crl([bob.certificate], now=now))
     _make_exhibits(vo, alice, bob, now)
-    return vo
 
 
-def _make_person(root: Path, name: str, trust_dir: Path) -> Person:
+def _person(root: Path, name: str, trust_dir: Path) -> Person:
     home = root / name
-    (home / ".globus").mkdir(mode=0o700, parents=True)
-    home.chmod(0o700)
     environment = {
         "HOME": str(home),
         "LOGNAME": "alice" if name == "elsewhere" else name,

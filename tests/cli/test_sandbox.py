@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from tests.harness.run import c_program, require_peer
 
 BIN = Path(sys.executable).parent
 COMMAND = str(BIN / "grid-sandbox")
 KDC = ("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
+
+
+def _sandbox(root: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a deed on a sandbox that stays up."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(root.parent), "GRID_SANDBOX": str(root), **variables}
+    return subprocess.run([COMMAND, *words], env=env, capture_output=True, text=True, timeout=120)
 
 
 def _processes_of(directory: Path) -> list[str]:
@@ -57,6 +64,10 @@ def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
         "does not grant file/write on 'ftp://localhost/data/run1'",
         "attribute certificate ",
         "the site lets climate grant nothing of the kind: file/read on 'ftp://localhost/other/run1'",
+        "myproxy-portal listens on https://localhost:",
+        "GET /: 200\n    Your credentials\n",
+        "POST /terminal: 200\n    A credential has been received in ",
+        "UTC Proxy for a terminal terminal at 127.0.0.1",
         "every step worked",
     ):
         assert shown in done.stdout
@@ -150,8 +161,7 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
     assert "hint:" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_services(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_services(tmp_path: Path) -> None:
     root = tmp_path / "vo"
     with subprocess.Popen([COMMAND, "--no-tour", "--dir", str(root)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -159,7 +169,7 @@ def test_a_signal_ends_the_services(tmp_path: Path, number: signal.Signals) -> N
             if "until Ctrl-C" in line:
                 break
         assert _processes_of(root) != []
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         process.stdout.read()
         assert process.wait(timeout=60) == 0
     assert _processes_of(root) == []
@@ -179,3 +189,64 @@ def test_a_signal_during_the_tour_stops_it(tmp_path: Path) -> None:
     assert rest.count("\n$ ") <= 1  # the command that ran may end; at most one had begun
     assert "every step worked" not in rest
     assert _processes_of(root) == []
+
+
+def test_a_life_in_the_background(tmp_path: Path) -> None:
+    """Up, hurt, mended, down, up again with what was there, anew, gone; and nothing keeps running."""
+    root = tmp_path / "vo"
+    assert "there is no sandbox" in _sandbox(root, "down").stderr
+    try:
+        done = _sandbox(root, "up")
+        assert done.returncode == 0, done.stderr
+        assert "myproxy-portal listens on https://localhost:" in done.stdout
+        assert "is up already" in _sandbox(root, "up").stdout
+        told = json.loads(_sandbox(root, "status", "-json").stdout)
+        assert told["state"] == "up"
+        services = {one["name"]: one for one in told["services"]}
+        assert set(services) >= {"cas-server", "gsi-authz-server", "myproxy-portal", "myproxy-server"}
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (root, *root.iterdir())}
+        assert {name for name, mode in modes.items() if mode & 0o077} <= {
+            "certificates",
+            "vomsdir",
+            "vomses",
+            "authz.socket",
+        }
+        assert modes["sandbox.json"] == 0o600
+
+        os.kill(services["gsi-authz-server"]["pid"], signal.SIGKILL)
+        hurt = _sandbox(root, "status")
+        assert hurt.returncode == 1
+        assert re.search(r"^gsi-authz-server +(down|silent) ", hurt.stdout, re.MULTILINE)
+        mended = _sandbox(root, "up")
+        assert "gsi-authz-server listens on" in mended.stdout
+        assert "myproxy-server listens on" not in mended.stdout
+        assert _sandbox(root, "status").returncode == 0
+
+        certificate = (root / "host/hostcert.pem").read_bytes()
+        assert _sandbox(root, "down").returncode == 0
+        assert _processes_of(root) == []
+        assert "is down" in _sandbox(root, "status").stdout
+        with socket.create_server(("127.0.0.1", int(services["myproxy-server"]["place"].rpartition(":")[2]))):
+            refused = _sandbox(root, "up")
+        assert refused.returncode == 1
+        assert "of myproxy-server is in use by another program" in refused.stderr
+        assert _processes_of(root) == []
+        again = _sandbox(root, "up")
+        assert f"myproxy-server listens on {services['myproxy-server']['place']}:" in again.stdout, again.stderr
+        assert (root / "host/hostcert.pem").read_bytes() == certificate
+
+        anew = _sandbox(root, "reset")
+        assert f"myproxy-server listens on {services['myproxy-server']['place']}:" in anew.stdout, anew.stderr
+        assert (root / "host/hostcert.pem").read_bytes() != certificate
+    finally:
+        gone = _sandbox(root, "down", "-delete")
+    assert gone.returncode == 0, gone.stderr
+    assert not root.exists()
+    assert _processes_of(root) == []
+
+
+def test_options_that_would_be_overlooked_are_refused() -> None:
+    for words in (["up", "-once"], ["down", "-kerberos"], ["-json"], ["env", "-delete"], ["upp"]):
+        done = subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1, words
+        assert "error:" in done.stderr

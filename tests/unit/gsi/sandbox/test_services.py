@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
+import signal
+import socket
 import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,18 +17,21 @@ import pytest
 from gsi.errors import ConfigError, TransportError
 from gsi.sandbox import services
 from gsi.sandbox.plan import Service
-from gsi.sandbox.vo import VO, Person
+from gsi.sandbox.services import Health, Started, end, look, start
+from gsi.sandbox.vo import VO, Person, free_port
 
-# Listens on a free port; writes port and process id; ends at SIGTERM, or not.
+# Listens on a port; writes its process id; ends at SIGTERM, or not; may leave a worker behind that does not.
 PROGRAM = """
 import os, signal, socket, sys
-port_path, pid_path, stubborn = sys.argv[1:]
-if stubborn == "yes":
+port, pid_path, manner = sys.argv[1:]
+if manner == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-listening = socket.create_server(("127.0.0.1", 0))
-open(pid_path, "w").write(str(os.getpid()))
-open(port_path + ".new", "w").write(str(listening.getsockname()[1]))
-os.rename(port_path + ".new", port_path)
+if manner == "parent" and os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pid_path += ".worker"
+open(pid_path + ".new", "w").write(str(os.getpid()))
+os.rename(pid_path + ".new", pid_path)
+listening = None if pid_path.endswith(".worker") else socket.create_server(("127.0.0.1", int(port)))
 while True:
     signal.pause()
 """
@@ -33,68 +42,111 @@ def _vo(root: Path) -> VO:
     return VO(root, root, root, root / "cert", root / "key", {"alice": someone})
 
 
-def _service(root: Path, name: str, *, stubborn: str = "no") -> Service:
-    port, pid = root / f"{name}.port", root / f"{name}.pid"
-    argv = (sys.executable, "-c", PROGRAM, str(port), str(pid), stubborn)
-    return Service(name, argv, {}, "listens", port_path=port)
+def _service(root: Path, name: str, manner: str = "good") -> Service:
+    port = free_port()
+    argv = (sys.executable, "-c", PROGRAM, str(port), str(root / f"{name}.pid"), manner)
+    return Service(name, argv, {}, "listens", port=port)
 
 
-def _is_running(root: Path, name: str) -> bool:
+def _runs(root: Path, name: str) -> bool:
     try:
-        os.kill(int((root / f"{name}.pid").read_text()), 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{int((root / f'{name}.pid').read_text())}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
         return False
-    return True
+    return state != "Z"
+
+
+@contextlib.contextmanager
+def _running(wanted: Sequence[Service], root: Path) -> Iterator[list[Started]]:
+    started = start(wanted, _vo(root), {})
+    try:
+        yield started
+    finally:
+        end(started)
 
 
 def test_services_run_until_the_end(tmp_path: Path) -> None:
-    with services.running([_service(tmp_path, "one"), _service(tmp_path, "two")], _vo(tmp_path)) as ports:
-        assert sorted(ports) == ["one", "two"]
-        assert _is_running(tmp_path, "one")
-        assert _is_running(tmp_path, "two")
-    assert not _is_running(tmp_path, "one")
-    assert not _is_running(tmp_path, "two")
+    with _running([_service(tmp_path, "one"), _service(tmp_path, "two")], tmp_path) as started:
+        assert [one.name for one in started] == ["one", "two"]
+        assert [look(one) for one in started] == [Health.UP, Health.UP]
+        assert started[0].place == f"127.0.0.1:{started[0].port}"
+    assert [look(one) for one in started] == [Health.DOWN, Health.DOWN]
+    assert not _runs(tmp_path, "one")
+    assert not _runs(tmp_path, "two")
 
 
 def test_who_does_not_end_is_killed_and_keeps_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "STOP_SECONDS", 0.05)
-    started = [_service(tmp_path, "stubborn", stubborn="yes"), _service(tmp_path, "good")]
-    with services.running(started, _vo(tmp_path)):
-        assert _is_running(tmp_path, "stubborn")
-    assert not _is_running(tmp_path, "stubborn")
-    assert not _is_running(tmp_path, "good")
+    with _running([_service(tmp_path, "stubborn", "stubborn"), _service(tmp_path, "good")], tmp_path):
+        assert _runs(tmp_path, "stubborn")
+    assert not _runs(tmp_path, "stubborn")
+    assert not _runs(tmp_path, "good")
+
+
+def test_workers_of_one_that_was_killed_are_ended(tmp_path: Path) -> None:
+    with _running([_service(tmp_path, "main", "parent")], tmp_path) as (started,):
+        worker = tmp_path / "main.pid.worker"
+        while not worker.exists():
+            time.sleep(0.01)
+        worker.rename(tmp_path / "worker.pid")
+        os.kill(started.pid, signal.SIGKILL)
+        os.waitpid(started.pid, 0)
+        assert look(started) is Health.DOWN
+        assert _runs(tmp_path, "worker")
+    while _runs(tmp_path, "worker"):  # killed; whoever inherits it buries it
+        time.sleep(0.01)
+
+
+def test_a_process_that_began_later_is_somebody_else(tmp_path: Path) -> None:
+    with _running([_service(tmp_path, "one")], tmp_path) as (started,):
+        former = dataclasses.replace(started, began=started.began - 1)
+        assert look(former) is Health.DOWN
+        end([former])
+        assert look(started) is Health.UP
+
+
+def test_one_that_runs_and_does_not_listen_is_silent(tmp_path: Path) -> None:
+    with _running([_service(tmp_path, "one")], tmp_path) as (started,):
+        assert look(dataclasses.replace(started, port=free_port())) is Health.SILENT
+
+
+def test_a_port_in_use_is_named_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        service = dataclasses.replace(_service(tmp_path, "one"), port=port, prepare=lambda _exports: pytest.fail("made"))
+        with pytest.raises(TransportError, match=f"127.0.0.1:{port} of one is in use"):
+            start([service], _vo(tmp_path), {})
 
 
 def test_what_a_service_needs_is_made_before_it_starts(tmp_path: Path) -> None:
     made = tmp_path / "made"
     plain = _service(tmp_path, "one")
-    needy = Service("one", ("sh", "-c", f'test -e {made} && exec "$@"', "sh", *plain.argv), {}, "", plain.port_path,
-                    prepare=made.touch)  # fmt: skip
-    with services.running([needy], _vo(tmp_path)) as ports:
-        assert ports["one"] > 0
+    argv = ("sh", "-c", f'test "$(cat {made})" = there && exec "$@"', "sh", *plain.argv)
+
+    def prepare(exports: Mapping[str, str]) -> None:
+        made.write_text(exports["WHERE"])
+
+    end(start([dataclasses.replace(plain, argv=argv, prepare=prepare)], _vo(tmp_path), {"WHERE": "there"}))
 
 
 def test_when_it_cannot_be_made_the_others_are_ended(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     script = f"echo $$ > {tmp_path}/one.pid; echo begun > {fifo}; exec sleep 60"
-    first = Service("one", ("sh", "-c", script), {}, "", tmp_path / "one.port")
+    first = Service("one", ("sh", "-c", script), {}, "", free_port())
 
-    def fail() -> None:
+    def fail(_exports: Mapping[str, str]) -> None:
         assert fifo.read_text() == "begun\n"
         raise ConfigError("no room")
 
     second = Service("two", ("true",), {}, "", prepare=fail)
-    with pytest.raises(ConfigError, match="no room"), services.running([first, second], _vo(tmp_path)):
-        pass
-    assert not _is_running(tmp_path, "one")
+    with pytest.raises(ConfigError, match="no room"):
+        start([first, second], _vo(tmp_path), {})
+    assert not _runs(tmp_path, "one")
 
 
 def test_a_service_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
-    service = Service("gone", ("sh", "-c", "echo the disk is full; exit 3"), {}, "", tmp_path / "port")
-    with (
-        pytest.raises(TransportError, match="gone ended with status 3") as caught,
-        services.running([service], _vo(tmp_path)),
-    ):
-        pass
+    service = Service("gone", ("sh", "-c", "echo the disk is full; exit 3"), {}, "", free_port())
+    with pytest.raises(TransportError, match="gone ended with status 3") as caught:
+        start([service], _vo(tmp_path), {})
     assert "the disk is full" in str(caught.value.hint)

@@ -10,6 +10,8 @@ import base64
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from gsi.certificate import load_certificates
+from gsi.names import oneline
 from gsi.sandbox.plan import Command, Contribution, Service, Step
 from gsi.system.files import write_private
 
@@ -40,26 +42,30 @@ _LOGON_PASSPHRASE: Final = "a pass phrase for the tour"
 def contribution(vo: VO) -> Contribution:
     """Return the server and the steps of the main job."""
     state = vo.state_dir(NAME)
-    config, store, port_path = state / "myproxy-server.config", state / "store", state / "port"
+    config, store, port = state / "myproxy-server.config", state / "store", vo.port(NAME)
     otp_key = state / "otp.key"
-    write_private(str(otp_key), f"{secrets.token_hex(32)}\n".encode())
+    if not otp_key.exists():
+        write_private(str(otp_key), f"{secrets.token_hex(32)}\n".encode())
     write_private(str(config), _CONFIG.format(otp_key=otp_key).encode())
     store.mkdir(mode=0o700, exist_ok=True)
     server = Service(
         name=NAME,
         argv=(
-            "myproxy-server", "--foreground", "-c", str(config), "-s", str(store), "-l", "127.0.0.1", "-p", "0",
-            "-z", str(port_path),
+            "myproxy-server", "--foreground", "-c", str(config), "-s", str(store), "-l", "127.0.0.1", "-p", str(port),
         ),
         environment={"X509_USER_CERT": str(vo.host_certificate_path), "X509_USER_KEY": str(vo.host_key_path)},
-        port_path=port_path,
+        port=port,
         summary="keeps credentials under a pass phrase",
     )  # fmt: skip
     return Contribution(
         ORDER,
         (server,),
-        make_steps=lambda ports: _steps(vo, config, store, ports[NAME]),
-        make_exports=lambda ports: {"MYPROXY_SERVER": f"localhost:{ports[NAME]}"},
+        make_steps=lambda: _steps(vo, config, store, port),
+        make_exports=lambda _person: {
+            "MYPROXY_SERVER": "localhost",
+            "MYPROXY_SERVER_PORT": str(port),
+            "MYPROXY_SERVER_DN": oneline(load_certificates(vo.host_certificate_path.read_bytes())[0].subject_der),
+        },
     )
 
 

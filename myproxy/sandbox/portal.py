@@ -1,0 +1,155 @@
+"""The web portal's part of the sandbox: its server behind TLS, and what Alice does there; runs nothing itself.
+
+The portal finds the other services as a person's shell does, by the exports of the sandbox: where there is a community
+or a Kerberos authority, their pages are there. Where packages of Python are missing, it says so and adds nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from gsi.certificate import load_certificates
+from gsi.names import oneline
+from gsi.sandbox.plan import Command, Contribution, Service, Step
+from gsi.system.files import write_private
+from myproxy.sandbox import server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gsi.sandbox.vo import VO
+
+__all__ = ["contribution"]
+
+ORDER: Final = 50
+NAME: Final = "myproxy-portal"
+PACKAGES: Final = ("sqlalchemy", "alembic", "prometheus_client", "flask", "authlib", "joserfc", "segno")
+EXTRAS: Final = "server,portal"
+_CONFIG: Final = """\
+names = ["localhost:{port}"]
+server = "localhost:{server_port}"
+title = "Grid Sandbox"
+
+[http]
+listen = "127.0.0.1:{port}"
+certificate = "{certificate}"
+key = "{key}"
+workers = 1
+
+[store]
+directory = "{state}/store"
+
+[trust]
+directory = "{trust_dir}"
+
+[logon]
+first_time = true
+
+[codes]
+server_config = "{server_state}/myproxy-server.config"
+storage = "{server_state}/store"
+issuer = "Grid Sandbox"
+
+[admin]
+identities = ["{admin}"]
+audits = {{ MyProxy = "{server_state}/store/audit.log", Portal = "{state}/store/audit.log" }}
+server_config = "{server_state}/myproxy-server.config"
+storage = "{server_state}/store"
+"""
+_CAS: Final = """
+[pages.cas]
+server = "{CAS_SERVER_URL}"
+"""
+_KCA: Final = """
+[pages.kca]
+config = "{KCA_CONFIG}"
+"""
+_PASSPHRASE: Final = "a pass phrase for the portal"
+
+
+def contribution(vo: VO) -> Contribution:
+    """Return the portal and its steps; a notice alone where it cannot be."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        notice = (
+            f"no web portal: {', '.join(missing)} not installed (pip install 'gsi-toolkit[server,portal]'); going on"
+        )
+        return Contribution(ORDER, notices=(notice,))
+    state, port = vo.state_dir(NAME), vo.port(NAME)
+    url = f"https://localhost:{port}"
+    config = state / "portal.toml"
+    service = Service(
+        name=NAME,
+        argv=(NAME, "-c", str(config)),
+        environment={},
+        port=port,
+        url=url,
+        summary="lets people reach MyProxy with a browser",
+        prepare=lambda exports: write_private(str(config), _describe(vo, state, exports).encode()),
+    )
+    return Contribution(
+        ORDER,
+        (service,),
+        make_steps=lambda: _steps(vo, url),
+        make_exports=lambda _person: {"MYPROXY_PORTAL": url, "MYPROXY_PORTAL_CONFIG": str(config)},
+    )
+
+
+def _describe(vo: VO, state: Path, exports: Mapping[str, str]) -> str:
+    """Return the configuration; `exports` are what a shell knows of the other services."""
+    admin = load_certificates((vo.person("admin").home / ".globus" / "usercert.pem").read_bytes())[0]
+    text = _CONFIG.format(
+        port=vo.port(NAME),
+        server_port=vo.port(server.NAME),
+        certificate=vo.host_certificate_path,
+        key=vo.host_key_path,
+        state=state,
+        trust_dir=vo.trust_dir,
+        server_state=vo.state_dir(server.NAME),
+        admin=oneline(admin.subject_der),
+    )
+    if "CAS_SERVER_URL" in exports:
+        text += _CAS.format_map(exports)
+    if "KCA_CONFIG" in exports:
+        text += _KCA.format_map(exports)
+    return text
+
+
+def _steps(vo: VO, url: str) -> tuple[Step, ...]:
+    alice, elsewhere = vo.person("alice").home, vo.person("elsewhere").home
+    answers, passphrase = alice / "portal-answers", elsewhere / "portal-passphrase"
+    write_private(str(answers), f"{(alice / 'key-passphrase').read_text('ascii')}{_PASSPHRASE}\n".encode())
+    write_private(str(passphrase), f"{_PASSPHRASE}\n".encode())
+    known = (("MYPROXY_SERVER", f"localhost:{vo.port(server.NAME)}"),)
+    fetched, logon = elsewhere / "from-the-portal.pem", elsewhere / "terminal.pem"
+
+    def visit(*words: str, expect: tuple[str, ...]) -> Command:
+        argv = (sys.executable, "-m", "myproxy.sandbox.visitor", url, "alice", *words)
+        return Command(argv, "elsewhere", stdin_path=passphrase, expect=expect)
+
+    with_browser = Step(
+        "The same in a browser",
+        f"The portal at {url} asks for user name and pass phrase. A small program stands in for the browser here: it "
+        "logs on, looks at the page of credentials, and downloads a proxy.",
+        (
+            Command(("myproxy-init", "-S"), "alice", known, answers, expect=("now exists on localhost",)),
+            visit("show", "/", "fetch", str(fetched), expect=("Your credentials", "wrote")),
+            Command(("grid-proxy-verify", str(fetched)), "elsewhere", expect=("verdict  : good",)),
+        ),
+    )
+    terminal = Step(
+        "A terminal without a pass phrase",
+        "The terminal shows a code, and makes a key that never leaves it. Alice compares the key in the browser, says "
+        "yes there, and sees afterwards what has happened in her name.",
+        (
+            visit(
+                "terminal", f"myproxy-logon --portal {url} -o {logon}", "show", "/activity",
+                expect=("/terminal?code=", "A credential has been received", "Activity", "Proxy for a terminal"),
+            ),
+            Command(("grid-proxy-verify", str(logon)), "elsewhere", expect=("verdict  : good",)),
+        ),
+    )  # fmt: skip
+    return with_browser, terminal
