@@ -4,7 +4,9 @@
     write_private(path, pem)
 
 Reading checks the file that was opened, never the name: regular, bounded, and for a private file owned by the effective
-user with a mode of at most 0600. A symbolic link to a private file is followed only if the user or root made it.
+user with a mode of at most 0600. A symbolic link to a private file is followed only if the user or root made it. What
+the service manager has handed over as a credential (systemd.exec(5), LoadCredential=) is root's and 0440, and is
+guarded by its directory.
 
 Writing makes a new file beside the old one and renames it into place. So nobody reads half a file, a full disk leaves
 the old one as it was, and a link, a FIFO or a device under the name is never written into: a link is replaced, not
@@ -21,7 +23,7 @@ import stat
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gsi.errors import CredentialError, CredentialProblem, ParseError
-from gsi.system.environ import ignores_credential_permissions
+from gsi.system.environ import get_variable, ignores_credential_permissions
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,6 +36,8 @@ _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os
 _MAX_LINKS: Final = 8  # a certificate store needs two
 _CHUNK: Final = 1 << 20
 _PRIVATE_MODE: Final = 0o600
+_HANDED_OVER_MODE: Final = 0o640  # an access list for the service's user shows as the group's right to read
+_CREDENTIALS: Final = "/run/credentials"
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 _DIRECTORY_FLAGS: Final = os.O_DIRECTORY | os.O_CLOEXEC
 _NO_DIRECTORY_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS})
@@ -43,7 +47,8 @@ _NO_DIRECTORY_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSU
 def read_private(path: str, *, max_bytes: int) -> bytes:
     """Return the content of a file that holds a secret.
 
-    GLOBUS_IGNORE_CRED_PERMS in the environment switches the checks of owner and mode off.
+    GLOBUS_IGNORE_CRED_PERMS in the environment switches the checks of owner and mode off. A file of the service manager
+    may be root's, and readable for its group.
 
     Args:
         path: The file.
@@ -59,13 +64,14 @@ def read_private(path: str, *, max_bytes: int) -> bytes:
         found = os.fstat(descriptor)
         _check_regular(path, found)
         if not ignores_credential_permissions():
-            if found.st_uid != os.geteuid():
+            handed_over = _is_handed_over(path)
+            if found.st_uid != os.geteuid() and not (handed_over and found.st_uid == 0):
                 _unsafe(
                     path,
                     f"is not owned by the current user (uid {os.geteuid()}) but by uid {found.st_uid}",
                     f"use a copy of your own, or as root: chown {os.geteuid()} {path}",
                 )
-            if stat.S_IMODE(found.st_mode) & ~_PRIVATE_MODE:
+            if stat.S_IMODE(found.st_mode) & ~(_HANDED_OVER_MODE if handed_over else _PRIVATE_MODE):
                 _unsafe(
                     path,
                     f"has permissions {stat.S_IMODE(found.st_mode):03o}, which are too permissive. "
@@ -77,6 +83,14 @@ def read_private(path: str, *, max_bytes: int) -> bytes:
         return _read(path, descriptor, max_bytes)
     finally:
         os.close(descriptor)
+
+
+def _is_handed_over(path: str) -> bool:
+    """Say whether a file lies in a directory that the service manager has made for a service's credentials."""
+    directory = os.path.dirname(os.path.abspath(path))
+    if directory == get_variable("CREDENTIALS_DIRECTORY"):
+        return True
+    return os.path.dirname(directory) == _CREDENTIALS  # which nobody but root can write
 
 
 def read_public(path: str, *, max_bytes: int, check_writers: bool = False) -> bytes:

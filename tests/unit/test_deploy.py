@@ -21,6 +21,7 @@ from kca.config import load_config as load_kca
 from myproxy.metrics import Metrics
 from myproxy.monitor import Monitor, Sources
 from myproxy.portal.config import load_config as load_portal
+from myproxy.renewal.config import load_config as load_renewal
 from myproxy.repository.census import Census
 from myproxy.server import load_config as load_myproxy
 from tests.harness.ca import TestCA, write_trust_dir
@@ -30,6 +31,7 @@ from tests.harness.run import c_program, our_program, run
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = sorted(path for path in (DEPLOY / "systemd").iterdir() if path.is_file())
+DROP_INS = sorted((DEPLOY / "systemd/drop-ins").glob("*/*.conf"))
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
 EXAMPLES = sorted(path for path in (DEPLOY / "examples").glob("*/*"))
 MAX_EXPOSURE = 2.5  # of 10; a service without any of the directives has 9.6
@@ -48,17 +50,72 @@ def directives(path: Path) -> dict[str, list[str]]:
     return found
 
 
+def place(path: Path, target: Path) -> Path:
+    """Copy a unit, with commands and accounts that are there."""
+    text = path.read_text()
+    for command in re.findall(r"^ExecStart=(\S+)", text, re.MULTILINE):
+        text = text.replace(command, our_program(Path(command).name))
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(re.sub(r"^((?:Socket)?(?:User|Group))=.*$", r"\1=daemon", text, flags=re.MULTILINE))
+    return target
+
+
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    for path in UNITS:
-        text = path.read_text()
-        for command in re.findall(r"^ExecStart=(\S+)", text, re.MULTILINE):
-            text = text.replace(command, our_program(Path(command).name))
-        (tmp_path / path.name).write_text(re.sub(r"^(User|Group)=.*$", r"\1=daemon", text, flags=re.MULTILINE))
-    units = [tmp_path / path.name for path in UNITS]
+    units = [place(path, tmp_path / path.name) for path in UNITS]
+    for path in DROP_INS:
+        place(path, tmp_path / path.parent.name / path.name)
     done = run([c_program("systemd-analyze"), "verify", "--man=no", *units], env=clean_environment(tmp_path))
     assert done.returncode == 0, done
-    about = [line for line in done.output.splitlines() if any(path.name in line for path in UNITS)]
+    about = [line for line in done.output.splitlines() if any(path.name in line for path in (*UNITS, *DROP_INS))]
     assert not about, done
+
+
+def test_systemd_takes_the_units_of_users(tmp_path: Path) -> None:
+    units = [place(path, tmp_path / path.name) for path in (DEPLOY / "systemd/user").iterdir()]
+    env = clean_environment(tmp_path) | {"XDG_RUNTIME_DIR": str(tmp_path)}
+    done = run([c_program("systemd-analyze"), "verify", "--user", "--man=no", *units], env=env)
+    assert done.returncode == 0, done
+    assert not [line for line in done.output.splitlines() if any(path.name in line for path in units)], done
+
+
+def test_drop_ins_are_for_units_that_are_here() -> None:
+    assert {path.parent.name.removesuffix(".d") for path in DROP_INS} <= {path.name for path in UNITS}
+
+
+def test_every_drop_in_is_told_of() -> None:
+    page = (ROOT / "docs/howto/install.md").read_text()
+    told = set(re.findall(r"^\| `([^`]+\.service\.d/[^`]+)` \|", page, re.MULTILINE))
+    assert told == {f"{path.parent.name}/{path.name}" for path in DROP_INS}
+
+
+def test_units_listen_where_the_configurations_say(tmp_path: Path) -> None:
+    """The servers refuse sockets for which their configurations have no place."""
+    one = tmp_path
+    for path in (DEPLOY / "examples/one-node").iterdir():
+        (one / path.name).write_bytes(path.read_bytes())
+        (one / path.name).chmod(0o600)
+    community, authority = load_cas(str(one / "cas.toml")), load_kca(str(one / "kca.toml"))
+    assert community.voms is not None
+    (command,) = directives(DEPLOY / "systemd/gsi-authz-http.service")["ExecStart"]
+    wanted = {
+        "cas-server": [community.http.listen, community.voms.listen],
+        "kca-server": list(authority.server.listen),
+        "kca-http": [authority.http.listen],
+        "myproxy-portal": [load_portal(str(one / "portal.toml")).http.listen],
+        "gsi-authz-server": [load_authz(str(one / "gsi-authz-server.toml")).server.socket],
+        "gsi-authz-http": [command.split()[-1]],
+        "myproxy-server": ["*:7512"],
+    }
+    sockets = [path for path in UNITS if path.suffix == ".socket"]
+    assert {path.stem for path in sockets} == set(wanted)
+    for path in sockets:
+        told = directives(path)
+        streams = {re.sub(r"^(0\.0\.0\.0|\[::\])", "*", one) for one in told["ListenStream"]}
+        assert streams == set(wanted[path.stem]), path.name
+        assert told.get("ListenDatagram", told["ListenStream"]) == told["ListenStream"], path.name
+        assert path.stem == "myproxy-server" or told.get("BindIPv6Only", ["ipv6-only"]) == ["ipv6-only"], path.name
+        mode = load_authz(str(one / "gsi-authz-server.toml")).server.socket_mode
+        assert path.stem != "gsi-authz-server" or int(told["SocketMode"][0], 8) == mode
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
@@ -79,7 +136,7 @@ def test_services_run_our_commands(path: Path, tmp_path: Path) -> None:
 
 
 def test_every_server_has_a_unit() -> None:
-    servers = {name for name in SCRIPTS if re.search(r"-server$|-http$|-portal$", name)}
+    servers = {name for name in SCRIPTS if re.search(r"-server$|-http$|-portal$|-renewd$", name)}
     assert {path.stem for path in SERVICES} >= servers
 
 
@@ -99,6 +156,7 @@ LOADERS: dict[str, Any] = {
     "cas.toml": load_cas,
     "kca.toml": load_kca,
     "portal.toml": load_portal,
+    "renewd.toml": load_renewal,
     "gsi-authz-server.toml": load_authz,
 }
 

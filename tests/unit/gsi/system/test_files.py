@@ -6,11 +6,14 @@ import contextlib
 import errno
 import os
 import resource
+import shutil
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +24,6 @@ from gsi.system.files import FileLock, read_private, read_public, write_private,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="gives files away, mounts: needs root")
@@ -67,6 +69,55 @@ def test_refuses_modes_over_600(secret: Path, mode: int) -> None:
         read_private(str(secret), max_bytes=100)
     assert caught.value.problem is CredentialProblem.UNSAFE_FILE
     assert caught.value.hint == f"chmod 600 {secret}"
+
+
+def test_a_credential_of_the_service_manager_is_guarded_by_its_directory(
+    secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secret.parent))
+    for mode in (0o440, 0o400, 0o640):
+        secret.chmod(mode)
+        assert read_private(str(secret), max_bytes=100) == b"content"
+    for mode in (0o444, 0o460, 0o404, 0o540):
+        secret.chmod(mode)
+        with pytest.raises(CredentialError, match="too permissive"):
+            read_private(str(secret), max_bytes=100)
+    secret.chmod(0o440)
+    inner = secret.parent / "inner"
+    inner.mkdir()
+    for elsewhere in (inner, secret.parent.parent):
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(elsewhere))
+        with pytest.raises(CredentialError, match="too permissive"):
+            read_private(str(secret), max_bytes=100)
+
+
+@needs_root
+def test_a_credential_of_the_service_manager_may_be_root_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group stands for the access list that systemd gives the service's user."""
+    place = Path(tempfile.mkdtemp(prefix="gsi-"))
+    try:
+        secret = place / "key"
+        secret.write_bytes(b"content")
+        for path, mode in ((place, 0o750), (secret, 0o440)):
+            os.chown(path, 0, STRANGER)
+            path.chmod(mode)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(place))
+        os.setegid(STRANGER)
+        os.seteuid(STRANGER)
+        try:
+            assert read_private(str(secret), max_bytes=100) == b"content"
+            monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+            with pytest.raises(CredentialError, match="not owned"):
+                read_private(str(secret), max_bytes=100)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+        os.chown(secret, STRANGER, STRANGER)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(place))
+        with pytest.raises(CredentialError, match="not owned"):
+            read_private(str(secret), max_bytes=100)
+    finally:
+        shutil.rmtree(place)
 
 
 @needs_root
