@@ -31,7 +31,7 @@ from gunicorn.arbiter import Arbiter
 from gsi.errors import GridError
 from gsi.transport.listening import ManagedSocket
 from gsi.transport.serve import raise_descriptor_limit
-from gsi.transport.wsgi_worker import WebLimits
+from gsi.transport.wsgi_connection import WebLimits
 
 if TYPE_CHECKING:
     import ssl

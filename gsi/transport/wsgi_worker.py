@@ -22,8 +22,6 @@ import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -33,13 +31,11 @@ from gunicorn.workers import base
 from gsi.errors import GridError
 from gsi.transport.serve import source_of
 from gsi.transport.stream import HostPort
+from gsi.transport.wsgi_connection import Complaints, Connection, State, WebLimits
 from gsi.transport.wsgi_exchange import Exchange
-from gsi.transport.wsgi_framing import Frame, TooLongError, UnclearError, find_frame
+from gsi.transport.wsgi_framing import TooLongError, UnclearError, find_frame
 
-__all__ = ["WebLimits", "Worker"]
-
-MAX_HELD_BYTES: Final = 64 << 20
-"""Of requests that are not whole, in a worker, with a quarter of it from one source."""
+__all__ = ["Worker"]
 
 LINGER_SECONDS: Final = 2.0
 """For a client to take an answer off the line before the connection is closed (RFC 9112 section 9.6)."""
@@ -50,9 +46,6 @@ SILENT_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 1.0
 """Without accepting, where there is no descriptor left, or the system has another reason not to."""
 
-COMPLAIN_SECONDS: Final = 60.0
-"""Between two lines about connections that were ended or refused."""
-
 _SWEEP_SECONDS: Final = 0.25
 _BATCH: Final = 16
 _CHUNK: Final = 64 << 10
@@ -60,96 +53,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _AGAIN: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _GONE: Final = frozenset({errno.EAGAIN, errno.ECONNABORTED, errno.EPROTO, errno.EINTR})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebLimits:
-    """What strangers may take of a worker; how many connections in all is gunicorn's `worker_connections`.
-
-    Attributes:
-        per_source: Open connections from one address, with IPv6 from one network of 64 bits. Unix sockets are exempt.
-        head_seconds: From accepting to the end of the first head, TLS included, for the slowest line; for later
-            requests from their first byte.
-        body_seconds: From the end of the head to that of the body.
-        write_seconds: For the client to take the answer.
-        head_bytes: The longest head.
-        body_bytes: The longest body; a longer one is answered 413.
-        held_bytes: Of unfinished requests together; a quarter of it of one source.
-        takes_bodies: Whether the application looks at bodies. Where not, it is asked when the head is there, and the
-            connection ends after a request that announces a body: nginx announces those of its clients and sends none.
-    """
-
-    per_source: int = 256
-    head_seconds: float = 15.0
-    body_seconds: float = 30.0
-    write_seconds: float = 30.0
-    head_bytes: int = 128 << 10
-    body_bytes: int = 1 << 20
-    held_bytes: int = MAX_HELD_BYTES
-    takes_bodies: bool = True
-
-
-class _State(Enum):
-    """Whom a connection waits for."""
-
-    HANDSHAKE = auto()
-    READING = auto()
-    WORKING = auto()
-    WRITING = auto()
-    LINGERING = auto()
-
-
-_EVICTED: Final = frozenset({_State.HANDSHAKE, _State.READING, _State.LINGERING})
-
-
-class _Connection:
-    """One connection."""
-
-    __slots__ = (
-        "data",
-        "deadline",
-        "events",
-        "exchange",
-        "frame",
-        "is_idle",
-        "keep",
-        "out",
-        "sent",
-        "sock",
-        "source",
-        "state",
-    )
-
-    def __init__(self, connected: socket.socket, source: str, exchange: Exchange) -> None:
-        self.sock = connected
-        self.source = source
-        self.exchange = exchange
-        self.state = _State.READING
-        self.deadline = 0.0
-        self.events = 0
-        self.data = bytearray()
-        self.frame: Frame | None = None
-        self.out = memoryview(b"")
-        self.sent = 0
-        self.keep = False
-        self.is_idle = False
-
-
-class _Complaints:
-    """A line in the log about what happens to strangers, and then one a minute with the number."""
-
-    def __init__(self, log: Any) -> None:  # noqa: ANN401  gunicorn has no types
-        self._log = log
-        self._counts: dict[str, int] = {}
-        self._since = -COMPLAIN_SECONDS
-
-    def note(self, what: str) -> None:
-        """Count, and tell if it is time."""
-        self._counts[what] = self._counts.get(what, 0) + 1
-        if time.monotonic() - self._since >= COMPLAIN_SECONDS:
-            self._since = time.monotonic()
-            counts, self._counts = self._counts, {}
-            self._log.warning("%s", "; ".join(f"{number} x {kind}" for kind, number in counts.items()))
+_EVICTED: Final = frozenset({State.HANDSHAKE, State.READING, State.LINGERING})
 
 
 class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
@@ -174,17 +78,17 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         self._limits: WebLimits = getattr(self.app, "web_limits", None) or WebLimits()
         self._selector = selectors.DefaultSelector()
         self._pool = ThreadPoolExecutor(max_workers=self.cfg.threads, thread_name_prefix="request")
-        self._finished: SimpleQueue[tuple[_Connection, bytearray, bool]] = SimpleQueue()
+        self._finished: SimpleQueue[tuple[Connection, bytearray, bool]] = SimpleQueue()
         self._wake_reader, self._wake_writer = os.pipe()
         for one in (self._wake_reader, self._wake_writer):
             os.set_blocking(one, False)
-        self._open: dict[_Connection, None] = {}  # the oldest first
+        self._open: dict[Connection, None] = {}  # the oldest first
         self._sources: dict[str, int] = {}
         self._held: dict[str, int] = {}
         self._held_by_all = 0
         self._accepting = False
         self._paused_until = 0.0
-        self._complaints = _Complaints(self.log)
+        self._complaints = Complaints(self.log)
         super().init_process()
 
     # --- the loop -----------------------------------------------------------------------------------------------------
@@ -219,7 +123,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
     def _turn(self) -> None:
         self.notify()
         for key, _ in self._selector.select(_SWEEP_SECONDS if self._open else 1.0):
-            if isinstance(key.data, _Connection):
+            if isinstance(key.data, Connection):
                 if key.data in self._open:  # it may have given way to another in this turn
                     self._go_on(key.data)
             else:
@@ -231,10 +135,10 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def _sweep(self, now: float) -> None:
         """End what has had its time."""
-        for one in [one for one in self._open if one.state is not _State.WORKING and one.deadline <= now]:
-            if one.state is _State.HANDSHAKE or one.data:
+        for one in [one for one in self._open if one.state is not State.WORKING and one.deadline <= now]:
+            if one.state is State.HANDSHAKE or one.data:
                 self._complaints.note("no whole request in time")
-            elif one.state is _State.WRITING:
+            elif one.state is State.WRITING:
                 self._complaints.note("an answer that the client does not take")
             self._close(one)
         if self.alive and not self._accepting and now >= self._paused_until:
@@ -272,7 +176,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             source = "" if connected.family == socket.AF_UNIX else source_of(HostPort(client[0], client[1]))
             if self._make_room(source):
                 exchange = Exchange(self.cfg, client, listener.getsockname())
-                self._take_in(_Connection(connected, source, exchange))
+                self._take_in(Connection(connected, source, exchange))
             else:
                 connected.close()
 
@@ -294,7 +198,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
                 return True
         return False
 
-    def _take_in(self, one: _Connection) -> None:
+    def _take_in(self, one: Connection) -> None:
         self._open[one] = None
         self._sources[one.source] = self._sources.get(one.source, 0) + 1
         one.deadline = time.monotonic() + self._limits.head_seconds
@@ -311,10 +215,10 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
                 self.log.exception("internal error")
                 self._close(one)
                 return
-            one.state = _State.HANDSHAKE
+            one.state = State.HANDSHAKE
         self._watch(one, selectors.EVENT_READ)
 
-    def _watch(self, one: _Connection, events: int) -> None:
+    def _watch(self, one: Connection, events: int) -> None:
         """Wait for a socket; 0 for nothing."""
         if events == one.events:
             return
@@ -326,7 +230,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             self._selector.unregister(one.sock)
         one.events = events
 
-    def _close(self, one: _Connection) -> None:
+    def _close(self, one: Connection) -> None:
         if one not in self._open:
             return
         self._watch(one, 0)
@@ -340,7 +244,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         with contextlib.suppress(OSError):
             one.sock.close()
 
-    def _linger(self, one: _Connection) -> None:
+    def _linger(self, one: Connection) -> None:
         """Say that nothing more comes, and give the client time to read what came."""
         try:
             one.sock.shutdown(socket.SHUT_WR)
@@ -348,11 +252,11 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             self._close(one)
             return
         self._drop(one)
-        one.state = _State.LINGERING
+        one.state = State.LINGERING
         one.deadline = time.monotonic() + LINGER_SECONDS
         self._watch(one, selectors.EVENT_READ)
 
-    def _keep(self, one: _Connection, data: bytes) -> bool:
+    def _keep(self, one: Connection, data: bytes) -> bool:
         """Add to what is kept of unfinished requests; say whether it may be kept.
 
         Where all together hold too much, who has most gives way: somebody with a small request seldom does.
@@ -363,7 +267,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         if one.source and mine > self._limits.held_bytes // 4:
             return False
         while self._held_by_all > self._limits.held_bytes:
-            holders = (each for each in self._open if each.data and each.state is _State.READING)
+            holders = (each for each in self._open if each.data and each.state is State.READING)
             most = max(holders, key=lambda each: (self._held[each.source], len(each.data)), default=one)
             if most is one:
                 return False
@@ -371,7 +275,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             self._close(most)
         return True
 
-    def _drop(self, one: _Connection) -> None:
+    def _drop(self, one: Connection) -> None:
         """Forget what is kept of a request."""
         if one.data:
             self._held_by_all -= len(one.data)
@@ -382,24 +286,24 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
 
     # --- one step of a connection -------------------------------------------------------------------------------------
 
-    def _go_on(self, one: _Connection) -> None:
+    def _go_on(self, one: Connection) -> None:
         try:
             match one.state:
-                case _State.HANDSHAKE:
+                case State.HANDSHAKE:
                     self._shake_hands(one)
-                case _State.READING:
+                case State.READING:
                     self._read(one)
-                case _State.WRITING:
+                case State.WRITING:
                     self._write(one)
-                case _State.LINGERING:
+                case State.LINGERING:
                     if not one.sock.recv(_CHUNK):
                         self._close(one)
-                case _State.WORKING:  # not watched
+                case State.WORKING:  # not watched
                     pass
         except _AGAIN:
             pass
         except (OSError, ValueError):  # the peer has reset it, or what it sends is no TLS
-            if one.state is _State.HANDSHAKE:
+            if one.state is State.HANDSHAKE:
                 self._linger(one)  # an alert may be on its way
             else:
                 self._close(one)
@@ -407,7 +311,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             self.log.exception("internal error")
             self._close(one)
 
-    def _shake_hands(self, one: _Connection) -> None:
+    def _shake_hands(self, one: Connection) -> None:
         assert isinstance(one.sock, ssl.SSLSocket)
         try:
             one.sock.do_handshake()
@@ -417,13 +321,13 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         except ssl.SSLWantReadError:
             self._watch(one, selectors.EVENT_READ)
             return
-        one.state = _State.READING
+        one.state = State.READING
         self._watch(one, selectors.EVENT_READ)
         self._read(one)
 
-    def _read(self, one: _Connection) -> None:
+    def _read(self, one: Connection) -> None:
         """Take what has come, until it is a whole request or no more is there."""
-        while one.state is _State.READING:
+        while one.state is State.READING:
             try:
                 data = one.sock.recv(_CHUNK)
             except ssl.SSLWantWriteError:
@@ -443,7 +347,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
                 return
             self._look(one)
 
-    def _look(self, one: _Connection) -> None:
+    def _look(self, one: Connection) -> None:
         """See whether there is a whole request, and hand it on."""
         if one.frame is None:
             try:
@@ -472,17 +376,17 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             return
         self._hand_on(one, end)
 
-    def _hand_on(self, one: _Connection, end: int, *, is_last: bool = False) -> None:
+    def _hand_on(self, one: Connection, end: int, *, is_last: bool = False) -> None:
         """Give a request to a thread, and keep what has come after it."""
         data = bytes(one.data[:end])
         rest = bytes(one.data[end:])
         self._drop(one)
         self._keep(one, rest)
-        one.frame, one.state = None, _State.WORKING
+        one.frame, one.state = None, State.WORKING
         self._watch(one, 0)
         self._pool.submit(self._work, one, data, is_last)
 
-    def _refuse(self, one: _Connection, status: int, words: str) -> None:
+    def _refuse(self, one: Connection, status: int, words: str) -> None:
         self._drop(one)
         head = f"HTTP/1.1 {status} {words}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         self._send(one, bytearray(head.encode("ascii")))
@@ -497,14 +401,14 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
                 one, answer, keep = self._finished.get_nowait()
                 self._send(one, answer, keep=keep)
 
-    def _send(self, one: _Connection, answer: bytearray, *, keep: bool = False) -> None:
+    def _send(self, one: Connection, answer: bytearray, *, keep: bool = False) -> None:
         one.out, one.sent, one.keep = memoryview(bytes(answer)), 0, keep
-        one.state = _State.WRITING
+        one.state = State.WRITING
         one.deadline = time.monotonic() + self._limits.write_seconds
         self._watch(one, selectors.EVENT_WRITE)
         self._go_on(one)
 
-    def _write(self, one: _Connection) -> None:
+    def _write(self, one: Connection) -> None:
         while one.sent < len(one.out):
             try:
                 one.sent += one.sock.send(one.out[one.sent :])
@@ -518,18 +422,18 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         if not one.keep or not self.alive:
             self._linger(one)
             return
-        one.state, one.is_idle = _State.READING, not one.data
+        one.state, one.is_idle = State.READING, not one.data
         patience = self.cfg.keepalive if one.is_idle else self._limits.head_seconds
         one.deadline = time.monotonic() + patience
         self._watch(one, selectors.EVENT_READ)
         if one.data:
             self._look(one)
-        if one.state is _State.READING:
+        if one.state is State.READING:
             self._read(one)  # what TLS has taken off the socket already wakes nobody up
 
     # --- in threads ---------------------------------------------------------------------------------------------------
 
-    def _work(self, one: _Connection, data: bytes, is_last: bool) -> None:
+    def _work(self, one: Connection, data: bytes, is_last: bool) -> None:
         """Serve one request. Never raises."""
         answer, keep = bytearray(), False
         try:
