@@ -53,7 +53,7 @@ class FormOptions(NamedTuple):
         groups: Assertions: also write groups and roles.
         bind_key: Assertions: name the holder's certificate as the one to confirm the subject with.
         profile: Tokens: the text that they follow; None for the server's own.
-        client_id: Tokens: the program that asked.
+        client_id: Tokens: the nickname of who asked.
         actor: Tokens: who acts for the holder.
     """
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cas.assertion.scopes import SCITOKENS_RULES, WLCG_RULES, ScopeMapping, map_rights
 from cas.assertion.signing import b64url
+from cas.assertion.value import subject_of
 from gsi.errors import CapabilityError, ConfigError, DeniedError, IssuanceError, IssuanceStep
 from gsi.tokens.compact import MAX_TOKEN_CHARS
 from gsi.tokens.rules import Profile, check_https
@@ -156,7 +157,7 @@ class TokenIssuer:
         Args:
             capability: What is granted.
             now: The present time (aware UTC).
-            client_id: The program that asked; RFC 9068 needs one.
+            client_id: The nickname of who asked; RFC 9068 needs one.
             actor: Who acts for the holder (RFC 8693 section 4.1), if anybody.
 
         Raises:
@@ -172,7 +173,7 @@ class TokenIssuer:
             raise IssuanceError("its time is over before it begins", step=IssuanceStep.GRANT)
         claims: dict[str, object] = {
             "iss": options.issuer,
-            "sub": _plain(capability.holder.nickname, "the user's nickname"),
+            "sub": _plain(subject_of(capability.holder.nickname), "the user's nickname"),
             "aud": audiences[0] if len(audiences) == 1 else list(audiences),
             "iat": issued,
             "nbf": begins,
@@ -234,7 +235,7 @@ class TokenIssuer:
         """Add what the profile asks for; return the token's type."""
         profile = self._options.profile
         if client_id:
-            claims["client_id"] = _plain(client_id, "the client's name")
+            claims["client_id"] = _plain(subject_of(client_id), "the client's name")
         if profile is Profile.WLCG:
             claims["wlcg.ver"] = _WLCG_VERSION
         elif profile is Profile.SCITOKENS:

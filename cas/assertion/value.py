@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     from gsi.certificate import Certificate
     from gsi.voms.ac_extensions import Tag
 
-__all__ = ["Capability", "Comparison", "Holder", "Right"]
+__all__ = ["Capability", "Comparison", "Holder", "Right", "subject_of"]
+
+
+def subject_of(nickname: str) -> str:
+    """Return what tokens call a user: printable ASCII, as OpenID Connect Core section 2 and the WLCG profile have it.
+
+    Other characters become what they are in a URI (RFC 3987 section 3.1), and so does `%`: no two nicknames share one.
+    """
+    if nickname.isascii() and "%" not in nickname:
+        return nickname
+    return "".join(
+        char if char.isascii() and char != "%" else "".join(f"%{byte:02X}" for byte in char.encode("utf-8"))
+        for char in nickname
+    )
 
 
 class Comparison(StrEnum):

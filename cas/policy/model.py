@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from cas.assertion.value import subject_of
 from cas.policy.caller import name_forms
 from cas.policy.conditions import ALWAYS, Strength, Terms
 from cas.policy.matching import check_base, normal_object
-from cas.policy.nicknames import check_nickname
+from cas.policy.nicknames import MAX_NICKNAME_CHARS, check_nickname
 from gsi.authz.principals import normal_fqan
 from gsi.errors import ParseError
 
@@ -227,6 +228,8 @@ class User:
 
     def __post_init__(self) -> None:
         check_nickname(self.nickname, "user")
+        if len(subject_of(self.nickname)) > MAX_NICKNAME_CHARS:
+            raise ParseError(f"{self.nickname[:80]!r} is too long for tokens, which escape it", what="nickname")
         object.__setattr__(self, "subject", name_forms(self.subject)[0])
 
     @property

@@ -3,8 +3,9 @@ r"""Nicknames and names of groups: what may be one, and which look alike; knows 
     check_nickname("alice", "user")
     skeleton("\u0430lice") == skeleton("alice")        # the first begins with a Cyrillic letter
 
-A nickname is what an administrator reads before granting something. So it is written in one way (NFKC), in one script,
-without what cannot be seen; and within a kind no two may have one skeleton, in which letters that look alike are equal.
+A nickname is what an administrator reads before granting something. So it is written in one way (NFKC), in one of the
+scripts that people write today, without what cannot be seen; and within a kind no two may have one skeleton, in which
+letters that look alike are equal.
 """
 
 from __future__ import annotations
@@ -30,6 +31,17 @@ _TOGETHER: Final = (
 )
 """Scripts that are written together."""
 
+_SCRIPTS: Final = frozenset(
+    {"ARABIC", "ARMENIAN", "BENGALI", "BOPOMOFO", "CJK", "CYRILLIC", "DEVANAGARI", "ETHIOPIC", "GEORGIAN", "GREEK"}
+    | {"GUJARATI", "GURMUKHI", "HANGUL", "HEBREW", "HIRAGANA", "IDEOGRAPHIC", "KANNADA", "KATAKANA", "KHMER", "LAO"}
+    | {"KATAKANA-HIRAGANA", "LATIN", "MALAYALAM", "MYANMAR", "ORIYA", "SINHALA", "TAMIL", "TELUGU", "THAANA", "THAI"}
+    | {"TIBETAN"}
+)
+"""The recommended scripts of UAX 31, table 5. Some of the others, as Lisu and Cherokee, are full of Latin letters."""
+
+_NO_LETTERS: Final = frozenset({"SMALL CAPITAL", "CLICK"})
+"""In the names of Latin characters that no language is written with, and that look like letters and strokes."""
+
 _CAPITALS: Final = (
     "0391A 0392B 0395E 0396Z 0397H 0399I 039AK 039CM 039DN 039FO 03A1P 03A4T 03A5Y 03A7X 0405S 0406I 0408J 0410A "
     "0412B 0415E 041AK 041CM 041DH 041EO 0420P 0421C 0422T 0423Y 0425X 050CG 051AQ 051CW "
@@ -37,11 +49,16 @@ _CAPITALS: Final = (
 """Capitals that look like others whose small letters do not: code point and Latin letter."""
 
 _SMALL: Final = (
-    "0131i 0251a 0261g 0269i 03B1a 03B2b 03B3y 03B5e 03B6z 03B7n 03B9i 03BAk 03BCu 03BDv 03BFo 03C1p 03C4t 03C5u "
-    "03C7x 03C9w 0430a 0432b 0433r 0435e 043Ak 043Cm 043Dh 043Eo 043Fn 0440p 0441c 0442t 0443y 0445x 0451e 0455s "
-    "0456i 0457i 0458j 0491r 04BBh 04CFl 0501d 051Bq 051Dw 0566q 0570h 0578n 057Du 0581g 0585o "
+    "0131i 0185b 0237j 0251a 0261g 0269i 03B1a 03B2b 03B3y 03B5e 03B6z 03B7n 03B9i 03BAk 03BCu 03BDv 03BFo 03C1p "
+    "03C4t 03C5u 03C7x 03C9w 0430a 0432b 0433r 0435e 043Ak 043Cm 043Dh 043Eo 043Fn 0440p 0441c 0442t 0443y 0445x "
+    "044Cb 0451e 0455s 0456i 0457i 0458j 0475v 0491r 04AFy 04BBh 04CFl 0501d 051Bq 051Dw 0566q 0570h 0578n 057Du "
+    "0581g 0585o "
 )
 """Small letters after the folding of case: Greek, Cyrillic, Armenian and odd Latin ones beside the plain ones."""
+
+
+_ALIKE: Final = str.maketrans("i10", "llo")
+"""A great I is a small l in many types, and so is a one; nulls are round (UTS 39, confusables.txt)."""
 
 
 def _table(text: str) -> dict[int, str]:
@@ -77,6 +94,8 @@ def check_nickname(name: str, what: str) -> None:
     if unicodedata.normalize("NFKC", name) != name:
         raise _refuse(name, "its characters have a plainer form", unicodedata.normalize("NFKC", name))
     found = frozenset(_script(char) for char in name if not char.isascii() or char.isalpha())
+    if not found <= _SCRIPTS:
+        raise _refuse(name, f"nobody writes names in {', '.join(sorted(found - _SCRIPTS)).lower()} here")
     if len(found) > 1 and not any(found <= together for together in _TOGETHER):
         raise _refuse(name, f"it mixes scripts ({', '.join(sorted(found)).lower()})")
 
@@ -85,15 +104,19 @@ def check_nickname(name: str, what: str) -> None:
 def skeleton(name: str) -> str:
     """Return the form in which nicknames are equal that look alike."""
     if name.isascii():
-        return name.lower()
-    folded = unicodedata.normalize("NFKC", name).translate(_PLAIN_CAPITALS).casefold()
-    return unicodedata.normalize("NFKC", folded.translate(_PLAIN_SMALL))
+        folded = name.lower()
+    else:
+        folded = unicodedata.normalize("NFKC", name).translate(_PLAIN_CAPITALS).casefold()
+        folded = unicodedata.normalize("NFKC", folded.translate(_PLAIN_SMALL))
+    return folded.replace("rn", "m").replace("vv", "w").translate(_ALIKE)
 
 
 def _is_plain(char: str) -> bool:
     """Say whether a character is a letter, a mark within a script, an ASCII character."""
     if char.isascii():
         return " " <= char <= "~"
+    if any(words in unicodedata.name(char, "") for words in _NO_LETTERS):
+        return False
     kind = unicodedata.category(char)
     return kind in {"Lu", "Ll", "Lt", "Lo"} or (kind in {"Mn", "Mc"} and _script(char) != "COMBINING")
 

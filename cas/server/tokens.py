@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cas.assertion.jwks import TOKEN_EXCHANGE, key_set
 from cas.assertion.revocations import identifier_of
 from cas.assertion.scopes import SCITOKENS_RULES, WLCG_RULES
+from cas.assertion.value import subject_of
 from cas.issuing import Form, FormOptions
 from cas.policy.model import ActionName
 from cas.policy.request import EVERYTHING, MAX_WANTED, PolicyRequest, Wanted
@@ -236,7 +237,7 @@ def _subject(asked: Asked, form: Mapping[str, Sequence[str]], issuer: str) -> Ve
         raise TokenRefusalError("invalid_request", "the subject token cannot be judged") from error
     if identifier in community.withdrawn.read(now=now):
         raise TokenRefusalError("invalid_request", "the subject token was withdrawn")
-    if found.subject != community.service.whoami(asked.caller):
+    if found.subject != subject_of(community.service.whoami(asked.caller)):
         raise TokenRefusalError("invalid_request", "the subject token is another user's")
     return found
 

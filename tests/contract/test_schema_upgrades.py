@@ -124,6 +124,21 @@ def credential_row() -> dict[str, Any]:
     }
 
 
+CAS_ROWS: dict[str, dict[str, Any]] = {
+    "enrolments": {"digest": "d" * 64, "done": 4, "updated": BEGUN},
+    "history": {
+        "id": 1,
+        "revision": 1,
+        "time": BEGUN,
+        "actor": "/O=Grid/CN=Admin",
+        "reason": "the first",
+        "request_id": "c0ffee",
+        "token": "t",
+        "change": "{}",
+    },
+    "entities": {"id": 100, "kind": 3, "scope": 0, "name": "staff", "skeleton": "staff", "version": 1},
+}
+
 ROWS: dict[Version, dict[str, dict[str, Any]]] = {
     Version("myproxy", "0001"): {"credentials": credential_row()},
     Version("myproxy", "0002"): {
@@ -131,35 +146,9 @@ ROWS: dict[Version, dict[str, dict[str, Any]]] = {
         "guesses": {"key": "a" * 64, "failures": 3, "until_ms": BEGUN * 1000, "expires_ms": BEGUN * 1000 + 1},
         "one_time_secrets": {"username": "alice", "sealed": b"sealed", "last_step": 7, "created": BEGUN},
     },
-    Version("cas", "0001"): {
-        "enrolments": {"digest": "d" * 64, "done": 4, "updated": BEGUN},
-        "history": {
-            "id": 1,
-            "revision": 1,
-            "time": BEGUN,
-            "actor": "/O=Grid/CN=Admin",
-            "reason": "the first",
-            "request_id": "c0ffee",
-            "token": "t",
-            "change": "{}",
-        },
-        "entities": {"id": 100, "kind": 3, "scope": 0, "name": "staff", "skeleton": "staff", "version": 1},
-    },
-    Version("cas", "0002"): {
-        "withdrawn": {"identifier": "e" * 32, "until": BEGUN},
-        "enrolments": {"digest": "d" * 64, "done": 4, "updated": BEGUN},
-        "history": {
-            "id": 1,
-            "revision": 1,
-            "time": BEGUN,
-            "actor": "/O=Grid/CN=Admin",
-            "reason": "the first",
-            "request_id": "c0ffee",
-            "token": "t",
-            "change": "{}",
-        },
-        "entities": {"id": 100, "kind": 3, "scope": 0, "name": "staff", "skeleton": "staff", "version": 1},
-    },
+    Version("cas", "0001"): CAS_ROWS,
+    Version("cas", "0002"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
+    Version("cas", "0003"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
 }
 
 
@@ -273,6 +262,23 @@ def test_hosts_of_objects_get_one_name(databases: Callable[[str], Database]) -> 
         (110, 1),
     ]
     assert [one["member_id"] for one in rows(database, "members", ["member_id"])] == [110]
+
+
+def test_what_looks_alike_keeps_its_name_and_the_look_its_first_holder(databases: Callable[[str], Database]) -> None:
+    version, database = Version("cas", "0003"), databases("old")
+    bring_to(database, version)
+    for number, kind, name in (
+        (101, 2, "a1ice"),
+        (102, 2, "alice"),
+        (103, 3, "alice"),
+        (104, 2, "rn0"),
+        (105, 2, "bob"),
+    ):
+        row = {"id": number, "kind": kind, "scope": 0, "name": name, "skeleton": name, "version": 1}
+        insert(database, "entities", row)
+    upgrade(database, version.directory)
+    found = {one["id"]: one["skeleton"] for one in rows(database, "entities", ["id", "skeleton"])}
+    assert [found[number] for number in range(101, 106)] == ["allce", "allce|102", "allce", "mo", "bob"]
 
 
 def test_every_directory_of_migrations_is_walked_here() -> None:

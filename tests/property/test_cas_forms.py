@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from urllib.parse import unquote
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from cas.assertion.attribute_cert import order_fqans, select_fqans
 from cas.assertion.canonical import element, escape
 from cas.assertion.scopes import SCITOKENS_RULES, WLCG_RULES, ScopeBase, ScopeMapping, map_rights
 from cas.assertion.text import encode_rights, parse_rights
-from cas.assertion.value import Comparison, Right
+from cas.assertion.value import Comparison, Right, subject_of
 from cas.protocol.voms import VOMSServerSession
 from gsi.errors import DeniedError, IssuanceError, ParseError, RemoteProtocolError
 from gsi.tokens.scopes import parse_scopes
@@ -220,3 +221,10 @@ def test_selection_never_adds(held: list[str], wanted: list[str], order: list[st
     assert len(set(found)) == len(found) > 0
     assert not carried or set(found) <= set(carried)
     assert set(wanted) - {ALL} <= set(held)
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=30))
+def test_tokens_call_nobody_by_the_name_of_another(nickname: str) -> None:
+    subject = subject_of(nickname)
+    assert subject.isascii()
+    assert unquote(subject) == nickname

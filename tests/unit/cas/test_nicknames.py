@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cas.policy.model import User
 from cas.policy.nicknames import MAX_NICKNAME_CHARS, check_nickname, skeleton
 from gsi.errors import ParseError
 
@@ -47,6 +48,10 @@ def test_nicknames(name: str) -> None:
         "\U0001d41a",  # a mathematical letter
         "\u02b0",  # a modifier
         "a\u0338",  # a stroke through a letter
+        "\ua4ee\ua4e1\ua4f2\ua4da\ua4f0",  # ALICE in Lisu
+        "\u13aa\u13a0",  # GD in Cherokee
+        "a\u026a",  # a small capital
+        "\u01c0ars",  # a click, which is a stroke
     ],
 )
 def test_what_is_no_nickname(name: str) -> None:
@@ -58,6 +63,13 @@ def test_what_is_no_nickname(name: str) -> None:
     ("one", "other"),
     [
         ("alice", "ALICE"),
+        ("alice", "aIice"),
+        ("alice", "a1ice"),
+        ("lars", "Iars"),
+        ("mallory", "rnallory"),
+        ("wolf", "vvolf"),
+        ("root", "r00t"),
+        ("bib", "\u0412\u0406\u0412"),  # Cyrillic throughout
         ("coco", "\u0441\u043e\u0441\u043e"),  # Cyrillic throughout
         ("HOPE", "\u041d\u041e\u0420\u0415"),
         ("NEO", "\u039d\u0395\u039f"),  # Greek throughout
@@ -66,6 +78,12 @@ def test_what_is_no_nickname(name: str) -> None:
 )
 def test_what_looks_alike(one: str, other: str) -> None:
     assert skeleton(one) == skeleton(other)
+
+
+def test_too_long_for_tokens() -> None:
+    User("\u0430" * 42, "/O=Grid/CN=A", "ca")
+    with pytest.raises(ParseError, match="too long for tokens"):
+        User("\u0430" * 43, "/O=Grid/CN=A", "ca")
 
 
 def test_what_does_not() -> None:

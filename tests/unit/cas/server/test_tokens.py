@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from cas.policy.changes import AddMember, Change, Enrol, encode_change
+from cas.policy.model import Kind, Ref, User
 from cas.server.tokens import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from tests.harness.cas_web import ISSUER, STORAGE, Web, claims, open_web
 
@@ -120,6 +122,27 @@ def test_a_bound_token_stays_bound(web: Web) -> None:
     status, answer = swap(web, give(web), bound="false")
     assert status == 200
     assert "cnf" in claims(str(answer["access_token"]))
+
+
+def test_a_user_whose_name_is_not_ascii(web: Web) -> None:
+    """Has all forms, and tokens that can be exchanged; another whose nickname is the escaped one is another."""
+    made: list[Change] = [
+        Enrol(User("zo\xeb", "/O=Grid/CN=zoe", "ca"), "superUserGroup"),
+        Enrol(User("zo%C3%AB", "/O=Grid/CN=other", "ca"), "superUserGroup"),
+        *(AddMember(Ref(Kind.USER_GROUP, "readers"), Ref(Kind.USER, name)) for name in ("zo\xeb", "zo%C3%AB")),
+    ]
+    status, answer = web.ask("admin", "POST", "/cas/v1/changes", {"changes": [encode_change(one) for one in made]})
+    assert status == 200, answer
+    for form in ("saml1", "saml2", "attribute-certificate"):
+        assert web.ask("zoe", "POST", "/cas/v1/capability", {"form": form})[0] == 200
+    for profile in ("wlcg", "scitokens", "rfc9068"):
+        status, answer = web.token("zoe", grant_type=CLIENT_CREDENTIALS, profile=profile, bound="false")
+        assert status == 200, answer
+        assert claims(answer["access_token"])["sub"] == "zo%C3%AB"
+        status, again = swap(web, answer["access_token"], "zoe", profile=profile)
+        assert status == 200, again
+        assert claims(str(again["access_token"]))["sub"] == "zo%C3%AB"
+        assert swap(web, answer["access_token"], "other", profile=profile)[0] == 400
 
 
 def test_other_grants(web: Web) -> None:
