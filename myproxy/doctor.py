@@ -1,4 +1,4 @@
-"""What `gsi-doctor` looks at of a MyProxy server and of the portal; changes nothing.
+"""What `gsi-doctor` looks at of a MyProxy server, of the portal and of the renewal agent; changes nothing.
 
 LOOKS                                              # named in the entry-point group gsi.doctor
 """
@@ -15,6 +15,7 @@ from gsi.doctor.parts import (
     look_at_credential,
     look_at_database,
     look_at_directory,
+    look_at_private_file,
     settle,
 )
 from gsi.doctor.ports import local_place, look_at_health, look_at_stream, look_at_tls
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gsi.sql.engine import Database
     from gsi.trust.peer import VerifiedPeer
     from myproxy.config import ServerConfig
+    from myproxy.portal.config import PortalConfig, StoreSettings
 
 __all__ = ["LOOKS"]
 
@@ -197,17 +199,85 @@ def _portal(visit: Visit) -> Iterator[Finding]:
     http = config.http
     with as_owner(config.store.directory):
         yield from look_at_directory(config.store.directory, "portal's sessions and audit")
+        yield from _sessions(config.store)
+        yield from look_at_audit(os.path.join(config.store.directory, "audit.log"))
         if http.certificate:
             yield from look_at_credential(http.certificate, http.key or http.certificate, visit)
+        yield from _ways(config, visit)
     place = visit.places.get("portal") or local_place(http.listen)
     fix = "systemctl start myproxy-portal; journalctl -u myproxy-portal"
     if http.certificate:
         yield from look_at_tls(place, visit, fix=fix)
     else:
         yield look_at_stream(place, visit, fix=fix)
+    from myproxy.client import ServerAddress
+
+    for host in ServerAddress.parse(config.server).hosts:
+        where = f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
+        yield look_at_stream(where, visit, fix="server in portal.toml: does it run, may this machine reach it?")
+
+
+def _sessions(store: StoreSettings) -> Iterator[Finding]:
+    """Look at what the nodes of a portal share."""
+    from myproxy.portal.store import FILE, MIGRATIONS
+
+    if not store.database:
+        path = os.path.join(store.directory, FILE)
+        yield from look_at_database(path, find_sqlite(path), MIGRATIONS)
+        return
+
+    def open_it() -> Database:
+        from gsi.sql.postgres import open_postgres
+
+        return open_postgres(store.database, application="gsi-doctor", connections=1)
+
+    yield from look_at_database("PostgreSQL", open_it, MIGRATIONS)
+
+
+def _ways(config: PortalConfig, visit: Visit) -> Iterator[Finding]:
+    """Look at what other ways to log on than a pass phrase need, and at the store of one-time codes."""
+    if config.own.certificate:
+        from gsi.system.diagnose import CredentialPlace, Whose, diagnose_credential
+
+        place = CredentialPlace(Whose.HOST, config.own.certificate, config.own.key or config.own.certificate)
+        yield from diagnose_credential(place, visit.anchors, now=visit.now, crl=visit.crl)
+    if config.oidc.client_secret_file:
+        hint = "write what the provider has given there, mode 0600"
+        yield look_at_private_file(config.oidc.client_secret_file, "secret of [oidc]", hint)
+    if config.kerberos.keytab:
+        from gsi.doctor.kerberos import look_at_keytab
+
+        fix = f"kadmin -q 'ktadd -k {config.kerberos.keytab} HTTP/{visit.host}'"
+        yield from look_at_keytab(config.kerberos.keytab, "HTTP", fix=fix)
+    if config.codes.server_config:
+
+        def work() -> str:
+            from myproxy.server import load_config
+
+            load_config(config.codes.server_config)
+            return "the server's configuration can be read"
+
+        yield settle("one-time codes", "configuration", work)
+
+
+# --- The renewal agent -----------------------------------------------------------------------------------------------
+
+
+def _renewd(visit: Visit) -> Iterator[Finding]:
+    from gsi.system.environ import get_variable
+    from myproxy.cli.renewd import DEFAULT_CONFIG
+
+    path = visit.configs.get("renewd") or get_variable("MYPROXY_RENEWD_CONFIG") or DEFAULT_CONFIG
+    if not os.path.exists(path) and "renewd" not in visit.configs:
+        yield absent(path, "the renewal agent")
+        return
+    from myproxy.renewal.doctor import look_at_agent
+
+    yield from look_at_agent(path, visit)
 
 
 LOOKS: Final = (
     Look("myproxy", 40, "MyProxy server", _server),
     Look("portal", 41, "MyProxy portal", _portal),
+    Look("renewd", 42, "Renewal agent", _renewd),
 )
