@@ -137,7 +137,7 @@ def make_pages(portal: Portal) -> Blueprint:
             full=asked.scope == FULL,
             left=min(left, most),
             short=[(hours, span) for hours, span in LIFETIMES.items() if span < min(left, most)],
-            long=[(hours, span) for hours, span in LIFETIMES.items() if left < span <= most],
+            long=[(hours, span) for hours, span in LIFETIMES.items() if left + _MIN_LIFETIME < span <= most],
             codes=Insistence,
         )
 
