@@ -209,7 +209,7 @@ def test_the_portal(env: dict[str, str]) -> None:
     directory = Path(env["D"])
     config = f"""\
 names = ["{HOST}:8444"]
-server = "{HOST}"
+server = "{HOST}:8444"  # the doctor looks whether anybody listens there
 [http]
 listen = "[{ADDRESS}]:8444"
 certificate = "{directory}/hostcert.pem"
