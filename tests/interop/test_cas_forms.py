@@ -1,8 +1,9 @@
 """The signed forms of a capability before judges that are not ours: libvomsapi, xmlsec1, libscitokens, C tools.
 
-Who judges: libvomsapi with full verification the attribute certificates, xmlsec1 the assertions, libscitokens and
-Python's scitokens (which fetch our keys over https) and joserfc the tokens; `grid-proxy-info`, `voms-proxy-info` and a
-real `globus-gridftp-server` the proxies that carry them. Keys are in files and in a PKCS#11 token.
+Who judges: libvomsapi with full verification and LCMAPS the attribute certificates, xmlsec1 the assertions,
+libscitokens and Python's scitokens (which fetch our keys over https) and joserfc the tokens; `grid-proxy-info`,
+`voms-proxy-info` and a real `globus-gridftp-server` the proxies that carry them. Keys are in files and in a PKCS#11
+token.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from tests.harness.ca import Issued, KeyKind, TestCA, pooled_key, write_file, wr
 from tests.harness.capabilities import VO, file_right, make_capability, signing_key, token_key
 from tests.harness.daemons import GridFTPServer
 from tests.harness.environment import UserEnvironment, clean_environment
+from tests.harness.lcmaps import lcmaps
 from tests.harness.run import c_program, run
 from tests.harness.saml import xmlsec1_accepts
 from tests.harness.scitokens_library import Question, libscitokens
@@ -239,6 +241,31 @@ def test_voms_proxy_info(tool: str, tmp_path: Path) -> None:
         assert word in shown, shown
     fqans = run([c_program(tool), "-file", path, "-fqan"], env=environment).check().stdout.split()
     assert fqans[0].startswith(f"/{VO}/prod/Role=writer")
+
+
+def test_lcmaps(tmp_path: Path) -> None:
+    """LCMAPS gives accounts by the groups of a certificate that it believes, and none by one of somebody else's."""
+    community, mallory = Community(), TestCA("/O=Elsewhere/CN=CA")
+    trust = write_trust_dir(tmp_path / "certificates", community.ca, crl=True)
+    lsc = f"{community.server.subject}\n{community.ca.name}\n".encode()
+    write_file(tmp_path / "vomsdir" / VO / f"{HOST}.lsc", lsc, 0o644)
+    role = community.ac(fqans=(f"/{VO}/prod/Role=writer/Capability=NULL", GROUP))
+    forged = community.ac(key=signing_key(mallory.issue(community.server.subject, "rsa2048")))
+    asked = {
+        "writer": (community.alice.proxy(extensions=[_extension(role)]), "daemon"),
+        "member": (community.alice.proxy(extensions=[_extension(community.ac())]), "nobody"),
+        "delegated": (community.alice.proxy(extensions=[_extension(role)]).proxy(), "daemon"),
+        "of another group": (community.alice.proxy(extensions=[_extension(community.ac(fqans=(f"/{VO}/x",)))]), None),
+        "Alice's in Bob's": (community.bob.proxy(extensions=[_extension(role)]), None),
+        "forged": (community.alice.proxy(extensions=[_extension(forged)]), None),
+        "spoiled": (community.alice.proxy(extensions=[_extension(_spoiled(community))]), None),
+        "none": (community.alice.proxy(), None),
+    }
+    for name, (proxy, _) in asked.items():
+        proxy.write_bundle(tmp_path / name)
+    accounts = {f"/{VO}/prod/Role=writer*": "daemon", f"/{VO}/Role=NULL*": "nobody"}
+    found = lcmaps(tmp_path, trust, tmp_path / "vomsdir", accounts, [tmp_path / name for name in asked])
+    assert dict(zip(asked, found, strict=True)) == {name: account for name, (_, account) in asked.items()}
 
 
 # --- assertions -------------------------------------------------------------------------------------------------------
