@@ -6,8 +6,9 @@
     rows = database.reading(lambda connection: connection.execute(query).all())
 
 SQLite runs in WAL mode with synchronous=FULL: a commit returns after the log has been synced, readers never wait for
-writers, and writers of several processes queue for `BUSY_TIMEOUT_SECONDS`. Writing transactions begin IMMEDIATE, so two
-of them can never deadlock while upgrading a read lock. The file is 0600 in a directory that only its owner can write.
+writers, and writers wait for one another for `BUSY_TIMEOUT_SECONDS`: those of one process in a queue, the first of each
+process by looking often. Writing transactions begin IMMEDIATE, so two of them can never deadlock while upgrading a read
+lock. The file is 0600 in a directory that only its owner can write.
 A file that is removed or replaced meanwhile ends all use of it (`gsi.sql.presence`). PostgreSQL is opened by
 `gsi.sql.postgres`.
 
@@ -24,9 +25,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import stat
+import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, cast
 from urllib.parse import quote
 
 import sqlalchemy
@@ -37,6 +40,7 @@ from gsi.sql.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection, Engine, RootTransaction
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -46,6 +50,13 @@ __all__ = ["BUSY_TIMEOUT_SECONDS", "Backend", "Database", "open_sqlite", "prepar
 
 BUSY_TIMEOUT_SECONDS: Final = 10
 """How long a writer waits for another one: many times the longest transaction of ours, less than a client waits."""
+
+FIRST_LOOK_SECONDS: Final = 0.0003
+"""Before the second look whether another process has committed: a sync takes as long. SQLite's own pauses are up to a
+tenth of a second, for which the disk is idle."""
+
+LONGEST_LOOK_SECONDS: Final = 0.01
+"""Up to which these pauses grow, by a fifth each: for a process that writes much."""
 
 POOLED_CONNECTIONS: Final = 8
 """Connections kept open; each holds up to 2 MB of cache."""
@@ -64,6 +75,14 @@ T = TypeVar("T")
 
 class Backend(Protocol):
     """What one kind of database does in its own way."""
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Wait until no other thread of this process writes, where the database lets only one do so.
+
+        Raises:
+            StorageError: That takes too long.
+        """
+        ...
 
     def is_lost(self, error: Exception) -> bool:
         """Say whether the error means that the server is away and may come back."""
@@ -88,6 +107,19 @@ class Backend(Protocol):
 
 class _SQLite:
     """The backend of SQLite: nothing is ever away, and a commit syncs."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+            raise StorageError(f"cannot use the database {self._place}: another thread does not stop writing")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def is_lost(self, error: Exception) -> bool:  # noqa: ARG002  asked of every backend
         return False
@@ -137,7 +169,7 @@ class Database:
         self._presence = presence
         self._engine = engine
         self._place = place
-        self._backend = backend or _SQLite()
+        self._backend = backend or _SQLite(place)
         self._patience = patience_seconds
 
     @property
@@ -231,7 +263,7 @@ class Database:
         if self._presence is not None:
             self._presence.check()
         try:
-            with find() as plain:
+            with self._backend.turn() if writes else contextlib.nullcontext(), find() as plain:
                 kind = {_BEGIN: "IMMEDIATE", _SYNCHRONOUS: "FULL" if durable else "NORMAL"}
                 connection = plain.execution_options(**kind) if writes else self._backend.reading(plain)
                 transaction = connection.begin()
@@ -377,7 +409,32 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.info[_SYNCHRONOUS] = None  # whatever becomes of the next line
         connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
         connection.info[_SYNCHRONOUS] = wanted
-    connection.exec_driver_sql(f"BEGIN {options.get(_BEGIN, 'DEFERRED')}")
+    kind = options.get(_BEGIN, "DEFERRED")
+    if kind == "IMMEDIATE":
+        _begin_writing(connection)
+    else:
+        connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Begin as soon as no other process writes; looks by itself, as SQLite would look too seldom."""
+    driver = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+    deadline, pause = time.monotonic() + BUSY_TIMEOUT_SECONDS, FIRST_LOOK_SECONDS
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while time.monotonic() < deadline:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    break
+                time.sleep(pause)
+                pause = min(pause * 1.2, LONGEST_LOOK_SECONDS)
+            else:
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # says by SQLAlchemy's error why it cannot be done
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
 
 
 def _reason(error: Exception) -> str:

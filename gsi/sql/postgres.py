@@ -25,6 +25,7 @@ from gsi.sql.engine import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
     from sqlalchemy.engine import Connection, RootTransaction
@@ -125,6 +126,9 @@ def check_conninfo(conninfo: str) -> Mapping[str, str]:
 
 class _Postgres:
     """The backend of PostgreSQL; see `gsi.sql.engine.Backend`."""
+
+    def turn(self) -> AbstractContextManager[object]:
+        return contextlib.nullcontext()
 
     def is_lost(self, error: Exception) -> bool:
         original = getattr(error, "orig", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -12,7 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from gsi.errors import ConflictError, StorageError
-from gsi.sql.engine import Database, open_sqlite, prepare_private_directory
+from gsi.sql.engine import (
+    FIRST_LOOK_SECONDS,
+    LONGEST_LOOK_SECONDS,
+    Database,
+    open_sqlite,
+    prepare_private_directory,
+)
 from gsi.sql.migrate import upgrade
 
 MIGRATIONS = str(Path(__file__).parents[3] / "myproxy" / "repository" / "migrations")
@@ -82,6 +89,31 @@ def test_a_database_in_use_is_waited_for_and_then_an_error(database: Database, m
             pass
         with database.write(), impatient.read():
             pass  # readers do not wait for writers
+        with database.write(), pytest.raises(StorageError, match="another thread"):
+            database.writing(lambda _connection, _again: None)
+
+
+def test_writers_of_other_processes_are_noticed_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite itself pauses longer and longer; what is done here is looking again soon, as often as it takes."""
+    pauses: list[float] = []
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE t (a INTEGER PRIMARY KEY)"))
+    with open_sqlite(database.place) as other, contextlib.ExitStack() as stack:
+        connection = stack.enter_context(other.write())
+        connection.execute(sa.text("INSERT INTO t VALUES (1)"))
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 40:
+                stack.close()
+
+        monkeypatch.setattr("gsi.sql.engine.time.sleep", pause)
+        with database.write() as connection:
+            connection.execute(sa.text("INSERT INTO t VALUES (2)"))
+            assert connection.execute(sa.text("PRAGMA busy_timeout")).scalar() == 10000
+    assert len(pauses) == 40
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS)
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
@@ -161,6 +193,9 @@ class Leaving:
 
     def __init__(self, *, in_work: int = 0, before_commit: int = 0, after_commit: int = 0) -> None:
         self.in_work, self.before_commit, self.after_commit = in_work, before_commit, after_commit
+
+    def turn(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
 
     def is_lost(self, error: Exception) -> bool:
         return isinstance(error, sa.exc.OperationalError) and "gone" in str(error)
