@@ -281,6 +281,21 @@ _RELEASING: Final[dict[str, tuple[object, ...]]] = {
 }
 
 
+_QUICK: Final = (
+    "krb5_auth_con_init",
+    "krb5_auth_con_free",
+    "krb5_auth_con_setaddrs",
+    "krb5_auth_con_getkey",
+    "krb5_auth_con_getrecvsubkey",
+    "krb5_auth_con_get_authdata_context",
+    "krb5_authdata_get_attribute",
+    "krb5_free_ticket",
+    "krb5_free_keyblock",
+    "krb5_free_data_contents",
+)
+"""Functions that touch memory only: they keep the interpreter's lock, which costs less than to let other threads in."""
+
+
 def require_libkrb5() -> None:
     """Find out early whether the library is there.
 
@@ -302,6 +317,9 @@ def _load() -> ctypes.CDLL:
     if hasattr(library, "heimdal_version") or not hasattr(library, "krb5_kt_have_content"):
         raise ConfigError(f"the {_LIBRARY} of this machine is not MIT's, or older than 1.11", hint="install MIT's")
     try:
+        quick = ctypes.PyDLL(_LIBRARY)
+        for name in _QUICK:
+            setattr(library, name, getattr(quick, name))
         for name, types in _FUNCTIONS.items():
             function = getattr(library, name)
             function.argtypes = (_HANDLE, *types)
