@@ -160,7 +160,7 @@ class ServerSettings:
         keytab: The key of the service, made by the KDC's administrator.
         service: The first component of the service's principal.
         workers: Processes.
-        threads: Of each; so many requests can wait for a directory or a disk.
+        threads: Of each, for UDP and for TCP; so many requests can wait for a directory or a disk.
         response_mac: How a success is authenticated. Clients of RFC 6717 and of Heimdal 8 do not understand one
             another's; the request tells which is there.
         requests_per_second: How many requests of one address are looked at in a second, by UDP and by TCP each; further

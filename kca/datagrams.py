@@ -1,42 +1,39 @@
 """The UDP side of a server: sockets, reading and replying, who may ask how often; not what is answered.
 
     sockets = listen_udp(None, 9878)
-    shell = DatagramShell(sockets, answer, executor, admit=admit)
-    shell.start(loop)
+    shell = DatagramShell(sockets, answer, threads=8, admit=admit)
+    shell.start()
     shell.stop()
 
-All workers read the same sockets; each datagram is answered in a thread, which sends the reply itself. On machines with
-several addresses a reply leaves from the address that the request came to (IP_PKTINFO), as clients insist. Datagrams
-that come while all threads are busy wait in the kernel, up to the socket's buffer; then they are lost, and sent again.
+All workers read the same sockets. In each, one thread at a time waits for a datagram; when it has one, the next thread
+takes its place, and it answers. So a worker takes no more than it has threads for, and what comes while all are busy is
+free for other workers, or waits in the kernel, up to the socket's buffer; then it is lost, and sent again. On machines
+with several addresses a reply leaves from the address that the request came to (IP_PKTINFO), as clients insist.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import os
+import select
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi.errors import ConfigError
 from gsi.transport.serve import source_of
 from gsi.transport.stream import HostPort
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Executor
 
 __all__ = ["MAX_SOURCES", "DatagramShell", "RateCap", "listen_udp", "prepare_datagrams", "share"]
 
 MAX_DATAGRAM: Final = 65535
 BUFFER_BYTES: Final = 4 << 20
 """Wished for the kernel's queue: some thousand requests, a burst at the begin of a class."""
-READS_PER_TURN: Final = 16
-"""Datagrams taken in before connections have their turn."""
-WAITING_PER_THREAD: Final = 4
-"""Requests in hand for each thread; a longer queue in the process would only make its tail too old to be waited for."""
 MAX_SOURCES: Final = 8192
 """Addresses whose pace is known at a time; when there are more the fullest buckets are forgotten."""
 BURST_SECONDS: Final = 2.0
@@ -47,7 +44,7 @@ _log = logging.getLogger("kca.server")
 
 
 class RateCap:
-    """How many requests one source may make: a token bucket for each. Used in one thread."""
+    """How many requests one source may make: a token bucket for each. Used by one thread at a time."""
 
     def __init__(self, per_second: float) -> None:
         """Let so many requests of a source through in a second; twice as many at once."""
@@ -124,14 +121,22 @@ def prepare_datagrams(made: socket.socket) -> None:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
 
 
+class _Taken(NamedTuple):
+    """A datagram that is to be answered."""
+
+    source: socket.socket
+    message: bytes
+    ancillary: list[tuple[int, int, bytes]]
+    place: tuple[str, int]
+
+
 class DatagramShell:
-    """Reads datagrams in the event loop, has them answered in threads."""
+    """Threads that take a datagram each and answer it."""
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
         answer: Callable[[bytes, str], bytes | None],
-        executor: Executor,
         *,
         threads: int,
         admit: Callable[[str, bytes], bool],
@@ -140,77 +145,76 @@ class DatagramShell:
 
         Args:
             sockets: From `listen_udp`; they stay the caller's.
-            answer: Gives the reply to a message of an address, or None for silence; called in threads.
-            executor: The threads.
+            answer: Gives the reply to a message of an address, or None for silence; called by several threads at once.
             threads: How many there are.
-            admit: Says whether a message of a source may be looked at now; called in the loop.
+            admit: Says whether a message of a source may be looked at now; called by one thread at a time.
         """
-        self._sockets = sockets
+        self._sockets = {one.fileno(): one for one in sockets}
         self._answer = answer
-        self._executor = executor
-        self._most = threads * WAITING_PER_THREAD
         self._admit = admit
-        self._lock = threading.Lock()
-        self._in_hand = 0
-        self._paused = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn = threading.Lock()
+        self._stopping = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.epoll()
+        self._poll.register(self._wake, select.EPOLLIN)
+        for number in self._sockets:
+            self._poll.register(number, select.EPOLLIN | select.EPOLLEXCLUSIVE)  # else each wakes all workers
+        self._threads = [threading.Thread(target=self._run, name=f"udp-{number}") for number in range(threads)]
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def start(self) -> None:
         """Begin to read."""
-        self._loop = loop
-        for one in self._sockets:
-            loop.add_reader(one.fileno(), self._read, one)
+        for one in self._threads:
+            one.start()
 
     def stop(self) -> None:
-        """Read no more; what is in hand is still answered."""
-        if self._loop is None:
+        """Read no more, and return when what is in hand is answered."""
+        if self._stopping:
             return
-        for one in self._sockets:
-            self._loop.remove_reader(one.fileno())
-        self._loop = None
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+        for one in self._threads:
+            if one.ident is not None:
+                one.join()
+        self._poll.close()
+        os.close(self._wake)
 
-    def _read(self, source: socket.socket) -> None:
-        for _ in range(READS_PER_TURN):
-            if self._in_hand >= self._most and self._pause():
+    def _run(self) -> None:
+        """Answer one datagram after the other: the body of each thread."""
+        while True:
+            with self._turn:
+                taken = self._take()
+            if taken is None:
                 return
+            self._serve(*taken)
+
+    def _take(self) -> _Taken | None:
+        """Wait for a datagram that may be looked at; None at the end. One thread at a time."""
+        while not self._stopping:
             try:
-                message, ancillary, _, place = source.recvmsg(MAX_DATAGRAM, _ANCILLARY_BYTES)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:  # an ICMP error for an earlier reply, kept by the kernel
-                _log.debug("datagram: %s", error)
-                continue
-            peer = HostPort(str(place[0]), int(place[1]))
-            if not message or not self._admit(source_of(peer), message):
-                continue
-            with self._lock:
-                self._in_hand += 1
-            self._executor.submit(self._serve, source, message, ancillary, place)
+                for number, _ in self._poll.poll(maxevents=1):
+                    source = self._sockets.get(number)
+                    taken = None if source is None else self._receive(source)
+                    if taken is not None:
+                        return taken
+            except Exception:  # noqa: BLE001  the last door of a thread
+                _log.exception("internal error")
+        return None
 
-    def _pause(self) -> bool:
-        """Read no more until half of what is in hand is done; False where that has just come to pass."""
-        with self._lock:  # else the last thread could be done in between, and nobody would begin again
-            if self._in_hand < self._most:
-                return False
-            self._paused = True
-        if self._loop is not None:
-            for one in self._sockets:
-                self._loop.remove_reader(one.fileno())
-        return True
-
-    def _resume(self) -> None:
-        with self._lock:
-            if not self._paused:
-                return
-            self._paused = False
-        if self._loop is not None:
-            for one in self._sockets:
-                self._loop.add_reader(one.fileno(), self._read, one)
+    def _receive(self, source: socket.socket) -> _Taken | None:
+        try:
+            message, ancillary, _, place = source.recvmsg(MAX_DATAGRAM, _ANCILLARY_BYTES)
+        except (BlockingIOError, InterruptedError):  # another worker has it
+            return None
+        except OSError as error:  # an ICMP error for an earlier reply, kept by the kernel
+            _log.debug("datagram: %s", error)
+            return None
+        if not message or not self._admit(source_of(HostPort(str(place[0]), int(place[1]))), message):
+            return None
+        return _Taken(source, message, ancillary, place)
 
     def _serve(
         self, source: socket.socket, message: bytes, ancillary: list[tuple[int, int, bytes]], place: tuple[str, int]
     ) -> None:
-        """Answer one datagram, in a thread."""
         try:
             reply = self._answer(message, str(place[0]).partition("%")[0])
             if reply is not None:
@@ -219,13 +223,6 @@ class DatagramShell:
             _log.debug("%s: the reply could not be sent: %s", place[0], error)
         except Exception:  # noqa: BLE001  the last door of a thread
             _log.exception("%s: internal error", place[0])
-        finally:
-            with self._lock:
-                self._in_hand -= 1
-                resume = self._paused and self._in_hand <= self._most // 2
-            loop = self._loop
-            if resume and loop is not None:
-                loop.call_soon_threadsafe(self._resume)
 
 
 def _return_path(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:

@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -171,10 +172,12 @@ class KCAServer:
         self._shell = DatagramShell(
             datagrams,
             self._answer_datagram,
-            self._executor,
             threads=threads,
-            admit=lambda source, message: self._admit(source, "udp" if looks_like_request(message) else "noise"),
+            admit=self._admit_datagram,
         )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._dropped: Counter[tuple[str, str]] = Counter()
 
     @property
     def limits(self) -> Limits:
@@ -200,7 +203,10 @@ class KCAServer:
                     return
                 received += data
             message, received = received[FRAME_BYTES : FRAME_BYTES + length], received[FRAME_BYTES + length :]
-            if not self._admit(source_of(connection.peer), "tcp"):
+            source = source_of(connection.peer)
+            if not self._rates["tcp"].admit(source, time.monotonic()):
+                self._metrics.observe("dropped")
+                self._tell_dropped(source, "tcp")
                 return
             peer = connection.peer.host.partition("%")[0]
             loop = asyncio.get_running_loop()
@@ -218,7 +224,8 @@ class KCAServer:
 
     async def started(self) -> None:
         """Begin to read datagrams, and to answer monitors."""
-        self._shell.start(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._shell.start()
         await offer(self._monitors, self._tell, on_defect=lambda error: _log.error("monitor: %r", error))
 
     async def _tell(self, path: str) -> Document | None:
@@ -245,13 +252,29 @@ class KCAServer:
         self._thinner.close()
         self._current.retire()
 
-    def _admit(self, source: str, kind: str) -> bool:
+    def _admit_datagram(self, source: str, message: bytes) -> bool:
+        """Say whether a datagram may be looked at; called in the threads that read them, one at a time."""
+        kind = "udp" if looks_like_request(message) else "noise"
         if self._rates[kind].admit(source, time.monotonic()):
             return True
         self._metrics.observe("dropped")
+        with self._lock:  # a flood must not make the loop's queue long
+            is_first = not self._dropped
+            self._dropped[source, kind] += 1
+        if is_first and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tell_all_dropped)
+        return False
+
+    def _tell_all_dropped(self) -> None:
+        with self._lock:
+            dropped, self._dropped = self._dropped, Counter()
+        for source, kind in dropped.elements():
+            self._tell_dropped(source, kind)
+
+    def _tell_dropped(self, source: str, kind: str) -> None:
+        """Log that a request was dropped; in the loop."""
         if self._thinner.admit(source, f"rate {kind}"):
             _log.info("%s: too many requests (%s), some are dropped", source, kind)
-        return False
 
     def _answer_datagram(self, message: bytes, peer: str) -> bytes | None:
         return self._answer(message, peer, "udp")

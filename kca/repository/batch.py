@@ -4,9 +4,10 @@
     batch.run(work, order="alice@EXAMPLE.ORG")       # returns when it is on disk, raises what the work raised
 
 A commit waits for the disk, and all who wait meanwhile can share the next one. There is no thread for it: the first who
-comes does the work of all who are there by then, and hands over to one of those who came later. Each piece has a
-savepoint of its own, so that one which fails takes nothing of the others away. Pieces are done in the order of their
-keys, so that two nodes which lock the same rows never wait for each other crosswise.
+comes does the work of all who are there by then, and hands over to one of those who came later. Where a piece fails,
+all of it is undone and begun anew with a savepoint for each, so that it takes nothing of the others away: refusals are
+rare, and savepoints cost as much as the work. Pieces are done in the order of their keys, so that two nodes which lock
+the same rows never wait for each other crosswise.
 """
 
 from __future__ import annotations
@@ -105,32 +106,58 @@ class Batch:
                 piece.done.set()
 
     def _do(self, pieces: list[_Piece]) -> None:
+        done_before = False
+
+        def together(connection: Connection, again: bool) -> None:
+            for piece in pieces:
+                _attempt(connection, piece, again, self._database.place)
+
+        def apart(connection: Connection, again: bool) -> None:
+            for piece in pieces:
+                piece.error = None
+                try:
+                    with connection.begin_nested():
+                        _attempt(connection, piece, again or done_before, self._database.place)
+                except _PieceError as error:
+                    piece.error = error.cause
+
         try:
-            if len(pieces) == 1:
-                self._database.writing(pieces[0].work)
-                return
-
-            def work(connection: Connection, again: bool) -> None:
-                for piece in pieces:
-                    piece.error = _attempt(connection, piece, again, self._database.place)
-
-            self._database.writing(work)
+            try:
+                self._database.writing(together)
+            except _PieceError as error:
+                if len(pieces) == 1:
+                    raise error.cause from None
+                done_before = error.again
+                self._database.writing(apart)
         except Exception as error:  # noqa: BLE001  handed to those who wait; without it they would take it for done
             for piece in pieces:
                 piece.error = error
 
 
-def _attempt(connection: Connection, piece: _Piece, again: bool, place: str) -> Exception | None:
-    """Do one piece within a savepoint; return what concerns it alone."""
+def _attempt(connection: Connection, piece: _Piece, again: bool, place: str) -> None:
+    """Do one piece.
+
+    Raises:
+        _PieceError: What concerns it alone.
+        SQLAlchemyError: What concerns the connection, and so all.
+    """
     try:
-        with connection.begin_nested():
-            piece.work(connection, again)
+        piece.work(connection, again)
     except sa.exc.IntegrityError:
-        return ConflictError(f"the change contradicts what is stored in {place}")
+        raise _PieceError(ConflictError(f"the change contradicts what is stored in {place}"), again=again) from None
     except sa.exc.DataError as error:
-        return StorageError(f"{place} cannot hold a value: {type(error.orig).__name__}")
-    except sa.exc.SQLAlchemyError:  # the connection, which concerns all
+        text = f"{place} cannot hold a value: {type(error.orig).__name__}"
+        raise _PieceError(StorageError(text), again=again) from None
+    except sa.exc.SQLAlchemyError:
         raise
-    except Exception as error:  # noqa: BLE001  whoever wrote the work hears of it, and nobody else
-        return error
-    return None
+    except Exception as error:
+        raise _PieceError(error, again=again) from error
+
+
+class _PieceError(Exception):
+    """What is wrong with one piece; and whether all may have been committed by a try before."""
+
+    def __init__(self, cause: Exception, *, again: bool) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.again = again

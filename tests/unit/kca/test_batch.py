@@ -95,6 +95,25 @@ def test_each_hears_of_its_own(database: Database) -> None:
     }
 
 
+def test_what_is_refused_undoes_nothing_of_the_others(database: Database) -> None:
+    """All is begun anew, each by itself: none is done twice, and none forgets that it may have been done before."""
+    seen: list[tuple[str, bool]] = []
+
+    def note(name: str) -> Callable[[sa.Connection, bool], None]:
+        def work(connection: sa.Connection, again: bool) -> None:
+            seen.append((name, again))
+            insert(name)(connection, again)
+            if name == "b":
+                raise NotFoundError("not here")
+
+        return work
+
+    results = together(Batch(database), {name: note(name) for name in ("a", "b", "c")})
+    assert [name for name, error in results.items() if error is not None] == ["b"]
+    assert rows(database) == ["a", "c"]
+    assert [name for name, _ in seen] == ["a", "b", "a", "b", "c"]
+
+
 def test_what_concerns_all_is_told_to_all(database: Database) -> None:
     def ruin(connection: sa.Connection, _again: bool) -> None:
         connection.execute(sa.text("INSERT INTO absent VALUES (1)"))

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import socket
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -38,10 +39,41 @@ def test_no_place() -> None:
         listen_udp("192.0.2.1", 9)
 
 
+@contextlib.contextmanager
+def serving(
+    host: str,
+    answer: Callable[[bytes, str], bytes | None] = lambda message, _: message,
+    admit: Callable[[str, bytes], bool] = lambda *_: True,
+    *,
+    threads: int = 1,
+) -> Iterator[socket.socket]:
+    """Yield a socket that is served; its clients wait no longer than ten seconds."""
+    sockets = listen_udp(host, 0)
+    shell = DatagramShell(sockets, answer, threads=threads, admit=admit)
+    shell.start()
+    try:
+        yield sockets[0]
+    finally:
+        shell.stop()
+        for one in sockets:
+            one.close()
+
+
+@contextlib.contextmanager
+def client(server: socket.socket, address: str | None = None) -> Iterator[socket.socket]:
+    """Yield a connected socket."""
+    host, port = server.getsockname()[:2]
+    with socket.socket(server.family, socket.SOCK_DGRAM) as made:
+        made.settimeout(10)
+        if address is not None:
+            made.bind(("127.0.0.1", 0))  # by itself it would take the address that it asks
+        made.connect((address or host, port))
+        yield made
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_exchange(host: str) -> None:
     """Answers go back to where the question came from; silence is silence; a defect ends one answer only."""
-    sockets = listen_udp(host, 0)
     asked: list[tuple[bytes, str]] = []
 
     def answer(message: bytes, peer: str) -> bytes | None:
@@ -50,110 +82,77 @@ def test_exchange(host: str) -> None:
             raise RuntimeError("on purpose")
         return None if message == b"silence" else b"re: " + message
 
-    async def run() -> bytes:
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1) as executor:
-            shell = DatagramShell(sockets, answer, executor, threads=1, admit=lambda source, _: source != "refused")
-            shell.start(loop)
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            with socket.socket(family, socket.SOCK_DGRAM) as client:
-                client.setblocking(False)
-                client.connect(sockets[0].getsockname())
-                for message in (b"silence", b"defect", b"hello"):
-                    client.send(message)
-                reply = await asyncio.wait_for(loop.sock_recv(client, 100), 10)
-            shell.stop()
-            shell.stop()
-        return reply
-
-    try:
-        assert asyncio.run(run()) == b"re: hello"
-    finally:
-        for one in sockets:
-            one.close()
+    with serving(host, answer) as server, client(server) as made:
+        for message in (b"silence", b"defect", b"hello"):
+            made.send(message)
+        assert made.recv(100) == b"re: hello"
     assert asked == [(b"silence", host), (b"defect", host), (b"hello", host)]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.2", "127.9.9.9"])
 def test_answers_leave_from_where_the_question_came_to(address: str) -> None:
     """A machine with several addresses; a connected client hears no other."""
-    sockets = listen_udp("0.0.0.0", 0)
-
-    async def run() -> bytes:
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1) as executor:
-            shell = DatagramShell(
-                sockets, lambda message, _: b"re: " + message, executor, threads=1, admit=lambda *_: True
-            )
-            shell.start(loop)
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.setblocking(False)
-                client.bind(("127.0.0.1", 0))  # by itself it would take the address that it asks
-                client.connect((address, sockets[0].getsockname()[1]))
-                client.send(b"hello")
-                try:
-                    return await asyncio.wait_for(loop.sock_recv(client, 100), 10)
-                finally:
-                    shell.stop()
-
-    try:
-        assert asyncio.run(run()) == b"re: hello"
-    finally:
-        for one in sockets:
-            one.close()
+    with serving("0.0.0.0", lambda message, _: b"re: " + message) as server, client(server, address) as made:
+        made.send(b"hello")
+        assert made.recv(100) == b"re: hello"
 
 
 def test_more_than_threads_can_take() -> None:
-    """What is too much waits in the kernel, and is answered when there is time again."""
+    """A worker takes what it has threads for; the rest waits where other workers find it."""
+    busy, release = threading.Semaphore(0), threading.Event()
+
+    def answer(message: bytes, _peer: str) -> bytes:
+        busy.release()
+        assert release.wait(10)
+        return message
+
+    with serving("127.0.0.1", answer, threads=2) as server, client(server) as made:
+        for number in range(5):
+            made.send(bytes((number,)))
+        assert all(busy.acquire(timeout=10) for _ in range(2))
+        left = [server.recv(10) for _ in range(3)]
+        release.set()
+        assert left == [b"\2", b"\3", b"\4"]
+        assert {made.recv(10) for _ in range(2)} == {b"\0", b"\1"}
+
+
+def test_what_is_in_hand_is_answered_before_the_end() -> None:
     sockets = listen_udp("127.0.0.1", 0)
+    begun, release = threading.Event(), threading.Event()
 
-    async def run() -> set[bytes]:
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1) as executor:
-            shell = DatagramShell(sockets, lambda message, _: message, executor, threads=1, admit=lambda *_: True)
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.setblocking(False)
-                client.connect(sockets[0].getsockname())
-                for number in range(64):
-                    client.send(bytes((number,)))
-                shell.start(loop)
-                found = {await asyncio.wait_for(loop.sock_recv(client, 10), 10) for _ in range(64)}
-            shell.stop()
-        return found
+    def answer(message: bytes, _peer: str) -> bytes:
+        begun.set()
+        assert release.wait(10)
+        return message
 
-    try:
-        assert asyncio.run(run()) == {bytes((number,)) for number in range(64)}
-    finally:
-        for one in sockets:
-            one.close()
+    shell = DatagramShell(sockets, answer, threads=2, admit=lambda *_: True)
+    shell.start()
+    with client(sockets[0]) as made:
+        made.send(b"in hand")
+        assert begun.wait(10)
+        stopping = threading.Thread(target=shell.stop)
+        stopping.start()
+        release.set()
+        stopping.join(10)
+        assert made.recv(10) == b"in hand"
+        shell.stop()
+        made.send(b"late")
+        assert sockets[0].recv(10) == b"late"  # nobody has taken it
+    sockets[0].close()
 
 
 def test_source_not_admitted() -> None:
-    sockets = listen_udp("127.0.0.1", 0)
-    admitted: list[str] = []
+    """Nor does a defect there end a thread."""
+    admitted: list[tuple[str, bytes]] = []
 
     def admit(source: str, message: bytes) -> bool:
-        assert message in {b"one", b"two"}
-        admitted.append(source)
-        return len(admitted) > 1
+        admitted.append((source, message))
+        if message == b"defect":
+            raise RuntimeError("on purpose")
+        return message == b"two"
 
-    async def run() -> bytes:
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1) as executor:
-            shell = DatagramShell(sockets, lambda message, _: message, executor, threads=1, admit=admit)
-            shell.start(loop)
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.setblocking(False)
-                client.connect(sockets[0].getsockname())
-                client.send(b"one")
-                client.send(b"two")
-                reply = await asyncio.wait_for(loop.sock_recv(client, 10), 10)
-            shell.stop()
-        return reply
-
-    try:
-        assert asyncio.run(run()) == b"two"
-    finally:
-        for one in sockets:
-            one.close()
-    assert admitted == ["127.0.0.1"] * 2
+    with serving("127.0.0.1", admit=admit) as server, client(server) as made:
+        for message in (b"defect", b"one", b"two"):
+            made.send(message)
+        assert made.recv(10) == b"two"
+    assert admitted == [("127.0.0.1", message) for message in (b"defect", b"one", b"two")]
