@@ -3,8 +3,9 @@
     pool = KeyPool(lambda: generate_key(KeyType.RSA), size=24)
     key = pool.take()                            # from the pool, or made at once when it is empty
 
-A key leaves the pool once and for good. The thread that fills it is the last in line for the processor. Not for use
-across a fork: each worker makes its own.
+A key leaves the pool once and for good. The thread that fills it is the last in line for the processor, and waits while
+keys are being taken, since a key costs as much as all else of a logon: the pool is for a rush, and filled after it. Only
+when it is nearly empty it is filled at once. Not for use across a fork: each worker makes its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["KeyPool"]
 
 NICE: Final = 19
+QUIET_SECONDS: Final = 0.5
+"""A rush is over when no key was taken for so long."""
+LOW: Final = 4
+"""With less than this part of its size left, the pool is filled whatever goes on."""
 
 
 class KeyPool:
@@ -39,10 +45,12 @@ class KeyPool:
         self._size = size
         self._keys: deque[PrivateKey] = deque()
         self._wanted = threading.Semaphore(size)
+        self._taken = 0.0
         threading.Thread(target=self._fill, name="keys", daemon=True).start()
 
     def take(self) -> PrivateKey:
         """Return a key that nobody else has."""
+        self._taken = time.monotonic()
         try:
             key = self._keys.popleft()
         except IndexError:
@@ -55,4 +63,9 @@ class KeyPool:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
             self._wanted.acquire()
+            while self._is_rush():
+                time.sleep(QUIET_SECONDS)
             self._keys.append(self._make())
+
+    def _is_rush(self) -> bool:
+        return len(self._keys) * LOW >= self._size and time.monotonic() - self._taken < QUIET_SECONDS

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "make_application", "serve_portal"]
 
-KEYS: Final = 24
-"""RSA keys that each worker makes in advance: enough for a dozen logons with a download at once."""
+KEYS: Final = 40
+"""RSA keys that each worker makes in advance: enough for twenty logons with a download at once, all at one worker."""
 _MAX_FIELD: Final = 16 << 10
 """The longest header: Negotiate tokens with the group lists of Active Directory take 12 kB."""
 _MAX_BODY: Final = 4 * MAX_REQUEST_BYTES

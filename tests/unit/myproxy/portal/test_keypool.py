@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from gsi.keys import KeyType, PrivateKey, generate_key, spki_der
+from myproxy.portal import keypool
 from myproxy.portal.keypool import KeyPool
 
 
@@ -39,3 +42,39 @@ def test_an_empty_pool_makes_one_at_once() -> None:
     pool = KeyPool(make, size=1)
     assert pool.take() is not None
     let_go.set()
+
+
+def test_a_rush_is_not_slowed_down_by_making_up_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still: the rush does not end, and keys are made only when few are left."""
+    made: list[PrivateKey] = []
+    rests, goes = threading.Semaphore(0), threading.Semaphore(0)
+    full, more = threading.Event(), threading.Event()
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return 100.0
+
+        @staticmethod
+        def sleep(_seconds: float) -> None:
+            rests.release()
+            goes.acquire()
+
+    def make() -> PrivateKey:
+        made.append(generate_key(KeyType.P256))
+        (full if len(made) == 8 else more if len(made) > 8 else threading.Event()).set()
+        return made[-1]
+
+    monkeypatch.setattr(keypool, "time", Clock)
+    pool = KeyPool(make, size=8)
+    assert full.wait(30)
+    for _ in range(6):
+        pool.take()
+    assert rests.acquire(timeout=30)
+    goes.release()
+    assert rests.acquire(timeout=30)
+    assert len(made) == 8
+    pool.take()
+    goes.release()
+    assert more.wait(30)
+    assert len(made) >= 9
