@@ -4,8 +4,8 @@
     key = pool.take()                            # from the pool, or made at once when it is empty
 
 A key leaves the pool once and for good. The thread that fills it is the last in line for the processor, and waits while
-keys are being taken, since a key costs as much as all else of a logon: the pool is for a rush, and filled after it. Only
-when it is nearly empty it is filled at once. Not for use across a fork: each worker makes its own.
+keys are being taken, since a key costs as much as all else of a logon: the pool is for a rush, and filled after it.
+Only when it is nearly empty it is filled at once. Not for use across a fork: each worker makes its own.
 """
 
 from __future__ import annotations
@@ -34,23 +34,34 @@ LOW: Final = 4
 class KeyPool:
     """A few keys in advance. Safe for use by several threads."""
 
-    def __init__(self, make: Callable[[], PrivateKey], *, size: int) -> None:
+    def __init__(
+        self,
+        make: Callable[[], PrivateKey],
+        *,
+        size: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Begin to fill at once.
 
         Args:
             make: Makes a key.
             size: How many are kept.
+            monotonic: The time.
+            sleep: Waits.
         """
         self._make = make
         self._size = size
         self._keys: deque[PrivateKey] = deque()
         self._wanted = threading.Semaphore(size)
-        self._taken = 0.0
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._taken = -QUIET_SECONDS
         threading.Thread(target=self._fill, name="keys", daemon=True).start()
 
     def take(self) -> PrivateKey:
         """Return a key that nobody else has."""
-        self._taken = time.monotonic()
+        self._taken = self._monotonic()
         try:
             key = self._keys.popleft()
         except IndexError:
@@ -64,8 +75,8 @@ class KeyPool:
         while True:
             self._wanted.acquire()
             while self._is_rush():
-                time.sleep(QUIET_SECONDS)
+                self._sleep(QUIET_SECONDS)
             self._keys.append(self._make())
 
     def _is_rush(self) -> bool:
-        return len(self._keys) * LOW >= self._size and time.monotonic() - self._taken < QUIET_SECONDS
+        return len(self._keys) * LOW >= self._size and self._monotonic() - self._taken < QUIET_SECONDS
