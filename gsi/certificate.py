@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -22,6 +22,7 @@ from gsi.errors import ParseError
 from gsi.pem import encode_pem, split_pem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -34,6 +35,7 @@ _CERTIFICATE_LABELS: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUS
 _RSA_ARC: Final = bytes.fromhex("2a864886f70d0101")  # 1.2.840.113549.1.1: its NULL parameters are right
 _WHAT: Final = "certificate"
 VERSION: Final = "certificate version"  # `what` of the error about one that is neither 1 nor 3
+_T = TypeVar("_T")
 
 
 class Extension(NamedTuple):
@@ -50,6 +52,7 @@ class Certificate:
 
     __slots__ = (
         "__weakref__",
+        "_findings",
         "_fingerprint",
         "_public_key",
         "der",
@@ -82,6 +85,7 @@ class Certificate:
     not_before: datetime
     not_after: datetime
     extensions: tuple[Extension, ...]
+    _findings: dict[object, object]
     _fingerprint: str | None
     _public_key: CertificatePublicKeyTypes | None
 
@@ -129,6 +133,7 @@ class Certificate:
         put(self, "tbs_der", tbs_der)
         put(self, "_public_key", None)
         put(self, "_fingerprint", None)
+        put(self, "_findings", {})
         try:
             parsed = _load_quietly(data) if self._makes_pyca_warn() else x509.load_der_x509_certificate(data)
             put(self, "not_before", parsed.not_valid_before_utc)
@@ -184,6 +189,17 @@ class Certificate:
             if extension.oid == oid:
                 return extension
         return None
+
+    def find_once(self, find: Callable[[Certificate], _T]) -> _T:
+        """Return what a function finds in this certificate; it is called once, unless it raises.
+
+        Args:
+            find: A function of a module, whose result follows from the certificate alone and is immutable.
+        """
+        known = self._findings
+        if find not in known:
+            known[find] = find(self)
+        return cast("_T", known[find])
 
     def public_key(self) -> CertificatePublicKeyTypes:
         """Return the subject's public key.

@@ -176,8 +176,10 @@ class Reader:
 
     def enter(self, tag: int) -> Reader:
         """Return a reader over the content of the next value, which must have this tag."""
-        start, end = self._expect(tag)
-        return Reader(self._data, what=self.what, offset=start, end=end)
+        inner = object.__new__(Reader)  # without `__init__`, whose call would cost as much as all else here
+        inner._data, inner.what = self._data, self.what
+        inner._offset, inner._end = self._expect(tag)
+        return inner
 
     def sequence(self) -> Reader:
         """Return a reader over the next SEQUENCE."""
@@ -227,6 +229,12 @@ class Reader:
         return dotted
 
     def _expect(self, tag: int) -> tuple[int, int]:
+        begin = self._offset
+        if begin + 2 <= self._end and self._data[begin] == tag and (length := self._data[begin + 1]) < 0x80:
+            start, end = begin + 2, begin + 2 + length
+            if end <= self._end:  # what nearly all values are, read without a call
+                self._offset = end
+                return start, end
         if self._offset >= self._end:
             self._fail(f"tag 0x{tag:02x} expected, end of data found")
         found, start, end = _header(self._data, self._offset, self._end, self.what)

@@ -124,3 +124,18 @@ def test_versions_are_read_as_they_are() -> None:
     strange = _replace(DER[:40], bytes.fromhex("a003020102"), bytes.fromhex("a003020103")) + DER[40:]
     with pytest.raises(ParseError, match="version"):
         Certificate.parse(strange)
+
+
+def test_what_is_found_in_a_certificate_is_found_once() -> None:
+    calls: list[Certificate] = []
+
+    def count(certificate: Certificate) -> int:
+        calls.append(certificate)
+        if len(calls) == 1:
+            raise ParseError("not yet", what="test")
+        return len(calls)
+
+    mine, other = Certificate.parse(DER), Certificate.parse(DER)
+    with pytest.raises(ParseError):
+        mine.find_once(count)
+    assert [mine.find_once(count), mine.find_once(count), other.find_once(count)] == [2, 2, 3]
