@@ -12,7 +12,6 @@ it is used, and what a pass phrase costs to try is bounded before the first try.
 from __future__ import annotations
 
 from enum import StrEnum
-from math import gcd
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
@@ -271,13 +270,14 @@ def _check_rsa(numbers: rsa.RSAPrivateNumbers) -> None:
     """
     p, q, d = numbers.p, numbers.q, numbers.d
     public = numbers.public_numbers
-    order = (p - 1) * (q - 1) // gcd(p - 1, q - 1) if p > 2 and q > 2 else 0
     if (
-        order == 0
+        p < 3
+        or q < 3
         or p * q != public.n
         or not 0 < d < public.n
-        or public.e * d % order != 1
         or (numbers.dmp1, numbers.dmq1) != (d % (p - 1), d % (q - 1))
+        or public.e * numbers.dmp1 % (p - 1) != 1  # with the next: e * d is 1 modulo both, so modulo their lcm
+        or public.e * numbers.dmq1 % (q - 1) != 1
         or not 0 < numbers.iqmp < p
         or numbers.iqmp * q % p != 1
     ):

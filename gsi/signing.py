@@ -55,6 +55,7 @@ _ECDSA_ALGORITHMS: Final = {
     for null in (True, False)
 }
 _ED25519_ALGORITHM: Final = _algorithm("2b6570")
+_RSA_SHA256: Final = _algorithm(f"{_RSA_ARC}0b", null=True)
 _WEAK_ALGORITHMS: Final = {
     "1.2.840.113549.1.1.2": "MD2",
     "1.2.840.113549.1.1.3": "MD4",
@@ -92,7 +93,7 @@ def signature_algorithm_der(key: PrivateKey | PublicKey) -> bytes:
     if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
         return _ED25519_ALGORITHM
     if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
-        return _algorithm(f"{_RSA_ARC}0b", null=True)
+        return _RSA_SHA256
     size = key.curve.key_size
     return _algorithm(f"{_ECDSA_ARC}{'02' if size <= 256 else '03' if size <= 384 else '04'}")
 
