@@ -4,6 +4,7 @@
     with database.write() as connection:
         connection.execute(insert(table).values(...))      # committed, on disk, when the block ends
     rows = database.reading(lambda connection: connection.execute(query).all())
+    row = database.find_one(query, {"name": name})         # one statement, one row, at a third of the price
 
 SQLite runs in WAL mode with synchronous=FULL: a commit returns after the log has been synced, readers never wait for
 writers, and writers wait for one another for `BUSY_TIMEOUT_SECONDS`: those of one process in a queue, the first of each
@@ -29,7 +30,7 @@ import sqlite3
 import stat
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, TypeVar, cast
 from urllib.parse import quote
 
 import sqlalchemy
@@ -39,7 +40,7 @@ from gsi.errors import ConflictError, StorageError
 from gsi.sql.presence import Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection, Engine, RootTransaction
@@ -71,6 +72,8 @@ _SYNCHRONOUS: Final = "gsi_synchronous"
 """Execution option, and fact about a connection: SQLite's setting of that name."""
 
 T = TypeVar("T")
+Row: TypeAlias = "Mapping[str, object]"
+"""Values by the names of columns or parameters."""
 
 
 class Backend(Protocol):
@@ -171,6 +174,7 @@ class Database:
         self._place = place
         self._backend = backend or _SQLite(place)
         self._patience = patience_seconds
+        self._statements: dict[sqlalchemy.Select[tuple[object, ...]], tuple[str, list[str], list[str]]] = {}
 
     @property
     def engine(self) -> Engine:
@@ -211,6 +215,39 @@ class Database:
             StorageError: The database cannot be reached or read.
         """
         return self._repeat(lambda connection, _again: work(connection), writes=False)
+
+    def find_one(self, query: sqlalchemy.Select[tuple[object, ...]], values: Row) -> Row | None:
+        """Return the first row that a query finds, by the names of its columns; None where there is none.
+
+        For what nearly every request asks: SQLite gets the statement itself, without a transaction around it.
+
+        Args:
+            query: Columns of tables, all of whose parameters are bound by name; made once, since it is kept.
+            values: What the names stand for.
+
+        Raises:
+            StorageError: The database cannot be reached or read.
+        """
+        if not isinstance(self._backend, _SQLite):
+            found = self.reading(lambda connection: connection.execute(query, dict(values)).mappings().first())
+            return None if found is None else {str(name): value for name, value in found.items()}
+        if self._presence is not None:
+            self._presence.check()
+        try:
+            if query not in self._statements:
+                self._statements[query] = _compile(query, self._engine)
+            statement, names, columns = self._statements[query]
+            connection = self._engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(statement, [values[name] for name in names])
+                row = cursor.fetchone()
+                cursor.close()
+            finally:
+                connection.close()
+        except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+            raise StorageError(f"cannot use the database {self._place}: {_reason(error)}") from error
+        return None if row is None else dict(zip(columns, row, strict=True))
 
     def writing(self, work: Callable[[Connection, bool], T], *, durable: bool = True) -> T:
         """Return what the work returns, done within `write`; again if the server went away meanwhile.
@@ -393,6 +430,12 @@ def _sync_directory(path: str) -> None:
         raise StorageError(f"cannot sync the directory {path}: {_reason(error)}") from error
 
 
+def _compile(query: sqlalchemy.Select[tuple[object, ...]], engine: Engine) -> tuple[str, list[str], list[str]]:
+    """Return a query as the driver takes it: text, names of the parameters in their order, names of the columns."""
+    compiled = query.compile(engine)
+    return str(compiled), list(compiled.positiontup or ()), list(query.selected_columns.keys())
+
+
 def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     try:
@@ -439,6 +482,6 @@ def _begin_writing(connection: Connection) -> None:
 
 def _reason(error: Exception) -> str:
     """Return one line about a foreign error, without statement and parameters (they may be secret)."""
-    original = getattr(error, "orig", None)
+    original = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None)
     text = str(original if original is not None else getattr(error, "strerror", None) or type(error).__name__)
     return " ".join(text.split())

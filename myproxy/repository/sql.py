@@ -74,7 +74,7 @@ class SQLRepository:
         if not _is_address(username, name):
             raise NotFoundError("no such credential")
         at = {"username": username, "name": name or ""}
-        row = self._database.reading(lambda connection: connection.execute(_GET, at).mappings().first())
+        row = self._database.find_one(_GET, at)
         if row is None:
             raise NotFoundError("no such credential")
         return from_row(row)

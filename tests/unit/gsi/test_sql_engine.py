@@ -82,6 +82,20 @@ def test_errors_are_ours_and_hold_no_values(database: Database) -> None:
     assert "contradicts" in str(conflict)
 
 
+def test_one_row_without_a_transaction(database: Database) -> None:
+    table = sa.Table("t", sa.MetaData(), sa.Column("a", sa.Text()), sa.Column("b", sa.LargeBinary()))
+    query = sa.select(table).where(table.c.b == sa.bindparam("second"), table.c.a == sa.bindparam("first"))
+    with pytest.raises(StorageError, match="no such table") as caught:
+        database.find_one(query, {"first": "hunter2", "second": b"x"})
+    assert "hunter2" not in str(caught.value)
+    table.metadata.create_all(database.engine)
+    for _ in range(2):
+        assert database.find_one(query, {"first": "x", "second": b"y"}) is None
+        database.writing(lambda connection, _again: connection.execute(sa.insert(table).values(a="x", b=b"y")))
+        assert database.find_one(query, {"first": "x", "second": b"y"}) == {"a": "x", "b": b"y"}
+        database.writing(lambda connection, _again: connection.execute(sa.delete(table)))
+
+
 def test_a_database_in_use_is_waited_for_and_then_an_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gsi.sql.engine.BUSY_TIMEOUT_SECONDS", 0)
     with open_sqlite(database.place) as impatient:
@@ -313,6 +327,8 @@ def test_a_file_that_is_not_there_any_more_is_neither_read_nor_written(
             insert(filled)
         with pytest.raises(StorageError, match=GONE), filled.read():
             pass
+        with pytest.raises(StorageError, match=GONE):
+            filled.find_one(sa.select(sa.column("a")).select_from(sa.table("t")), {})
         with pytest.raises(StorageError, match=GONE), filled.write():
             pass
     assert "bring the file back" in str(caught.value.hint)
