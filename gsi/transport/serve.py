@@ -258,10 +258,11 @@ class _Worker:
             task = asyncio.current_task()
             assert task is not None
             self._tasks[task] = connection
-            async with asyncio.timeout(limits.handshake_seconds):
+            async with asyncio.timeout(limits.handshake_seconds) as limit:
                 await connection.handshake()
-            what = "request"
-            async with asyncio.timeout(limits.request_seconds):
+                what = "request"
+                seconds = limits.request_seconds
+                limit.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
                 await self._service.handle(connection)
         except GridError as error:
             self._service.report(raw.peer, error)

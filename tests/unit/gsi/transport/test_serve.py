@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, NamedTuple, Self, cast
@@ -397,7 +397,8 @@ class Talkative:
         return b"x"
 
 
-def test_reading_what_is_there_yields_to_the_others() -> None:
+@pytest.mark.parametrize("read", [Connection.receive, lambda connection: connection.receive_within(WAIT)])
+def test_reading_what_is_there_yields_to_the_others(read: Callable[[Connection], Awaitable[bytes | None]]) -> None:
     async def count_turns(reads: int) -> int:
         turns = 0
 
@@ -411,7 +412,7 @@ def test_reading_what_is_there_yields_to_the_others() -> None:
         connection = Connection(raw, cast("TLSSession", Talkative(reads)))
         task = asyncio.get_running_loop().create_task(others())
         for _ in range(reads):
-            await connection.receive()
+            await read(connection)
         task.cancel()
         return turns
 
