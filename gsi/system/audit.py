@@ -76,6 +76,8 @@ _MAX_MOVES: Final = 4
 
 _log = logging.getLogger("gsi.audit")
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
+
 _CHAIN_FIELDS: Final = frozenset({"node", "seq", "begins", "after", "chain"})
 """What `gsi.system.audit_chain` adds."""
 
@@ -139,7 +141,7 @@ def _encode(record: AuditRecord, limit: int | None) -> bytes:
     if limit is not None:
         fields = {key: value[:limit] if isinstance(value, str) else value for key, value in fields.items()}
         fields["cut"] = 1
-    return json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+    return _JSON.encode(fields).encode("ascii") + b"\n"
 
 
 class Posted(Protocol):

@@ -87,12 +87,12 @@ def chain_line(encoded: bytes, state: ChainState, *, node: str, begins: Beginnin
         node: Who writes.
         begins: Why the line does not simply follow the one before.
     """
-    fields: dict[str, str | int] = {"node": node, "seq": state.sequence + 1}
+    fields = f',"node":{json.dumps(node)},"seq":{state.sequence + 1}'
     if begins is not Beginning.NONE:
-        fields["begins"] = begins.value
+        fields += f',"begins":"{begins.value}"'
     if begins is Beginning.ROTATION:
-        fields["after"] = state.link.hex()
-    content = encoded[:-2] + b"," + json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode()[1:-1]
+        fields += f',"after":"{state.link.hex()}"'
+    content = encoded[:-2] + fields.encode("ascii")
     link = _next_link(state.link, content)
     return content + _FIELD + link.hex().encode() + b'"}\n', ChainState(state.sequence + 1, link)
 
