@@ -102,6 +102,11 @@ class Methods:
             takes_code=request.command in {Command.GET, Command.RETRIEVE},
         )
 
+    @property
+    def asks_everyone(self) -> bool:
+        """Whether somebody has to be asked about clients that bring nothing, or has to talk with them."""
+        return bool(self.judges(Use.REQUIRED) or self.rounds) or self.codes_use is Use.REQUIRED
+
     def judges(self, use: Use) -> list[PasswordMethod]:
         """Return the judges of whole pass phrases that take part in this way."""
         first: list[PasswordMethod] = []

@@ -80,6 +80,7 @@ class Commands:
         authority: Authority | None = None,
         proxy_extensions: ProxyExtensionSource | None = None,
         attributes: AttributeSource | None = None,
+        is_near: bool = False,
     ) -> None:
         """Put them together.
 
@@ -96,6 +97,7 @@ class Commands:
             authority: Makes certificates for users who have nothing stored; None where there is none.
             proxy_extensions: What proxies carry beside what they have by themselves.
             attributes: Finds the VOMS attributes that clients ask for; None passes over what they ask.
+            is_near: Whether store and judge of chains ask nobody outside of this machine.
         """
         self._settings = settings
         self._repository = repository
@@ -109,6 +111,7 @@ class Commands:
         self._authority = authority
         self._proxy_extensions = proxy_extensions
         self._attributes = attributes
+        self._is_near = is_near
 
     def _ask_site(
         self, caller: Caller, request: Request, action: str, *, name: str | None = None, hides: bool = False

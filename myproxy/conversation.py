@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from myproxy.retrieval import RetrievalStep
     from myproxy.service import MyProxyService
 
-__all__ = ["Conversation", "becomes_known", "refusal"]
+__all__ = ["Conversation", "Haste", "becomes_known", "refusal"]
 
 DRAIN_SECONDS: Final = 2.0
 """How long a refused client may take to close, after each of its reads."""
@@ -61,8 +61,36 @@ DRAIN_READS: Final = 64
 MAX_ROUNDS: Final = 32
 """Authorization rounds: SASL mechanisms take three."""
 
+SLOW_SECONDS: Final = 0.1
+"""What the loop may wait for the store: two hundred times what it takes from memory, since a busy machine may let it wait,
+too."""
+
+REST_SECONDS: Final = 10.0
+"""For how long threads ask the store after the loop had to wait."""
+
 _log: Final = logging.getLogger("myproxy.server")
 _T = TypeVar("_T")
+
+
+class Haste:
+    """Whether the store is asked in the event loop: as long as it answers as fast as memory does.
+
+    A disk that has to turn, or a lock that somebody holds, keeps all clients of the loop waiting; so after one such
+    wait threads wait in its place for some time. For one thread.
+    """
+
+    def __init__(self) -> None:
+        self._resumes = -math.inf
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the loop may ask."""
+        return time.monotonic() >= self._resumes
+
+    def note(self, seconds: float) -> None:
+        """Take note of how long the loop has waited."""
+        if seconds > SLOW_SECONDS:
+            self._resumes = time.monotonic() + REST_SECONDS
 
 
 class Conversation:
@@ -78,6 +106,7 @@ class Conversation:
         seconds: float | None = None,
         observe: Callable[[str, float], None] = lambda _command, _seconds: None,
         may_log: Callable[[str], bool] = lambda _slug: True,
+        haste: Haste | None = None,
     ) -> None:
         """Prepare it.
 
@@ -90,6 +119,7 @@ class Conversation:
                 refused and recorded, instead of just ending. None where nobody ends it.
             observe: Told how many seconds a command took.
             may_log: Asked before a refusal is logged.
+            haste: What all conversations of a process know of how fast the store is.
         """
         self._connection = connection
         self._session = session
@@ -99,6 +129,7 @@ class Conversation:
         self._margin = 0.0 if seconds is None else min(LAST_SECONDS, seconds / 4)
         self._observe = observe
         self._may_log = may_log
+        self._haste = haste or Haste()
         self._request: Request | None = None
 
     async def run(self, caller: Caller) -> None:
@@ -193,7 +224,10 @@ class Conversation:
 
     async def _get(self, caller: Caller, request: Request) -> None:
         service = self._service
-        grant = await self._authorize(await self._call(lambda: service.begin_get(caller, request)))
+        step = self._begin_quickly(caller, request)
+        if step is None:
+            step = await self._call(lambda: service.begin_get(caller, request))
+        grant = await self._authorize(step)
         if grant is None:
             return
         files = await self._trust_roots(request)
@@ -206,6 +240,15 @@ class Conversation:
         await self._connection.send(
             self._session.send_certificates(certificates), self._session.send_response(Response.ok())
         )
+
+    def _begin_quickly(self, caller: Caller, request: Request) -> RetrievalStep | None:
+        """Judge the request here, where that can be done; a thread would cost half as much again."""
+        if not self._haste.is_allowed:
+            return None
+        begun = time.monotonic()
+        step = self._service.begin_quickly(caller, request)
+        self._haste.note(time.monotonic() - begun)
+        return step
 
     async def _finish_get(self, grant: RetrievalGrant | IssuanceGrant, request_der: bytes) -> tuple[Certificate, ...]:
         """Have the proxy made: here, since that takes half a millisecond; a thread would cost as much again."""
@@ -302,24 +345,23 @@ class Conversation:
 async def becomes_known(record: Posted) -> bool:
     """Wait until settling a record need not wait; say whether it came to that."""
     loop = asyncio.get_running_loop()
-    known: asyncio.Future[None] = loop.create_future()
+    known: asyncio.Future[bool] = loop.create_future()
 
     def tell() -> None:
         with contextlib.suppress(RuntimeError):  # nobody waits any more: the server has ended
-            loop.call_soon_threadsafe(_resolve, known)
+            loop.call_soon_threadsafe(_resolve, known, True)
 
     record.when_known(tell)
+    patience = loop.call_later(SYNC_SECONDS, _resolve, known, False)
     try:
-        async with asyncio.timeout(SYNC_SECONDS):
-            await known
-    except TimeoutError:
-        return False
-    return True
+        return await known
+    finally:
+        patience.cancel()
 
 
-def _resolve(future: asyncio.Future[None]) -> None:
+def _resolve(future: asyncio.Future[bool], is_known: bool) -> None:
     if not future.done():
-        future.set_result(None)
+        future.set_result(is_known)
 
 
 def _may_tell(error: GridError) -> bool:

@@ -39,7 +39,7 @@ from myproxy.grants import Caller, IssuanceGrant, RetrievalGrant
 from myproxy.handover import HandoverCommands
 from myproxy.issuance import Recipient, find_recipient
 from myproxy.protocol.messages import Command
-from myproxy.repository.seal import INVALID_PASSPHRASE
+from myproxy.repository.seal import INVALID_PASSPHRASE, is_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +139,28 @@ class RetrievalCommands(HandoverCommands):
             DeniedError: Policy, a lock, or a stored chain that is no longer valid.
         """
         return self._begin(caller, request, self._methods.attempt(caller, request))
+
+    def begin_quickly(self, caller: Caller, request: Request) -> RetrievalStep | None:
+        """Do the same as far as nothing is waited for but a look into a database on this machine, mostly in memory.
+
+        That is a yes to a trusted retriever, and what renewers have to sign. None where only `begin_get` can tell what
+        becomes of the request: where there is something to guess or to derive, somebody to ask, or a no to record.
+        Nothing has happened then.
+        """
+        if not self._is_near or request.passphrase or caller.client.is_anonymous:
+            return None
+        if self._methods.asks_everyone or self._site_rules.authorization is not None:
+            return None
+        try:
+            candidates = self._candidates(caller, request)
+            if len(candidates) != 1:
+                return None
+            (stored,) = candidates
+            if is_sealed(stored.sealed_key) or not self._sealer.is_current(stored.sealed_key):
+                return None
+            return self._try(caller, request, stored, self._methods.attempt(caller, request))
+        except GridError:
+            return None
 
     def begin_retrieve(self, caller: Caller, request: Request) -> RetrievalStep:
         """The same, for the stored key itself.

@@ -42,7 +42,7 @@ from gsi.transport.tls import ServerTLS, TLSVersion, parse_tls_version
 from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
 from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig, parse_config
-from myproxy.conversation import Conversation
+from myproxy.conversation import Conversation, Haste
 from myproxy.logs import find_facility
 from myproxy.metrics import MeteredSink, Metrics
 from myproxy.monitor import SILENT_SECONDS, Monitor, Sources
@@ -55,7 +55,7 @@ from myproxy.wiring.authority import make_authority
 from myproxy.wiring.extensions import make_proxy_extensions
 from myproxy.wiring.methods import make_methods
 from myproxy.wiring.repository import make_sealer, make_sweeper, open_repository, prepare_repository
-from myproxy.wiring.revocation import make_verifier
+from myproxy.wiring.revocation import asks_responders, make_verifier
 from myproxy.wiring.rules import make_settings, make_site_rules, make_trust_roots
 
 if TYPE_CHECKING:
@@ -210,8 +210,10 @@ class MyProxyServer:
         self._trust = TrustDirectory(read_locations().trust_dir, recheck_seconds=TRUST_RECHECK_SECONDS)
         self._client_attributes = make_client_attributes(self._trust.anchors)
         self._cache = VerificationCache()
+        self._haste = Haste()
         self._validation = ValidationOptions()
         self._config = setup.config
+        self._limits = _limits(setup.config)
         self._credential = setup.credential
         self._tls = self._make_tls(setup.credential)
         self._repository = open_repository(setup.config, options.storage, patient=True, create=False)
@@ -226,13 +228,7 @@ class MyProxyServer:
     @property
     def limits(self) -> Limits:
         """See `gsi.transport.serve.Service`."""
-        timeout = self._config.request_timeout or 120
-        return Limits(
-            connections=self._config.max_connections,
-            per_source=self._config.max_connections_per_source,
-            handshake_seconds=min(timeout, HANDSHAKE_SECONDS) if timeout > 0 else HANDSHAKE_SECONDS,
-            request_seconds=timeout if timeout > 0 else None,
-        )
+        return self._limits
 
     def tls_session(self) -> TLSSession:
         """See `gsi.transport.serve.Service`."""
@@ -259,6 +255,7 @@ class MyProxyServer:
             seconds=self.limits.request_seconds,
             observe=self._metrics.observe,
             may_log=functools.partial(self._thinner.admit, source_of(connection.peer)),
+            haste=self._haste,
         )
         try:
             caller = await self._admit(connection, request_id)
@@ -315,7 +312,8 @@ class MyProxyServer:
             raise _kept(error) from error
         self._metrics.reload(works=True)
         self._credential = setup.credential
-        self._config, self._tls, self._sealer, self._service = setup.config, tls, sealer, service
+        self._config, self._limits = setup.config, _limits(setup.config)
+        self._tls, self._sealer, self._service = tls, sealer, service
         _log.info("configuration read again from %s", self._options.config_path)
         self._report_notes()
 
@@ -357,6 +355,7 @@ class MyProxyServer:
             proxy_extensions=make_proxy_extensions(config),
             attributes=make_requested_attributes(config, verify, self._trust.anchors),
             authority=make_authority(config, self._verify_stored, self._trust.anchors, _warn),
+            is_near=config.database is None and not asks_responders(config),
         )
 
     def _audit_path(self, config: ServerConfig) -> str:
@@ -413,6 +412,16 @@ class MyProxyServer:
             _log.warning("there is no syslog_facility %r: daemon is used", self._config.syslog_facility)
         for problem in self._trust.problems:
             _log.warning("trust directory: %s %s", problem.path, problem.message)
+
+
+def _limits(config: ServerConfig) -> Limits:
+    timeout = config.request_timeout or 120
+    return Limits(
+        connections=config.max_connections,
+        per_source=config.max_connections_per_source,
+        handshake_seconds=min(timeout, HANDSHAKE_SECONDS) if timeout > 0 else HANDSHAKE_SECONDS,
+        request_seconds=timeout if timeout > 0 else None,
+    )
 
 
 def _is_plain(peer: VerifiedPeer | None) -> bool:

@@ -9,9 +9,9 @@ learns neither which users exist nor how their keys are kept.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final
 
-from gsi.certificate import Certificate
 from gsi.errors import AuthenticationError, DeniedError
 from myproxy.auth.base import Method, Proof
 from myproxy.repository.seal import INVALID_PASSPHRASE, Place, Sealer, is_sealed
@@ -37,8 +37,8 @@ def check_new_passphrase(passphrase: Passphrase) -> None:
 
 
 def place_of(username: str, name: str | None, owner: str, leaf_der: bytes) -> Place:
-    """Return the place that a key is sealed for."""
-    return Place(username, name, owner, Certificate.parse(leaf_der).fingerprint)
+    """Return the place that a key is sealed for; the certificate is named by its fingerprint (SHA-256)."""
+    return Place(username, name, owner, hashlib.sha256(leaf_der).hexdigest())
 
 
 def authenticate(stored: StoredCredential | None, passphrase: Passphrase, sealer: Sealer) -> Proof:

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from myproxy.commands import ChainVerifier
     from myproxy.config import ServerConfig
 
-__all__ = ["make_verifier"]
+__all__ = ["asks_responders", "make_verifier"]
 
 MAX_RESPONDER_FILE_BYTES: Final = 1 << 20
 """Certificates of responders; two or three."""
+
+
+def asks_responders(config: ServerConfig) -> bool:
+    """Say whether OCSP responders are asked about stored credentials."""
+    return config.ocsp_policy is not None or config.ocsp_responder_url is not None
 
 
 def make_verifier(config: ServerConfig, verify: ChainVerifier, audit: AuditSink) -> ChainVerifier:
@@ -42,7 +47,7 @@ def make_verifier(config: ServerConfig, verify: ChainVerifier, audit: AuditSink)
         raise ConfigError(f"ocsp_policy: {policy!r} is not known", hint="aia is the only policy")
     if url is not None and not url.lower().startswith(("http://", "https://")):
         raise ConfigError(f"ocsp_responder_url: {url!r} is no http or https URL")
-    if policy is None and url is None:
+    if not asks_responders(config):
         if config.ocsp_required or config.ocsp_responder_cert is not None:
             raise ConfigError("ocsp_required and ocsp_responder_cert need ocsp_policy or ocsp_responder_url")
         return verify

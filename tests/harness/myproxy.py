@@ -113,6 +113,7 @@ class World:
         site_rules: SiteRules | None = None,
         authority: Authority | None = None,
         proxy_extensions: ProxyExtensionSource | None = None,
+        is_near: bool = True,
     ) -> None:
         """Make the service anew with other settings, on the same store."""
         self.service = MyProxyService(
@@ -127,6 +128,7 @@ class World:
             site_rules=site_rules or SiteRules(),
             authority=authority,
             proxy_extensions=proxy_extensions,
+            is_near=is_near,
         )
 
     def verify(self, chain: Sequence[Certificate | bytes], *, now: datetime) -> VerifiedPeer:

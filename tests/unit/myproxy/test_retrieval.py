@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -19,10 +20,12 @@ from gsi.proxy.issue import ProxyOptions, make_proxy
 from gsi.proxy.kinds import ProxyKind
 from gsi.secret import Passphrase
 from gsi.system.audit import Verdict
+from myproxy import conversation
 from myproxy.auth.base import Method, PasswordMethod, Use
 from myproxy.auth.certificate import CertificateMethod
 from myproxy.authentication import Methods
 from myproxy.callouts import MapfileAccountRule, ProgramAccountRule, ProgramPassphraseRule, SiteRules
+from myproxy.conversation import Haste
 from myproxy.grants import RetrievalGrant, Settings
 from myproxy.policy import AccessPolicy, parse_rules
 from myproxy.protocol.messages import (
@@ -264,6 +267,81 @@ def test_a_trusted_retriever_still_gives_the_pass_phrase_of_a_sealed_key(
     with pytest.raises(AuthenticationError):
         world.get(agent, UNSEALED_GET)
     world.get(agent, GET)
+
+
+# Without waiting ----------------------------------------------------------------------------------------------------
+
+TRUSTING = dataclasses.replace(OPEN, trusted_retrievers=parse_rules(["*/CN=Renewal Agent"]))
+
+
+def test_a_trusted_retriever_is_told_at_once(world: World, alice: Issued, agent: Issued) -> None:
+    world.put(alice, UNSEALED_PUT)
+    world.sink.records.clear()
+    world.configure(Settings(access=TRUSTING))
+    quick = world.service.begin_quickly(world.caller(agent), UNSEALED_GET)
+    slow = world.begin_get(agent, UNSEALED_GET)
+    assert isinstance(quick, RetrievalGrant)
+    assert dataclasses.replace(quick, recorded=slow.recorded, credential=slow.credential) == slow
+    assert quick.credential.encode() == slow.credential.encode()
+    first, second = world.sink.records
+    assert (first.verdict, first.reason, first.details) == (second.verdict, second.reason, second.details)
+
+
+def test_a_renewer_is_told_at_once_what_to_sign(world: World, alice: Issued, agent: Issued) -> None:
+    world.put(alice, UNSEALED_PUT)
+    renewing(world)
+    waiting = world.service.begin_quickly(world.caller(agent), UNSEALED_GET)
+    assert isinstance(waiting, AuthorizationRound)
+    assert isinstance(world.service.proceed(waiting, sign(waiting, old_proxy(world, alice))), RetrievalGrant)
+
+
+def test_whatever_may_have_to_wait_is_left_alone(world: World, alice: Issued, agent: Issued) -> None:
+    world.put(alice, UNSEALED_PUT)
+    world.put(alice, dataclasses.replace(PUT, credential_name="sealed"))
+    world.put(alice, dataclasses.replace(UNSEALED_PUT, credential_name="locked"))
+    world.repository.set_lock("alice", "locked", "gone", now=world.now)
+    world.sink.records.clear()
+
+    def begin_quickly(issued: Issued | None = agent, **changes: object) -> object:
+        return world.service.begin_quickly(
+            world.caller(issued), ask(Command.GET, **{"passphrase": NO_PHRASE} | changes)
+        )
+
+    trusting = Settings(access=TRUSTING)
+    world.configure(trusting)
+    assert isinstance(begin_quickly(), RetrievalGrant)
+    world.sink.records.clear()
+    assert begin_quickly(None) is None
+    assert begin_quickly(alice) is None
+    assert begin_quickly(passphrase=Passphrase(SECRET)) is None
+    assert begin_quickly(username="nobody") is None
+    assert begin_quickly(credential_name="sealed") is None
+    assert begin_quickly(credential_name="locked") is None
+    judge = Directory("")
+    world.configure(trusting, Methods(passwords=((judge, Use.REQUIRED),)))
+    assert begin_quickly() is None
+    assert not judge.asked
+    world.configure(trusting, site_rules=SiteRules(authorization=lambda *_asked: pytest.fail("the site was asked")))
+    assert begin_quickly() is None
+    world.configure(trusting, is_near=False)
+    assert begin_quickly() is None
+    assert not world.sink.records
+
+
+def test_a_store_that_is_slow_is_asked_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(conversation, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    haste = Haste()
+    seen = []
+    for waited, later in (
+        (conversation.SLOW_SECONDS, 0),
+        (conversation.SLOW_SECONDS * 2, 0),
+        (0, conversation.REST_SECONDS),
+    ):
+        haste.note(waited)
+        clock.now += later
+        seen.append(haste.is_allowed)
+    assert seen == [True, False, True]
 
 
 # Pass phrases judged elsewhere --------------------------------------------------------------------------------------
