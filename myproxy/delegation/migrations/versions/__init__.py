@@ -1,0 +1,1 @@
+"""One file per schema step, applied in order."""

@@ -1,0 +1,192 @@
+"""`myproxy-delegation` as a running program: curl, a client as FTS3's, the C program's proxies, a service."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.x509.oid import NameOID
+
+from gsi.system.credential_files import load_proxy
+from gsi.system.trustdir import TrustDirectory
+from gsi.trust.verify import verify_chain
+from tests.harness.ca import write_file
+from tests.harness.daemons import free_port, our_server
+from tests.harness.environment import UserEnvironment, clean_environment
+from tests.harness.run import run
+from tests.interop.conftest import ALICE, Grid
+
+HOST = "localhost"
+
+
+class Place(NamedTuple):
+    grid: Grid
+    directory: Path
+    url: str
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> Iterator[Place]:
+    directory = tmp_path_factory.mktemp("delegation")
+    directory.chmod(0o700)
+    port = free_port()
+    grid.host.write(directory / "hostcert.pem", directory / "hostkey.pem")
+    write_file(directory / "seal.key", base64.b64encode(os.urandom(32)), 0o600)
+    text = f"""
+[http]
+listen = "127.0.0.1:{port}"
+certificate = "{directory}/hostcert.pem"
+key = "{directory}/hostkey.pem"
+metrics = true
+[store]
+directory = "{directory}/store"
+keys = ["{directory}/seal.key"]
+[trust]
+directory = "{grid.trust_dir}"
+[services.transfers]
+identities = ["{grid.host.subject}"]
+users = ["/O=Grid/*"]
+"""
+    write_file(directory / "delegation.toml", text.encode(), 0o600)
+    arguments: list[str | Path] = ["-c", directory / "delegation.toml"]
+    with our_server("myproxy-delegation", arguments, env=clean_environment(directory), port=port, directory=directory):
+        yield Place(grid, directory, f"https://{HOST}:{port}")
+
+
+class RESTClient:
+    """What FTS3's own client does, with the same extensions and names, over `requests`."""
+
+    def __init__(self, place: Place, proxy: Path) -> None:
+        self._url = place.url
+        self._session = requests.Session()
+        self._session.cert = (str(proxy), str(proxy))
+        self._ca = place.directory / "ca.pem"
+        self._ca.write_bytes(b"".join(one.read_bytes() for one in place.grid.trust_dir.glob("*.0")))
+        self._credential = load_proxy(str(proxy))
+
+    def call(self, method: str, path: str, body: bytes | None = None) -> requests.Response:
+        return self._session.request(
+            method, f"{self._url}/{path}", data=body, headers={"Accept": "application/json"}, verify=str(self._ca)
+        )
+
+    def delegate(self, lifetime: timedelta) -> str:
+        assert self.call("GET", "/").json()["delegation"]["major"] == 1
+        delegation_id: str = self.call("GET", "/whoami").json()["delegation_id"]
+        wanted = x509.load_pem_x509_csr(self.call("GET", f"/delegation/{delegation_id}/request").content)
+        assert wanted.is_signature_valid
+        answer = self.call("PUT", f"/delegation/{delegation_id}/credential", self.sign(wanted, lifetime))
+        assert answer.status_code == 201, answer.text
+        return delegation_id
+
+    def sign(self, wanted: x509.CertificateSigningRequest, lifetime: timedelta) -> bytes:
+        issuer = x509.load_der_x509_certificate(self._credential.certificate.der)
+        now = datetime.now(UTC)
+        common = x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COMMON_NAME, str(int(now.timestamp())))])
+        usage = dict.fromkeys(
+            (
+                "content_commitment",
+                "data_encipherment",
+                "key_agreement",
+                "key_cert_sign",
+                "crl_sign",
+                "encipher_only",
+                "decipher_only",
+            ),
+            False,
+        )
+        proxy_info = x509.UnrecognizedExtension(
+            x509.ObjectIdentifier("1.3.6.1.5.5.7.1.14"), bytes.fromhex("300c300a06082b06010505071501")
+        )
+        builder = (
+            x509.CertificateBuilder()
+            .serial_number(issuer.serial_number)
+            .issuer_name(issuer.subject)
+            .subject_name(x509.Name([*issuer.subject.rdns, common]))
+            .public_key(wanted.public_key())
+            .not_valid_before(now - timedelta(minutes=1))
+            .not_valid_after(now + lifetime)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(digital_signature=True, key_encipherment=True, **usage), critical=True)
+            .add_extension(proxy_info, critical=True)
+        )
+        key = serialization.load_der_private_key(
+            self._credential.key.private_bytes(
+                serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+            None,
+        )
+        assert isinstance(key, RSAPrivateKey)
+        made = builder.sign(key, hashes.SHA256())
+        return made.public_bytes(serialization.Encoding.PEM) + self._credential.encode_chain()
+
+
+def test_a_transfer_service_s_client_and_a_service(place: Place, tmp_path: Path) -> None:
+    alice = UserEnvironment(tmp_path / "alice", trust_dir=place.grid.trust_dir)
+    alice.install_user(place.grid.users["rsa2048", "rsa2048"])
+    proxy = tmp_path / "proxy.pem"
+    alice.theirs("grid-proxy-init", "-valid", "11:00", "-out", proxy).check()
+    client = RESTClient(place, proxy)
+    delegation_id = client.delegate(timedelta(hours=7))
+    until = client.call("GET", f"/delegation/{delegation_id}").json()
+    left = datetime.fromisoformat(until["termination_time"] + "+00:00") - datetime.now(UTC)
+    assert timedelta(hours=6, minutes=58) < left <= timedelta(hours=7)
+
+    # The service: openssl makes the key, curl asks with the host certificate.
+    env = clean_environment(tmp_path)
+    key, wanted, chain = tmp_path / "key.pem", tmp_path / "request.pem", tmp_path / "chain.pem"
+    make: list[str | Path] = [
+        "openssl",
+        "req",
+        "-new",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        key,
+        "-subj",
+        "/CN=x",
+        "-out",
+        wanted,
+    ]
+    run(make, env=env).check()
+    host = place.directory / "hostcert.pem"
+    curl: list[str | Path] = ["curl", "-sS", "--cacert", place.directory / "ca.pem", "-w", "%{http_code}", "-o", chain]
+    ask: list[str | Path] = [
+        "--data-binary",
+        f"@{wanted}",
+        f"{place.url}/delegation/{delegation_id}/proxy?lifetime=3600",
+    ]
+    callers: tuple[tuple[list[str | Path], str], ...] = (
+        (["--cert", host, "--key", place.directory / "hostkey.pem"], "200"),
+        (["--cert", proxy, "--key", proxy], "403"),
+        ([], "401"),
+    )
+    for who, status in callers:
+        given = chain.read_bytes() if chain.exists() else b""
+        assert run([*curl, *who, *ask], env=env).check().stdout == status
+        if status != "200":
+            assert json.loads(chain.read_text())["message"]
+            chain.write_bytes(given)
+    head, _, rest = chain.read_bytes().partition(b"-----END CERTIFICATE-----\n")
+    fetched = tmp_path / "fetched.pem"
+    write_file(fetched, head + b"-----END CERTIFICATE-----\n" + key.read_bytes() + rest, 0o600)
+    told = alice.theirs("grid-proxy-info", "-file", fetched, "-all").check().stdout
+    assert f"identity : {ALICE}" in told
+    assert "timeleft : 0:59" in told or "timeleft : 1:00" in told
+    anchors = TrustDirectory(str(place.grid.trust_dir)).anchors()
+    assert verify_chain(load_proxy(str(fetched)).certificates, anchors, now=datetime.now(UTC)).identity == ALICE
+
+    assert client.call("DELETE", f"/delegation/{delegation_id}").status_code == 204
+    assert client.call("GET", f"/delegation/{delegation_id}").json() is None
+    numbers = requests.get(f"{place.url}/metrics", verify=str(place.directory / "ca.pem"), timeout=30).text
+    assert 'myproxy_delegation_decisions_total{action="DELEGATE",verdict="permit"} 1' in numbers

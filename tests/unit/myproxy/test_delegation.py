@@ -1,0 +1,285 @@
+"""The delegation service without sockets: what it gives, takes, keeps and refuses."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from gsi.authz.web.peer import Presented
+from gsi.certificate import load_certificates
+from gsi.credential import Credential, parse_credential
+from gsi.delegation import DelegationRequester, grant_delegation, parse_delegation_request
+from gsi.errors import ConfigError, StorageError
+from gsi.keys import KeyType, generate_key
+from gsi.pem import encode_pem, split_pem
+from gsi.proxy.chain import ProxyChain
+from gsi.proxy.issue import ProxyOptions
+from gsi.proxy.kinds import ProxyKind
+from gsi.sql.engine import open_sqlite
+from gsi.system.audit import AuditLog
+from gsi.system.config import parse_config
+from gsi.system.trustdir import TrustDirectory
+from myproxy.delegation.app import create_app
+from myproxy.delegation.config import DelegationConfig, ServiceSettings, load_config
+from myproxy.delegation.service import DelegationService, delegation_id
+from myproxy.delegation.store import MAX_OF_ONE, Seal, open_store
+from myproxy.repository.serverkeys import ServerKey
+from tests.harness.ca import TestCA, write_file, write_trust_dir
+
+ALICE = "/O=Grid/CN=Alice"
+FTS = "/O=Grid/CN=host\\/fts.example.org"
+
+
+class Desk:
+    """The service with a clock that is set, and its clients."""
+
+    def __init__(self, directory: Path, ca: TestCA, **more: str) -> None:
+        self.now = datetime.now(UTC).replace(microsecond=0)
+        self.directory = directory
+        write_trust_dir(directory / "certificates", ca)
+        write_file(directory / "one.key", base64.b64encode(bytes(range(32))), 0o600)
+        services = more.get("services", 'identities = ["/O=Grid/CN=FTS"]\nusers = ["/O=Grid/CN=Al*"]\nlifetime = "2h"')
+        text = f"""
+[http]
+certificate = "none"
+[store]
+directory = "{directory}/store"
+keys = ["{directory}/one.key"]
+[delegations]
+users = ["/O=Grid/*"]
+longest = "12h"
+[services.fts]
+{services}
+"""
+        self.config = parse_config(text.encode(), DelegationConfig, path="delegation.toml")
+        trust = TrustDirectory(str(directory / "certificates"))
+        self.store = open_store(self.config.store)
+        self.audit = AuditLog(str(directory / "store" / "audit.log"))
+        service = DelegationService(self.config, self.store, trust.anchors, make_key=lambda: generate_key(KeyType.P256))
+        self.client: FlaskClient = create_app(service, self.audit, now=lambda: self.now).test_client()
+
+    def call(
+        self, who: Credential | None, method: str, path: str, data: bytes = b"", headers: dict[str, str] | None = None
+    ) -> TestResponse:
+        chain = () if who is None else [one.der for one in who.certificates]
+        environ = {"test.chain": chain, "PATH_INFO": path.partition("?")[0]}
+        return self.client.open(path, method=method, data=data, headers=headers, environ_overrides=environ)
+
+    def sign(self, who: Credential, wanted: bytes, options: ProxyOptions | None = None) -> bytes:
+        """The proxy with its chain, as the user's program sends it."""
+        (block,) = split_pem(wanted, what="request")
+        chain = grant_delegation(who, parse_delegation_request(block.data), options, now=self.now)
+        return b"".join(one.pem() for one in chain)
+
+    def delegate(self, who: Credential, options: ProxyOptions | None = None) -> TestResponse:
+        place = f"/delegation/{self.call(who, 'GET', '/whoami').get_json()['delegation_id']}"
+        wanted = self.call(who, "GET", f"{place}/request")
+        assert wanted.headers["X-Delegation-ID"] in place
+        return self.call(who, "PUT", f"{place}/credential", self.sign(who, wanted.data, options))
+
+    def fetch(
+        self, service: Credential, whose: str = ALICE, query: str = ""
+    ) -> tuple[DelegationRequester, TestResponse]:
+        requester = DelegationRequester(generate_key(KeyType.P256))
+        wanted = encode_pem("CERTIFICATE REQUEST", requester.request_der)
+        place = f"/delegation/{delegation_id(whose, ())}/proxy{query}"
+        return requester, self.call(service, "POST", place, wanted)
+
+
+@pytest.fixture(autouse=True)
+def see_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the TLS layer would be asked."""
+
+    def see(environ: dict[str, Any], _front_end: None) -> Presented:
+        return Presented(environ["test.chain"], "192.0.2.7")
+
+    monkeypatch.setattr("myproxy.delegation.app.presented_in_environ", see)
+
+
+@pytest.fixture(scope="module")
+def ca() -> TestCA:
+    return TestCA("/O=Grid/CN=CA", "p256")
+
+
+@pytest.fixture(scope="module")
+def people(ca: TestCA) -> dict[str, Credential]:
+    return {
+        name: parse_credential(ca.issue(f"/O=Grid/CN={name}", "p256").bundle(), source=name)
+        for name in ("Alice", "Bob", "FTS", "Other")
+    }
+
+
+@pytest.fixture
+def desk(tmp_path: Path, ca: TestCA) -> Iterator[Desk]:
+    made = Desk(tmp_path, ca)
+    yield made
+    made.store.close()
+    made.audit.close()
+
+
+def test_the_whole_way(desk: Desk, people: dict[str, Credential]) -> None:
+    alice = people["Alice"]
+    told = desk.call(alice, "GET", "//whoami").get_json()
+    assert (told["user_dn"], told["delegation_id"]) == (ALICE, delegation_id(ALICE, ()))
+    place = f"/delegation/{told['delegation_id']}"
+    assert desk.call(alice, "GET", place).get_json() is None
+    assert desk.delegate(alice, ProxyOptions(lifetime=timedelta(hours=10))).status_code == 201
+    until = desk.call(alice, "GET", place).get_json()
+    assert until == {"termination_time": f"{desk.now + timedelta(hours=10):%Y-%m-%dT%H:%M:%S}", "voms_attrs": []}
+    requester, answer = desk.fetch(people["FTS"])
+    proxy = requester.accept([one.der for one in load_certificates(answer.data)], now=desk.now)
+    assert ProxyChain.split(proxy.certificates).identity_text == ALICE
+    assert proxy.not_after == desk.now + timedelta(hours=2), "no longer than the site lets the service"
+    requester, answer = desk.fetch(people["FTS"], query="?lifetime=600")
+    proxy = requester.accept([one.der for one in load_certificates(answer.data)], now=desk.now)
+    assert proxy.not_after == desk.now + timedelta(minutes=10)
+    assert desk.call(alice, "DELETE", place).status_code == 204
+    assert desk.call(alice, "DELETE", place).status_code == 404
+    assert desk.fetch(people["FTS"])[1].status_code == 404
+    log = (desk.directory / "store" / "audit.log").read_text("ascii")
+    assert [word in log for word in ('"DELEGATE"', '"FETCH"', '"REMOVE"', "PRIVATE")] == [True, True, True, False]
+
+
+def test_a_waiting_request_is_one_and_ends(desk: Desk, people: dict[str, Credential]) -> None:
+    alice, place = people["Alice"], f"/delegation/{delegation_id(ALICE, ())}"
+
+    def key() -> bytes:
+        (block,) = split_pem(desk.call(alice, "GET", f"{place}/request").data, what="request")
+        return parse_delegation_request(block.data).spki_der
+
+    first = desk.call(alice, "GET", f"{place}/request").data
+    assert key() == key()
+    desk.now += timedelta(hours=1)
+    late = desk.call(alice, "PUT", f"{place}/credential", desk.sign(alice, first))
+    assert late.status_code == 404
+    (block,) = split_pem(first, what="request")
+    assert key() != parse_delegation_request(block.data).spki_der
+    assert desk.call(alice, "PUT", f"{place}/credential", desk.sign(alice, first)).status_code == 400
+
+
+def test_only_one_s_own(desk: Desk, people: dict[str, Credential]) -> None:
+    alice, bob = people["Alice"], people["Bob"]
+    place = f"/delegation/{delegation_id(ALICE, ())}"
+    assert desk.delegate(alice).status_code == 201
+    for method, path in (("GET", ""), ("GET", "/request"), ("PUT", "/credential"), ("DELETE", "")):
+        assert desk.call(bob, method, place + path, b"x").status_code == 403, path
+        assert desk.call(None, method, place + path, b"x").status_code == 401, path
+    assert desk.call(alice, "GET", place, headers={"Sec-Fetch-Mode": "cors"}).status_code == 403
+    wanted = desk.call(alice, "GET", f"{place}/request").data
+    by_bob = desk.sign(bob, wanted)
+    assert desk.call(alice, "PUT", f"{place}/credential", by_bob).status_code == 403
+    assert desk.call(alice, "GET", place).get_json() is not None
+    assert "identity that delegates" in (desk.directory / "store" / "audit.log").read_text("ascii")
+
+
+def test_proxies_that_are_not_taken(desk: Desk, people: dict[str, Credential], ca: TestCA) -> None:
+    alice, place = people["Alice"], f"/delegation/{delegation_id(ALICE, ())}"
+    wanted = desk.call(alice, "GET", f"{place}/request").data
+    good = desk.sign(alice, wanted)
+    stranger = parse_credential(TestCA("/O=Else/CN=CA", "p256").issue(ALICE, "p256").bundle(), source="stranger")
+    other_key = encode_pem("CERTIFICATE REQUEST", DelegationRequester(generate_key(KeyType.P256)).request_der)
+    leaf = good[: good.index(b"-----END CERTIFICATE-----") + 26]
+    wrong: dict[str, tuple[bytes, int]] = {
+        "nothing": (b"", 400),
+        "no PEM": (b"\x00\x01", 400),
+        "no chain": (leaf, 400),
+        "another key": (desk.sign(alice, other_key), 400),
+        "no proxy": (alice.encode_chain(), 400),
+        "an unknown authority": (desk.sign(stranger, wanted), 400),
+        "independent": (desk.sign(alice, wanted, ProxyOptions(kind=ProxyKind.INDEPENDENT)), 403),
+        "too long": (desk.sign(alice, wanted, ProxyOptions(lifetime=timedelta(hours=13))), 403),
+        "too large": (good + b"#" * (1 << 20), 413),
+    }
+    for what, (data, status) in wrong.items():
+        answer = desk.call(alice, "PUT", f"{place}/credential", data)
+        assert answer.status_code == status, (what, answer.text)
+        assert answer.get_json()["message"], what
+    assert desk.call(alice, "GET", place).get_json() is None
+    limited = desk.sign(alice, wanted, ProxyOptions(kind=ProxyKind.LIMITED))
+    assert desk.call(alice, "POST", f"{place}/credential", limited).status_code == 201
+    requester, answer = desk.fetch(people["FTS"])
+    proxy = requester.accept([one.der for one in load_certificates(answer.data)], now=desk.now)
+    assert ProxyChain.split(proxy.certificates).is_limited
+
+
+def test_services_have_what_the_site_says(desk: Desk, people: dict[str, Credential]) -> None:
+    for who in ("Alice", "Bob"):
+        assert desk.delegate(people[who]).status_code == 201
+    assert desk.fetch(people["Other"])[1].status_code == 403
+    assert desk.fetch(people["Alice"])[1].status_code == 403, "the owner is no service"
+    assert desk.fetch(people["FTS"], "/O=Grid/CN=Bob")[1].status_code == 403
+    assert desk.fetch(people["FTS"], query="?lifetime=-1")[1].status_code == 400
+    place = f"/delegation/{delegation_id(ALICE, ())}/proxy"
+    assert desk.call(people["FTS"], "POST", place, b"no request").status_code == 400
+    desk.now += timedelta(hours=12)
+    assert desk.fetch(people["FTS"])[1].status_code == 404
+
+
+def test_who_may_delegate(tmp_path: Path, ca: TestCA, desk: Desk) -> None:
+    eve = parse_credential(ca.issue("/O=Else/CN=Eve", "p256").bundle(), source="eve")
+    place = f"/delegation/{delegation_id('/O=Else/CN=Eve', ())}"
+    assert desk.call(eve, "GET", f"{place}/request").status_code in {401, 403}
+
+
+def test_nothing_on_the_disk_is_in_clear_or_fits_elsewhere(desk: Desk, people: dict[str, Credential]) -> None:
+    for who in ("Alice", "Bob"):
+        desk.delegate(people[who])
+    for path in (desk.directory / "store").iterdir():
+        assert b"PRIVATE KEY" not in path.read_bytes()
+    database = open_sqlite(str(desk.directory / "store" / "delegation.db"))
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "UPDATE delegations SET proxy = (SELECT proxy FROM delegations WHERE identity = '/O=Grid/CN=Bob') "
+            f"WHERE identity = '{ALICE}'"
+        )
+    database.close()
+    answer = desk.fetch(people["FTS"])[1]
+    assert answer.status_code == 503
+    assert "another row" not in answer.text
+
+
+def test_keys_can_be_changed() -> None:
+    old, new = ServerKey(bytes(32)), ServerKey(bytes(range(32)))
+    blob = Seal([old]).close(b"secret", "place")
+    assert Seal([new, old]).open(blob, "place") == b"secret"
+    for seal, data, place in (
+        (Seal([new]), blob, "place"),
+        (Seal([old]), blob, "elsewhere"),
+        (Seal([old]), blob[:-1], "place"),
+        (Seal([old]), b"", "place"),
+    ):
+        with pytest.raises(StorageError):
+            seal.open(data, place)
+
+
+def test_not_too_many_of_one(desk: Desk) -> None:
+    from myproxy.delegation.store import Owner
+
+    def ask(number: int) -> None:
+        owner = Owner(f"{number:016x}", ALICE, (f"/vo{number}",))
+        desk.store.ask(owner, b"key", now=desk.now, until=desk.now + timedelta(hours=1))
+
+    for number in range(MAX_OF_ONE):
+        ask(number)
+    with pytest.raises(StorageError, match="too many"):
+        ask(MAX_OF_ONE)
+    desk.now += timedelta(hours=1)
+    ask(MAX_OF_ONE)
+
+
+def test_configurations_that_make_no_sense(tmp_path: Path) -> None:
+    for identities in ((), ("*",)):
+        with pytest.raises(ConfigError):
+            ServiceSettings(identities=identities)
+    path = tmp_path / "delegation.toml"
+    for text in ('[http]\ncertificate = "x"\n[store]\nkeys = []\n', '[http]\ncertificate = "x"\n[store]\nkey = "x"\n'):
+        write_file(path, text.encode(), 0o600)
+        with pytest.raises(ConfigError):
+            load_config(str(path))
