@@ -123,6 +123,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "myproxy-admin-export": Command(
         "myproxy.cli.admin_export:build_parser", "myproxy.cli.pages.admin_export:PAGE", section=8
     ),
+    "myproxy-delegation": Command(
+        "myproxy.cli.delegation:build_parser", "myproxy.cli.pages.delegation:PAGE", section=8
+    ),
     "myproxy-portal": Command("myproxy.cli.portal:build_parser", "myproxy.cli.pages.portal:PAGE", section=8),
     "myproxy-renewd": Command("myproxy.cli.renewd:build_parser", "myproxy.cli.pages.renewd:PAGE", section=8),
     "myproxy-server": Command("myproxy.cli.server:build_parser", "myproxy.cli.pages.server:PAGE", section=8),
