@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from gsi._version import __version__
-from gsi.errors import ConfigError, RefusedError, RemoteProtocolError, TimeoutExpiredError, TransportError
+from gsi.errors import (
+    ConfigError,
+    Reason,
+    RefusedError,
+    RemoteProtocolError,
+    TimeoutExpiredError,
+    TransportError,
+    VerificationError,
+)
 from gsi.transport.stream import CONNECT_TIMEOUT, HostPort, connect
 from gsi.transport.tls import ClientTLS
 from gsi.transport.tls_stream import TLSStream
@@ -269,7 +277,12 @@ class CASClient:
 
     def _verify(self, chain: tuple[bytes, ...]) -> VerifiedPeer:
         peer = verify_chain(chain, self._anchors(), now=self._now(), options=_SERVER)
-        check_peer_name(peer, self.place.host, expected_dn=self._expected_dn)
+        try:
+            check_peer_name(peer, self.place.host, expected_dn=self._expected_dn)
+        except VerificationError as error:
+            if error.reason is Reason.PEER_NAME:
+                error.hint = f'if that is the right server, say so: -z "{peer.identity}", or CAS_SERVER_IDENTITY'
+            raise
         return peer
 
 
@@ -306,6 +319,8 @@ def _parse(data: bytes) -> tuple[int, dict[str, object]]:
 
 def _hint(status: int, request_id: object) -> str | None:
     """Return what helps where the server has no hint: of its own trouble only its log says more."""
+    if status == 503 and request_id is None:
+        return "the server runs and cannot work just now: it begins, or its log says why it cannot"
     return f"the server's log has more under {request_id}" if status >= 500 and isinstance(request_id, str) else None
 
 

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cas.cli.changing import add_change_options, change
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import word_parser
 from gsi.cli.run import run
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cas.cli.words import Words
     from cas.policy.changes import Change
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -27,10 +27,7 @@ FORMS: Final = (
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(
-        PROG, "add or remove an action of a service type", usage=[f"[options] {form}" for form in FORMS]
-    )
-    parser.operand("WORD", dest="words", many=True, completion=Completion.NOTHING, text="what to do")
+    parser = word_parser(PROG, "add or remove an action of a service type", FORMS, "what to do")
     add_change_options(parser)
     return parser
 

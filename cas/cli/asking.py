@@ -12,17 +12,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cas.cli.common import add_json_option, add_old_options, add_service_options
+from cas.cli.common import add_json_option, add_old_options, add_service_options, connect
 from gsi.cli.run import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cas.client import CASClient
     from cas.policy.model import Kind, Ref
-    from gsi.cli.arguments import CommandParser
+    from gsi.cli.arguments import CommandParser, Namespace
 
-__all__ = ["add_question_options", "list_members", "list_names", "objects", "print_lines", "spec", "texts"]
+__all__ = ["add_question_options", "ask_about", "list_members", "list_names", "objects", "print_lines", "spec", "texts"]
 
 
 def add_question_options(parser: CommandParser) -> None:
@@ -31,6 +31,31 @@ def add_question_options(parser: CommandParser) -> None:
     section = parser.section("Which server")
     add_service_options(section)
     add_old_options(section)
+
+
+def ask_about(
+    path: str, prog: str, forms: Sequence[str], arguments: Namespace, *, but: frozenset[str] = frozenset()
+) -> dict[str, object]:
+    """Return what the server answers about the one thing that a command line names.
+
+    Args:
+        path: What is asked.
+        prog: The command.
+        forms: Its forms.
+        arguments: Its options, with `words`.
+        but: Kinds that cannot be asked about.
+
+    Raises:
+        GridError: It names none, the server cannot be asked, or says no.
+    """
+    from cas.cli.words import Words
+    from cas.policy.changes import encode_ref
+    from cas.policy.model import Kind
+
+    words = Words(prog, forms, arguments.words)
+    ref = words.take_ref(words.take_kind([one for one in Kind if one not in but]))
+    words.end()
+    return connect(arguments).call("POST", path, {"name": encode_ref(ref)})
 
 
 def print_lines(lines: Iterable[str]) -> None:

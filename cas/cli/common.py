@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gsi.cli.arguments import Completion, UsageError
+from gsi.cli.arguments import CommandParser, Completion, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cas.client import CASClient
     from gsi.cli.arguments import Namespace, Section
     from gsi.credential import Credential
@@ -32,6 +34,7 @@ __all__ = [
     "load_credential",
     "make_client",
     "read_request",
+    "word_parser",
     "write_json",
 ]
 
@@ -39,6 +42,23 @@ PROTECTIONS: Final = ("sig", "enc")
 DEFAULT_TAG: Final = "cas"
 URL_VARIABLE: Final = "CAS_SERVER_URL"
 IDENTITY_VARIABLE: Final = "CAS_SERVER_IDENTITY"
+
+
+def word_parser(
+    prog: str, summary: str, forms: Sequence[str], text: str, *, completion: Completion = Completion.NOTHING
+) -> CommandParser:
+    """Return the parser of a command whose words have several forms, without its options.
+
+    Args:
+        prog: The command.
+        summary: What it does.
+        forms: Its forms, as `cas.cli.words` has them.
+        text: What the words are.
+        completion: How a shell completes them.
+    """
+    parser = CommandParser(prog, summary, usage=[f"[options] {form}".rstrip() for form in forms])
+    parser.operand("WORD", dest="words", many=True, completion=completion, text=text)
+    return parser
 
 
 def add_service_options(section: Section) -> None:

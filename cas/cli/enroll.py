@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cas.cli.changing import add_change_options, change
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import word_parser
 from gsi.cli.run import run
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cas.cli.words import Words
     from cas.policy.changes import Change
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -32,10 +32,7 @@ STRENGTHS: Final = ("low", "medium", "high")
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(PROG, "make something known to a community", usage=[f"[options] {form}" for form in FORMS])
-    parser.operand(
-        "WORD", dest="words", many=True, completion=Completion.NOTHING, text="what, and who gets grantAll on it"
-    )
+    parser = word_parser(PROG, "make something known to a community", FORMS, "what, and who gets grantAll on it")
     section = parser.section("Trust anchors")
     section.value(
         "-strength",

@@ -5,16 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cas.cli.asking import add_question_options
+from cas.cli.asking import add_question_options, ask_about, objects, print_lines
 from cas.cli.changing import print_version
-from cas.cli.common import connect, write_json
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import word_parser, write_json
 from gsi.cli.run import EXIT_OK, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -29,10 +28,7 @@ FORMS: Final = (
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(
-        PROG, "list the statements that name something", usage=[f"[options] {form}".rstrip() for form in FORMS]
-    )
-    parser.operand("WORD", dest="words", many=True, completion=Completion.NOTHING, text="which thing")
+    parser = word_parser(PROG, "list the statements that name something", FORMS, "which thing")
     add_question_options(parser)
     return parser
 
@@ -46,15 +42,9 @@ def _execute(arguments: Namespace) -> int:
     if arguments.wants_version:
         return print_version(PROG)
 
-    from cas.cli.asking import objects, print_lines
-    from cas.cli.words import Words
-    from cas.policy.changes import decode_statement, encode_ref
+    from cas.policy.changes import decode_statement
 
-    words = Words(PROG, FORMS, arguments.words)
-    ref = words.take_ref(words.take_kind())
-    words.end()
-    answer = connect(arguments).call("POST", "/cas/v1/policies", {"name": encode_ref(ref)})
-    statements = objects(answer.get("statements"))
+    statements = objects(ask_about("/cas/v1/policies", PROG, FORMS, arguments).get("statements"))
     if arguments.json:
         write_json(statements)
     else:

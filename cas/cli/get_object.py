@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cas.cli.asking import add_question_options
+from cas.cli.asking import add_question_options, ask_about, print_lines
 from cas.cli.changing import print_version
-from cas.cli.common import connect, write_json
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import word_parser, write_json
 from gsi.cli.run import EXIT_OK, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from cas.policy.model import Entity
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -29,10 +28,7 @@ FORMS: Final = (
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(
-        PROG, "show one thing that a community knows", usage=[f"[options] {form}".rstrip() for form in FORMS]
-    )
-    parser.operand("WORD", dest="words", many=True, completion=Completion.NOTHING, text="which thing")
+    parser = word_parser(PROG, "show one thing that a community knows", FORMS, "which thing")
     add_question_options(parser)
     return parser
 
@@ -46,15 +42,9 @@ def _execute(arguments: Namespace) -> int:
     if arguments.wants_version:
         return print_version(PROG)
 
-    from cas.cli.asking import print_lines
-    from cas.cli.words import Words
-    from cas.policy.changes import decode_entity, encode_ref
-    from cas.policy.model import Kind
+    from cas.policy.changes import decode_entity
 
-    words = Words(PROG, FORMS, arguments.words)
-    ref = words.take_ref(words.take_kind([one for one in Kind if one is not Kind.SERVER]))
-    words.end()
-    answer = connect(arguments).call("POST", "/cas/v1/get", {"name": encode_ref(ref)})
+    answer = ask_about("/cas/v1/get", PROG, FORMS, arguments, but=frozenset({"server"}))
     if arguments.json:
         write_json(answer)
     else:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cas.cli.changing import add_change_options, change
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import word_parser
 from gsi.cli.run import run
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cas.cli.words import Words
     from cas.policy.changes import Change
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -31,15 +31,11 @@ FORMS: Final = (
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(
-        PROG, "create and delete groups of users, objects and actions", usage=[f"[options] {form}" for form in FORMS]
-    )
-    parser.operand(
-        "WORD",
-        dest="words",
-        many=True,
-        completion=Completion.NOTHING,
-        text="what to do; GROUP gets grantAll on the new one",
+    parser = word_parser(
+        PROG,
+        "create and delete groups of users, objects and actions",
+        FORMS,
+        "what to do; GROUP gets grantAll on the new one",
     )
     add_change_options(parser, versioned="the group that is deleted or changed")
     return parser

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cas.cli.changing import add_change_options, change
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import word_parser
 from gsi.cli.run import run
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cas.cli.words import Words
     from cas.policy.changes import Change
     from cas.policy.model import Feed, Ref
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "build_remove_parser", "main", "main_remove"]
 
@@ -44,8 +44,7 @@ def build_remove_parser() -> CommandParser:
 
 
 def _parser(prog: str, summary: str) -> CommandParser:
-    parser = CommandParser(prog, summary, usage=[f"[options] {form}" for form in FORMS])
-    parser.operand("WORD", dest="words", many=True, completion=Completion.NOTHING, text="which group, and what")
+    parser = word_parser(prog, summary, FORMS, "which group, and what")
     add_change_options(parser, versioned="the group")
     return parser
 

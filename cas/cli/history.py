@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from cas.cli.asking import add_question_options
 from cas.cli.changing import print_version
-from cas.cli.common import connect, write_json
-from gsi.cli.arguments import CommandParser, Completion, count
+from cas.cli.common import connect, word_parser, write_json
+from gsi.cli.arguments import count
 from gsi.cli.run import EXIT_OK, run, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from cas.client import CASClient
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main", "read_history"]
 
@@ -31,10 +31,7 @@ PAGE: Final = 1000
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(
-        PROG, "say who changed the policy, when and why", usage=[f"[options] {form}".rstrip() for form in FORMS]
-    )
-    parser.operand("WORD", dest="words", many=True, completion=Completion.NOTHING, text="only of this thing")
+    parser = word_parser(PROG, "say who changed the policy, when and why", FORMS, "only of this thing")
     section = parser.section("Which changes")
     section.value("-after", metavar="N", convert=count, default=0, text="only those behind this revision of the policy")
     section.value("-last", metavar="N", convert=count, text="only so many, the newest")

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from cas.cli.asking import add_question_options
 from cas.cli.changing import print_version
-from cas.cli.common import connect, write_json
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import connect, word_parser, write_json
 from gsi.cli.run import EXIT_OK, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -28,13 +27,11 @@ FORMS: Final = (
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(PROG, "list what a community knows", usage=[f"[options] {form}".rstrip() for form in FORMS])
-    parser.operand(
-        "WORD",
-        dest="words",
-        many=True,
-        completion=Completion.NOTHING,
-        text="of which kind; of objects and actions those of one namespace or service type",
+    parser = word_parser(
+        PROG,
+        "list what a community knows",
+        FORMS,
+        "of which kind; of objects and actions those of one namespace or service type",
     )
     add_question_options(parser)
     return parser

@@ -79,7 +79,7 @@ def _execute(arguments: Namespace) -> int:
             hint="make a proxy with one or the other",
         )
     out = find_output(arguments)
-    check_out(out)
+    check_out(out, option="-w")
     rights = read_request(arguments.policyfile)
     credential = load_credential(arguments)
     if rights is not None:
@@ -87,8 +87,9 @@ def _execute(arguments: Namespace) -> int:
     client = make_client(arguments, credential)
     given, extensions = _fetch(client, arguments, rights)
     now = clock.now()
-    until = min(one.not_after for one in given)
-    proxy = embed(credential, extensions, ProxyOptions(lifetime=until - now), now=now)
+    lifetime = min(one.not_after for one in given) - now
+    proxy = embed(credential, extensions, ProxyOptions(lifetime=lifetime), now=now)
+    until = min(one.not_after for one in proxy.certificates)
     save_proxy(out, proxy)
     size = sum(len(one.der) for one in proxy.certificates)
     if size > MAX_SAFE_CHAIN_BYTES:

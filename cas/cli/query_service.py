@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from cas.cli.asking import add_question_options
 from cas.cli.changing import print_version
-from cas.cli.common import connect, write_json
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import connect, word_parser, write_json
+from gsi.cli.arguments import Completion
 from gsi.cli.run import EXIT_OK, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cas.client import CASClient
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -29,15 +29,12 @@ FORMS: Final = ("FILE",)
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(
-        PROG, "fetch what a community asserts of somebody", usage=[f"[options] {form}".rstrip() for form in FORMS]
-    )
-    parser.operand(
-        "WORD",
-        dest="words",
-        many=True,
+    parser = word_parser(
+        PROG,
+        "fetch what a community asserts of somebody",
+        FORMS,
+        "the file to write (mode 0600); - for the output",
         completion=Completion.FILE,
-        text="the file to write (mode 0600); - for the output",
     )
     section = parser.section("What to ask for")
     section.value("-user", metavar="NICKNAME", text="the rights of somebody else, unsigned")

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cas.cli.changing import add_change_options, change
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import word_parser
 from gsi.cli.run import run
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cas.cli.words import Words
     from cas.policy.changes import Change
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -31,8 +31,7 @@ KINDS: Final = tuple(form.split()[0] for form in FORMS)
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(PROG, "let a community forget something", usage=[f"[options] {form}" for form in FORMS])
-    parser.operand("WORD", dest="words", many=True, completion=Completion.NOTHING, text="what")
+    parser = word_parser(PROG, "let a community forget something", FORMS, "what")
     add_change_options(parser, versioned="what is removed")
     return parser
 

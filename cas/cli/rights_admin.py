@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cas.cli.changing import add_change_options, change
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import word_parser
 from gsi.cli.run import run
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cas.cli.words import Words
     from cas.client import CASClient
     from cas.policy.changes import Change
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -45,13 +45,8 @@ def _time(text: str) -> object:
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(PROG, "grant and revoke rights", usage=[f"[options] {form}" for form in FORMS])
-    parser.operand(
-        "WORD",
-        dest="words",
-        many=True,
-        completion=Completion.NOTHING,
-        text="what to do: for which user group, on what, which action",
+    parser = word_parser(
+        PROG, "grant and revoke rights", FORMS, "what to do: for which user group, on what, which action"
     )
     section = parser.section("When and for whom it holds")
     section.value("-from", dest="not_before", metavar="TIME", convert=_time, text="from when: 2026-01-01T08:00Z")
@@ -109,6 +104,8 @@ def _read(words: Words, arguments: Namespace) -> Sequence[Change]:
     from cas.policy.changes import Grant, Revoke
     from cas.policy.conditions import Proxies, Strength, Terms
     from cas.policy.model import Effect, Kind, Statement
+    from gsi.cli.arguments import UsageError
+    from gsi.system import clock
 
     verb = words.pick("VERB", VERBS)
     group = words.take("GROUP")
@@ -117,6 +114,8 @@ def _read(words: Words, arguments: Namespace) -> Sequence[Change]:
     terms = Terms(
         arguments.not_before, arguments.not_after, Proxies(arguments.proxies), Strength[arguments.strength.upper()]
     )
+    if verb in {"grant", "deny"} and terms.not_after is not None and terms.not_after <= clock.now():
+        raise UsageError(f"-until: that is over already, so {verb} would do nothing")
     effect = Effect.PERMIT if verb in {"grant", "revoke"} else Effect.DENY
     statement = Statement(group, effect, action, on, terms)
     return [Grant(statement) if verb in {"grant", "deny"} else Revoke(statement)]

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from cas.cli.asking import add_question_options
 from cas.cli.changing import print_version
-from cas.cli.common import connect, write_json
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import connect, word_parser, write_json
 from gsi.cli.run import EXIT_OK, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -31,8 +30,7 @@ PAGE: Final = 1000
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(PROG, "say who may do something", usage=[f"[options] {form}".rstrip() for form in FORMS])
-    parser.operand("WORD", dest="words", many=True, completion=Completion.NOTHING, text="what, and on what")
+    parser = word_parser(PROG, "say who may do something", FORMS, "what, and on what")
     section = parser.section("About whom")
     section.flag("-limited", text="with a limited proxy")
     section.flag("-first", text="no more than the first thousand")

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from cas.cli.asking import add_question_options
 from cas.cli.changing import print_version
-from cas.cli.common import connect, write_json
-from gsi.cli.arguments import CommandParser, Completion
+from cas.cli.common import connect, word_parser, write_json
 from gsi.cli.run import EXIT_OK, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gsi.cli.arguments import Namespace
+    from gsi.cli.arguments import CommandParser, Namespace
 
 __all__ = ["build_parser", "main"]
 
@@ -24,15 +23,11 @@ FORMS: Final = ("ID",)
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(
-        PROG, "withdraw a capability before its time", usage=[f"[options] {form}".rstrip() for form in FORMS]
-    )
-    parser.operand(
-        "WORD",
-        dest="words",
-        many=True,
-        completion=Completion.NOTHING,
-        text="its identifier in hex: from the audit, from what was issued, or the jti of a token",
+    parser = word_parser(
+        PROG,
+        "withdraw a capability before its time",
+        FORMS,
+        "its identifier in hex: from the audit, from what was issued, or the jti of a token",
     )
     parser.section("Why").value("-reason", metavar="TEXT", text="why, for the audit")
     add_question_options(parser)

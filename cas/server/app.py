@@ -291,7 +291,9 @@ def create_app(
     app = Flask("cas", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limit
     views = _App(community, rates, count, limit)
-    described = json.dumps(document(OPERATIONS), indent=1).encode("utf-8") + b"\n"
+    issuer = "" if community.config.tokens is None else community.config.tokens.issuer
+    discovery = well_known_paths(issuer) if issuer else ()
+    described = json.dumps(document(OPERATIONS, discovery), indent=1).encode("utf-8") + b"\n"
 
     @app.after_request
     def finish(response: Response) -> Response:
@@ -320,13 +322,11 @@ def create_app(
     add("/health", "GET", lambda: _json({"status": "ok"}))
     add("/cas/v1/withdrawn", "GET", views.withdrawn)
     add("/jwks", "GET", views.jwks)
-    if community.config.tokens is not None:
-        issuer = community.config.tokens.issuer
+    if issuer:
         base = issuer.rstrip("/")
         found = discovery_document(issuer, jwks_uri=f"{base}/jwks", token_endpoint=f"{base}/oauth2/token")
-        paths = dict.fromkeys(well_known_paths(issuer))
-        prefix = next(iter(paths)).removesuffix("/.well-known/openid-configuration")
-        for path in paths:
+        prefix = discovery[0].removesuffix("/.well-known/openid-configuration")
+        for path in dict.fromkeys(discovery):
             add(
                 path,
                 "GET",

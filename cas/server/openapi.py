@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cas.server.operation import Operation
 
-__all__ = ["PUBLIC_PATHS", "document"]
+__all__ = ["DISCOVERY", "PUBLIC_PATHS", "document"]
 
 PUBLIC_PATHS: Final = {
     "/openapi.json": "This document.",
@@ -23,6 +23,9 @@ PUBLIC_PATHS: Final = {
     "/jwks": "The keys of tokens and of the list (RFC 7517).",
 }
 """What needs no certificate, with its summary; besides the discovery documents, whose place the issuer says."""
+
+DISCOVERY: Final = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
+"""Where these are if the issuer's URL has no path."""
 
 _ERROR: Final = {
     "description": "No.",
@@ -81,10 +84,16 @@ _SCHEMAS: Final[dict[str, object]] = {
 }
 
 
-def document(operations: Iterable[Operation]) -> dict[str, object]:
-    """Return the document (OpenAPI 3.1)."""
+def document(operations: Iterable[Operation], discovery: Iterable[str] = DISCOVERY) -> dict[str, object]:
+    """Return the document (OpenAPI 3.1).
+
+    Args:
+        operations: What clients with a certificate may ask.
+        discovery: The paths of the discovery documents.
+    """
     paths: dict[str, object] = {}
-    for path, summary in PUBLIC_PATHS.items():
+    described = "Where the keys and the endpoint of tokens are (OpenID Connect Discovery 1.0, RFC 8414)."
+    for path, summary in (PUBLIC_PATHS | dict.fromkeys(discovery, described)).items():
         paths[path] = {"get": {"summary": summary, "security": [], "responses": {"200": {"description": "It."}}}}
     for one in operations:
         paths[one.path] = {one.method.lower(): _describe(one)}

@@ -48,15 +48,19 @@ def read_policy(path: str | None) -> bytes | None:
     return policy
 
 
-def check_out(path: str) -> None:
+def check_out(path: str, *, option: str = "-out") -> None:
     """Check that the directory of what will be written is there.
+
+    Args:
+        path: The file.
+        option: Says where it is written.
 
     Raises:
         ConfigError: It is not.
     """
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
-        raise ConfigError(f"cannot write {path}: {directory} is not a directory", hint="make it, or see -out")
+        raise ConfigError(f"cannot write {path}: {directory} is not a directory", hint=f"make it, or see {option}")
 
 
 def load_signer(

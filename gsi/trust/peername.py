@@ -159,5 +159,5 @@ def _mismatch(peer: VerifiedPeer, wanted: str) -> VerificationError:
         f"server identity {peer.identity} does not match {wanted}",
         reason=Reason.PEER_NAME,
         position=0,
-        hint="check the host name; if the server is the right one, name its DN (MYPROXY_SERVER_DN)",
+        hint="check the host name; if the server is the right one, name its DN",
     )

@@ -81,6 +81,7 @@ def test_the_server_has_to_be_who_is_meant(server: CASServer) -> None:
         done = server.ours("cas-whoami", *url, "-z", identity, subject=ALICE)
         assert done.returncode == 1
         assert "does not match" in done.stderr, done
+        assert f'-z "{server.host.subject}", or CAS_SERVER_IDENTITY' in done.stderr, done
 
 
 @pytest.mark.parametrize("version", ["1", "2"])

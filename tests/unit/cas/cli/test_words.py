@@ -164,13 +164,13 @@ def test_rights_on_the_server_and_for_groups_of_actions() -> None:
 
 def test_terms() -> None:
     words = ("grant", "g", "object", FTP, DATA, "serviceAction", "file", "read")
-    options = ("-from", "2026-01-01", "-until=2026-02-01T01:00+01:00", "--proxies", "limited", "-strength", "high")
+    options = ("-from", "2126-01-01", "-until=2126-02-01T01:00+01:00", "--proxies", "limited", "-strength", "high")
     found = granted(*options, *words)
     assert isinstance(found, Grant)
     moments = [
         moment and moment.isoformat() for moment in (found.statement.terms.not_before, found.statement.terms.not_after)
     ]
-    assert moments == ["2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"]
+    assert moments == ["2126-01-01T00:00:00+00:00", "2126-02-01T00:00:00+00:00"]
     assert found.statement.terms.proxies is Proxies.LIMITED
     assert found.statement.terms.strength is Strength.HIGH
     plain = granted(*words)
