@@ -9,9 +9,9 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from gsi.doctor.configs import read_config
 from gsi.doctor.owner import as_owner
 from gsi.doctor.parts import (
-    find_sqlite,
     look_at_audit,
     look_at_credential,
     look_at_database,
@@ -20,16 +20,14 @@ from gsi.doctor.parts import (
     settle,
 )
 from gsi.doctor.ports import local_place, look_at_health, look_at_stream, look_at_tls
-from gsi.doctor.visit import Look, absent
-from gsi.errors import GridError
-from gsi.trust.diagnose import Finding, Severity, finding_of
+from gsi.doctor.visit import Look
+from gsi.trust.diagnose import Finding, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from cas.config import CASConfig, KeySettings
     from gsi.doctor.visit import Visit
-    from gsi.sql.engine import Database
 
 __all__ = ["LOOKS"]
 
@@ -41,21 +39,15 @@ _FIX: Final = "systemctl start cas-server; journalctl -u cas-server"
 
 def _community(visit: Visit) -> Iterator[Finding]:
     from cas.config import DEFAULT_CONFIG, load_config
-    from gsi.system.environ import get_variable
 
-    path = visit.configs.get("cas") or get_variable("CAS_CONFIG") or DEFAULT_CONFIG
-    if not os.path.exists(path) and "cas" not in visit.configs:
-        yield absent(path, "a community's server")
+    config = yield from read_config(
+        visit, "cas", variable="CAS_CONFIG", default=DEFAULT_CONFIG, what="a community's server", load=load_config
+    )
+    if config is None:
         return
-    try:
-        config = load_config(os.path.abspath(path))
-    except GridError as error:
-        yield finding_of(error, path, check="configuration")
-        return
-    yield Finding(Severity.OK, "configuration", path, "can be used")
     with as_owner(config.store.directory):
         yield from look_at_directory(config.store.directory, "policy and audit of the community")
-        yield from look_at_database(*_database(config))
+        yield from _database(config)
         yield from look_at_audit(config.store.audit_path)
         yield from look_at_credential(config.http.certificate, config.http.key or config.http.certificate, visit)
         yield from _signing(config, visit)
@@ -67,21 +59,12 @@ def _community(visit: Visit) -> Iterator[Finding]:
         yield from look_at_health(config.metrics, visit)
 
 
-def _database(config: CASConfig) -> tuple[str, Callable[[], Database], str]:
+def _database(config: CASConfig) -> Iterator[Finding]:
     from cas.repository import migrations
     from cas.repository.sql import DATABASE_NAME
 
     steps = os.path.dirname(os.path.abspath(migrations.__file__))
-    if not config.store.database:
-        path = os.path.join(config.store.directory, DATABASE_NAME)
-        return path, find_sqlite(path), steps
-
-    def open_it() -> Database:
-        from gsi.sql.postgres import open_postgres
-
-        return open_postgres(config.store.database, application="gsi-doctor", connections=1)
-
-    return "PostgreSQL", open_it, steps
+    yield from look_at_database(os.path.join(config.store.directory, DATABASE_NAME), config.store.database, steps)
 
 
 def _signing(config: CASConfig, visit: Visit) -> Iterator[Finding]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from gsi.doctor.configs import read_config
 from gsi.doctor.owner import as_owner
-from gsi.doctor.parts import find_sqlite, look_at_audit, look_at_credential, look_at_database, look_at_directory
+from gsi.doctor.parts import look_at_audit, look_at_credential, look_at_database, look_at_directory
 from gsi.doctor.ports import local_place, look_at_health, look_at_stream, look_at_tls
-from gsi.doctor.visit import Look, absent
+from gsi.doctor.visit import Look
 from gsi.errors import GridError
-from gsi.trust.diagnose import SOON_CA, Finding, Severity, finding_of
+from gsi.trust.diagnose import SOON_CA, Finding, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from gsi.doctor.visit import Visit
-    from gsi.sql.engine import Database
     from kca.config import KCAConfig
 
 __all__ = ["LOOKS"]
@@ -29,20 +29,14 @@ _ELSEWHERE: Final = ("books", "audit", "keytab", "HTTP keytab")
 
 
 def _authority(visit: Visit) -> Iterator[Finding]:
-    from gsi.system.environ import get_variable
     from kca.cli.admin_check import check
     from kca.config import DEFAULT_CONFIG, load_config
 
-    path = visit.configs.get("kca") or get_variable("KCA_CONFIG") or DEFAULT_CONFIG
-    if not os.path.exists(path) and "kca" not in visit.configs:
-        yield absent(path, "a Kerberos authority")
+    config = yield from read_config(
+        visit, "kca", variable="KCA_CONFIG", default=DEFAULT_CONFIG, what="a Kerberos authority", load=load_config
+    )
+    if config is None:
         return
-    try:
-        config = load_config(os.path.abspath(path))
-    except GridError as error:
-        yield finding_of(error, path, check="configuration")
-        return
-    yield Finding(Severity.OK, "configuration", path, "can be used")
     with as_owner(config.store.directory):
         yield from look_at_directory(config.store.directory, "books and audit of the authority")
         for one in check(config, leave=_ELSEWHERE):
@@ -50,7 +44,7 @@ def _authority(visit: Visit) -> Iterator[Finding]:
             hint = "kca-admin check, as the service's account" if one.is_error else None
             yield Finding(severity, one.what.replace(" ", "-"), one.what, one.text, hint)
         yield from _expiry(config, visit)
-        yield from look_at_database(*_database(config))
+        yield from _database(config)
         yield from look_at_audit(config.store.audit_path)
         yield from _keytabs(config, visit)
     yield from _ports(config, visit)
@@ -69,21 +63,12 @@ def _expiry(config: KCAConfig, visit: Visit) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, "expires-soon", config.authority.certificate, message, hint)
 
 
-def _database(config: KCAConfig) -> tuple[str, Callable[[], Database], str]:
+def _database(config: KCAConfig) -> Iterator[Finding]:
     from kca.repository import migrations
     from kca.repository.sql import DATABASE_NAME
 
     steps = os.path.dirname(os.path.abspath(migrations.__file__))
-    if not config.store.database:
-        path = os.path.join(config.store.directory, DATABASE_NAME)
-        return path, find_sqlite(path), steps
-
-    def open_it() -> Database:
-        from gsi.sql.postgres import open_postgres
-
-        return open_postgres(config.store.database, application="gsi-doctor", connections=1)
-
-    return "PostgreSQL", open_it, steps
+    yield from look_at_database(os.path.join(config.store.directory, DATABASE_NAME), config.store.database, steps)
 
 
 def _keytabs(config: KCAConfig, visit: Visit) -> Iterator[Finding]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from gsi.doctor.configs import read_config
 from gsi.doctor.owner import as_owner
 from gsi.doctor.parts import (
-    find_sqlite,
     look_at_audit,
     look_at_credential,
     look_at_database,
@@ -24,7 +24,7 @@ from gsi.errors import ConfigError, CredentialError, GridError
 from gsi.trust.diagnose import Finding, Severity, finding_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from gsi.certificate import Certificate
@@ -64,7 +64,7 @@ def _server(visit: Visit) -> Iterator[Finding]:
     storage = find_storage(visit.stores.get("myproxy"))
     with as_owner(storage):
         yield from look_at_directory(storage, "credentials' storage")
-        yield from look_at_database(*_database(config, storage), more=lambda one: _keys(config, one))
+        yield from _database(config, storage)
         yield from _audits(config, storage)
         yield from _credential(visit)
         yield from _rules(config, visit)
@@ -83,23 +83,13 @@ def _port() -> str:
     return get_variable("MYPROXY_SERVER_PORT") or _PORT
 
 
-def _database(config: ServerConfig, storage: str) -> tuple[str, Callable[[], Database], str]:
+def _database(config: ServerConfig, storage: str) -> Iterator[Finding]:
     from myproxy.repository import migrations
+    from myproxy.repository.sql import DATABASE_NAME
 
     steps = os.path.dirname(os.path.abspath(migrations.__file__))
-    if config.database is None:
-        from myproxy.repository.sql import DATABASE_NAME
-
-        path = os.path.join(storage, DATABASE_NAME)
-        return path, find_sqlite(path), steps
-    conninfo = config.database
-
-    def open_it() -> Database:
-        from gsi.sql.postgres import open_postgres
-
-        return open_postgres(conninfo, application="gsi-doctor", connections=1)
-
-    return "PostgreSQL", open_it, steps
+    path = os.path.join(storage, DATABASE_NAME)
+    yield from look_at_database(path, config.database, steps, more=lambda one: _keys(config, one))
 
 
 def _keys(config: ServerConfig, database: Database) -> Iterator[Finding]:
@@ -181,21 +171,18 @@ def _authority(config: ServerConfig, visit: Visit) -> str:
 
 
 def _portal(visit: Visit) -> Iterator[Finding]:
-    from gsi.system.environ import get_variable
     from myproxy.cli.portal import DEFAULT_CONFIG
 
-    path = visit.configs.get("portal") or get_variable("MYPROXY_PORTAL_CONFIG") or DEFAULT_CONFIG
-    if not os.path.exists(path) and "portal" not in visit.configs:
-        yield absent(path, "the web portal")
+    config = yield from read_config(
+        visit,
+        "portal",
+        variable="MYPROXY_PORTAL_CONFIG",
+        default=DEFAULT_CONFIG,
+        what="the web portal",
+        load=_load_portal,
+    )
+    if config is None:
         return
-    from myproxy.portal.config import load_config
-
-    try:
-        config = load_config(path)
-    except GridError as error:
-        yield finding_of(error, path, check="configuration")
-        return
-    yield Finding(Severity.OK, "configuration", path, "can be used")
     http = config.http
     with as_owner(config.store.directory):
         yield from look_at_directory(config.store.directory, "portal's sessions and audit")
@@ -217,21 +204,17 @@ def _portal(visit: Visit) -> Iterator[Finding]:
         yield look_at_stream(where, visit, fix="server in portal.toml: does it run, may this machine reach it?")
 
 
+def _load_portal(path: str) -> PortalConfig:
+    from myproxy.portal.config import load_config
+
+    return load_config(path)
+
+
 def _sessions(store: StoreSettings) -> Iterator[Finding]:
     """Look at what the nodes of a portal share."""
     from myproxy.portal.store import FILE, MIGRATIONS
 
-    if not store.database:
-        path = os.path.join(store.directory, FILE)
-        yield from look_at_database(path, find_sqlite(path), MIGRATIONS)
-        return
-
-    def open_it() -> Database:
-        from gsi.sql.postgres import open_postgres
-
-        return open_postgres(store.database, application="gsi-doctor", connections=1)
-
-    yield from look_at_database("PostgreSQL", open_it, MIGRATIONS)
+    yield from look_at_database(os.path.join(store.directory, FILE), store.database, MIGRATIONS)
 
 
 def _ways(config: PortalConfig, visit: Visit) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Looks that several services have in common: directories, private files, databases, audit files, certificates.
 
     yield from look_at_directory("/var/lib/kca", "store of the authority")
-    yield from look_at_database("/var/lib/kca/kca.db", open_it, migrations)
+    yield from look_at_database("/var/lib/kca/kca.db", conninfo, migrations)
     yield from look_at_audit("/var/lib/kca/audit.log")
 
 Nothing is made, upgraded or written. Listening ports are in `gsi.doctor.ports`.
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gsi.sql.engine import Database
 
 __all__ = [
-    "find_sqlite",
     "look_at_audit",
     "look_at_credential",
     "look_at_database",
@@ -123,36 +122,21 @@ def look_at_private_file(path: str, what: str, fix: str) -> Finding:
 # --- Databases -------------------------------------------------------------------------------------------------------
 
 
-def find_sqlite(path: str) -> Callable[[], Database]:
-    """Return what opens a SQLite file that has to be there; it makes neither file nor directory."""
-
-    def open_it() -> Database:
-        from gsi.errors import StorageError
-        from gsi.sql.engine import open_sqlite
-
-        if not os.path.exists(path):
-            raise StorageError(
-                "no such file", hint="a service that never ran makes it at its first start; else restore a backup"
-            )
-        return open_sqlite(path, create=False)
-
-    return open_it
-
-
 def look_at_database(
-    where: str,
-    open_it: Callable[[], Database],
+    path: str,
+    conninfo: str | None,
     migrations: str,
     more: Callable[[Database], Iterator[Finding]] = lambda _: iter(()),
 ) -> Iterator[Finding]:
     """Look at a database: can it be reached, are its tables those of this program.
 
     Args:
-        where: The file, or `PostgreSQL`.
-        open_it: Opens it, and changes nothing.
+        path: The SQLite file, where the service uses one.
+        conninfo: What names a PostgreSQL database in its place; empty or None for none.
         migrations: The directory of the steps of its schema.
         more: What else is to be looked at, where the tables are right.
     """
+    where = "PostgreSQL" if conninfo else path
     try:
         from gsi.sql.migrate import SchemaState, find_schema
     except ModuleNotFoundError as error:
@@ -160,7 +144,7 @@ def look_at_database(
         yield Finding(Severity.ERROR, "database", where, message, "pip install 'gsi-toolkit[server]'")
         return
     try:
-        with contextlib.closing(open_it()) as database:
+        with contextlib.closing(_open_database(path, conninfo)) as database:
             found = find_schema(database, migrations)
             match found.state:
                 case SchemaState.CURRENT:
@@ -179,6 +163,22 @@ def look_at_database(
                     yield Finding(Severity.ERROR, "schema", where, message, hint)
     except GridError as error:
         yield finding_of(error, where, check="database")
+
+
+def _open_database(path: str, conninfo: str | None) -> Database:
+    """Open a database; make neither file nor directory."""
+    if conninfo:
+        from gsi.sql.postgres import open_postgres
+
+        return open_postgres(conninfo, application="gsi-doctor", connections=1)
+    from gsi.errors import StorageError
+    from gsi.sql.engine import open_sqlite
+
+    if not os.path.exists(path):
+        raise StorageError(
+            "no such file", hint="a service that never ran makes it at its first start; else restore a backup"
+        )
+    return open_sqlite(path, create=False)
 
 
 # --- Audit -----------------------------------------------------------------------------------------------------------
