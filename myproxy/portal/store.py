@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from gsi.sql.columns import NUMBER, TEXT
+from gsi.sql.columns import NUMBER, TEXT, seconds, time_of
 from gsi.sql.engine import Database, open_sqlite, prepare_private_directory
 from gsi.sql.migrate import upgraded
 from myproxy.repository.guesses import SQLGuessStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from sqlalchemy.engine import Connection, RowMapping
 
@@ -41,7 +40,6 @@ __all__ = [
     "PortalStore",
     "SessionStore",
     "open_store",
-    "time_of",
 ]
 
 FILE: Final = "portal.db"
@@ -146,9 +144,9 @@ class SessionStore:
             "row": session.row,
             "username": session.username,
             "sealed": session.sealed,
-            "begun": _seconds(session.begun),
-            "seen": _seconds(session.seen),
-            "ends": _seconds(session.ends),
+            "begun": seconds(session.begun),
+            "seen": seconds(session.seen),
+            "ends": seconds(session.ends),
             "address": session.address,
             "browser": session.browser,
         }
@@ -174,13 +172,13 @@ class SessionStore:
     def of(self, username: str, *, now: datetime) -> Sequence[KeptSession]:
         """Return a user's sessions that are not over, the newest first."""
         table = SESSIONS.c
-        query = sa.select(SESSIONS).where(table.username == username, table.ends > _seconds(now))
+        query = sa.select(SESSIONS).where(table.username == username, table.ends > seconds(now))
         found = self._database.reading(lambda one: one.execute(query.order_by(table.begun.desc())).mappings().all())
         return [_session(one) for one in found]
 
     def touch(self, row: str, *, now: datetime) -> None:
         """Note a request."""
-        change = sa.update(SESSIONS).where(SESSIONS.c.row == row).values(seen=_seconds(now))
+        change = sa.update(SESSIONS).where(SESSIONS.c.row == row).values(seen=seconds(now))
         self._database.writing(lambda connection, _again: connection.execute(change), durable=False)
 
     def remove(self, row: str) -> None:
@@ -207,12 +205,12 @@ class ActivityStore:
         """Note an event, and forget what is too old."""
         values = {
             "username": event.username,
-            "at": _seconds(event.at),
+            "at": seconds(event.at),
             "action": event.action,
             "address": event.address,
             "detail": event.detail,
         }
-        old = sa.delete(ACTIVITY).where(ACTIVITY.c.at < _seconds(event.at - self._kept))
+        old = sa.delete(ACTIVITY).where(ACTIVITY.c.at < seconds(event.at - self._kept))
 
         def insert(connection: Connection, _again: bool) -> None:
             connection.execute(old)
@@ -289,12 +287,3 @@ def _session(row: RowMapping) -> KeptSession:
         row["address"],
         row["browser"],
     )
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
-
-
-def time_of(seconds: int) -> datetime:
-    """Return a time as it is kept."""
-    return datetime.fromtimestamp(seconds, UTC)
