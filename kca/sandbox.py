@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from gsi.errors import ConfigError, TransportError
 from gsi.keys import encode_private_key
 from gsi.sandbox.plan import Command, Contribution, Service, Step
-from gsi.system.environ import get_variable
+from gsi.sandbox.programs import find_program
 from gsi.system.files import write_private, write_public
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def contribution(vo: VO) -> Contribution:
     """Return KDC, authority and the steps of a user with a ticket; a notice alone where they cannot be."""
     if not vo.kerberos:
         return _nothing()
-    found = {name: _find(name) for name in PROGRAMS}
+    found = {name: find_program(name) for name in PROGRAMS}
     missing = [name for name, path in found.items() if not path]
     if missing:
         return _nothing(
@@ -128,17 +127,6 @@ def contribution(vo: VO) -> Contribution:
 
 def _nothing(*notices: str) -> Contribution:
     return Contribution(ORDER, notices=notices)
-
-
-def _find(name: str) -> str:
-    """Return the path of a program on PATH, or in an `sbin` beside a `bin` there; empty where there is none.
-
-    Users have no `sbin` on their PATH, and need no rights for what lies in it.
-    """
-    path = (get_variable("PATH") or "").split(os.pathsep)
-    places = [os.path.normpath(place) for place in path if os.path.isabs(place)]
-    places += [os.path.join(os.path.dirname(place), "sbin") for place in places if os.path.basename(place) == "bin"]
-    return shutil.which(name, path=os.pathsep.join(places)) or ""
 
 
 @dataclass(frozen=True, slots=True)

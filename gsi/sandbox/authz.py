@@ -1,4 +1,7 @@
-"""Authorization's part of the sandbox: the deciding daemon, one permit, one denial and why. Decides nothing itself."""
+"""Authorization's part of the sandbox: the deciding daemon, one permit, one denial and why. Decides nothing itself.
+
+The daemon answers whoever asks in the tour, and the GridFTP server and the gatekeeper where they are installed.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +9,94 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from gsi.sandbox.plan import Command, Contribution, Service, Step
+from gsi.sandbox.programs import ordinary_account
 from gsi.system.files import write_private
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gsi.sandbox.vo import VO
 
-__all__ = ["contribution"]
+__all__ = ["NAME", "contribution", "files_dir", "policy_dir", "socket_path"]
 
 ORDER: Final = 15
 NAME: Final = "gsi-authz-server"
+_ALICE: Final = "/O=Grid Sandbox/CN=Alice Demo"
 _POLICY: Final = """\
 # Rules alone; a site would put a ban list before them, and a grid-mapfile behind.
-service = "gridftp"
 order = ["rules"]
 record = "decisions.jsonl"
 
 [authorizer.rules]
 type = "rules"
-file = "gridftp.rules"
+file = "{name}.rules"
 """
-_RULES: Final = """\
-permit authenticated                      to login
-permit authenticated                      to lookup, read          on /data/public/**
-permit dn "/O=Grid Sandbox/CN=Alice Demo" to lookup, read, create  on /data/alice/**
-deny   anyone                             to write, delete on /data/public/**  because "published data stays as it is"
+_ARCHIVE: Final = """\
+permit authenticated to login
+permit authenticated to lookup, read on /data/public/**
+permit dn "{alice}" to lookup, read, create on /data/alice/**
+deny   anyone to write, delete on /data/public/**  because "published data stays as it is"
 """
+_FILES: Final = """\
+permit dn "{alice}" to login as {account}
+permit dn "{alice}" to lookup, read, write, create, delete on {files}/alice/**
+permit authenticated to lookup, read on {files}/public/**
+deny   anyone        to write, delete on {files}/public/**  because "published data stays as it is"
+"""
+_JOBS: Final = """\
+permit dn "{alice}" to login as {account}
+permit dn "{alice}" to job:start
+"""
+_SERVER: Final = """\
+[server]
+service_users = ["{own}", "{account}"]
+workers = 1
+audit = "{state}/audit.log"
+
+[[services]]
+name = "archive"
+policy = "archive"
+
+[[services]]
+name = "file"
+policy = "gridftp"
+
+[[services]]
+name = "jobmanager*"
+policy = "gram"
+"""
+
+
+def files_dir(vo: VO) -> Path:
+    """Return the directory of files that people may ask for."""
+    return vo.common / "files"
+
+
+def policy_dir(vo: VO) -> Path:
+    """Return the directory of policies."""
+    return vo.state_dir(NAME)
+
+
+def socket_path(vo: VO) -> Path:
+    """Return the daemon's socket: near the root, because its name may have a hundred characters."""
+    return vo.common / "authz.socket"
 
 
 def contribution(vo: VO) -> Contribution:
     """Return the daemon and the step that asks it."""
-    state = vo.state_dir(NAME)
+    state, socket = policy_dir(vo), socket_path(vo)
     config = state / "gsi-authz-server.toml"
-    # In the root itself, because a Unix socket's name may have a hundred characters.
-    socket = vo.root / "authz.socket"
-    policy = state / "gridftp.toml"
-    write_private(str(policy), _POLICY.encode())
-    write_private(str(state / "gridftp.rules"), _RULES.encode())
-    settings = (
-        f'[server]\nservice_users = ["{os.geteuid()}"]\nworkers = 1\naudit = "{state}/audit.log"\n\n'
-        '[[services]]\nname = "file"\npolicy = "gridftp"\n'
-    )
-    write_private(str(config), settings.encode())
+    facts = {
+        "alice": _ALICE,
+        "files": files_dir(vo),
+        "account": ordinary_account().pw_name,
+        "own": os.geteuid(),
+        "state": state,
+    }
+    for name, rules in (("archive", _ARCHIVE), ("gridftp", _FILES), ("gram", _JOBS)):
+        write_private(str(state / f"{name}.toml"), _POLICY.format(name=name).encode())
+        write_private(str(state / f"{name}.rules"), rules.format(**facts).encode())
+    write_private(str(config), _SERVER.format(**facts).encode())
     server = Service(
         name=NAME,
         argv=(NAME, "-c", str(config), "-socket", str(socket)),
@@ -54,28 +104,38 @@ def contribution(vo: VO) -> Contribution:
         socket_path=socket,
         summary="decides for services what their users may do",
     )
-    return Contribution(ORDER, (server,), make_steps=lambda: (_step(str(socket), str(policy)),))
+    return Contribution(
+        ORDER,
+        (server,),
+        make_steps=lambda: (_step(vo),),
+        make_exports=lambda _person: {
+            "GSI_AUTHZ_POLICY_DIR": str(state),
+            "GSI_AUTHZ_SOCKET": str(socket),
+            "SANDBOX_FILES": str(files_dir(vo)),
+        },
+    )
 
 
-def _step(socket: str, policy: str) -> Step:
+def _step(vo: VO) -> Step:
     def command(*argv: str, status: int = 0, expect: tuple[str, ...]) -> Command:
         return Command(("gsi-authz", *argv), "alice", status=status, expect=expect)
 
+    def ask(action: str, *, status: int = 0, expect: str) -> Command:
+        where = ("-socket", str(socket_path(vo)), "-called", "archive")
+        return command(
+            "ask", *where, "-action", action, "-resource", "/data/public/results", status=status, expect=(expect,)
+        )
+
     return Step(
         "What may she do?",
-        "A GridFTP server would ask the deciding daemon before each operation; here Alice's proxy asks by hand. Who is "
-        "refused gets an id, and the administrator the reason.",
+        "A service asks the deciding daemon before each operation; here Alice's proxy asks by hand, as an archive "
+        "would. Who is refused gets an id, and the administrator the reason.",
         (
+            ask("read", expect="permit"),
+            ask("delete", status=1, expect="denied: no permission to delete /data/public/results (decision "),
             command(
-                "ask", "-socket", socket, "-action", "read", "-resource", "/data/public/results", expect=("permit",)
-            ),
-            command(
-                "ask", "-socket", socket, "-action", "delete", "-resource", "/data/public/results",
-                status=1, expect=("denied: no permission to delete /data/public/results (decision ",),
-            ),
-            command(
-                "explain", "last", "-policy", policy,
-                expect=("/O=Grid Sandbox/CN=Alice Demo", "deny", "published data stays as it is"),
+                "explain", "last", "-policy", str(policy_dir(vo) / "archive.toml"),
+                expect=(_ALICE, "deny", "published data stays as it is"),
             ),
         ),
     )  # fmt: skip

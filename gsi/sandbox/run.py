@@ -12,6 +12,7 @@ What is remembered between two of them is in `state`; `report` shows it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,7 +20,6 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -88,7 +88,7 @@ def run_sandbox(
             end(state.services)
             save_state(root, replace(state, services=(), foreground=0))
             if not keep or directory is not None:
-                _forget_open_dir(vo, root)
+                _forget_open_dir(vo)
         return good
 
 
@@ -148,7 +148,7 @@ def bring_down(root: Path, *, delete: bool, out: TextIO) -> None:
         if not _end(state, out):
             out.write(f"the sandbox in {root} was not up\n")
         if delete:
-            _forget_open_dir(_open(root, state), root)
+            _forget_open_dir(_open(root, state))
             shutil.rmtree(root)
             out.write(f"deleted {root}\n")
             return
@@ -169,9 +169,8 @@ def reset(root: Path, *, out: TextIO) -> None:
         state = load_state(root)
         _refuse_foreground(state)
         was_up = _end(state, out)
-        _forget_open_dir(_open(root, state), root)
-        _empty(root)
-        save_state(root, State(kerberos=state.kerberos, ports=state.ports))
+        _clear(root, state)
+        save_state(root, State(kerberos=state.kerberos, ports=state.ports, open_dir=state.open_dir))
         if was_up:
             _up(root, kerberos=state.kerberos, out=out)
         else:
@@ -189,12 +188,12 @@ def _up(root: Path, *, kerberos: bool, out: TextIO) -> None:
     end([one for one in state.services if one not in running])  # with what is left of them
     state = replace(state, kerberos=kerberos)
     if state.exports:
+        state = _open_up(state)
         vo = _open(root, state)
         contributions = _contributions(vo)
         out.write("".join(f"{line}\n" for one in contributions for line in one.notices))
     else:  # new, or never got as far as this
-        _forget_open_dir(_open(root, state), root)
-        _empty(root)
+        _clear(root, state)
         vo, contributions = _make(root, state, out)
     _start(vo, contributions, replace(state, services=running), out)
     out.write(
@@ -215,11 +214,7 @@ def _make(root: Path, state: State, out: TextIO) -> tuple[VO, list[Contribution]
     """Make a VO in an empty root."""
     out.write(f"making a demo virtual organisation in {root}\n")
     out.flush()
-    open_dir = root
-    if os.geteuid() == 0:  # C services map nobody to root, and whoever they run as may not enter the root
-        open_dir = Path(tempfile.mkdtemp(prefix="grid-sandbox-open-"))
-        open_dir.chmod(0o755)
-    state = replace(state, open_dir=str(open_dir))
+    state = _open_up(state)
     save_state(root, state)  # now it is a sandbox, which `down -delete` removes
     vo = _open(root, state)
     make_vo(vo, now=now())
@@ -228,8 +223,25 @@ def _make(root: Path, state: State, out: TextIO) -> tuple[VO, list[Contribution]
     return vo, contributions
 
 
+def _open_up(state: State) -> State:
+    """For root, make the directory that other accounts may enter, where there is none (any more).
+
+    Services of C map nobody to root, and whoever they run as may not enter the root of the sandbox.
+    """
+    if os.geteuid() != 0:
+        return state
+    with contextlib.suppress(FileNotFoundError):
+        if state.open_dir and os.lstat(state.open_dir).st_uid == 0:
+            return state
+    open_dir = Path(tempfile.mkdtemp(prefix="grid-sandbox-open-")).resolve()
+    open_dir.chmod(0o755)
+    return replace(state, open_dir=str(open_dir))
+
+
 def _open(root: Path, state: State) -> VO:
-    return open_vo(root, kerberos=state.kerberos, ports=state.ports, open_dir=Path(state.open_dir or root))
+    return open_vo(
+        root, kerberos=state.kerberos, ports=state.ports, open_dir=Path(state.open_dir) if state.open_dir else None
+    )
 
 
 def _start(vo: VO, contributions: Sequence[Contribution], state: State, out: TextIO) -> State:
@@ -301,14 +313,14 @@ def _refuse_foreground(state: State) -> None:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _root(directory: str | None, *, keep: bool) -> Iterator[Path]:
     if directory is not None:
-        root = Path(directory).absolute()
+        root = Path(directory).resolve()
         _make_root(root)
         yield root
         return
-    root = Path(tempfile.mkdtemp(prefix="grid-sandbox-"))
+    root = Path(tempfile.mkdtemp(prefix="grid-sandbox-")).resolve()
     try:
         yield root
     finally:
@@ -331,21 +343,22 @@ def _make_root(root: Path) -> None:
         raise ConfigError(f"{root} cannot be used: {error.strerror}") from error
 
 
-def _empty(root: Path) -> None:
-    """Remove all but the lock, which is held."""
-    for path in root.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != _LOCK:
-            path.unlink()
+def _clear(root: Path, state: State) -> None:
+    """Remove all that was made but the directories themselves, and the lock, which is held."""
+    for directory in (root, Path(state.open_dir or root)):
+        for path in directory.iterdir() if directory.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
 
 
-def _forget_open_dir(vo: VO, root: Path) -> None:
-    if vo.open_dir is not None and vo.open_dir != root:
+def _forget_open_dir(vo: VO) -> None:
+    if vo.open_dir is not None:
         shutil.rmtree(vo.open_dir, ignore_errors=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
     """Turn the signals that end a program into an event, so that services and directory are always tidied.
 

@@ -58,11 +58,11 @@ def choose_root(directory: str | None) -> Path:
         ConfigError: There is no home directory.
     """
     if directory is not None or (directory := get_variable("GRID_SANDBOX")):
-        return Path(directory).absolute()
+        return Path(directory).resolve()
     home = get_variable("HOME")
     if not home:
         raise ConfigError("HOME is not set", hint="name a directory with -dir")
-    return Path(home).absolute() / ".grid-sandbox"
+    return Path(home).resolve() / ".grid-sandbox"
 
 
 def load_state(root: Path) -> State:

@@ -68,8 +68,8 @@ class VO:
         host_key_path: Its key.
         people: By name: alice, bob (revoked), admin (of the community), elsewhere (a machine without certificates).
         ports: The ports that were chosen for services, by name; they stay when services are started again.
-        open_dir: A directory that other accounts may enter, for what has to run as one of them; the root where nothing
-            has to. None until somebody asks for `open_place`.
+        open_dir: A directory that other accounts may enter, where services have to run as one of them; None where they
+            run as one's own.
         kerberos: Whether the user wants a Kerberos realm, too.
     """
 
@@ -91,6 +91,11 @@ class VO:
     def exhibits(self) -> Path:
         """The directory of chains that must be refused."""
         return self.root / "exhibits"
+
+    @property
+    def common(self) -> Path:
+        """Where services of C find their files: the open directory, or the root."""
+        return self.open_dir or self.root
 
     def port(self, service: str) -> int:
         """Return the port of a service: the one it had before, or a free one."""

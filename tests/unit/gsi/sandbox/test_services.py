@@ -113,7 +113,8 @@ def test_one_that_runs_and_does_not_listen_is_silent(tmp_path: Path) -> None:
 def test_a_port_in_use_is_named_before_anything_is_made(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        service = dataclasses.replace(_service(tmp_path, "one"), port=port, prepare=lambda _exports: pytest.fail("made"))
+        early = _service(tmp_path, "one")
+        service = dataclasses.replace(early, port=port, prepare=lambda _exports: pytest.fail("made"))
         with pytest.raises(TransportError, match=f"127.0.0.1:{port} of one is in use"):
             start([service], _vo(tmp_path), {})
 
