@@ -15,6 +15,7 @@ from gsi.errors import ConflictError, NotFoundError
 from gsi.sql.migrate import SchemaState, find_schema
 from myproxy.auth.throttle import Guesses
 from myproxy.portal.config import StoreSettings
+from myproxy.portal.grants import Content, Grants
 from myproxy.portal.store import (
     FILE,
     MAX_SESSIONS,
@@ -182,3 +183,40 @@ def test_terminals_end_and_are_not_too_many(nodes: tuple[PortalStore, PortalStor
     assert here.find(codes[0][1], now=NOW + WAIT) is None
     assert here.take(codes[0][0], now=NOW + WAIT) == ("over", b"")
     here.begin(b"r", "192.0.2.7", now=NOW + WAIT)
+
+
+def test_a_code_becomes_one_grant_whatever_node_is_asked(nodes: tuple[PortalStore, PortalStore]) -> None:
+    here, there = (Grants(store.database) for store in nodes)
+    content = Content("the proxy", int((NOW + HOUR).timestamp()), "https://a.example.org/", "challenge")
+    code = here.offer("alice", "gateway", "proxy:limited", content, now=NOW, address="192.0.2.7")
+    assert here.find(code, now=NOW) is None, "a code is no token"
+    taken = at_once(4, lambda number: (here, there)[number % 2].take(code, now=NOW))
+    (first,) = [one for one in taken if one is not None]
+    assert isinstance(first, tuple)
+    assert first[1] == content
+    other = here.offer("alice", "gateway", "proxy:limited", content, now=NOW, address="192.0.2.7")
+    found = there.take(other, now=NOW)
+    assert found is not None
+    kept, opened = found
+    assert opened == content
+    token = there.give(other, kept, opened, now=NOW)
+    again = here.find(token, now=NOW)
+    assert again is not None
+    assert again[1] == content._replace(redirect="", challenge="")
+    assert at_once(4, lambda number: (here, there)[number % 2].use(again[0], now=NOW)) == [True] * 4
+    assert [one.times for one in there.of("alice", now=NOW)] == [4]
+    assert not there.end(again[0].row, username="bob")
+    assert there.end(again[0].row, username="alice")
+    assert here.find(token, now=NOW) is None
+
+
+def test_a_code_that_comes_twice_ends_its_grant_before_it_is_made(nodes: tuple[PortalStore, PortalStore]) -> None:
+    here, there = (Grants(store.database) for store in nodes)
+    content = Content("the proxy", int((NOW + HOUR).timestamp()))
+    code = here.offer("alice", "gateway", "proxy:limited", content, now=NOW, address="192.0.2.7")
+    found = here.take(code, now=NOW)
+    assert found is not None
+    assert there.take(code, now=NOW) is None
+    with pytest.raises(NotFoundError):
+        here.give(code, *found, now=NOW)
+    assert not here.of("alice", now=NOW)
