@@ -5,6 +5,7 @@ New; no C command does this. It stays in the foreground and logs to standard err
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -86,7 +87,13 @@ def _execute(arguments: Namespace) -> int:
             return EXIT_OK if agent.run_once() else EXIT_NOT_WELL
         if arguments.pidfile:
             write_public(arguments.pidfile, f"{os.getpid()}\n".encode())
-        agent.run()
+        with contextlib.ExitStack() as stack:
+            if agent.metrics:
+                from gsi.system.clock import now
+                from myproxy.renewal.monitor import telling
+
+                stack.enter_context(telling(agent.metrics, lambda: agent.numbers, clock=now))
+            agent.run()
     return EXIT_OK
 
 

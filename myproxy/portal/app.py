@@ -10,12 +10,13 @@ behind the same guard, and extend the template `page.html`.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import logging
 import os
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, abort, g, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from gsi.errors import ConfigError, GridError, StorageError, TransportError
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from gsi.system.audit import AuditSink
     from gsi.trust.anchors import TrustAnchors
     from myproxy.portal.codes import Authenticators
-    from myproxy.portal.config import PortalConfig
+    from myproxy.portal.config import HTTPSettings, PortalConfig
 
 __all__ = ["GROUP", "Host", "Page", "Ways", "create_app", "open_portal", "open_watch", "open_ways"]
 
@@ -262,8 +263,13 @@ def create_app(
         return Response(f"ok\n{standing()}", mimetype="text/plain")
 
     if metrics is not None:
-        tell_numbers = machine(lambda: Response(metrics(), content_type=CONTENT_TYPE))
-        app.add_url_rule("/metrics", "metrics", tell_numbers, methods=["GET"])
+
+        @app.get("/metrics", endpoint="metrics")
+        @machine
+        def tell_numbers() -> Response:
+            if not _is_here(portal.config.http):
+                abort(404)
+            return Response(metrics(), content_type=CONTENT_TYPE)
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> tuple[str, int] | Response:
@@ -289,6 +295,16 @@ def create_app(
         return render_template("error.html", heading=heading, text=text), status
 
     return app
+
+
+def _is_here(http: HTTPSettings) -> bool:
+    """Say whether the request comes from a program of this machine, and not from a front end for somebody else."""
+    if http.address_header in request.headers if http.address_header else not http.certificate:
+        return False
+    try:
+        return ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _style_version(app: Flask) -> str:

@@ -17,6 +17,7 @@ import heapq
 import logging
 import queue
 import signal
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -27,6 +28,7 @@ from gsi.system import clock as system_clock
 from gsi.system.notify import Manager
 from myproxy.renewal.attempt import Looked, Renewed, Renewer, look_at
 from myproxy.renewal.config import Kind, Proof
+from myproxy.renewal.monitor import Numbers
 from myproxy.renewal.notes import MAX_ERROR, Delivery, Note, Notebook
 from myproxy.renewal.place import BusyError, ChangedError, Place, Stamp
 from myproxy.renewal.schedule import LAST_RETRY, State, judge, renewal_time, retry_time
@@ -51,6 +53,9 @@ _TELLERS: Final = 2
 _SOON: Final = timedelta(seconds=5)
 _LONGEST_LOCK: Final = timedelta(minutes=15)
 """Sources may take ten minutes at the most."""
+_COUNT: Final = timedelta(seconds=5)
+"""How old the numbers for monitors may be: counting ten thousand takes as long as a renewal."""
+_OVERDUE: Final = timedelta(minutes=15)
 _FIRST_TELL: Final = 5.0
 _LAST_TELL: Final = 600.0
 _log = logging.getLogger("myproxy.renewal")
@@ -141,6 +146,7 @@ class Agent:
 
     Attributes:
         slots: The entries by name.
+        numbers: For monitors, a few seconds old; None before the first look around.
     """
 
     def __init__(
@@ -169,6 +175,9 @@ class Agent:
         self._next_look: datetime | None = None
         self._stops = False
         self._reloads = False
+        self._renewed = self._failed = 0
+        self._next_count: datetime | None = None
+        self.numbers: Numbers | None = None
         self.slots: dict[str, Slot] = {}
 
     @contextlib.contextmanager
@@ -195,6 +204,11 @@ class Agent:
                 self._absorb()
                 self._close_retired()
                 self._renewer.close()
+
+    @property
+    def metrics(self) -> str:
+        """Where monitors are to be answered; empty for nowhere."""
+        return self._config.metrics
 
     # --- The loop -----------------------------------------------------------------------------------------------------
 
@@ -254,6 +268,22 @@ class Agent:
             if slot_due is not None and not slot_due.busy and slot_due.due and slot_due.due.timestamp() == when:
                 self._give_out(slot_due)
         self._start_telling(now)
+        if self._next_count is None or not now < self._next_count <= now + _COUNT:
+            self._next_count = now + _COUNT
+            self.numbers = self._count(now)
+
+    def _count(self, now: datetime) -> Numbers:
+        slots = list(self.slots.values())
+        ends = [slot.looked.life.not_after for slot in slots if slot.looked is not None]
+        return Numbers(
+            at=now,
+            states=Counter(slot.state(now) for slot in slots),
+            overdue=sum(slot.due is not None and slot.due + _OVERDUE < now for slot in slots),
+            untold=sum(any(each.error for each in slot.note.deliveries) for slot in slots),
+            first_end=min((end for end in ends if end > now), default=None),
+            renewed=self._renewed,
+            failed=self._failed,
+        )
 
     def settle(self) -> None:
         """Wait until no worker has anything to do."""
@@ -331,8 +361,9 @@ class Agent:
         self._manager.tell_reloading()
         try:
             config = self._load()
-            if config.state != self._config.state or config.workers != self._config.workers:
-                raise ConfigError("state and workers are taken over at a start only; nothing was changed")
+            for name in ("state", "workers", "metrics"):
+                if getattr(config, name) != getattr(self._config, name):
+                    raise ConfigError(f"{name} is taken over at a start only; nothing was changed")
             before, self._config, old = self._config, config, self._renewer
             try:
                 self._renewer = self._make_renewer()
@@ -407,6 +438,7 @@ class Agent:
             _log.info(
                 "%s: renewed until %s", slot.entry.name, outcome.looked.life.not_after.strftime("%Y-%m-%dT%H:%M:%SZ")
             )
+            self._renewed += 1
             note = replace(note, renewed=now.timestamp())
             if slot.entry.after:
                 others = tuple(each for each in note.deliveries if each.way != "after")
@@ -419,6 +451,7 @@ class Agent:
             message = error.message if error.hint is None else f"{error.message} ({error.hint})"
         else:
             message = f"internal error: {type(error).__name__}: {error}"
+        self._failed += 1
         slot.look()  # it may be the file that is at fault
         failures = slot.note.failures + 1
         life = None if slot.looked is None else slot.looked.life

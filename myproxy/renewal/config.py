@@ -310,6 +310,7 @@ class RenewalConfig:
         audit: A file for one line per renewal, chained; empty for none.
         workers: How many renewals run at the same time.
         look: How often files are looked at that others may have replaced or removed.
+        metrics: ADDRESS:PORT of the loopback interface where monitors are answered; empty for nowhere.
         tell: Who is told.
     """
 
@@ -321,6 +322,7 @@ class RenewalConfig:
     audit: str = ""
     workers: int = option(8, minimum=1, maximum=64)
     look: timedelta = option(_MINUTE, minimum=timedelta(seconds=1), maximum=_HOUR)
+    metrics: str = ""
     tell: TellSettings = field(default_factory=TellSettings)
 
     def __post_init__(self) -> None:

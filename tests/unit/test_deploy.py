@@ -14,14 +14,18 @@ import pytest
 
 import cas.metrics
 import kca.metrics
+import myproxy.portal.metrics
+import myproxy.renewal.monitor
 from cas.config import load_config as load_cas
 from gsi.authz.callout.config import load_config as load_authz
 from gsi.system.trustdir import TrustDirectory
+from gsi.transport.wsgi_server import Reloads
 from kca.config import load_config as load_kca
 from myproxy.metrics import Metrics
 from myproxy.monitor import Monitor, Sources
 from myproxy.portal.config import load_config as load_portal
 from myproxy.renewal.config import load_config as load_renewal
+from myproxy.renewal.monitor import Numbers
 from myproxy.repository.census import Census
 from myproxy.server import load_config as load_myproxy
 from tests.harness.ca import TestCA, write_trust_dir
@@ -182,7 +186,7 @@ def test_there_is_an_example_of_each_kind() -> None:
 
 def test_monitors_of_the_examples_are_where_prometheus_looks() -> None:
     page = (ROOT / "docs/howto/operate.md").read_text()
-    scraped = set(re.findall(r'targets: \["(127\.0\.0\.1:\d+)"\]', page))
+    scraped = set(re.findall(r'targets: \["(127\.0\.0\.1:95\d+)"\]', page))
     told = {found for path in EXAMPLES for found in re.findall(r"127\.0\.0\.1:95\d\d", path.read_text())}
     assert told == scraped
 
@@ -213,6 +217,7 @@ def test_containers_run_our_commands(tmp_path: Path) -> None:
 # --- Monitoring ------------------------------------------------------------------------------------------------------
 
 METRIC = re.compile(r"\b(?:myproxy|cas|kca)_[a-z_]+\b")
+NUMBERS = Numbers(datetime.now(UTC), {}, 0, 0, None, 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +245,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
             monitor.close()
 
     found: dict[str, set[str]] = {}
-    texts = [asyncio.run(ask()), cas.metrics.render(cas.metrics.Metrics()), kca.metrics.render(kca.metrics.Metrics())]
+    texts = [
+        asyncio.run(ask()),
+        cas.metrics.render(cas.metrics.Metrics()),
+        kca.metrics.render(kca.metrics.Metrics()),
+        myproxy.portal.metrics.render(myproxy.portal.metrics.Metrics()),
+        Reloads().render("myproxy_portal"),
+        myproxy.renewal.monitor.render(NUMBERS),
+    ]
     for line in b"".join(texts).decode().splitlines():
         if line.startswith("# TYPE "):
             name, kind = line.split()[2:4]
@@ -277,7 +289,7 @@ def test_what_is_shown_is_served(title: str, expression: str, served: dict[str, 
 def test_every_number_is_in_the_reference(served: dict[str, set[str]]) -> None:
     pages = "".join((ROOT / "docs/reference" / name).read_text() for name in ("metrics.md", "myproxy-metrics.md"))
     told = set(re.findall(r"`((?:\*|myproxy|cas|kca)_[a-z_]+)`", pages))
-    told |= {name.replace("*", prefix) for name in told for prefix in ("cas", "kca")}
+    told |= {name.replace("*", prefix) for name in told for prefix in ("cas", "kca", "myproxy_portal")}
     plain = {re.sub(r"_(bucket|sum|count)$", "", name) for name in served}
     assert {name for name in plain if not name.endswith("_created")} <= told
 

@@ -13,7 +13,7 @@ from flask import Blueprint, render_template_string
 from gsi.errors import ConfigError
 from myproxy.portal import app as app_module
 from myproxy.portal.app import GROUP, Host
-from myproxy.portal.config import PortalConfig, load_config
+from myproxy.portal.config import HTTPSettings, PortalConfig, load_config
 from tests.harness.ca import TestCA, write_file
 from tests.harness.portal import portal_text
 from tests.harness.portal_pages import open_pages
@@ -41,6 +41,33 @@ def test_the_first_page_is_light_and_asks_nobody_else(tmp_path: Path, ca: TestCA
             assert not re.search(r'(?:href|src|action)="(?!/|#main")', pages.get(path).text)
         style = Path(app_module.__file__).parent / "static" / "portal.css"
         assert not re.search(r"url\(|@import|http", style.read_text())
+
+
+@pytest.mark.parametrize(
+    ("settings", "address", "header", "status"),
+    [
+        ({"certificate": "/c"}, "127.0.0.1", None, 200),
+        ({"certificate": "/c"}, "::1", None, 200),
+        ({"certificate": "/c"}, "192.0.2.7", None, 404),
+        ({"certificate": "/c"}, "unknown", None, 404),
+        ({"address_header": "X-Real-IP"}, "127.0.0.1", None, 200),
+        ({"address_header": "X-Real-IP"}, "127.0.0.1", "192.0.2.7", 404),
+        ({"address_header": "X-Real-IP"}, "127.0.0.1", "127.0.0.1", 404),
+        ({}, "127.0.0.1", None, 404),
+    ],
+)
+def test_numbers_are_for_this_machine(
+    tmp_path: Path, ca: TestCA, settings: dict[str, str], address: str, header: str | None, status: int
+) -> None:
+    with open_pages(ca, tmp_path, http=HTTPSettings(**settings)) as pages:  # type: ignore[arg-type]  # texts alone
+        app = app_module.create_app(pages.portal, metrics=lambda: b"numbers 1\n")
+        told = app.test_client().get(
+            "/metrics",
+            headers={} if header is None else {"X-Real-IP": header},
+            environ_overrides={"REMOTE_ADDR": address},
+        )
+    assert told.status_code == status
+    assert (b"numbers" in told.data) is (status == 200)
 
 
 class Extra:
