@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from gsi.errors import GridError
     from gsi.secret import Passphrase
     from myproxy.gateway.base import Grant, LogOnAgainError, Source, explain
+    from myproxy.gateway.delegations import Delegations
     from myproxy.gateway.portal import Portal
     from myproxy.gateway.server import Server
     from myproxy.gateway.wallet import FileStore, Wallet
 
 __all__ = [
     "Credential",
+    "Delegations",
     "FileStore",
     "Grant",
     "GridError",
@@ -49,6 +51,7 @@ _PLACES: Final = {
     "LogOnAgainError": "myproxy.gateway.base",
     "Source": "myproxy.gateway.base",
     "explain": "myproxy.gateway.base",
+    "Delegations": "myproxy.gateway.delegations",
     "Portal": "myproxy.gateway.portal",
     "Server": "myproxy.gateway.server",
     "FileStore": "myproxy.gateway.wallet",

@@ -17,12 +17,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import NameOID
 
-from gsi.system.credential_files import load_proxy
+from gsi.errors import RefusedError
+from gsi.proxy.chain import ProxyChain
+from gsi.system.credential_files import load_proxy, load_user_credential
 from gsi.system.trustdir import TrustDirectory
 from gsi.trust.verify import verify_chain
+from myproxy.gateway import Delegations
 from tests.harness.ca import write_file
 from tests.harness.daemons import free_port, our_server
 from tests.harness.environment import UserEnvironment, clean_environment
+from tests.harness.howto import run_block
 from tests.harness.run import run
 from tests.interop.conftest import ALICE, Grid
 
@@ -186,7 +190,26 @@ def test_a_transfer_service_s_client_and_a_service(place: Place, tmp_path: Path)
     anchors = TrustDirectory(str(place.grid.trust_dir)).anchors()
     assert verify_chain(load_proxy(str(fetched)).certificates, anchors, now=datetime.now(UTC)).identity == ALICE
 
-    assert client.call("DELETE", f"/delegation/{delegation_id}").status_code == 204
+    # The same with the library, as the guide has it.
+    names = run_block("delegation.md", "delegate")
+    trust = TrustDirectory(str(place.grid.trust_dir)).anchors
+    mine, own = load_proxy(str(proxy)), load_user_credential(str(host), str(place.directory / "hostkey.pem"))
+    assert names["leave"](place.url, mine, trust) == delegation_id
+    delegated = Delegations(place.url, mine, anchors=trust)
+    ends = delegated.ends()
+    assert ends is not None
+    assert timedelta(hours=7, minutes=58) < ends - datetime.now(UTC) <= timedelta(hours=8)
+    taken = names["fetch"](place.url, delegation_id, own, trust)
+    assert ProxyChain.split(taken.certificates).identity_text == ALICE
+    assert taken.not_after - datetime.now(UTC) <= timedelta(hours=2)
+    with pytest.raises(RefusedError, match=r"403: .* is no service"):
+        delegated.fetch(delegation_id)
+    delegated.remove()
+    assert delegated.ends() is None
+    with pytest.raises(RefusedError, match="404"):
+        delegated.remove()
+
+    assert client.call("DELETE", f"/delegation/{delegation_id}").status_code == 404
     assert client.call("GET", f"/delegation/{delegation_id}").json() is None
     numbers = requests.get(f"{place.url}/metrics", verify=str(place.directory / "ca.pem"), timeout=30).text
-    assert 'myproxy_delegation_decisions_total{action="DELEGATE",verdict="permit"} 1' in numbers
+    assert 'myproxy_delegation_decisions_total{action="DELEGATE",verdict="permit"} 2' in numbers

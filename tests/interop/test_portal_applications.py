@@ -7,12 +7,19 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from authlib.integrations.requests_client import OAuth2Session
 from flask import Flask
 from werkzeug.serving import make_server
 
+from gsi.errors import ConfigError
+from gsi.proxy.chain import ProxyChain
+from gsi.secret import Passphrase
+from gsi.system.trustdir import TrustDirectory
+from myproxy.gateway import Grant, LogOnAgainError, Server
 from myproxy.portal.registered import register
 from tests.harness.browser import Browser
 from tests.harness.ca import Issued
@@ -23,6 +30,8 @@ from tests.harness.run import run
 from tests.interop.conftest import ALICE, Grid
 from tests.interop.test_myproxy_server import OPEN, SECRET, Person, Site
 from tests.interop.test_portal import Place, check_page
+
+HOST = "/O=Grid/CN=localhost"
 
 
 @contextlib.contextmanager
@@ -45,7 +54,7 @@ def serve(app: Flask, host: Issued, directory: Path, port: int) -> Iterator[None
 def test_the_guide_s_application(browser: Browser, grid: Grid, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     site, port = Site(tmp_path, grid), free_port()
-    site.configure(OPEN)
+    site.configure(OPEN + f'trusted_retrievers "{HOST}"\ndefault_trusted_retrievers "{HOST}"\n')
     gateway = f"https://localhost:{port}"
     table, secret = register("gateway", f"{gateway}/grid/back")
     with (
@@ -83,6 +92,7 @@ def test_the_guide_s_application(browser: Browser, grid: Grid, tmp_path: Path) -
             browser.press("End")
             assert "The application gets no more proxies." in browser.text
         talk_without_the_library(browser, place, settings, tmp_path)
+        ask_the_server(place, tmp_path)
 
 
 def talk_without_the_library(browser: Browser, place: Place, settings: dict[str, str], directory: Path) -> None:
@@ -145,3 +155,29 @@ def talk_without_the_library(browser: Browser, place: Place, settings: dict[str,
     info = place.alice.environment.theirs("grid-proxy-info", "-file", proxy, "-all").check().stdout
     assert f"identity : {ALICE}" in info
     assert "limited" in info
+
+
+def ask_the_server(place: Place, directory: Path) -> None:
+    """As a trusted retriever, which the guide has, and by a pass phrase."""
+    place.alice.run("myproxy-init", "-n", "-l", "automatic").check()
+    names = run_block("portal-author.md", "retriever")
+    settings = {
+        "certificate": str(directory / "gateway.pem"),
+        "key": str(directory / "gateway.key"),
+        "trust_dir": str(place.grid.trust_dir),
+        "server": f"localhost:{place.site.port}",
+        "proxies": str(directory / "others"),
+    }
+    wallet, session = names["make_wallet"](settings), dict[str, str]()
+    proxy = names["proxy_of"](wallet, session, "automatic")
+    assert ProxyChain.split(proxy.certificates).identity_text == ALICE
+    assert names["proxy_of"](wallet, session, "automatic").certificates == proxy.certificates
+    with pytest.raises(LogOnAgainError):
+        names["proxy_of"](wallet, {}, "alice")  # under a pass phrase
+    server = Server(settings["server"], anchors=TrustDirectory(settings["trust_dir"]).anchors)
+    typed = server.log_on("alice", Passphrase(SECRET.strip().encode()), lifetime=timedelta(hours=1))
+    assert ProxyChain.split(typed.certificates).identity_text == ALICE
+    with pytest.raises(LogOnAgainError):
+        server.log_on("alice", Passphrase(b"not this one"))
+    with pytest.raises(ConfigError):
+        server.issue(Grant("automatic"))
