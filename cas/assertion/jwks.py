@@ -9,6 +9,7 @@ RFC 8414, at `.../oauth-authorization-server`; `well_known_paths` says where tha
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -30,8 +31,15 @@ TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC
 
 
 def key_set(keys: Iterable[SigningKey]) -> bytes:
-    """Return the JWK set (RFC 7517 section 5) with the public halves of keys."""
-    return _json({"keys": [dict(key.jwk()) for key in keys]})
+    """Return the JWK set (RFC 7517 section 5) with the public halves of keys, and certificates where they have some."""
+    return _json({"keys": [{**key.jwk(), **_certificates(key)} for key in keys]})
+
+
+def _certificates(key: SigningKey) -> dict[str, list[str]]:
+    """Return `x5c` (RFC 7517 section 4.7): whoever trusts the CA can see when the key must not be trusted any more."""
+    if not key.certificates:
+        return {}
+    return {"x5c": [base64.b64encode(one.der).decode("ascii") for one in key.certificates]}
 
 
 def discovery_document(

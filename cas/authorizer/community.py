@@ -106,6 +106,7 @@ class Community:
         groups: What its groups and roles may do here: attribute certificates say nothing of rights themselves.
         token_issuer: The `iss` of its tokens, or empty for none.
         base_path: What stands before the paths of its tokens.
+        certified_tokens: Whether its tokens count only while a certificate of their key is known and trusted.
         withdrawn: Its list of withdrawn capabilities, or None where nobody looks at one.
     """
 
@@ -122,3 +123,4 @@ class Community:
     token_issuer: str
     base_path: tuple[str, ...]
     withdrawn: Withdrawn | None
+    certified_tokens: bool = False

@@ -122,6 +122,7 @@ class CommunitySettings:
         groups: What its groups and roles may do, within `rights`.
         token_issuer: The exact `iss` of its tokens; empty for none.
         base_path: What stands before every path in the scopes of its tokens.
+        certified_tokens: Whether its tokens count only while a certificate of their key is known and trusted.
         jwks_uri: Where the keys of its tokens are, instead of asking its discovery document.
         jwks_file: A file with these keys; nothing is then fetched.
         withdrawn: A file with its signed list of withdrawn capabilities; empty where nobody looks at one.
@@ -136,6 +137,7 @@ class CommunitySettings:
     groups: tuple[GroupSettings, ...] = ()
     token_issuer: str = ""
     base_path: str = "/"
+    certified_tokens: bool = False
     jwks_uri: str = ""
     jwks_file: str = ""
     withdrawn: str = ""
@@ -306,6 +308,7 @@ def _community(
         token_issuer=settings.token_issuer,
         base_path=_base_path(settings),
         withdrawn=withdrawn,
+        certified_tokens=settings.certified_tokens,
     )
 
 

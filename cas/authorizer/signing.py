@@ -6,7 +6,9 @@
 
 A community's server signs all forms with one key, unless it is told otherwise. So a certificate that must not be
 trusted any more ends the tokens of its key, once it is known: because the site has pinned it, or because an assertion
-or attribute certificate that it had signed was verified here.
+or attribute certificate that it had signed was verified here. Where the site wants more (`certified_tokens`), what the
+issuer publishes with the key (`x5c`) is taken besides, if it is in the name of the community's server, and a token
+whose key has no certificate does not count.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cas.assertion.signing import key_thumbprint
-from gsi import keys
+from gsi import keys, names
 from gsi.errors import CapabilityError, CapabilityProblem, CredentialError, ParseError, Reason, VerificationError
 from gsi.trust.options import Purpose, ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
@@ -63,12 +65,19 @@ class TokenSigners:
                     self._learnt.popitem(last=False)
 
     def path_of(self, community: Community, token: VerifiedToken) -> tuple[Certificate, ...]:
-        """Return the path of the certificate that has a token's key; of a pinned one itself alone; empty if unknown."""
+        """Return the path of the certificate that has a token's key; of a pinned one itself alone; empty if unknown.
+
+        A published one is judged by nobody here: `check` does that.
+        """
         pinned = [one for one in community.certificates if _thumbprint(one) == token.key_thumbprint]
         if pinned:
             return (max(pinned, key=lambda one: one.not_after),)
         with self._lock:
-            return self._learnt.get((community.name, token.key_thumbprint), ())
+            learnt = self._learnt.get((community.name, token.key_thumbprint), ())
+        published = token.key_certificates if community.certified_tokens and not community.certificates else ()
+        if learnt or not published or not names.same_name(published[0].subject_der, community.identity_der):
+            return learnt
+        return published
 
     def check(self, community: Community, token: VerifiedToken, *, now: datetime) -> None:
         """Check that the certificate of a token's key, if it is known, can be trusted now.
@@ -80,15 +89,22 @@ class TokenSigners:
         """
         path = self.path_of(community, token)
         if not path:
+            if community.certified_tokens:
+                raise _refuse("no certificate of its key is known")
             return
         is_pinned = path[0] in community.certificates
         if is_pinned and not path[0].not_before <= now <= path[0].not_after:
             raise _refuse("the certificate of its key is not valid now")
         try:
-            verify_chain(path[:-1] or path, self._anchors(), now=now, options=_OPTIONS, cache=self._cache)
+            verify_chain(_without_root(path), self._anchors(), now=now, options=_OPTIONS, cache=self._cache)
         except VerificationError as error:
             if not is_pinned or error.reason is Reason.REVOKED:
                 raise _refuse(f"the certificate of its key: {error.message}") from error
+
+
+def _without_root(path: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+    """Return what a server would show: a learnt path ends with the trust anchor, a published one need not."""
+    return path[:-1] if len(path) > 1 and path[-1].subject_der == path[-1].issuer_der else path
 
 
 def _refuse(message: str) -> CapabilityError:

@@ -9,6 +9,7 @@ one that goes with the kind of key. Secret keys (`oct`) do not count, so no publ
 
 from __future__ import annotations
 
+import base64
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from gsi import keys
+from gsi.certificate import Certificate
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError, CredentialError, ParseError
 from gsi.tokens.compact import parse_object
 
@@ -47,6 +49,7 @@ __all__ = [
 MAX_KEY_SET_BYTES: Final = 256 << 10  # a set has two or three keys of half a kilobyte
 MAX_KEYS: Final = 64
 _MAX_KID_CHARS: Final = 255
+_MAX_CERTIFICATES: Final = 8  # of one key; chains have two or three
 _ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -74,6 +77,8 @@ class VerificationKey(NamedTuple):
     thumbprint: str
     """RFC 7638, of the key alone: equal keys, equal thumbprints."""
     key: PublicKey
+    certificates: tuple[Certificate, ...] = ()
+    """What the issuer has published with it (`x5c`), its own first; nobody has judged them."""
 
     def verify(self, token: CompactToken) -> None:
         """Check the signature of a token.
@@ -243,7 +248,18 @@ def _parse_key(member: object) -> VerificationKey:
     public = key.public_key
     if not isinstance(public, RSAPublicKey | ec.EllipticCurvePublicKey | Ed25519PublicKey):
         raise ParseError("of a kind that is not used here", what=what)
-    return VerificationKey(kid, algorithm, key.thumbprint(), public)
+    return VerificationKey(kid, algorithm, key.thumbprint(), public, _certificates(member.get("x5c"), public))
+
+
+def _certificates(listed: object, public: PublicKey) -> tuple[Certificate, ...]:
+    """Return the certificates of a key (RFC 7517 section 4.7), or none where they are odd or another key's."""
+    if not isinstance(listed, list) or len(listed) > _MAX_CERTIFICATES:
+        return ()
+    try:
+        found = tuple(Certificate.parse(base64.b64decode(one, validate=True)) for one in listed)
+        return found if found and keys.parse_public_key(found[0].spki_der) == public else ()
+    except (ValueError, TypeError, CredentialError, ParseError):  # binascii.Error is a ValueError
+        return ()
 
 
 def _import(member: Mapping[str, object]) -> RSAKey | ECKey | OKPKey:

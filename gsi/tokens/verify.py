@@ -28,6 +28,7 @@ from gsi.tokens.scopes import Capability, parse_groups, parse_scopes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gsi.certificate import Certificate
     from gsi.tokens.keys import KeySource
     from gsi.tokens.replay import ReplayGuard
     from gsi.tokens.rules import IssuerRules, TokenRules
@@ -74,6 +75,7 @@ class VerifiedToken:
         claims: All of its claims, without the foreign groups. Those that are not known here are what its issuer says,
             and must not decide anything unless it is asked who that is.
         key_thumbprint: Of the key that has signed it (RFC 7638): equal keys, equal thumbprints.
+        key_certificates: What its issuer has published with this key, its own first; nobody has judged them.
     """
 
     issuer: str
@@ -89,6 +91,7 @@ class VerifiedToken:
     is_bound: bool
     claims: Mapping[str, object] = field(repr=False, hash=False)
     key_thumbprint: str = ""
+    key_certificates: tuple[Certificate, ...] = field(default=(), repr=False)
 
     @property
     def identity(self) -> str:
@@ -187,6 +190,7 @@ class TokenVerifier:
             is_bound=is_bound,
             claims=MappingProxyType({**claims, _GROUPS: list(groups)} if foreign else dict(claims)),
             key_thumbprint=key.thumbprint,
+            key_certificates=key.certificates,
         )
 
     def _check_times(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -232,6 +234,43 @@ def test_tokens_end_with_the_certificate_of_their_key(site: EnforcingSite) -> No
         trusted.append(one)
         with pytest.raises(CapabilityError, match="the certificate of its key"):
             signers.check(community(site), token_of, now=site.now)
+
+
+def test_tokens_that_need_a_certificate(site: EnforcingSite) -> None:
+    """Where the site says so, what the issuer publishes with a key has to be trusted, and to be there."""
+    ours = replace(community(site), certified_tokens=True)
+    token_of = verified_token(site)
+    assert [one.der for one in token_of.key_certificates] == [site.climate.issued.der]
+    revoked = make_anchors(site.ca, crl=site.ca.crl([site.climate.issued]))
+    trusted = [make_anchors(site.ca)]
+    signers = TokenSigners(lambda: trusted[-1])
+    signers.check(ours, token_of, now=site.now)
+    assert signers.path_of(ours, token_of) == token_of.key_certificates
+    other = Certificate.parse(site.ca.issue("/O=Grid/CN=Other", "p256").der)
+    for odd, words in (((), "no certificate of its key"), ((other,), "no certificate of its key")):
+        with pytest.raises(CapabilityError, match=words):
+            signers.check(ours, replace(token_of, key_certificates=odd), now=site.now)
+    with pytest.raises(CapabilityError, match="no certificate of its key"):
+        signers.check(replace(ours, certificates=(other,)), token_of, now=site.now)
+    for one in (revoked, make_anchors()):
+        trusted.append(one)
+        with pytest.raises(CapabilityError, match="the certificate of its key"):
+            signers.check(ours, token_of, now=site.now)
+    trusted.append(make_anchors(site.ca))
+    with pytest.raises(CapabilityError, match="the certificate of its key"):
+        signers.check(ours, token_of, now=token_of.key_certificates[0].not_after + timedelta(days=1))
+
+
+def test_a_policy_that_asks_for_certificates(site: EnforcingSite) -> None:
+    policy = site.policy(climate=f"certified_tokens = true\n{CLIMATE}")
+    request = site.request(site.subject(site.alice, site.climate.token(site.alice)))
+    assert site.engine(policy).authorize(request).is_permit
+    keys = json.loads((site.directory / "climate.jwks").read_bytes())
+    del keys["keys"][0]["x5c"]
+    (site.directory / "climate.jwks").write_text(json.dumps(keys))
+    found = site.engine(policy).authorize(request)
+    assert not found.is_permit
+    assert "no certificate of its key" in found.reason
 
 
 def test_tokens_end_with_the_pinned_certificate_of_their_key(site: EnforcingSite) -> None:

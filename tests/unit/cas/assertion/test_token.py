@@ -19,7 +19,7 @@ from gsi.tokens.scopes import Capability as Scope
 from gsi.tokens.verify import TokenVerifier, VerifiedToken
 from gsi.trust.verify import verify_chain
 from tests.harness.ca import Issued, KeyKind, TestCA, pooled_key
-from tests.harness.capabilities import VO, file_right, make_capability, token_key
+from tests.harness.capabilities import VO, file_right, make_capability, signing_key, token_key
 from tests.harness.trust import make_anchors
 
 CA_ = TestCA(key="p256")
@@ -202,6 +202,13 @@ def test_key_set() -> None:
     assert found.problems == ()
     text = key_set(keys).decode()
     assert not any(f'"{member}"' in text for member in ("d", "p", "q", "dp", "dq", "qi", "k"))
+
+
+def test_key_set_with_certificates() -> None:
+    sub = CA_.intermediate("/O=Grid/CN=Sub", "p256")
+    key = signing_key(sub.issue("/O=Grid/CN=cas", "p256"))
+    assert parse_key_set(key_set([key, KEY])).keys[key.kid].certificates == key.certificates
+    assert parse_key_set(key_set([key, KEY])).keys[KEY.kid].certificates == ()
 
 
 def test_discovery() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from gsi.tokens import keycache
 from gsi.tokens.keycache import DEFAULT_LIFE, MAX_LIFE, MAX_WAITING, PATIENCE, RETRY, KeyCache
 from gsi.tokens.keys import StaticKeys, parse_key_set
 from gsi.tokens.rules import IssuerRules, TokenRules
-from tests.harness.ca import new_key, pooled_key
+from tests.harness.ca import TestCA, new_key, pooled_key
 from tests.harness.tokens import jwk_of
 
 P: Final = CapabilityProblem
@@ -87,6 +88,22 @@ def test_one_name_for_two_keys_is_none() -> None:
 def test_no_set(data: bytes) -> None:
     with pytest.raises(ParseError):
         parse_key_set(data)
+
+
+def test_certificates_of_keys() -> None:
+    """They come with the key if they are its own, and are left out else; the key counts all the same."""
+    ca = TestCA(key="p256")
+    issued, other = ca.issue("/O=Grid/CN=cas", "p256"), ca.issue("/O=Grid/CN=other", "p256")
+    own, above, anothers = (base64.b64encode(one).decode() for one in (issued.der, ca.der, other.der))
+
+    def found(listed: object) -> list[bytes]:
+        key = parse_key_set(_set(jwk_of(issued.key, "k") | {"x5c": listed})).keys["k"]
+        return [one.der for one in key.certificates]
+
+    assert found([own]) == [issued.der]
+    assert found([own, above]) == [issued.der, ca.der]
+    for odd in ([anothers, own], [], own, [own, 5], [own + "!"], ["AAAA"], [own] * 9, {"0": own}, None):
+        assert found(odd) == []
 
 
 def test_static_keys() -> None:
