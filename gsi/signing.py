@@ -79,10 +79,10 @@ def signature_digest(key: PrivateKey | PublicKey) -> hashes.SHA256 | hashes.SHA3
 
 def sign(key: PrivateKey, data: bytes) -> tuple[bytes, bytes]:
     """Return (signature, AlgorithmIdentifier in DER) over `data`; the digest is `signature_digest(key)`."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, _PKCS1, _SHA256), _RSA_SHA256
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key.sign(data), _ED25519_ALGORITHM
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(data, _PKCS1, _SHA256), signature_algorithm_der(key)
     digest = signature_digest(key)
     assert digest is not None  # only Ed25519 has none
     return key.sign(data, ec.ECDSA(digest)), signature_algorithm_der(key)
@@ -90,10 +90,10 @@ def sign(key: PrivateKey, data: bytes) -> tuple[bytes, bytes]:
 
 def signature_algorithm_der(key: PrivateKey | PublicKey) -> bytes:
     """Return the AlgorithmIdentifier that `sign` uses with this key, which stands inside what is signed, too."""
-    if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
-        return _ED25519_ALGORITHM
     if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
         return _RSA_SHA256
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
+        return _ED25519_ALGORITHM
     size = key.curve.key_size
     return _algorithm(f"{_ECDSA_ARC}{'02' if size <= 256 else '03' if size <= 384 else '04'}")
 

@@ -54,17 +54,18 @@ class Caller:
         address: Its network address, for the audit.
         request_id: The id in every log line and error of this request.
         fqans: The VOMS attributes that it has proved.
+        client: The facts that rules may speak of.
     """
 
     peer: VerifiedPeer | None
     address: str
     request_id: str
     fqans: tuple[str, ...] = ()
+    client: Client = field(init=False, repr=False, compare=False)
 
-    @property
-    def client(self) -> Client:
-        """The facts that rules may speak of."""
-        return Client(ANONYMOUS if self.peer is None else self.peer.identity, self.fqans)
+    def __post_init__(self) -> None:
+        name = ANONYMOUS if self.peer is None else self.peer.identity
+        object.__setattr__(self, "client", Client(name, self.fqans))
 
     @property
     def is_limited(self) -> bool:

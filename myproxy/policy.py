@@ -39,6 +39,9 @@ _KNOWN_POLICIES: Final = 256
 _KNOWN_POLICY_CHARS: Final = 200
 """The longest of them: an identity. What patterns of a thousand characters become takes a third of a megabyte each."""
 
+_KNOWN_NAMES: Final = 64
+"""Clients' names kept as patterns see them: each is looked at by several lists."""
+
 
 class Subject(Enum):
     """What a rule is compared with."""
@@ -85,6 +88,7 @@ class Rule:
         return any(self.pattern.matches(name) for name in names)
 
 
+@lru_cache(maxsize=_KNOWN_NAMES)
 def _pattern_text(name: str) -> str:
     r"""Return the name as patterns see it.
 

@@ -417,9 +417,9 @@ class AuditLog:
             size = self._lock()
             try:
                 state, begins = self._find_place(self._descriptor, size)
-                data = (
-                    b"\n" if size and os.pread(self._descriptor, 1, size - 1) != b"\n" else b""
-                )  # a crash has torn the line before
+                # A crash has torn the line before, unless it is ours.
+                is_torn = size not in (0, self._size) and os.pread(self._descriptor, 1, size - 1) != b"\n"
+                data = b"\n" if is_torn else b""
                 for line in lines:
                     chained, state = chain_line(line, state, node=self._node, begins=begins)
                     data, begins = data + chained, Beginning.NONE

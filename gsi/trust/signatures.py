@@ -49,10 +49,7 @@ def load_key(certificate: Certificate, position: int | None) -> PublicKey:
         VerificationError: WEAK_KEY, UNSUPPORTED_ALGORITHM or MALFORMED.
     """
     try:
-        key = _read_key(certificate)
-        keys.check_public_key(key)
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            keys.parse_public_key(certificate.spki_der)  # refuses a curve spelled out, which pyca lets pass
+        return certificate.find_once(_strong_key)
     except ParseError as error:
         raise VerificationError(error.message, reason=Reason.MALFORMED, position=position) from error
     except CredentialError as error:
@@ -63,6 +60,13 @@ def load_key(certificate: Certificate, position: int | None) -> PublicKey:
             position=position,
             hint=error.hint,
         ) from error
+
+
+def _strong_key(certificate: Certificate) -> PublicKey:
+    key = _read_key(certificate)
+    keys.check_public_key(key)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        keys.parse_public_key(certificate.spki_der)  # refuses a curve spelled out, which pyca lets pass
     return cast("PublicKey", key)  # check_public_key has let only these pass
 
 
