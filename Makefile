@@ -12,7 +12,7 @@ DECODER ?=
 RUNS ?= 10000000
 ARGS ?=
 
-.PHONY: run test lint types imports lowest pytest interop bench fuzz docs format peers clean
+.PHONY: run test lint types imports lowest pytest interop bench fuzz docs release-check format peers clean
 
 run: $(VENV)/.installed-run
 	@exec $(BIN)/grid-sandbox $(ARGS)
@@ -48,15 +48,22 @@ bench: $(VENV)/.installed-test
 fuzz: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fuzz.run $(DECODER) --runs $(RUNS)
 
+# Man pages and completions, which are committed, and the site, which is not.
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m gsi.cli.manual docs
+	$(BIN)/sphinx-build -q -n -W -j auto -d build/doctrees docs build/docs
+	@echo "the documentation is in build/docs/index.html"
+
+# The files of a release, of the last commit; docs/development/release.md says what comes before and after.
+release-check: $(VENV)/.installed-test
+	$(BIN)/python deploy/release.py build build/release
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one or say PYTHON=/path/to/python3" >&2; exit 1; }

@@ -23,7 +23,7 @@ from gsi.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["COMMANDS", "Command", "main", "render_all", "render_man_page"]
+__all__ = ["COMMANDS", "Command", "find_page", "find_parser", "main", "render_all", "render_man_page"]
 
 
 class Command(NamedTuple):
@@ -173,9 +173,9 @@ def render_all() -> dict[str, str]:
     """Return every document: path below the output directory -> text."""
     documents: dict[str, str] = {}
     for name, command in COMMANDS.items():
-        parser = _find_parser(command)
+        parser = find_parser(command)
         documents[f"man/man{command.section}/{name}.{command.section}"] = render_man_page(
-            parser, _find_page(command), command.section
+            parser, find_page(command), command.section
         )
         documents[f"completions/bash/{name}"] = _render_bash(parser)
         documents[f"completions/zsh/_{name}"] = _render_zsh(parser)
@@ -189,7 +189,12 @@ def _find(place: str) -> object:
     return found
 
 
-def _find_parser(command: Command) -> CommandParser:
+def find_parser(command: Command) -> CommandParser:
+    """Make the command's parser.
+
+    Raises:
+        ConfigError: What `COMMANDS` names makes none.
+    """
     factory = _find(command.parser)
     parser = factory() if callable(factory) else factory
     if not isinstance(parser, CommandParser):
@@ -197,7 +202,12 @@ def _find_parser(command: Command) -> CommandParser:
     return parser
 
 
-def _find_page(command: Command) -> ManualPage:
+def find_page(command: Command) -> ManualPage:
+    """Return the command's prose.
+
+    Raises:
+        ConfigError: What `COMMANDS` names is none.
+    """
     page = _find(command.page)
     if not isinstance(page, ManualPage):
         raise ConfigError(f"{command.page} is not a ManualPage")

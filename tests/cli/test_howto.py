@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from pathlib import Path
 
 import pytest
 
+from tests.harness.ca import write_file
 from tests.harness.environment import clean_environment
 from tests.harness.run import our_program, run
 
@@ -31,3 +33,31 @@ def test_the_lines_run(page: str, tmp_path: Path) -> None:
         "PATH": f"{os.path.dirname(our_program('grid-proxy-init'))}:/usr/bin:/bin",
     }
     run(["/bin/bash", script], env=environment, cwd=tmp_path, timeout=120).check()
+
+
+def test_a_grid_mapfile_becomes_a_policy(tmp_path: Path) -> None:
+    """The page's policy over files as sites have them decides what the maps say."""
+    text = (ROOT / "docs/howto/migrate-gridmap.md").read_text("utf-8")
+    etc = tmp_path / "grid-security"
+    account = pwd.getpwuid(os.getuid()).pw_name if os.getuid() else "daemon"
+    for place in (etc, etc / "gsi-authz.d", etc / "gridmapdir"):
+        place.mkdir(mode=0o755)
+    (policy,) = re.findall(r"```toml\n(order.*?)```", text, re.DOTALL)
+    for name, content in {
+        "grid-mapfile": f'"/O=Grid/CN=Alice" {account}\n',
+        "voms-grid-mapfile": f'"/atlas/Role=production" {account}\n"/atlas/*" .{account.rstrip("0123456789")}\n',
+        "ban_users.db": '"/O=Grid/CN=Mallory"\n',
+        "gsi-authz.d/gridftp.toml": policy.replace("/etc/grid-security", str(etc)),
+    }.items():
+        write_file(etc / name, content.encode(), 0o644)
+    lines = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).replace("/etc/grid-security", str(etc))
+    (tmp_path / "script").write_text(f"set -eu\n{lines}")
+    environment = clean_environment(tmp_path) | {
+        "GSI_AUTHZ_POLICY_DIR": str(etc / "gsi-authz.d"),
+        "PATH": f"{os.path.dirname(our_program('gsi-authz'))}:/usr/bin:/bin",
+    }
+    done = run(["/bin/bash", tmp_path / "script"], env=environment, cwd=tmp_path).check()
+    assert "nothing to report" in done.stdout, done
+    decided = re.findall(r"^  decided by (.*)$", done.stdout, re.MULTILINE)
+    assert [one.partition(":")[0] for one in decided] == ["people", "roles", "roles", "bans"], done
+    assert '"/O=Grid/CN=Alice"' in (tmp_path / "decisions.json").read_text()

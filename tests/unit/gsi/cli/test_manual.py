@@ -13,7 +13,7 @@ import pexpect
 import pytest
 
 from gsi.cli.arguments import CommandParser
-from gsi.cli.manual import COMMANDS, _find_parser, main, render_all, render_man_page
+from gsi.cli.manual import COMMANDS, find_parser, main, render_all, render_man_page
 from gsi.cli.pages import ManualPage
 from tests.harness.run import require_peer
 
@@ -129,7 +129,7 @@ def test_completion_at_the_prompt(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_bash_offers_every_option(command: str, tmp_path: Path) -> None:
     single, double = Bash(command, tmp_path)("-"), Bash(command, tmp_path)("--")
-    parser = _find_parser(COMMANDS[command])
+    parser = find_parser(COMMANDS[command])
     spellings = [
         spelling for section in parser.all_sections for spec in section.specs for spelling in parser.spellings(spec)
     ]
