@@ -8,6 +8,7 @@ The application finds the connection in its environment (`gunicorn.socket`), to 
 
 from __future__ import annotations
 
+import io
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -107,6 +108,8 @@ class Exchange:
         self._feed.data = data
         try:
             request = next(self._parser)
+            if not is_last:  # what is no body is the client's fault, not one of the application that reads it
+                request.body = io.BytesIO(request.body.read())
             return outbox.data, self._serve(worker, connected, request, outbox, is_last)
         except (StopIteration, NoMoreData):
             pass

@@ -29,7 +29,7 @@ class TooLongError(Exception):
 
 
 class UnclearError(Exception):
-    """The head says more than one thing of the length, or nothing that is a length."""
+    """The head says more than one thing of the length, or it or a chunk nothing that is a length."""
 
 
 class Frame:
@@ -38,22 +38,27 @@ class Frame:
     Attributes:
         head: Bytes of the head, with the empty line.
         body: Bytes of the body; None where it comes in chunks.
+        least: Bytes of the whole request at least, as far as `end` has seen it.
         expects: Whether the client waits for a word before it sends the body.
     """
 
-    __slots__ = ("_chunk", "body", "expects", "head")
+    __slots__ = ("_chunk", "body", "expects", "head", "least")
 
     def __init__(self, head: int, body: int | None, expects: bool) -> None:
         self.head = head
         self.body = body
         self.expects = expects
+        self.least = head + (body or 0)
         self._chunk = head  # where the first chunk begins that was not whole; none is looked at twice
 
     def end(self, data: bytes | bytearray) -> int | None:
-        """Return where the request ends, or None where more has to come. What is no chunk ends at once.
+        """Return where the request ends, or None where more has to come.
 
         Args:
             data: All that has come, from the head on.
+
+        Raises:
+            UnclearError: What should be the size of a chunk is none.
         """
         if self.body is not None:
             end = self.head + self.body
@@ -61,18 +66,20 @@ class Frame:
         return self._end_of_chunks(data)
 
     def _end_of_chunks(self, data: bytes | bytearray) -> int | None:
-        """Return where a body in chunks ends (RFC 9112 section 7.1); where it is none, the parser is to say so."""
+        """Return where a body in chunks ends (RFC 9112 section 7.1); see `end`."""
         while True:
             line = data.find(b"\r\n", self._chunk, self._chunk + _MAX_CHUNK_LINE)
             if line < 0:
-                return None if len(data) < self._chunk + _MAX_CHUNK_LINE else len(data)
+                if len(data) >= self._chunk + _MAX_CHUNK_LINE:
+                    raise UnclearError
+                return None
             found = _SIZE.match(bytes(data[self._chunk : line]))
             if found is None:
-                return len(data)
+                raise UnclearError
             size = int(found[1], 16)
             if not size:
                 break
-            after = line + 2 + size + 2
+            self.least = after = line + 2 + size + 2
             if len(data) < after:
                 return None
             self._chunk = after

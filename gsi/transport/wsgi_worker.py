@@ -349,24 +349,24 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def _look(self, one: Connection) -> None:
         """See whether there is a whole request, and hand it on."""
-        if one.frame is None:
-            try:
-                one.frame = find_frame(one.data, head_bytes=self._limits.head_bytes)
-            except TooLongError:
-                self._refuse(one, 431, "Request Header Fields Too Large")
-                return
-            except UnclearError:
-                self._refuse(one, 400, "Bad Request")
-                return
+        try:
             if one.frame is None:
+                one.frame = find_frame(one.data, head_bytes=self._limits.head_bytes)
+                if one.frame is None:
+                    return
+                one.deadline = time.monotonic() + self._limits.body_seconds
+            frame, most = one.frame, one.frame.head + self._limits.body_bytes
+            if not self._limits.takes_bodies and frame.body != 0:
+                self._hand_on(one, frame.head, is_last=True)
                 return
-            one.deadline = time.monotonic() + self._limits.body_seconds
-        frame, most = one.frame, one.frame.head + self._limits.body_bytes
-        if not self._limits.takes_bodies and frame.body != 0:
-            self._hand_on(one, frame.head, is_last=True)
+            end = frame.end(one.data)
+        except TooLongError:
+            self._refuse(one, 431, "Request Header Fields Too Large")
             return
-        end = frame.end(one.data)
-        if (frame.head + (frame.body or 0) if end is None else end) > most or (end is None and len(one.data) > most):
+        except UnclearError:
+            self._refuse(one, 400, "Bad Request")
+            return
+        if (max(frame.least, len(one.data)) if end is None else end) > most:
             self._refuse(one, 413, "Content Too Large")
             return
         if end is None:

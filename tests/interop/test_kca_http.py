@@ -33,7 +33,7 @@ from tests.harness.daemons import Daemon, free_port, running
 from tests.harness.environment import clean_environment
 from tests.harness.kca import PLAIN_REALM, write_config
 from tests.harness.kdc import HEIMDAL_REALM, REALM, Realm, heimdal_kdc, mit_kdc
-from tests.harness.nginx import nginx
+from tests.harness.nginx import WebAnswer, exchange, nginx
 from tests.harness.postgres import postgres
 from tests.harness.run import Done, c_program, our_program, run
 
@@ -267,6 +267,35 @@ def test_a_token_is_good_once(plain: Site, alice: dict[str, str], tmp_path: Path
     made = token(alice, tmp_path)
     assert post(plain, body, [made, made]) == [200, 401]
     assert "replay" in plain.records()[-1]["reason"]
+
+
+def chunks(body: bytes, size: int) -> bytes:
+    """A body in chunks of this size, with an extension and a trailer."""
+    parts = (body[at : at + size] for at in range(0, len(body), size))
+    return b"".join(b"%x;a=b\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\nX: y\r\n\r\n"
+
+
+def test_bodies_in_chunks(plain: Site, alice: dict[str, str], tmp_path: Path) -> None:
+    """What is no body is refused before anybody looks at the token, which is good afterwards."""
+    body = csr(tmp_path).read_bytes()
+
+    def ask(made: str, sent: bytes) -> WebAnswer:
+        lines = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Negotiate {made}\r\nConnection: close\r\n"
+        return exchange(port_of(plain), f"{lines}Transfer-Encoding: chunked\r\n\r\n".encode() + sent)
+
+    made, before = token(alice, tmp_path), len(plain.records())
+    for size in (b"xyz", b"-5", b"", b"5 5", b"f" * 16, b"1" * 300):
+        assert ask(made, size + b"\r\n" + body).status == 400, size
+    assert ask(made, b"5\r\nabcdefgh\r\n0\r\n\r\n").status == 400
+    for size in (b"fffffffffffffff", b"40000000"):  # what is announced is not waited for
+        assert ask(made, size + b"\r\n" + body).status == 413, size
+    assert len(plain.records()) == before
+    answer = ask(made, chunks(body, 7))
+    assert (answer.status, "END CERTIFICATE" in answer.body) == (200, True)
+    assert [ask(token(alice, tmp_path), chunks(body.ljust(size, b"\n"), 4096)).status for size in (65536, 65537)] == [
+        200,
+        413,
+    ]
 
 
 def bare(made: str) -> str:

@@ -45,13 +45,18 @@ def test_no_end_before_all_is_there_and_none_behind_it(request_bytes: bytes) -> 
     assert end_of(request_bytes + GET) == len(request_bytes)
 
 
-def test_what_is_left_to_the_parser() -> None:
-    """It does not wait for a body that the parser would refuse anyway."""
-    for body in (b"x\r\n", b"-5\r\nhello\r\n", b"5 5\r\n", b"\r\n"):
-        data = post(b"Transfer-Encoding: chunked") + body
-        assert end_of(data) == len(data)
-    endless = post(b"Transfer-Encoding: chunked") + b"1" * 300
-    assert end_of(endless) == len(endless)
+@pytest.mark.parametrize("body", [b"x\r\n", b"-5\r\nhello\r\n", b"5 5\r\n", b"\r\n", b"f" * 16 + b"\r\n", b"1" * 300])
+def test_sizes_that_are_none_are_not_waited_for(body: bytes) -> None:
+    with pytest.raises(UnclearError):
+        end_of(post(b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n" + body)
+
+
+def test_a_chunk_says_how_long_the_request_is_at_least() -> None:
+    for data, more in ((post(b"Content-Length: 500"), 500), (post(b"Transfer-Encoding: chunked") + b"1F4\r\n", 507)):
+        frame = find_frame(data, head_bytes=LIMIT)
+        assert frame is not None
+        assert frame.end(data) is None
+        assert frame.least == frame.head + more
 
 
 @pytest.mark.parametrize(
