@@ -68,7 +68,16 @@ def test_a_certificate_from_a_browser(tmp_path: Path, grid: Grid) -> None:
     write_file(tmp_path / "both.pem", alice.bundle(), 0o600)
     write_file(tmp_path / "secret", f"{SECRET}\n".encode(), 0o600)
     secret = f"file:{tmp_path}/secret"
-    export = ["pkcs12", "-export", "-in", tmp_path / "both.pem", "-out", tmp_path / "cert.p12", "-passout", secret]
+    export: list[str | Path] = [
+        "pkcs12",
+        "-export",
+        "-in",
+        tmp_path / "both.pem",
+        "-out",
+        tmp_path / "cert.p12",
+        "-passout",
+        secret,
+    ]
     run([c_program("openssl"), *export], env=user.variables).check()
     lines = lines_of("user-certificate.md")
     lines = lines.replace("grid-proxy-init\n", f"grid-proxy-init -pwstdin < {tmp_path}/secret\n")

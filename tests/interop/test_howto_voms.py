@@ -93,13 +93,13 @@ ends = "{(today + timedelta(days=30)).date()}"
     arguments: list[str | Path] = ["-c", site / "cas.toml"]
     with our_server("cas-server", arguments, env=server, port=web, directory=site):
         done = run(["/bin/bash", tmp_path / "script"], env=env, cwd=tmp_path, timeout=120).check()
-        theirs = [
+        theirs: list[str | Path] = [
             "-rfc", "-voms", "climate:/climate/prod/Role=writer", "-vomses", tmp_path / "vomses",
             "-certdir", trust, "-out", tmp_path / "theirs.pem",
         ]  # fmt: skip
         run([c_program("voms-proxy-init2"), *theirs], env=env | {"X509_VOMS_DIR": str(tmp_path / "vomsdir")}).check()
     fqans = [f"{one}/Capability=NULL" for one in (f"{PROD}/Role=writer", "/climate/Role=NULL", f"{PROD}/Role=NULL")]
     assert [line for line in done.stdout.splitlines() if line.startswith("/climate")] == fqans, done
-    show = ["-file", tmp_path / "theirs.pem", "-fqan", "-vomsdir", tmp_path / "vomsdir"]
+    show: list[str | Path] = ["-file", tmp_path / "theirs.pem", "-fqan", "-vomsdir", tmp_path / "vomsdir"]
     assert user.ours("voms-proxy-info", *show).check().stdout.split() == fqans
     assert "Bob-the-second" in (tmp_path / "all.users").read_text()
