@@ -21,7 +21,6 @@ grid-mapfile's is refused; accounts must exist and not be root's; the directory 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import stat
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi.authz.gridmap_lines import POOL_MARK, is_account
 from gsi.errors import ConfigError, ConflictError, NotFoundError, ParseError, StorageError
+from gsi.system.rename import rename_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,8 +46,6 @@ _TRIES: Final = 60  # scans for a free account while others reach for the same o
 _WAITS: Final = 100  # for another process to let go of an account
 _PAUSE_SECONDS: Final = 0.005
 _UNSETTLED_NS: Final = 50_000_000  # a link younger than this may be withdrawn by a C process; that takes microseconds
-_RENAME_NOREPLACE: Final = 1
-_NO_RENAMEAT2: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 _ALNUM: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _ENCODED: Final = re.compile(rb"%([0-9a-f]{2})")
 
@@ -351,7 +349,7 @@ class PoolDirectory:
         try:
             if os.stat(reservation, dir_fd=directory, follow_symlinks=False).st_nlink != 2:
                 return None
-            renamed = _rename_new(directory, reservation, name)
+            renamed = rename_new(directory, reservation, name)
             if renamed is None:
                 return self._link_like_c(directory, account, name)
             kept = renamed
@@ -474,24 +472,6 @@ def _may_be_withdrawn(status: os.stat_result) -> bool:
 
 def _last_used(status: os.stat_result) -> datetime:
     return datetime.fromtimestamp(status.st_mtime, UTC)
-
-
-def _rename_new(directory: int, old: str, new: str) -> bool | None:
-    """Rename unless the new name exists: True if done, False if it exists, None where the system cannot do that."""
-    import ctypes
-
-    try:
-        call = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return None  # not Linux
-    if call(directory, os.fsencode(old), directory, os.fsencode(new), _RENAME_NOREPLACE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number == errno.EEXIST:
-        return False
-    if number in _NO_RENAMEAT2:
-        return None
-    raise OSError(number, os.strerror(number))
 
 
 def _why(error: OSError | ValueError) -> str:

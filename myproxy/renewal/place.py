@@ -18,8 +18,9 @@ import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi.credential import MAX_CREDENTIAL_BYTES, Credential, parse_credential
-from gsi.errors import ConflictError, CredentialError, CredentialProblem, GridError, ParseError
-from gsi.system.files import read_public, write_public
+from gsi.errors import ConflictError, CredentialError, CredentialProblem, ParseError
+from gsi.system.files import read_public
+from myproxy.renewal.folder import Folder, open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +46,12 @@ class ChangedError(ConflictError):
 
 
 class Stamp(NamedTuple):
-    """What changes when a file does."""
+    """What changes when a file does; the last also when it is renamed."""
 
     device: int
     inode: int
     size: int
+    written_ns: int
     changed_ns: int
 
 
@@ -67,6 +69,10 @@ class Held(NamedTuple):
     stamp: Stamp
     mode: int
     owner: tuple[int, int]
+
+    def is_same(self, found: os.stat_result) -> bool:
+        """Tell whether a file is this one, whatever name it has now."""
+        return _stamp(found)[:-1] == self.stamp[:-1]
 
 
 class Place:
@@ -95,28 +101,24 @@ class Place:
             CredentialError: The file is unsafe.
         """
         path = self.key_path or self.path
-        try:
-            descriptor, found = _open(path)
-        except CredentialError as error:
-            if error.problem is not _MISSING:
-                raise
-            yield
-            return
-        try:
-            _check_private(path, found)
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BusyError(f"{path}: another agent is renewing it") from error
-            try:
-                present = os.lstat(path)
-            except OSError as error:
-                raise ChangedError(f"{path}: was removed") from error
-            if (present.st_dev, present.st_ino) != (found.st_dev, found.st_ino):
-                raise ChangedError(f"{path}: was replaced")
+                folder, descriptor, found = stack.enter_context(_opened(path))
+            except CredentialError as error:
+                if error.problem is not _MISSING:
+                    raise
+            else:
+                _check_private(path, found)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise BusyError(f"{path}: another agent is renewing it") from error
+                present = folder.look(os.path.basename(path))
+                if present is None:
+                    raise ChangedError(f"{path}: was removed")
+                if not os.path.samestat(present, found):
+                    raise ChangedError(f"{path}: was replaced")
             yield
-        finally:
-            os.close(descriptor)
 
     def read(self) -> Held:
         """Return what is there.
@@ -125,23 +127,13 @@ class Place:
             CredentialError: MISSING, UNSAFE_FILE (a link, another owner, readable by others), or no credential.
             ParseError: It is malformed.
         """
-        descriptor, found = _open(self.path)
-        try:
+        with _opened(self.path) as (_, descriptor, found):
             if not self.key_path:
                 _check_private(self.path, found)
             elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 _refuse(self.path, "others can change it", f"chmod go-w {self.path}")
             pem = _read(self.path, descriptor)
-        finally:
-            os.close(descriptor)
-        key_pem = None
-        if self.key_path:
-            key_descriptor, key_found = _open(self.key_path)
-            try:
-                _check_private(self.key_path, key_found)
-                key_pem = _read(self.key_path, key_descriptor)
-            finally:
-                os.close(key_descriptor)
+        key_pem = _read_key(self.key_path) if self.key_path else None
         credential = parse_credential(pem, key_pem=key_pem, source=self.path, key_source=self.key_path or None)
         return Held(credential, _stamp(found), stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))
 
@@ -159,15 +151,28 @@ class Place:
             ChangedError: The file is another one than was read, or removed.
             CredentialError: UNWRITABLE; the old file is as it was.
         """
-        if self.look() != (None if held is None else held.stamp):
-            raise ChangedError(f"{self.path}: was changed by somebody else meanwhile, and is left as it is")
         data = credential.encode_chain() if self.key_path else credential.encode()
-        widest = _PUBLIC if self.key_path else _PRIVATE
-        mode, owner = (_PRIVATE, None) if held is None else (held.mode & widest, held.owner)
-        if owner == (os.geteuid(), os.getegid()):
-            owner = None  # as the system does it anyway
-        write_public(self.path, data, mode, owner=owner)  # as careful as write_private, which knows one mode only
-        return self.look()
+        directory, name = os.path.split(self.path)
+        try:
+            with open_folder(directory) as folder:
+                if held is None:
+                    is_done = folder.create(name, data, _PRIVATE)
+                else:
+                    mode = held.mode & (_PUBLIC if self.key_path else _PRIVATE)
+                    # What the system does anyway needs no right to change owners.
+                    owner = None if held.owner == (os.geteuid(), os.getegid()) else held.owner
+                    is_done = folder.replace(name, data, mode, owner, is_expected=held.is_same)
+                found = folder.look(name)
+        except OSError as error:
+            raise CredentialError(
+                f"{self.path}: cannot be written: {error.strerror}",
+                problem=CredentialProblem.UNWRITABLE,
+                path=self.path,
+                hint="a file that was there before is unchanged",
+            ) from error
+        if not is_done:
+            raise ChangedError(f"{self.path}: was changed by somebody else meanwhile, and is left as it is")
+        return None if found is None else _stamp(found)
 
 
 def read_identity_files(certificate: str, key: str) -> Credential:
@@ -180,46 +185,52 @@ def read_identity_files(certificate: str, key: str) -> Credential:
     if key:  # a certificate may be a link, as packages install it
         try:
             pem = read_public(certificate, max_bytes=MAX_CREDENTIAL_BYTES)
-            descriptor, found = _open(key)
-            try:
-                _check_private(key, found)
-                return parse_credential(pem, key_pem=_read(key, descriptor), source=certificate, key_source=key)
-            finally:
-                os.close(descriptor)
+            return parse_credential(pem, key_pem=_read_key(key), source=certificate, key_source=key)
         except OSError as error:
             raise CredentialError(f"{certificate}: {error.strerror}", problem=_MISSING, path=certificate) from error
     return place.read().credential
 
 
 def _stamp(found: os.stat_result) -> Stamp:
-    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
+    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _refuse(path: str, why: str, hint: str | None = None) -> None:
     raise CredentialError(f"{path}: {why}", problem=CredentialProblem.UNSAFE_FILE, path=path, hint=hint)
 
 
-def _open(path: str) -> tuple[int, os.stat_result]:
-    try:
-        if stat.S_ISLNK(os.lstat(path).st_mode):
-            _refuse(path, "is a symbolic link, which a renewal would replace", "name the file itself")
-        descriptor = os.open(path, _FLAGS)
-    except FileNotFoundError as error:
-        raise CredentialError(f"{path}: {error.strerror}", problem=_MISSING, path=path) from error
-    except OSError as error:
-        raise CredentialError(f"{path}: {error.strerror}", problem=CredentialProblem.UNSAFE_FILE, path=path) from error
-    found = os.fstat(descriptor)
-    try:
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[tuple[Folder, int, os.stat_result]]:
+    """Open a file that may be renewed, and its directory, for the time of a `with` statement."""
+    directory, name = os.path.split(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(open_folder(directory))
+            present = folder.look(name)
+            if present is not None and stat.S_ISLNK(present.st_mode):
+                _refuse(path, "is a symbolic link, which a renewal would replace", "name the file itself")
+            descriptor = os.open(name, _FLAGS, dir_fd=folder.descriptor)
+        except FileNotFoundError as error:
+            raise CredentialError(f"{path}: {error.strerror}", problem=_MISSING, path=path) from error
+        except OSError as error:
+            raise CredentialError(
+                f"{path}: {error.strerror or error}", problem=CredentialProblem.UNSAFE_FILE, path=path
+            ) from error
+        stack.callback(os.close, descriptor)
+        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             _refuse(path, "is not a regular file")
         if found.st_nlink > 1:
             _refuse(path, "has another name, which would keep the old credential")
         if os.geteuid() not in {0, found.st_uid}:
             _refuse(path, f"belongs to uid {found.st_uid}, not to the agent's")
-    except GridError:
-        os.close(descriptor)
-        raise
-    return descriptor, found
+        yield folder, descriptor, found
+
+
+def _read_key(path: str) -> bytes:
+    with _opened(path) as (_, descriptor, found):
+        _check_private(path, found)
+        return _read(path, descriptor)
 
 
 def _check_private(path: str, found: os.stat_result) -> None:

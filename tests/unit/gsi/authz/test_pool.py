@@ -230,7 +230,7 @@ def test_accounts_of_one_user_id_are_told(directory: Path) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])
 def test_without_renaming_that_does_not_replace(directory: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Some file systems cannot; then the lease is made as the C library makes it."""
-    monkeypatch.setattr(pool_module, "_rename_new", lambda *_: None)
+    monkeypatch.setattr(pool_module, "rename_new", lambda *_: None)
     fill(directory, "pool1", "pool2")
     pool = PoolDirectory(str(directory), find_user=find_user)
     assert pool.take(ALICE, ".pool").account == "pool1"
@@ -258,7 +258,7 @@ def test_the_last_free_account_is_taken_for_the_same_name_meanwhile(directory: P
 @pytest.mark.parametrize("like_c", [False, True])
 def test_threads_get_different_accounts(directory: Path, monkeypatch: pytest.MonkeyPatch, like_c: bool) -> None:
     if like_c:
-        monkeypatch.setattr(pool_module, "_rename_new", lambda *_: None)
+        monkeypatch.setattr(pool_module, "rename_new", lambda *_: None)
     fill(directory, *(f"pool{number:03}" for number in range(24)))
     pool = PoolDirectory(str(directory), find_user=find_user)
     found: dict[str, set[str]] = {}
