@@ -139,6 +139,11 @@ class Commands:
                 raise HiddenError(INVALID_PASSPHRASE) from (error.__cause__ or error)
             raise
 
+    def close(self) -> None:
+        """Let go of the authority's key, when the last request has ended."""
+        if self._authority is not None:
+            self._authority.close()
+
     def check_issuer(self) -> None:
         """Find out for monitors whether certificates could be issued, if that is configured.
 

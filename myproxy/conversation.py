@@ -62,8 +62,8 @@ MAX_ROUNDS: Final = 32
 """Authorization rounds: SASL mechanisms take three."""
 
 SLOW_SECONDS: Final = 0.1
-"""What the loop may wait for the store: two hundred times what it takes from memory, since a busy machine may let it wait,
-too."""
+"""What the loop may wait for the store: two hundred times what it takes from memory, since a busy machine, too, may
+let it wait."""
 
 REST_SECONDS: Final = 10.0
 """For how long threads ask the store after the loop had to wait."""

@@ -95,6 +95,10 @@ class Authority(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of the key, when the last certificate is issued."""
+        ...
+
     def issue(
         self, grant: IssuanceGrant, request: CertificateRequest, *, now: datetime, recorder: Recorder
     ) -> tuple[Certificate, ...]:
@@ -193,6 +197,10 @@ class BuiltInAuthority:
         """See `Authority`."""
         self._issuer.check_ready(now)
 
+    def close(self) -> None:
+        """See `Authority`."""
+        self._issuer.close()
+
     def issue(
         self, grant: IssuanceGrant, request: CertificateRequest, *, now: datetime, recorder: Recorder
     ) -> tuple[Certificate, ...]:
@@ -269,6 +277,9 @@ class ProgramAuthority:
         """See `Authority`; the program is not started."""
         if not os.access(self._program, os.X_OK):
             raise IssuanceError(f"{self._program} is not there or not executable", step=IssuanceStep.SIGN)
+
+    def close(self) -> None:
+        """See `Authority`; no program stays behind."""
 
     def issue(
         self, grant: IssuanceGrant, request: CertificateRequest, *, now: datetime, recorder: Recorder

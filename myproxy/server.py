@@ -1,13 +1,12 @@
-"""The server of the repository: `gsi.transport.serve` on one side, the service on the other; no decisions of its own.
+"""One worker of the server: `gsi.transport.serve` on one side, the service on the other; no decisions of its own.
 
-    options = ServerOptions(config_path=..., storage=...)
-    factory = ServerFactory(options)
-    serve(listen(None, 7512), factory.make, workers=factory.config.worker_processes, on_reload=factory.reload)
+    server = MyProxyServer(options, load_setup(options))        # `myproxy.supervision` makes one in each worker
+    serve(listen(None, 7512), lambda: server)
 
-Each worker process makes its own `MyProxyServer`: trust directory, store, audit file, threads; configuration and host
-credential are read before, so that a worker that died comes back with what the others run with, whatever has become of
-the files. SIGHUP reads these anew and reopens the audit file; if anything of that fails all of the old state stays in
-use, and the log says so. The trust directory follows its files by itself.
+Each worker process has its own trust directory, store, audit file and threads. SIGHUP reads configuration and host
+credential anew in a thread and reopens the audit file; if anything of that fails all of the old state stays in use, and
+the log says so. Connections that are open then end with what they began with (`myproxy.equipment`). The trust directory
+follows its files by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import logging
 import os
 import re
 import secrets
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -32,29 +30,27 @@ from gsi.system.credential_files import load_proxy, load_user_credential
 from gsi.system.environ import get_variable, read_locations
 from gsi.system.files import read_public
 from gsi.system.gsi_conf import find_setting, load_gsi_conf
-from gsi.system.memory import limit_arenas
-from gsi.system.notify import Manager
 from gsi.system.trustdir import TrustDirectory
-from gsi.transport.documents_server import listen_loopback, offer
+from gsi.transport.documents_server import offer
 from gsi.transport.refusals import LineThinner
-from gsi.transport.serve import Limits, Watcher, source_of
+from gsi.transport.serve import Limits, source_of
 from gsi.transport.tls import ServerTLS, TLSVersion, parse_tls_version
 from gsi.trust.options import ValidationOptions
 from gsi.trust.verify import VerificationCache, verify_chain
 from myproxy.config import DEFAULT_REQUEST_BYTES, MAX_CONFIG_BYTES, ServerConfig, parse_config
 from myproxy.conversation import Conversation, Haste
+from myproxy.equipment import Equipment
 from myproxy.logs import find_facility
 from myproxy.metrics import MeteredSink, Metrics
-from myproxy.monitor import SILENT_SECONDS, Monitor, Sources
+from myproxy.monitor import Monitor, Sources
 from myproxy.protocol.server import ServerSession
 from myproxy.repository.census import take_census
-from myproxy.repository.sweep import ServerStart
 from myproxy.service import MyProxyService
 from myproxy.wiring.attributes import make_client_attributes, make_requested_attributes
 from myproxy.wiring.authority import make_authority
 from myproxy.wiring.extensions import make_proxy_extensions
 from myproxy.wiring.methods import make_methods
-from myproxy.wiring.repository import make_sealer, make_sweeper, open_repository, prepare_repository
+from myproxy.wiring.repository import make_sealer, make_sweeper, open_repository
 from myproxy.wiring.revocation import asks_responders, make_verifier
 from myproxy.wiring.rules import make_settings, make_site_rules, make_trust_roots
 
@@ -70,16 +66,16 @@ if TYPE_CHECKING:
     from gsi.transport.tls import TLSSession
     from gsi.trust.verify import VerifiedPeer
     from myproxy.grants import Caller
-    from myproxy.repository.seal import Sealer
+    from myproxy.repository.sweep import ServerStart
 
 __all__ = [
-    "ManagedWatcher",
     "MyProxyServer",
-    "ServerFactory",
     "ServerOptions",
     "ServerSetup",
     "audit_path",
     "audit_paths",
+    "check_same_places",
+    "kept",
     "load_config",
     "load_server_credential",
     "load_setup",
@@ -212,45 +208,42 @@ class MyProxyServer:
         self._cache = VerificationCache()
         self._haste = Haste()
         self._validation = ValidationOptions()
-        self._config = setup.config
-        self._limits = _limits(setup.config)
-        self._credential = setup.credential
-        self._tls = self._make_tls(setup.credential)
         self._repository = open_repository(setup.config, options.storage, patient=True, create=False)
-        self._audit = AuditLog(self._audit_path(self._config), node=self._config.node_name)
-        self._sealer = make_sealer(self._config, self._repository)
-        self._service = self._make_service(self._config, self._sealer)
+        self._audit = AuditLog(self._audit_path(setup.config), node=setup.config.node_name)
+        self._equipment = self._equip(setup)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="myproxy")
-        self._sweeper = make_sweeper(lambda: self._config, self._repository, self._audit, started)
+        self._sweeper = make_sweeper(lambda: self._equipment.setup.config, self._repository, self._audit, started)
         self._monitor = Monitor(self._metrics, self._sources())
         self._report_notes()
 
     @property
     def limits(self) -> Limits:
         """See `gsi.transport.serve.Service`."""
-        return self._limits
+        return self._equipment.limits
 
     def tls_session(self) -> TLSSession:
         """See `gsi.transport.serve.Service`."""
         self._metrics.connect()
-        return self._tls.session()
+        return self._equipment.tls.session()
 
     async def handle(self, connection: Connection) -> None:
         """Verify the client, then serve its request."""
         self._metrics.open(1)
+        equipment = self._equipment
         try:
-            await self._converse(connection)
+            with equipment.in_use() as service:
+                await self._converse(connection, service, equipment.setup.config)
         finally:
             self._metrics.open(-1)
 
-    async def _converse(self, connection: Connection) -> None:
+    async def _converse(self, connection: Connection, service: MyProxyService, config: ServerConfig) -> None:
         request_id = secrets.token_hex(8)
-        limit = self._config.request_size_limit
+        limit = config.request_size_limit
         session = ServerSession(max_request_bytes=limit if limit > 0 else DEFAULT_REQUEST_BYTES)
         conversation = Conversation(
             connection,
             session,
-            self._service,
+            service,
             self._executor,
             seconds=self.limits.request_seconds,
             observe=self._metrics.observe,
@@ -258,7 +251,7 @@ class MyProxyServer:
             haste=self._haste,
         )
         try:
-            caller = await self._admit(connection, request_id)
+            caller = await self._admit(connection, service, request_id)
         except VerificationError as error:
             if self._thinner.admit(source_of(connection.peer), error.slug):
                 _log.info("%s: %s: client refused: %s: %s", request_id, connection.peer, error.reason.value, error)
@@ -293,29 +286,36 @@ class MyProxyServer:
         self._metrics.beat()
         asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
 
-    def reload(self) -> None:
-        """Read configuration and host credential again, and reopen the audit file.
+    async def reload(self) -> None:
+        """Read configuration and host credential again, and reopen the audit file, while the loop goes on.
+
+        Connections that are open end with what they began with, and so does its authority's key.
 
         Raises:
             GridError: Something is wrong with one of them; everything stays as it was.
         """
         try:
-            setup = load_setup(self._options)
-            _check_same_places(self._config, setup.config)
-            tls = self._make_tls(setup.credential)
-            sealer = make_sealer(setup.config, self._repository)
-            service = self._make_service(setup.config, sealer)
-            # The last that can fail, and the first that counts.
-            self._audit.reopen(self._audit_path(setup.config))
+            equipment = await self._in_thread(self._equip_anew)
         except GridError as error:
             self._metrics.reload(works=False)
-            raise _kept(error) from error
+            raise kept(error) from error
         self._metrics.reload(works=True)
-        self._credential = setup.credential
-        self._config, self._limits = setup.config, _limits(setup.config)
-        self._tls, self._sealer, self._service = tls, sealer, service
+        before, self._equipment = self._equipment, equipment
+        before.retire(lambda service: self._executor.submit(service.close))
         _log.info("configuration read again from %s", self._options.config_path)
         self._report_notes()
+
+    def _equip_anew(self) -> Equipment:
+        setup = load_setup(self._options)
+        check_same_places(self._equipment.setup.config, setup.config)
+        equipment = self._equip(setup)
+        try:
+            # The last that can fail, and the first that counts.
+            self._audit.reopen(self._audit_path(setup.config))
+        except GridError:
+            equipment.service.close()
+            raise
+        return equipment
 
     def begin_upkeep(self) -> None:
         """Look after the store now and then, beside the requests."""
@@ -327,6 +327,7 @@ class MyProxyServer:
         self._monitor.close()
         self._sweeper.stop()
         self._executor.shutdown()
+        self._equipment.service.close()
         self._repository.close()
         self._audit.close()
 
@@ -340,12 +341,20 @@ class MyProxyServer:
             maximum=parse_tls_version(high, default=TLSVersion.TLS1_3),
         )
 
-    def _make_service(self, config: ServerConfig, sealer: Sealer) -> MyProxyService:
+    def _equip(self, setup: ServerSetup) -> Equipment:
+        return Equipment(
+            setup,
+            limits=_limits(setup.config),
+            tls=self._make_tls(setup.credential),
+            service=self._make_service(setup.config),
+        )
+
+    def _make_service(self, config: ServerConfig) -> MyProxyService:
         verify = make_verifier(config, self._verify_stored, self._audit)
         return MyProxyService(
             make_settings(config),
             repository=self._repository,
-            sealer=sealer,
+            sealer=make_sealer(config, self._repository),
             audit=MeteredSink(self._audit, self._metrics),
             verify=verify,
             clock=clock.now,
@@ -365,12 +374,21 @@ class MyProxyServer:
         return Sources(
             census=lambda: take_census(self._repository.database, now=clock.now()),
             anchors=self._trust.anchors,
-            check_issuer=lambda: self._service.check_issuer(),  # noqa: PLW0108  a reload brings another service
-            host_expiry=lambda: min(one.not_after for one in (self._credential.certificate, *self._credential.chain)),
+            check_issuer=self._check_issuer,
+            host_expiry=lambda: min(one.not_after for one in self._equipment.setup.credential.certificates),
             clock=clock.now,
         )
 
-    async def _admit(self, connection: Connection, request_id: str) -> Caller:
+    def _check_issuer(self) -> None:
+        equipment = self._equipment
+        try:
+            equipment.service.check_issuer()
+        except GridError:
+            if equipment is self._equipment:
+                raise
+            self._equipment.service.check_issuer()  # a reload has put that one's key away meanwhile
+
+    async def _admit(self, connection: Connection, service: MyProxyService, request_id: str) -> Caller:
         """Judge the client's certificates. Refusals are recorded when this raises.
 
         Judging takes a tenth of a millisecond and nothing of the machine: a thread is asked only where files have to be
@@ -384,10 +402,10 @@ class MyProxyServer:
         try:
             peer = tls.verify_peer(anchors, now=now, options=self._validation, cache=self._cache)
         except VerificationError as refusal:
-            record = functools.partial(self._service.refuse_client, refusal, presented=tls.peer_chain)
+            record = functools.partial(service.refuse_client, refusal, presented=tls.peer_chain)
             await self._in_thread(functools.partial(record, address=address, request_id=request_id))
             raise
-        admit = functools.partial(self._service.admit, peer, address=address, request_id=request_id)
+        admit = functools.partial(service.admit, peer, address=address, request_id=request_id)
         if _is_plain(peer):
             return admit()
         return await self._in_thread(lambda: admit(fqans=self._client_attributes(peer, now=now)))
@@ -398,7 +416,7 @@ class MyProxyServer:
     def _record_failed_handshake(self, peer: HostPort, error: VerificationError) -> None:
         """Record a refusal of OpenSSL's. Nobody is answered: the alert is out, and OpenSSL keeps the chain."""
         try:
-            self._service.refuse_client(error, address=peer.host, request_id=secrets.token_hex(8))
+            self._equipment.service.refuse_client(error, address=peer.host, request_id=secrets.token_hex(8))
         except GridError as trouble:
             _log.error("%s: a failed handshake is not in the audit: %s", peer, trouble)
 
@@ -406,10 +424,11 @@ class MyProxyServer:
         return verify_chain(chain, self._trust.anchors(), now=now, options=self._validation, cache=self._cache)
 
     def _report_notes(self) -> None:
-        for note in self._config.notes:
+        config = self._equipment.setup.config
+        for note in config.notes:
             _log.warning("%s", note)
-        if find_facility(self._config.syslog_facility) is None:
-            _log.warning("there is no syslog_facility %r: daemon is used", self._config.syslog_facility)
+        if find_facility(config.syslog_facility) is None:
+            _log.warning("there is no syslog_facility %r: daemon is used", config.syslog_facility)
         for problem in self._trust.problems:
             _log.warning("trust directory: %s %s", problem.path, problem.message)
 
@@ -432,117 +451,12 @@ def _is_plain(peer: VerifiedPeer | None) -> bool:
     return not carries and not peer.independent and peer.kind is not ProxyKind.RESTRICTED
 
 
-class ManagedWatcher(Watcher):
-    """Tells the service manager, if there is one, what becomes of the server.
+def check_same_places(old: ServerConfig, new: ServerConfig) -> None:
+    """Insist on a restart for what is open in every worker.
 
-    It hears that all is well as long as this process turns and some worker does: one that hangs is told to monitors.
+    Raises:
+        ConfigError: That is to be changed.
     """
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._manager = Manager.from_environment()
-        self.seconds = self._manager.watchdog_seconds
-
-    def ready(self) -> None:
-        """Tell that connections are accepted."""
-        self._manager.tell("READY=1", f"MAINPID={os.getpid()}", "STATUS=serving")
-
-    def reloading(self) -> None:
-        """Tell that the configuration is being read."""
-        self._manager.tell_reloading()
-
-    def reloaded(self) -> None:
-        """Tell that it was."""
-        self._manager.tell("READY=1", "STATUS=serving")
-
-    def stopping(self) -> None:
-        """Tell that running requests are waited for."""
-        self._manager.tell("STOPPING=1", "STATUS=waiting for running requests")
-
-    def alive(self) -> None:
-        """Tell that all is well, if it is."""
-        if min(self._metrics.silences()) < SILENT_SECONDS:
-            self._manager.tell("WATCHDOG=1")
-
-
-class ServerFactory:
-    """Makes the server of each worker from the last configuration and credential that were good.
-
-    It lives in the process that starts the workers. What is on disk counts at the start and at SIGHUP only.
-    """
-
-    def __init__(self, options: ServerOptions, *, monitored: bool = True) -> None:
-        """Read the files, make or upgrade the store, and try whether a server can be made from them.
-
-        Args:
-            options: What the command line decides.
-            monitored: Whether to answer monitors.
-
-        Raises:
-            GridError: It cannot.
-        """
-        self._options = options
-        setup = load_setup(options)
-        prepare_repository(setup.config, options.storage, audit_path(setup.config, options.storage))
-        self._setup = self._try(setup)
-        self._worker = 0
-        self._started = ServerStart(clock.now(), time.monotonic())
-        self.metrics = Metrics(workers=setup.config.worker_processes)
-        where = setup.config.monitor_listen
-        self._monitors = listen_loopback(where) if where and monitored else []
-
-    @property
-    def config(self) -> ServerConfig:
-        """The configuration in use."""
-        return self._setup.config
-
-    def set_worker(self, number: int) -> None:
-        """Say in a worker, before `make`, which one it is."""
-        self._worker = number
-
-    def make(self) -> MyProxyServer:
-        """Make a server; called in each worker.
-
-        Raises:
-            GridError: Something other than configuration and credential cannot be used.
-        """
-        limit_arenas()
-        self.metrics.use(self._worker)
-        try:
-            server = MyProxyServer(
-                self._options,
-                self._setup,
-                metrics=self.metrics,
-                monitors=self._monitors,
-                worker=self._worker,
-                started=self._started,
-            )
-        except GridError as error:
-            _log.error("worker %d cannot start: %s: %s", self._worker + 1, error.slug, error)
-            raise
-        server.begin_upkeep()
-        return server
-
-    def reload(self) -> bool:
-        """Read the files again; False, and all stays as it was, when they are not good."""
-        try:
-            setup = load_setup(self._options)
-            _check_same_places(self._setup.config, setup.config)
-            self._setup = self._try(setup)
-        except GridError as error:
-            self.metrics.supervise()  # no worker hears of it
-            self.metrics.reload(works=False)
-            _log.error("%s", _kept(error))
-            return False
-        return True
-
-    def _try(self, setup: ServerSetup) -> ServerSetup:
-        MyProxyServer(self._options, setup).close()
-        return setup
-
-
-def _check_same_places(old: ServerConfig, new: ServerConfig) -> None:
-    """Insist on a restart for what is open in every worker."""
     for name in ("database", "monitor_listen"):
         if getattr(old, name) != getattr(new, name):
             raise ConfigError(f"{name} cannot be changed while the server runs", hint="restart it")
@@ -582,5 +496,6 @@ def _warn(text: str) -> None:
     _log.warning("%s", text)
 
 
-def _kept(error: GridError) -> ConfigError:
+def kept(error: GridError) -> ConfigError:
+    """Return what the administrator is told of a reload that failed."""
     return ConfigError(f"the new configuration is not used, the old one stays: {error.message}", hint=error.hint)

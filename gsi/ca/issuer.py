@@ -184,6 +184,10 @@ class Issuer:
         _record(recorder or self._recorder, IssuanceRecord(certificate, grant.requester, grant.decision, now))
         return Issued(certificate, self._chain, shortened)
 
+    def close(self) -> None:
+        """Let go of the key; nothing can be issued after that."""
+        self._signer.close()
+
     def check_ready(self, now: datetime) -> None:
         """Find out, as far as that goes without signing, whether certificates can be issued.
 

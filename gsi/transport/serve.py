@@ -32,7 +32,7 @@ from gsi.transport.connection import Connection, RawConnection
 from gsi.transport.workers import EXIT_OK, Supervisor, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gsi.transport.stream import HostPort
     from gsi.transport.tls import TLSSession
@@ -110,8 +110,8 @@ class Service(Protocol):
     async def started(self) -> None:
         """Begin what else runs in this loop; called once, when connections are being accepted."""
 
-    def reload(self) -> None:
-        """Read the configuration again (SIGHUP); the old one stays if this raises."""
+    def reload(self) -> Awaitable[None] | None:
+        """Read the configuration again (SIGHUP); the old one stays if this raises, or what it returns to be awaited."""
 
     def close(self) -> None:
         """Give back what the service holds; no connection is left."""
@@ -130,6 +130,8 @@ class _Worker:
         self._stop = asyncio.Event()
         self._idle = asyncio.Event()
         self._stopping = False
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         self._ceiling = _connection_ceiling()
         self._complained: float | None = None
 
@@ -147,7 +149,7 @@ class _Worker:
             )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
         if parent is not None:
             loop.add_reader(parent, self._stop.set)  # readable only when the supervisor is gone
         servers = [
@@ -168,7 +170,8 @@ class _Worker:
         for server in servers:
             server.close()
         await self._drain()
-        self._service.close()
+        async with self._reloading:
+            self._service.close()
 
     async def run_one(self, connection: socket.socket) -> None:
         """Serve one connection, then end."""
@@ -203,13 +206,24 @@ class _Worker:
         connection = self._tasks.get(task)
         return connection is not None and connection.has_spoken
 
-    def _reload(self) -> None:
-        self._watcher.reloading()
-        try:
-            self._service.reload()
-        except GridError as error:
-            self._service.report(None, error)
-        self._watcher.reloaded()
+    def _begin_reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload(self) -> None:
+        """Have the service read its configuration again: one reload after the other, and none when it is closed."""
+        async with self._reloading:
+            if self._stopping:
+                return
+            self._watcher.reloading()
+            try:
+                outcome = self._service.reload()
+                if outcome is not None:
+                    await outcome
+            except GridError as error:
+                self._service.report(None, error)
+            self._watcher.reloaded()
 
     def _report_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """Take note of an error in the loop itself, in one line, and now and then where it repeats itself."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gsi.cli.arguments import Namespace
     from myproxy.config import ServerConfig
-    from myproxy.server import ServerFactory
+    from myproxy.supervision import ServerFactory
 
 __all__ = ["build_parser", "main"]
 
@@ -97,7 +97,8 @@ def _start(arguments: Namespace) -> int:
     from gsi.system.notify import take_listeners
     from gsi.transport.serve import adopt, listen
     from myproxy.logs import log_to_stderr, parse_form
-    from myproxy.server import ServerFactory, ServerOptions
+    from myproxy.server import ServerOptions
+    from myproxy.supervision import ServerFactory
 
     once = arguments.one_request or arguments.debug
     verbose = arguments.verbose or once
@@ -140,7 +141,8 @@ def _serve_stdin(arguments: Namespace, *, verbose: bool) -> int:
 
     from gsi.errors import GridError
     from gsi.transport.serve import serve_one
-    from myproxy.server import ServerFactory, ServerOptions
+    from myproxy.server import ServerOptions
+    from myproxy.supervision import ServerFactory
 
     with socket.socket(fileno=os.dup(0)) as found:
         family = found.family
@@ -168,7 +170,7 @@ def _serve(
     ready_pipe: int | None = None,
 ) -> int:
     from gsi.transport.serve import bound_port, serve
-    from myproxy.server import ManagedWatcher
+    from myproxy.supervision import ManagedWatcher
 
     port = bound_port(sockets)
 

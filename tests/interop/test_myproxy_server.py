@@ -681,6 +681,7 @@ def test_reload(site: Site) -> None:
         site.configure(OPEN)
         (site.store / "audit.log").rename(site.store / "audit.log.1")
         os.kill(daemon.pid, signal.SIGHUP)
+        wait_for(daemon, "configuration read again", times=2)
         alice.run("myproxy-info", "-l", "alice").check()
         alice.logon().check()
         assert [line["action"] for line in site.audit()][-1] == "DELEGATE"

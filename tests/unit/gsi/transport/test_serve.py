@@ -52,6 +52,7 @@ if trust:
     anchors = TrustDirectory(trust).anchors
     tls = ServerTLS(parse_credential(open(trust + "/../host.pem", "rb").read()), anchors)
 eaten = []
+loaded = asyncio.Event()
 
 class Echo:
     limits = Limits({limits})
@@ -65,8 +66,14 @@ class Echo:
         pass
     def reload(self):
         say("reload")
+        if {slow_reload}:
+            return self.read()
         if {fail_reload}:
             raise GridError("bad configuration")
+    async def read(self):
+        await loaded.wait()
+        loaded.clear()
+        raise GridError("read slowly")
     def close(self):
         say("closed")
     async def handle(self, connection):
@@ -95,6 +102,8 @@ class Echo:
             if data == b"spit":
                 for one in eaten:
                     one.close()
+            if data == b"load":
+                loaded.set()
             if data == b"pid":
                 data = str(os.getpid()).encode()
             if data == b"patient":
@@ -139,6 +148,7 @@ def server(
     workers: int = 1,
     once: bool = False,
     fail_reload: bool = False,
+    slow_reload: bool = False,
     files: tuple[int, int] | None = None,
     trust: Path | None = None,
 ) -> Iterator[Running]:
@@ -147,6 +157,7 @@ def server(
         workers=workers,
         once=once,
         fail_reload=fail_reload,
+        slow_reload=slow_reload,
         files=files,
         trust=None if trust is None else str(trust),
     )
@@ -484,6 +495,20 @@ def test_a_reload_that_fails_is_reported() -> None:
         running.wait_for("report GridError bad configuration")
         with running.connect() as one:
             assert ask(one, b"still") == b"still!"
+
+
+def test_reloads_take_turns_and_hold_nobody_up() -> None:
+    with server(slow_reload=True) as running, running.connect() as one:
+        for _ in range(2):
+            running.process.send_signal(signal.SIGHUP)
+            running.wait_for("reload")
+            running.process.send_signal(signal.SIGHUP)
+            assert ask(one, b"still") == b"still!"
+            assert ask(one, b"load") == b"load!"
+            running.wait_for("report GridError read slowly")
+            running.wait_for("reload")
+            assert ask(one, b"load") == b"load!"
+            running.wait_for("report GridError read slowly")
 
 
 def test_one_connection_and_no_more() -> None:
