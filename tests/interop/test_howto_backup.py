@@ -5,14 +5,23 @@ The service manager is a stand-in that notes what it was told: the servers are e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from cas.policy.changes import Enrol
+from cas.policy.model import UserGroup
+from cas.repository.sql import open_postgres_policy
+from kca.repository.base import Selection
+from kca.repository.sql import open_postgres_books
+from tests.contract.test_kca_books import NOW, entry
 from tests.harness.ca import write_file
 from tests.harness.cas_server import cas_server
 from tests.harness.environment import clean_environment
@@ -127,24 +136,43 @@ def postgres_server() -> Iterator[Postgres]:
         yield server
 
 
-def test_a_server_on_postgresql(machine: Machine, site: Site, postgres_server: Postgres) -> None:
-    (machine.root / "srv/backup/myproxy").mkdir(parents=True)
+def test_servers_on_postgresql(machine: Machine, site: Site, postgres_server: Postgres, tmp_path: Path) -> None:
     alice = person(site, "alice")
-    with postgres_server.database() as conninfo:
-        site.configure(OPEN + f"database {conninfo}\n")
-        with site.start():
+    (machine.root / "cas").mkdir(mode=0o700)
+    with contextlib.ExitStack() as stack:
+        names = [f"{name}_DATABASE" for name in ("MYPROXY", "CAS", "KCA")]
+        databases = {name: stack.enter_context(postgres_server.database()) for name in names}
+        books = open_postgres_books(databases["KCA_DATABASE"])
+        site.configure(OPEN + f"database {databases['MYPROXY_DATABASE']}\n")
+        with site.start(), cas_server(machine.root / "cas", database=databases["CAS_DATABASE"]) as cas:
             store_as(alice, "before")
-            machine.run("postgres", DATABASE=conninfo).check()
+            cas.change(Enrol(UserGroup("before"), "superUserGroup"))
+            books.add(entry(1), rate=None)
+            books.begin_crl("a" * 64, now=NOW, next_update=NOW + timedelta(days=1))
+            machine.run("postgres", **databases).check()
             store_as(alice, "after")
-        machine.run("postgres-restore", DATABASE=conninfo).check()
-        with site.start():
-            logon_as(alice, "before").check()
-            assert logon_as(alice, "after").returncode
-    with postgres_server.database() as empty:
-        machine.run("postgres-restore", DATABASE=empty).check()
-        site.configure(OPEN + f"database {empty}\n")
-        with site.start():
-            logon_as(alice, "before").check()
+            cas.change(Enrol(UserGroup("after"), "superUserGroup"))
+            books.add(entry(2), rate=None)
+        books.close()
+        empty = {name: stack.enter_context(postgres_server.database()) for name in names}
+        for place in (databases, empty):
+            machine.run("postgres-restore", **place).check()
+            site.configure(OPEN + f"database {place['MYPROXY_DATABASE']}\n")
+            with site.start():
+                logon_as(alice, "before").check()
+                assert logon_as(alice, "after").returncode
+            policy = open_postgres_policy(place["CAS_DATABASE"])
+            books = open_postgres_books(place["KCA_DATABASE"])
+            try:
+                with policy.database.read() as connection:
+                    found = connection.execute(sa.text("SELECT name FROM entities WHERE name IN ('before', 'after')"))
+                    assert found.scalars().all() == ["before"]
+                assert [one.serial for one in books.search(Selection())] == [1]
+                number, _ = books.begin_crl("a" * 64, now=NOW, next_update=NOW + timedelta(days=1))
+                assert number == 2, "the numbers of lists go on"
+            finally:
+                policy.close()
+                books.close()
 
 
 def test_the_key_of_a_ca(machine: Machine, tmp_path: Path) -> None:
