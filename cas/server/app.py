@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cas.server.operation import Operation
-    from cas.server.rates import RateCap
     from cas.wiring.service import OpenedCommunity
+    from gsi.transport.rates import RateCap
 
 __all__ = ["LIST_SECONDS", "create_app"]
 

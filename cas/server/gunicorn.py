@@ -12,11 +12,11 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from cas.server.app import create_app
-from cas.server.rates import RateCap
 from cas.wiring.service import open_community
 from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
 from gsi.system.trustdir import TrustDirectory
+from gsi.transport.rates import RateCap
 from gsi.transport.tls import ServerTLS
 from gsi.transport.wsgi_server import Held, WebLimits, WebSettings, serve_wsgi
 

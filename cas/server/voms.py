@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from cas.issuing import Form
 from cas.protocol.voms import Refusal, VOMSRefusalError
-from cas.server.rates import RateCap
 from cas.voms_server import VOMSService, VOMSSettings
 from cas.wiring.service import open_community
 from gsi.errors import ConfigError, DeniedError, GridError
 from gsi.system.credential_files import load_user_credential
+from gsi.transport.rates import RateCap
 from gsi.trust.options import Purpose, ValidationOptions
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ import json
 import logging
 import re
 import secrets
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -45,6 +46,7 @@ from gsi.pem import encode_pem
 from gsi.system import clock
 from gsi.system.audit import AuditRecord, Verdict
 from gsi.system.metrics import CONTENT_TYPE
+from gsi.transport.rates import RateCap
 from myproxy.delegation.service import Caller, read_request
 
 if TYPE_CHECKING:
@@ -73,8 +75,18 @@ _STATUSES: Final = (
     (VerificationError, 400),
     (RemoteProtocolError, 400),
 )
+PER_MINUTE: Final = 600
+"""Requests of one identity to one worker: a service that fetches ten proxies a second is still served."""
 _VERSION: Final = {"major": 1, "minor": 0, "patch": 0}
 _log: Final = logging.getLogger("myproxy.delegation")
+
+
+class _TooManyError(DeniedError):
+    """One identity asks too often."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__("too many requests")
+        self.wait = int(wait) + 1
 
 
 class _Asked(NamedTuple):
@@ -89,10 +101,13 @@ class _Asked(NamedTuple):
 class _App:
     """The views."""
 
-    def __init__(self, service: DelegationService, audit: AuditSink, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, service: DelegationService, audit: AuditSink, now: Callable[[], datetime], rates: RateCap
+    ) -> None:
         self._service = service
         self._audit = audit
         self._now = now
+        self._rates = rates
 
     def _note(
         self, asked: _Asked, action: str, verdict: Verdict, reason: str = "", **details: str | int | None
@@ -126,8 +141,15 @@ class _App:
         try:
             caller = self._service.meet(presented.chain, now=now)
         except VerificationError as error:
+            self._hold(f"address {presented.address}")
             raise AuthenticationError(error.message) from error
+        self._hold(caller.owner.identity)
         return _Asked(secrets.token_hex(8), now, caller, presented.address)
+
+    def _hold(self, who: str) -> None:
+        wait = self._rates.admit(who, time.monotonic())
+        if wait:
+            raise _TooManyError(wait)
 
     def _mine(self, delegation_id: str) -> _Asked:
         """Return who asks, whose delegation it has to be."""
@@ -212,6 +234,7 @@ def create_app(
     audit: AuditSink,
     *,
     now: Callable[[], datetime] = clock.now,
+    rates: RateCap | None = None,
     metrics: Callable[[], bytes] | None = None,
 ) -> Flask:
     """Return the application.
@@ -220,11 +243,12 @@ def create_app(
         service: Decides.
         audit: Who did what.
         now: The clock.
+        rates: How often one identity may ask; None for `PER_MINUTE`.
         metrics: Tells monitors; None where they are not to be told.
     """
     app = Flask("myproxy.delegation", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BLOCK_BYTES
-    views = _App(service, audit, now)
+    views = _App(service, audit, now, rates or RateCap(PER_MINUTE))
     one = "/delegation/<delegation_id>"
     for rule, method, name in (
         ("/whoami", "GET", "whoami"),
@@ -249,6 +273,12 @@ def create_app(
 
     if metrics is not None:
         app.add_url_rule("/metrics", "metrics", lambda: Response(metrics(), content_type=CONTENT_TYPE))
+
+    @app.errorhandler(_TooManyError)
+    def hold(error: _TooManyError) -> Response:
+        response = _error(429, error.message)
+        response.headers["Retry-After"] = str(error.wait)
+        return response
 
     @app.errorhandler(GridError)
     def refuse(error: GridError) -> Response:

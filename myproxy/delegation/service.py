@@ -45,8 +45,11 @@ __all__ = ["Caller", "DelegationService", "delegation_id", "read_request"]
 
 REQUEST_LASTS: Final = timedelta(hours=1)
 """How long a key waits for its certificate."""
-_OPTIONS: Final = ValidationOptions(purpose=Purpose.CLIENT)
-_SERVICE: Final = ValidationOptions(purpose=Purpose.CLIENT, ignore_extended_key_usage=True)
+_DELEGATED: Final = ValidationOptions(purpose=Purpose.CLIENT)
+_CALLER: Final = ValidationOptions(
+    purpose=Purpose.CLIENT,
+    ignore_extended_key_usage=True,  # services show host certificates, many of which are for servers alone
+)
 
 
 class Caller(NamedTuple):
@@ -104,7 +107,7 @@ class DelegationService:
             VerificationError: It proves nothing.
             DeniedError: It is of a proxy that is an identity of its own.
         """
-        peer = verify_chain(chain, self._anchors(), now=now, options=_SERVICE)
+        peer = verify_chain(chain, self._anchors(), now=now, options=_CALLER)
         if peer.independent:
             raise DeniedError("an independent proxy speaks for nobody")
         fqans = self._fqans(peer, now)
@@ -125,9 +128,11 @@ class DelegationService:
             StorageError: It cannot be kept.
         """
         self._check_user(caller)
-        key = keys.encode_private_key(self._make_key())
-        kept = self._store.ask(caller.owner, key, now=now, until=now + REQUEST_LASTS)
-        return self._requester(kept).request_der
+        kept = self._store.find(caller.owner.id)
+        if kept is not None and kept.owner == caller.owner and kept.asked and kept.asked_until > now:
+            return self._requester(kept.asked).request_der
+        key = keys.encode_private_key(self._make_key())  # dear, so not where one waits already
+        return self._requester(self._store.ask(caller.owner, key, now=now, until=now + REQUEST_LASTS)).request_der
 
     def check(self, caller: Caller, certificates: Sequence[bytes], *, now: datetime) -> tuple[bytes, datetime]:
         """Judge a delegated proxy; return it with its key, PEM, and when it ends.
@@ -147,7 +152,7 @@ class DelegationService:
         if kept is None or kept.owner != caller.owner or not kept.asked or kept.asked_until <= now:
             raise NotFoundError("no request waits for a certificate", hint="ask for one first")
         proxy = self._requester(kept.asked).accept(certificates, now=now)
-        peer = verify_chain([one.der for one in proxy.certificates], self._anchors(), now=now, options=_OPTIONS)
+        peer = verify_chain([one.der for one in proxy.certificates], self._anchors(), now=now, options=_DELEGATED)
         if peer.independent or peer.identity != caller.owner.identity:
             raise DeniedError("the proxy is not of the identity that delegates it")
         if self._fqans(peer, now) != caller.owner.fqans:

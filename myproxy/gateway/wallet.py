@@ -158,6 +158,9 @@ class Wallet:
         """
         found, grant, proxy = self._open(ticket)
         now = self._now()
+        if grant.ends is not None and grant.ends <= now:
+            self.forget(ticket)
+            raise LogOnAgainError("what the user had allowed is over")
         if now < proxy.not_before + (proxy.not_after - proxy.not_before) / 2:
             return proxy
         left = proxy.not_after - now

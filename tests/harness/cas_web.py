@@ -24,9 +24,9 @@ from cas.policy.model import Effect, ObjectName, Statement, User, UserGroup
 from cas.repository.base import Author
 from cas.repository.sql import open_sqlite_policy
 from cas.server.app import create_app
-from cas.server.rates import RateCap
 from cas.wiring.service import OpenedCommunity, open_community
 from gsi.system import clock
+from gsi.transport.rates import RateCap
 from tests.harness.ca import Issued, TestCA, write_file, write_trust_dir
 from tests.harness.cas import ADMINS, CA_NAME, READ, begin, dn, group, object_ref, user
 

@@ -26,6 +26,7 @@ from gsi.sql.engine import open_sqlite
 from gsi.system.audit import AuditLog
 from gsi.system.config import parse_config
 from gsi.system.trustdir import TrustDirectory
+from gsi.transport.rates import RateCap
 from myproxy.delegation.app import create_app
 from myproxy.delegation.config import DelegationConfig, ServiceSettings, load_config
 from myproxy.delegation.service import DelegationService, delegation_id
@@ -40,7 +41,7 @@ FTS = "/O=Grid/CN=host\\/fts.example.org"
 class Desk:
     """The service with a clock that is set, and its clients."""
 
-    def __init__(self, directory: Path, ca: TestCA, **more: str) -> None:
+    def __init__(self, directory: Path, ca: TestCA, *, per_minute: float = 600, **more: str) -> None:
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.directory = directory
         write_trust_dir(directory / "certificates", ca)
@@ -63,7 +64,9 @@ longest = "12h"
         self.store = open_store(self.config.store)
         self.audit = AuditLog(str(directory / "store" / "audit.log"))
         service = DelegationService(self.config, self.store, trust.anchors, make_key=lambda: generate_key(KeyType.P256))
-        self.client: FlaskClient = create_app(service, self.audit, now=lambda: self.now).test_client()
+        self.client: FlaskClient = create_app(
+            service, self.audit, now=lambda: self.now, rates=RateCap(per_minute)
+        ).test_client()
 
     def call(
         self, who: Credential | None, method: str, path: str, data: bytes = b"", headers: dict[str, str] | None = None
@@ -272,6 +275,17 @@ def test_not_too_many_of_one(desk: Desk) -> None:
         ask(MAX_OF_ONE)
     desk.now += timedelta(hours=1)
     ask(MAX_OF_ONE)
+
+
+def test_one_identity_cannot_keep_the_service_busy(tmp_path: Path, ca: TestCA, people: dict[str, Credential]) -> None:
+    desk = Desk(tmp_path, ca, per_minute=3)
+    stranger = parse_credential(TestCA("/O=Else/CN=CA", "p256").issue(ALICE, "p256").bundle(), source="stranger")
+    for who, served in ((people["Alice"], 200), (stranger, 401)):
+        found = [desk.call(who, "GET", "/whoami").status_code for _ in range(4)]
+        assert found == [served] * 3 + [429]
+    assert desk.call(people["Bob"], "GET", "/whoami").status_code == 200
+    desk.store.close()
+    desk.audit.close()
 
 
 def test_configurations_that_make_no_sense(tmp_path: Path) -> None:

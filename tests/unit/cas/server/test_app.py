@@ -18,9 +18,9 @@ from cas.policy.model import UserGroup
 from cas.server import asking
 from cas.server.openapi import PUBLIC_PATHS, document
 from cas.server.operations import OPERATIONS
-from cas.server.rates import RateCap
 from gsi.system.clock import now
 from gsi.tokens.keys import StaticKeys, parse_key_set
+from gsi.transport.rates import RateCap
 from gsi.voms.attribute_cert import AttributeCertificate
 from tests.harness.ca import INDEPENDENT_INFO, LIMITED_INFO, TestCA, write_file
 from tests.harness.cas_web import DATA, ISSUER, STORAGE, Web, claims, open_web

@@ -14,12 +14,12 @@ from cas.policy.model import UserGroup
 from cas.protocol.voms import VOMSRefusalError
 from cas.repository.base import Author
 from cas.repository.sql import open_sqlite_policy
-from cas.server.rates import RateCap
 from cas.server.voms import VOMSFactory
 from cas.service import CapabilityRequest
 from gsi.credential import Credential, parse_credential
 from gsi.errors import DeniedError
 from gsi.system import clock
+from gsi.transport.rates import RateCap
 from gsi.trust.peer import VerifiedPeer
 from gsi.voms.attribute_cert import AttributeCertificate
 from gsi.voms.exchange import ALL, FetchRequest
