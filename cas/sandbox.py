@@ -264,7 +264,6 @@ class _Tour:
                 asked("permit", "read", "data/run1", "-chain", "cas.pem", prepare=self._fetch_keys),
                 asked("deny", "write", "data/run1", "-chain", "cas.pem"),
                 asked("permit", "read", "data/run1", "-chain", "voms.pem"),
-                asked("deny", "delete", "data/run1", "-chain", "voms.pem"),
                 asked("permit", "read", "data/run1", "-proxy", "-token", "token"),
                 asked("deny", "read", "other/run1", "-proxy", "-token", "token"),
                 asked("deny", "read", "data/run1", "-proxy"),

@@ -86,6 +86,7 @@ class Contribution:
         order: Place in the story; lower comes first.
         services: The servers to start.
         make_steps: Called for a tour, once the services listen; returns the steps.
+        make_last_steps: Likewise; with these the tour ends, after the steps of all others.
         make_exports: Called with a person; returns the variables by which that person's shell finds the services.
         notices: Lines for the user: what of it cannot be shown on this machine, and why.
     """
@@ -93,5 +94,6 @@ class Contribution:
     order: int
     services: tuple[Service, ...] = ()
     make_steps: Callable[[], tuple[Step, ...]] = tuple
+    make_last_steps: Callable[[], tuple[Step, ...]] = tuple
     make_exports: Callable[[Person], Mapping[str, str]] = lambda _person: {}
     notices: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from gsi.errors import ConfigError
 from gsi.sandbox.report import exports_of
-from gsi.sandbox.services import Health, Started, end, look, start
+from gsi.sandbox.services import Health, Started, end, launch, look, wait_for
 from gsi.sandbox.state import FILE, State, load_state, save_state
 from gsi.sandbox.tour import run_tour
 from gsi.sandbox.vo import PEOPLE, VO, make_vo, open_vo
@@ -35,9 +35,9 @@ from gsi.system.clock import now
 from gsi.system.files import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from gsi.sandbox.plan import Contribution
+    from gsi.sandbox.plan import Contribution, Step
 
 __all__ = ["bring_down", "bring_up", "reset", "run_sandbox", "take_tour"]
 
@@ -74,10 +74,14 @@ def run_sandbox(
     with _root(directory, keep=keep) as root, _stop_signals() as stopped:
         good = True
         vo, contributions = _make(root, State(kerberos=kerberos), stream)
-        state = _start(vo, contributions, State(foreground=os.getpid()), stream)
+        started: list[Started] = []
         try:
+            state = _launch(vo, contributions, State(foreground=os.getpid()))
+            started = [*state.services]
+            wait = _Once(lambda: wait_for(started, vo, lambda one: _tell(one, stream)))
             if tour:
-                good = _tour(vo, contributions, state, stream, stopped)
+                good = _tour(vo, contributions, state, stream, stopped, wait=wait)
+            wait()
             if not once:
                 stream.write(f"\nto try it yourself, in another shell:\n{exports_of(state, 'alice')}")
                 stream.write("the services stay up until Ctrl-C\n")
@@ -85,9 +89,9 @@ def run_sandbox(
                 stopped.wait()
             stream.write("ending the services\n")
         finally:
-            end(state.services)
-            save_state(root, replace(state, services=(), foreground=0))
-            if not keep or directory is not None:
+            end(started)
+            save_state(root, replace(load_state(root), services=(), foreground=0))
+            if not keep:
                 _forget_open_dir(vo)
         return good
 
@@ -195,7 +199,15 @@ def _up(root: Path, *, kerberos: bool, out: TextIO) -> None:
     else:  # new, or never got as far as this
         _clear(root, state)
         vo, contributions = _make(root, state, out)
-    _start(vo, contributions, replace(state, services=running), out)
+    before = replace(state, services=running)
+    after = _launch(vo, contributions, before)
+    started = [one for one in after.services if one not in running]
+    try:
+        wait_for(started, vo, lambda one: _tell(one, out))
+    except BaseException:
+        end(started)
+        save_state(root, before)
+        raise
     out.write(
         f"\nthe sandbox in {root} is up; in a shell, be Alice with\n\n"
         f'    eval "$(grid-sandbox env{_where(root)})"\n\n'
@@ -244,17 +256,16 @@ def _open(root: Path, state: State) -> VO:
     )
 
 
-def _start(vo: VO, contributions: Sequence[Contribution], state: State, out: TextIO) -> State:
-    """Start the services that do not run yet, and write down what runs where."""
+def _launch(vo: VO, contributions: Sequence[Contribution], state: State) -> State:
+    """Start the services that do not run yet, and write down what runs where; waits for none."""
     exports = {name: _exports(vo, contributions, name) for name in PEOPLE}
     running = {one.name for one in state.services}
     wanted = [service for one in contributions for service in one.services if service.name not in running]
-    started = start(wanted, vo, exports["alice"], lambda one: _tell(one, out))
     state = State(
         kerberos=vo.kerberos,
         ports=vo.ports,
         open_dir=str(vo.open_dir or ""),
-        services=(*state.services, *started),
+        services=(*state.services, *launch(wanted, vo, exports["alice"])),
         exports=exports,
         notices=[line for one in contributions for line in one.notices],
         foreground=state.foreground,
@@ -286,16 +297,39 @@ def _end(state: State, out: TextIO) -> bool:
     return bool(found)
 
 
+class _Once:
+    """Something that is done when it is first asked for, and then no more."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act: Callable[[], None] | None = act
+
+    def __call__(self) -> None:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+
+
 def _tour(
     vo: VO,
     contributions: Sequence[Contribution],
     state: State,
     out: TextIO,
     stopped: threading.Event,
+    *,
+    wait: Callable[[], None] = lambda: None,
 ) -> bool:
+    """Run the tour; `wait` is called before the first step that needs services, which start in the meantime."""
     save_state(vo.root, replace(state, toured=True))
-    steps = [step for one in contributions for step in one.make_steps()]
-    good = run_tour(steps, vo, out, stopped.is_set)
+
+    def steps() -> Iterator[Step]:
+        for one in contributions:
+            if one.services:
+                wait()
+            yield from one.make_steps()
+        for one in contributions:
+            yield from one.make_last_steps()
+
+    good = run_tour(steps(), vo, out, stopped.is_set)
     if stopped.is_set():
         out.write("\ninterrupted: ending the services\n" if state.foreground else "\ninterrupted\n")
         raise KeyboardInterrupt

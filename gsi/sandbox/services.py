@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gsi.sandbox.plan import Service
     from gsi.sandbox.vo import VO
 
-__all__ = ["Health", "Started", "end", "log_path", "look", "start"]
+__all__ = ["Health", "Started", "end", "launch", "log_path", "look", "start", "wait_for"]
 
 START_SECONDS: Final = 30.0  # a cold start with a new database takes 2 s; slow disks get the rest
 STOP_SECONDS: Final = 10.0  # a server drains its open requests first
@@ -89,8 +89,23 @@ def start(
         told: Called with each one that listens.
 
     Raises:
-        TransportError: A port is in use; a service ended or did not listen within `START_SECONDS`, and the end of its
-            log is in the hint.
+        TransportError: As `launch` and `wait_for`.
+        GridError: What a service needs could not be made.
+    """
+    started = launch(services, vo, exports)
+    try:
+        wait_for(started, vo, told)
+    except BaseException:
+        end(started)
+        raise
+    return started
+
+
+def launch(services: Iterable[Service], vo: VO, exports: Mapping[str, str]) -> list[Started]:
+    """Start the services and wait for none; those that run when one fails are ended.
+
+    Raises:
+        TransportError: A port is in use, or a program cannot be run.
         GridError: What a service needs could not be made.
     """
     started: list[Started] = []
@@ -100,13 +115,21 @@ def start(
             if service.prepare is not None:
                 service.prepare(exports)
             started.append(_spawn(service, vo))
-        for one in started:
-            _wait_until_listening(one, vo)
-            told(one)
     except BaseException:
         end(started)
         raise
     return started
+
+
+def wait_for(started: Iterable[Started], vo: VO, told: Callable[[Started], None] = lambda _started: None) -> None:
+    """Wait until each service accepts connections.
+
+    Raises:
+        TransportError: One ended or did not listen within `START_SECONDS`; the end of its log is in the hint.
+    """
+    for one in started:
+        _wait_until_listening(one, vo)
+        told(one)
 
 
 def look(started: Started) -> Health:

@@ -67,11 +67,10 @@ _KCA: Final = """
 [pages.kca]
 config = "{KCA_CONFIG}"
 """
-_PASSPHRASE: Final = "a pass phrase for the portal"
 
 
 def contribution(vo: VO) -> Contribution:
-    """Return the portal and its steps; a notice alone where it cannot be."""
+    """Return the portal and its step; a notice alone where it cannot be."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         notice = (
@@ -93,7 +92,7 @@ def contribution(vo: VO) -> Contribution:
     return Contribution(
         ORDER,
         (service,),
-        make_steps=lambda: _steps(vo, url),
+        make_steps=lambda: (_step(vo, url),),
         make_exports=lambda _person: {"MYPROXY_PORTAL": url, "MYPROXY_PORTAL_CONFIG": str(config)},
     )
 
@@ -118,38 +117,31 @@ def _describe(vo: VO, state: Path, exports: Mapping[str, str]) -> str:
     return text
 
 
-def _steps(vo: VO, url: str) -> tuple[Step, ...]:
-    alice, elsewhere = vo.person("alice").home, vo.person("elsewhere").home
-    answers, passphrase = alice / "portal-answers", elsewhere / "portal-passphrase"
-    write_private(str(answers), f"{(alice / 'key-passphrase').read_text('ascii')}{_PASSPHRASE}\n".encode())
-    write_private(str(passphrase), f"{_PASSPHRASE}\n".encode())
-    known = (("MYPROXY_SERVER", f"localhost:{vo.port(server.NAME)}"),)
-    fetched, logon = elsewhere / "from-the-portal.pem", elsewhere / "terminal.pem"
-
-    def visit(*words: str, expect: tuple[str, ...]) -> Command:
-        argv = (sys.executable, "-m", "myproxy.sandbox.visitor", url, "alice", *words)
-        return Command(argv, "elsewhere", stdin_path=passphrase, expect=expect)
-
-    with_browser = Step(
-        "The same in a browser",
-        f"The portal at {url} asks for user name and pass phrase. A small program stands in for the browser here: it "
-        "logs on, looks at the page of credentials, and downloads a proxy.",
+def _step(vo: VO, url: str) -> Step:
+    elsewhere = vo.person("elsewhere").home
+    fetched, terminal = elsewhere / "from-the-portal.pem", elsewhere / "terminal.pem"
+    deeds = (
+        "show", "/", "terminal", f"myproxy-logon --portal {url} -o {terminal}", "fetch", str(fetched),
+        "show", "/activity",
+    )  # fmt: skip
+    return Step(
+        "A browser is enough",
+        f"The portal at {url} asks for user name and pass phrase; a small program stands in for the browser here. "
+        "Alice looks at what is stored. A terminal, where she types no pass phrase, shows a code and the mark of its "
+        "key: she compares it and says yes. She downloads a proxy, and sees what has happened in her name.",
         (
-            Command(("myproxy-init", "-S"), "alice", known, answers, expect=("now exists on localhost",)),
-            visit("show", "/", "fetch", str(fetched), expect=("Your credentials", "wrote")),
+            Command(
+                (sys.executable, "-m", "myproxy.sandbox.visitor", url, "alice", *deeds),
+                "elsewhere",
+                stdin_path=server.passphrase_path(vo),
+                expect=(
+                    "Your credentials",
+                    "/terminal?code=",
+                    "wrote",
+                    "Proxy for a terminal",
+                    "A credential has been received",
+                ),
+            ),
             Command(("grid-proxy-verify", str(fetched)), "elsewhere", expect=("verdict  : good",)),
         ),
     )
-    terminal = Step(
-        "A terminal without a pass phrase",
-        "The terminal shows a code, and makes a key that never leaves it. Alice compares the key in the browser, says "
-        "yes there, and sees afterwards what has happened in her name.",
-        (
-            visit(
-                "terminal", f"myproxy-logon --portal {url} -o {logon}", "show", "/activity",
-                expect=("/terminal?code=", "A credential has been received", "Activity", "Proxy for a terminal"),
-            ),
-            Command(("grid-proxy-verify", str(logon)), "elsewhere", expect=("verdict  : good",)),
-        ),
-    )  # fmt: skip
-    return with_browser, terminal

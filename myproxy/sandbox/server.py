@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gsi.sandbox.vo import VO
 
-__all__ = ["contribution"]
+__all__ = ["NAME", "contribution", "passphrase_path"]
 
 ORDER: Final = 20
 NAME: Final = "myproxy-server"
@@ -61,6 +61,7 @@ def contribution(vo: VO) -> Contribution:
         ORDER,
         (server,),
         make_steps=lambda: _steps(vo, config, store, port),
+        make_last_steps=lambda: (_Tour(vo, f"localhost:{port}").destroy(),),
         make_exports=lambda _person: {
             "MYPROXY_SERVER": "localhost",
             "MYPROXY_SERVER_PORT": str(port),
@@ -69,9 +70,14 @@ def contribution(vo: VO) -> Contribution:
     )
 
 
+def passphrase_path(vo: VO) -> Path:
+    """Return the file with what Alice remembers."""
+    return vo.person("elsewhere").home / "logon-passphrase"
+
+
 def _steps(vo: VO, config: Path, store: Path, port: int) -> tuple[Step, ...]:
     tour = _Tour(vo, f"localhost:{port}")
-    return tour.store(), tour.log_on(), tour.one_time_code(config, store), tour.renew(), tour.destroy()
+    return tour.store(), tour.log_on(), tour.one_time_code(config, store), tour.renew()
 
 
 class _Tour:
@@ -98,7 +104,7 @@ class _Tour:
 
     def log_on(self) -> Step:
         """The other side, with a pass phrase."""
-        right = self._written(self._elsewhere / "logon-passphrase", f"{_LOGON_PASSPHRASE}\n")
+        right = self._written(passphrase_path(self._vo), f"{_LOGON_PASSPHRASE}\n")
         wrong = self._written(self._elsewhere / "wrong-passphrase", "not the pass phrase\n")
         return Step(
             "She logs on from elsewhere",

@@ -26,7 +26,7 @@ from gsi.system.environ import read_locations
 from gsi.system.files import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["Visitor", "main"]
 
@@ -123,6 +123,36 @@ class _Words(HTMLParser):
             self.lines[-1] += data
 
 
+class _Terminal:
+    """A terminal in which `myproxy-logon --portal` runs; ended in any case."""
+
+    def __init__(self, command: str) -> None:
+        print(f"in the terminal: {command}")
+        self._process = subprocess.Popen(
+            shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def read(self) -> Iterator[str]:
+        """Show what it shows, line by line."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            print(f"    {printable(line.rstrip())}")
+            yield line
+
+    def end(self, *, finished: bool) -> None:
+        """Wait for its end; end it where not all went well.
+
+        Raises:
+            SystemExit: It has failed.
+        """
+        if not finished:
+            self._process.terminate()
+        for _ in self.read():
+            pass
+        if self._process.wait() and finished:
+            raise SystemExit(f"visitor: the terminal's command ended with {self._process.returncode}")
+
+
 def _show(visitor: Visitor, path: str) -> None:
     """Show a page as text."""
     for line in _Words.of(visitor.get(path)):
@@ -136,36 +166,24 @@ def _fetch(visitor: Visitor, path: str) -> None:
     print(f"    wrote {path}")
 
 
-def _terminal(visitor: Visitor, command: str) -> None:
-    """Run a terminal's command, compare its key with the page's, and say yes."""
-    print(f"in the terminal: {command}")
-    argv = shlex.split(command)
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
-        place = key = None
-        for line in process.stdout:
-            text = line.decode("utf-8", "replace")
-            print(f"    {printable(text.rstrip())}")
-            place = place or _CODE.search(text)
-            key = key or _SHOWN_KEY.search(text)
-            if place and key:
-                break
-        if not (place and key):
-            raise SystemExit("visitor: the terminal shows no code")
-        page = visitor.get(place[0])
-        shown = _KEY.search(page)
-        if shown is None or html.unescape(shown[1]).split() != key[1].split():
-            process.terminate()
-            raise SystemExit("visitor: the page shows another key than the terminal: not confirmed")
-        code = place[0].partition("=")[2]
-        visitor.post("/terminal", code=code, hours="0", answer="yes")
-        for line in process.stdout:
-            print(f"    {printable(line.decode('utf-8', 'replace').rstrip())}")
-    if process.returncode:
-        raise SystemExit(f"visitor: the terminal's command ended with {process.returncode}")
+def _confirm(visitor: Visitor, terminal: _Terminal) -> None:
+    """Compare the terminal's key with the page's, and say yes.
 
-
-_DEEDS: Final = {"show": _show, "fetch": _fetch, "terminal": _terminal}
+    Raises:
+        SystemExit: They differ, or there is no code.
+    """
+    place = key = None
+    for line in terminal.read():
+        place = place or _CODE.search(line)
+        key = key or _SHOWN_KEY.search(line)
+        if place and key:
+            break
+    if not (place and key):
+        raise SystemExit("visitor: the terminal shows no code")
+    shown = _KEY.search(visitor.get(place[0]))
+    if shown is None or html.unescape(shown[1]).split() != key[1].split():
+        raise SystemExit("visitor: the page shows another key than the terminal: not confirmed")
+    visitor.post("/terminal", code=place[0].partition("=")[2], hours="0", answer="yes")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -175,14 +193,27 @@ def main(argv: Sequence[str]) -> None:
         SystemExit: Something does not work; its text says what.
     """
     url, username, *words = argv if len(argv) >= 2 else ("", "", "?")
-    if len(words) % 2 or any(word not in _DEEDS for word in words[::2]):
+    if len(words) % 2 or not {*words[::2]} <= {"show", "fetch", "terminal"}:
         raise SystemExit(_USAGE)
     visitor = Visitor(url, read_locations().trust_dir)
     passphrase = sys.stdin.readline().rstrip("\n")
     visitor.get("/logon")
     visitor.post("/logon", username=username, passphrase=passphrase)
-    for deed, what in zip(words[::2], words[1::2], strict=True):
-        _DEEDS[deed](visitor, what)
+    terminals: list[_Terminal] = []
+    finished = False
+    try:
+        for deed, what in zip(words[::2], words[1::2], strict=True):
+            if deed == "show":
+                _show(visitor, what)
+            elif deed == "fetch":
+                _fetch(visitor, what)
+            else:
+                terminals.append(_Terminal(what))
+                _confirm(visitor, terminals[-1])
+        finished = True
+    finally:
+        for terminal in terminals:  # which ask now and then, so that the visit goes on meanwhile
+            terminal.end(finished=finished)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ Without a deed it does so in the foreground, in a temporary directory, and then 
 that real input, each shown with what it printed, so that you can type it again: proxies made and refused, a decision
 and its reason, a credential stored, got back by a pass phrase and by a one-time code, renewed and destroyed, a
 community that says who may do what, its capabilities fetched as an assertion, an attribute certificate and a token, a
-storage that enforces them, a proxy out of the portal, files through the GridFTP server. Then the services stay up until Ctrl-C (or SIGTERM), which ends
-them and removes the directory.
+storage that enforces them, a proxy out of the portal, files through the GridFTP server. Then the services stay up until
+Ctrl-C (or SIGTERM), which ends them and removes the directory.
 
 `grid-sandbox up` leaves it running in the background instead, in a directory that stays, and makes nothing twice: what
 runs is left alone, and what has ended is started again. In a shell, `eval "$(grid-sandbox env)"` makes you Alice, with
