@@ -264,7 +264,15 @@ class CodesDesk:
         self._audit = audit
         self._clock = clock
 
-    def enrol(self, username: str, *, issuer: str, algorithm: str = "SHA1", secret: bytes | None = None) -> Enrolment:
+    def enrol(
+        self,
+        username: str,
+        *,
+        issuer: str,
+        algorithm: str = "SHA1",
+        secret: bytes | None = None,
+        used_step: int = 0,
+    ) -> Enrolment:
         """Give a user a secret in place of any former one; see `OneTimeCodes.enrol`.
 
         Raises:
@@ -272,7 +280,7 @@ class CodesDesk:
             StorageError: It could not be recorded or written.
         """
         self._record("ENROL_OTP", username)
-        return self._codes.enrol(username, issuer=issuer, algorithm=algorithm, secret=secret)
+        return self._codes.enrol(username, issuer=issuer, algorithm=algorithm, secret=secret, used_step=used_step)
 
     def remove(self, username: str) -> None:
         """Take a user's secret away.

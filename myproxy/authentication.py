@@ -73,7 +73,8 @@ class Methods:
         rounds: Methods with rounds of their own.
         renewals: Methods that prove the key of the credential to be renewed.
         codes: Judges one-time codes, or None where there are none.
-        codes_use: Whether a code is required behind the pass phrase, or suffices in its place.
+        codes_use: Whether a code is required behind the pass phrase, of everybody or of those with an authenticator,
+            or suffices in its place.
         limiter: Slows guessing down.
         pace: How long refusals take.
         slots: How many judges outside of the process are asked at once.
@@ -92,6 +93,9 @@ class Methods:
         """Return a client's try at a request; it serves for all credentials that the request may mean.
 
         A one-time code is part of what retrieves; an owner who changes a pass phrase gives the former one alone.
+
+        Raises:
+            StorageError: It cannot be found out whether the user has an authenticator.
         """
         return Attempt(
             self,
@@ -105,7 +109,7 @@ class Methods:
     @property
     def asks_everyone(self) -> bool:
         """Whether somebody has to be asked about clients that bring nothing, or has to talk with them."""
-        return bool(self.judges(Use.REQUIRED) or self.rounds) or self.codes_use is Use.REQUIRED
+        return bool(self.judges(Use.REQUIRED) or self.rounds) or self.codes_use in {Use.REQUIRED, Use.ENROLLED}
 
     def judges(self, use: Use) -> list[PasswordMethod]:
         """Return the judges of whole pass phrases that take part in this way."""
@@ -185,7 +189,7 @@ def refuse_absent(attempt: Attempt, methods: Methods, sealer: Sealer) -> Authent
         for method in methods.judges(Use.REQUIRED):
             with contextlib.suppress(AuthenticationError):
                 attempt.ask(method)
-        if methods.codes_use is Use.REQUIRED:
+        if attempt.needs_code:
             attempt.check_code()
         elif attempt.passphrase and not methods.judges(Use.REQUIRED):
             for method in methods.judges(Use.SUFFICIENT):
@@ -238,7 +242,7 @@ class Authentication:
             return self._begin_absent(rounds)
         if sealed and self._is_empty_handed():
             raise HiddenError(INVALID_PASSPHRASE)
-        if sealed or required or methods.codes_use is Use.REQUIRED:
+        if sealed or required or self._attempt.needs_code:
             self._proof = self._judge_all(required, sealed=sealed)
         if rounds:
             return self._offer(rounds)
@@ -287,7 +291,7 @@ class Authentication:
         """Say whether this is a stranger without a pass phrase, and nobody has to be asked about the empty one."""
         if not self._question.caller.client.is_anonymous or self._attempt.passphrase:
             return False
-        return not self._methods.judges(Use.REQUIRED) and self._methods.codes_use is not Use.REQUIRED
+        return not self._methods.judges(Use.REQUIRED) and not self._attempt.needs_code
 
     def _begin_absent(self, required: list[RoundMethod]) -> Offers:
         """Offer a stranger what would be offered for a key that is not sealed, so that the offer does not tell.
@@ -321,7 +325,7 @@ class Authentication:
             except AuthenticationError as error:
                 failure = failure or error
             agreed.append(method.method)
-        if self._methods.codes_use is Use.REQUIRED:
+        if attempt.needs_code:
             if not agreed and attempt.passphrase:
                 failure = AuthenticationError(NOTHING_BEFORE_THE_CODE)
             try:

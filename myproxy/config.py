@@ -67,6 +67,8 @@ class Method(Enum):
     """How a way of authentication takes part."""
 
     REQUIRED = "required"
+    ENROLLED = "enrolled"
+    """Required of those who have enrolled: one-time codes, of users with an authenticator."""
     SUFFICIENT = "sufficient"
     DISABLED = "disabled"
 
@@ -409,7 +411,7 @@ def _convert(name: str, arguments: list[str], before: object, note: Callable[[st
     if kind is _Kind.BOOL:
         return argument.lower() in _TRUE
     if kind is _Kind.METHOD:
-        return _convert_method(argument)
+        return _convert_method(name, argument)
     if kind is _Kind.NUMBER:
         return _convert_c_number(name, argument, note) if name in _OF_THE_C_SERVER else _convert_number(name, argument)
     return argument
@@ -434,11 +436,12 @@ def _shown(word: str) -> str:
     return word.encode("utf-8", "backslashreplace").decode()
 
 
-def _convert_method(argument: str) -> Method:
+def _convert_method(name: str, argument: str) -> Method:
+    choices = [one for one in Method if one is not Method.ENROLLED or name == "otp"]
     try:
-        return Method(argument.lower())
-    except ValueError:
-        known = ", ".join(one.value for one in Method)
+        return next(one for one in choices if one.value == argument.lower())
+    except StopIteration:
+        known = ", ".join(one.value for one in choices)
         raise ValueError(f"{argument!r} is not one of {known}; nothing would be asked for") from None
 
 

@@ -138,7 +138,7 @@ class RetrievalCommands(HandoverCommands):
                 credential that it may not have: one text, one duration.
             DeniedError: Policy, a lock, or a stored chain that is no longer valid.
         """
-        return self._begin(caller, request, self._methods.attempt(caller, request))
+        return self._begin(caller, request, self._attempt(caller, request))
 
     def begin_quickly(self, caller: Caller, request: Request) -> RetrievalStep | None:
         """Do the same as far as nothing is waited for but a look into a database on this machine, mostly in memory.
@@ -169,7 +169,7 @@ class RetrievalCommands(HandoverCommands):
             AuthenticationError: As for GET.
             DeniedError: As for GET; or the client's proxy is limited and the stored credential is not.
         """
-        return self._begin(caller, request, self._methods.attempt(caller, request))
+        return self._begin(caller, request, self._attempt(caller, request))
 
     def proceed(self, waiting: AuthorizationRound, reply: AuthorizationReply) -> RetrievalStep:
         """Judge the client's answer to a round.
@@ -205,6 +205,10 @@ class RetrievalCommands(HandoverCommands):
     def accompanying_trust_roots(self, request: Request) -> tuple[TrustRootFile, ...]:
         """Return the trust roots that go with a yes, if the request asks for them."""
         return self._trust_roots() if request.wants_trust_roots else ()
+
+    def _attempt(self, caller: Caller, request: Request) -> Attempt:
+        with self._trail.deciding(caller, request, request.command.name):
+            return self._methods.attempt(caller, request)
 
     def _begin(self, caller: Caller, request: Request, attempt: Attempt) -> RetrievalStep:
         with self._trail.deciding(caller, request, request.command.name), attempt.judging() as seconds:

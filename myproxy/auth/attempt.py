@@ -62,6 +62,7 @@ class Attempt:
 
     Attributes:
         passphrase: What the client gave, without a one-time code where one is required.
+        needs_code: Whether a one-time code is required of this user.
     """
 
     def __init__(
@@ -83,6 +84,9 @@ class Attempt:
             passphrase: What came with the request.
             anonymous: Whether the client is a stranger, who hears no more than a no.
             takes_code: Whether a code is asked for where codes are required.
+
+        Raises:
+            StorageError: It cannot be found out whether the user has an authenticator.
         """
         self._judges = judges
         self._username = username
@@ -97,7 +101,11 @@ class Attempt:
         self._code_use: CodeUse | None = None
         self._code = ""
         self.passphrase = passphrase
-        if takes_code and judges.codes_use is Use.REQUIRED and judges.codes is not None:
+        self.needs_code = False
+        if takes_code and judges.codes is not None:
+            enrolled = judges.codes_use is Use.ENROLLED and judges.codes.is_enrolled(username)
+            self.needs_code = enrolled or judges.codes_use is Use.REQUIRED
+        if self.needs_code and judges.codes is not None:
             self.passphrase, self._code = judges.codes.split(passphrase)
 
     @contextlib.contextmanager

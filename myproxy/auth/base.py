@@ -59,6 +59,8 @@ class Use(Enum):
     """How a configured method takes part."""
 
     REQUIRED = "required"
+    ENROLLED = "enrolled"
+    """Required of those who have enrolled; for one-time codes alone."""
     SUFFICIENT = "sufficient"
     DISABLED = "disabled"
 

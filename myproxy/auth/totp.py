@@ -24,6 +24,7 @@ Secrets rest in the repository's database under AES-256-GCM, bound to the accoun
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import os
@@ -40,6 +41,7 @@ from gsi.errors import AuthenticationError, ConfigError, GridError, StorageError
 from gsi.secret import Passphrase
 from gsi.system.files import read_private
 from myproxy.auth.base import Method
+from myproxy.auth.throttle import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +64,7 @@ _MARK_BYTES: Final = 4
 _NONCE_BYTES: Final = 12
 _NAMES: Final = {number: name for name, number in ALGORITHMS.items()}
 _WRONG: Final = "invalid one-time code"
+_plain: Final = functools.lru_cache(maxsize=1 << 16)(normalise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +247,28 @@ class OneTimeCodes:
         self._window = window
         self._decoy = keys.seal("", "SHA1", PERIOD_SECONDS, os.urandom(SECRET_BYTES))
 
-    def enrol(self, username: str, *, issuer: str, algorithm: str = "SHA1", secret: bytes | None = None) -> Enrolment:
+    def is_enrolled(self, username: str) -> bool:
+        """Say whether a user has a secret, under whatever spelling of the name.
+
+        A directory may take other spellings for the same account, so a code that one of them needs all of them need.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        if self._store.find(username) is not None:
+            return True
+        wanted = _plain(username)
+        return any(_plain(one) == wanted for one in self._store.usernames())
+
+    def enrol(
+        self,
+        username: str,
+        *,
+        issuer: str,
+        algorithm: str = "SHA1",
+        secret: bytes | None = None,
+        used_step: int = 0,
+    ) -> Enrolment:
         """Give a user a secret in place of any former one.
 
         Args:
@@ -252,6 +276,7 @@ class OneTimeCodes:
             issuer: What the authenticator shows beside the name.
             algorithm: One of `ALGORITHMS`.
             secret: What a hardware token holds; None makes a new one.
+            used_step: The period whose code has shown that the user has the secret; it is used up with that.
 
         Raises:
             ConfigError: The secret is too short (16 bytes, RFC 4226 section 4) or too long.
@@ -263,6 +288,8 @@ class OneTimeCodes:
             raise ConfigError(f"a secret for one-time codes has 16 to {MAX_SECRET_BYTES} bytes")
         sealed = self._keys.seal(username, algorithm, PERIOD_SECONDS, secret)
         self._store.put(username, sealed, now=self._clock())
+        if used_step:
+            self._store.advance(username, used_step)
         text = base64.b32encode(secret).decode("ascii").rstrip("=")
         facts = {"secret": text, "issuer": issuer, "algorithm": algorithm, "digits": self._digits, "period": 30}
         label = quote(f"{issuer}:{username}", safe=":@")

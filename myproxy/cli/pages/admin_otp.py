@@ -12,8 +12,9 @@ PAGE: Final = ManualPage(
     date="2026-11-21",
     description="""\
 `myproxy-admin-otp` gives a user of a MyProxy server a secret for one-time codes (TOTP, RFC 6238), which an
-authenticator shows every thirty seconds anew. The server asks for codes where its configuration says `otp required` or
-`otp sufficient`, and needs `otp_key_file`, the key that the secrets are sealed with in the repository.
+authenticator shows every thirty seconds anew. The server asks for codes where its configuration says `otp required`,
+`otp enrolled` (of those who have an authenticator) or `otp sufficient`, and needs `otp_key_file`, the key that the
+secrets are sealed with in the repository.
 
 The secret is printed once, as text and as an otpauth:// address, which most authenticators take as a picture made with
 a program such as qrencode(1). A user who lost an authenticator gets a new secret; the former one ends with it. Codes

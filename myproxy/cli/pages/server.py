@@ -63,7 +63,7 @@ Kerberos password (`kerberos`: `kerberos_service`, `kerberos_keytab`, `kerberos_
 `auth_program_path`: the account as argument, the pass phrase on standard input, status 0 for a yes) and one-time codes
 (`otp`, `otp_key_file`; see myproxy-admin-otp(8)); a program that cannot tell ends with status 75. Each is `required`,
 `sufficient` or `disabled`: all that are required have to agree, under all conditions; of those that suffice one is
-enough, where nothing is required.
+enough, where nothing is required. `otp` can also be `enrolled`: required of those who have an authenticator.
 
 Guessing is slowed down, on all servers of a repository together: after `throttle_free_tries` wrong pass phrases for an
 account from one network tries from there are refused for `throttle_first_delay` seconds, doubling up to

@@ -13,6 +13,7 @@ import pytest
 
 from gsi.errors import AuthenticationError, DeniedError, GridError, StorageError, TransportError
 from gsi.secret import Passphrase
+from gsi.system.audit import Verdict
 from myproxy.auth.base import BusyError, DelayedRefusalError, Method, Outcome, Proof, UnjudgedError, Unlimited, Use
 from myproxy.auth.bounded import Slots
 from myproxy.auth.certificate import CertificateMethod
@@ -408,6 +409,57 @@ def test_a_pass_phrase_that_nobody_asked_for_is_not_passed_over(world: World, pe
     with pytest.raises(AuthenticationError, match="belongs to nothing"):
         begin(world, people[OTHER], ask(Command.GET, passphrase=Passphrase("typed" + code(world))))
     assert isinstance(begin(world, None, ask(Command.GET, passphrase=Passphrase(code(world)))), RetrievalGrant)
+
+
+def test_codes_of_those_who_have_enrolled(world: World, people: dict[str, Issued]) -> None:
+    for username in ("alice", "bob"):
+        world.put(people[OWNER], ask(Command.PUT, username=username))
+    world.put(people[OWNER], ask(Command.PUT, username="alice", credential_name="open", passphrase=Passphrase(b"")))
+    methods = Methods(
+        codes=codes_of(world), codes_use=Use.ENROLLED, passwords=((Judge("seal 123456"), Use.SUFFICIENT),)
+    )
+    world.configure(Settings(access=POLICY), methods)
+    # Who has none logs on as without codes; digits at the end are then part of the pass phrase.
+    assert isinstance(begin(world, None, ask(Command.GET, username="bob")), RetrievalGrant)
+    # Who has one needs it on every way, whoever asks, and each code is good once.
+    for client in (None, people[PORTAL]):
+        for name, words in ((None, SECRET), ("open", ""), (None, "")):
+            with pytest.raises(AuthenticationError):
+                begin(world, client, ask(Command.GET, credential_name=name, passphrase=Passphrase(words)))
+    shown = code(world)
+    request = ask(Command.GET, credential_name="open", passphrase=Passphrase(shown))
+    assert isinstance(begin(world, people[PORTAL], request), RetrievalGrant)
+    with pytest.raises(AuthenticationError):
+        begin(world, None, ask(Command.GET, passphrase=Passphrase(SECRET + shown)))
+
+
+@pytest.mark.parametrize("spelling", ["Alice", "ALICE ", "a\u200blice", "\uff41lice"])
+def test_another_spelling_of_the_name_is_no_way_round_the_code(world: World, spelling: str) -> None:
+    codes = codes_of(world)
+    assert codes.is_enrolled(spelling)
+    assert not codes.is_enrolled("alices")
+    judge = Judge(SECRET)  # a directory that takes them all for one account
+    world.configure(
+        Settings(access=POLICY), Methods(codes=codes, codes_use=Use.ENROLLED, passwords=((judge, Use.REQUIRED),))
+    )
+    attempt = world.service._methods.attempt(world.caller(None), ask(Command.GET, username=spelling))
+    assert attempt.needs_code
+    with pytest.raises(AuthenticationError):
+        attempt.check_code()
+
+
+def test_a_store_that_cannot_be_read_asks_nobody_for_less(world: World, people: dict[str, Issued]) -> None:
+    world.put(people[OWNER], ask(Command.PUT, username="bob"))
+    codes = codes_of(world)
+
+    def fail(_username: str) -> bool:
+        raise StorageError("no such table")
+
+    codes.is_enrolled = fail  # type: ignore[method-assign,assignment]  # a database that is away
+    world.configure(Settings(access=POLICY), Methods(codes=codes, codes_use=Use.ENROLLED))
+    with pytest.raises(StorageError):
+        begin(world, None, ask(Command.GET, username="bob"))
+    assert world.sink.records[-1].verdict is Verdict.FAIL
 
 
 # What a stranger can tell -------------------------------------------------------------------------------------------

@@ -69,6 +69,8 @@ def test_numbers_and_the_last_line_wins() -> None:
         ("max_cert_lifetime -1h", "not between"),
         ("pam sometimes", "'sometimes' is not one of required, sufficient, disabled"),
         ("sasl optional", "'optional' is not one of required, sufficient, disabled"),
+        ("pam enrolled", "'enrolled' is not one of required, sufficient, disabled"),
+        ("otp on", "'on' is not one of required, enrolled, sufficient, disabled"),
         ('pam_id "open', "not closed"),
         ("syslog_ident J\udcfcrgen", "not UTF-8"),
         ("server_key", "at least one"),

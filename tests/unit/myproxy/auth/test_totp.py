@@ -224,6 +224,14 @@ def test_an_enrolment_is_what_authenticators_read(desk: Desk) -> None:
     assert "secret" not in repr(made).replace("secret=Passphrase(***)", "")
 
 
+def test_the_code_that_shows_an_enrolment_is_used_up(desk: Desk) -> None:
+    step = int(desk.now.timestamp()) // 30
+    desk.codes.enrol("alice", issuer="Example", secret=SECRET, used_step=step)
+    with pytest.raises(AuthenticationError, match="used before"):
+        desk.check(desk.code())
+    desk.check(desk.code(1))
+
+
 def test_secrets_are_bound_to_their_user_and_key(desk: Desk) -> None:
     sealed = desk.store.rows["alice"].sealed
     assert SECRET not in sealed
