@@ -4,14 +4,16 @@
     result.life, result.was_renewed
 
 A new credential takes the place of the old one only if its chain is trusted (`gsi.trust`), its key is that of its
-certificate, it has the same identity, it is a proxy where the old one is and only there, and it lasts longer.
+certificate, it has the same identity, it is a proxy where the old one is and only there, it may do what the old one
+may, and it lasts longer.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
+from gsi import oids
 from gsi.errors import CredentialError, CredentialProblem
 from gsi.proxy.chain import ProxyChain
 from gsi.system.audit import AuditLog, AuditRecord, Verdict
@@ -101,7 +103,8 @@ class Renewer:
     def __init__(self, config: RenewalConfig, *, fetch_new: Fetch = fetch) -> None:
         self._config = config
         self._fetch = fetch_new
-        self._trust = TrustDirectory(config.trust or read_locations().trust_dir, recheck_seconds=1.0)
+        self._trust_dir = config.trust or read_locations().trust_dir
+        self._trust = TrustDirectory(self._trust_dir, recheck_seconds=1.0)
         self._audit = AuditLog(config.audit) if config.audit else None
 
     def renew(self, entry: Entry, *, clock: Callable[[], datetime]) -> Renewed:
@@ -148,6 +151,7 @@ class Renewer:
             source,
             None if held is None else held.credential,
             anchors=anchors,
+            trust_dir=self._trust_dir,
             workspace=self._config.state,
         )
 
@@ -166,11 +170,7 @@ class Renewer:
                 problem=CredentialProblem.KEY_MISMATCH,
             )
         if held is not None:
-            if peer.is_proxy is not ProxyChain.split(held.credential.certificates).is_proxy:
-                raise CredentialError(
-                    "what came is a proxy in place of a certificate, or the other way round",
-                    problem=CredentialProblem.KEY_MISMATCH,
-                )
+            _compare(ProxyChain.split(held.credential.certificates), ProxyChain.split(new.certificates))
             if peer.not_after <= held.credential.not_after:
                 raise CredentialError(
                     f"what came ends at {peer.not_after:%Y-%m-%d %H:%M:%SZ}, no later than what is there",
@@ -203,3 +203,29 @@ class Renewer:
 
 def _read_if_there(place: Place, entry: Entry) -> Held | None:
     return None if entry.create and place.look() is None else place.read()
+
+
+def _compare(held: ProxyChain, new: ProxyChain) -> None:
+    """See that a new chain is good for what the old one is: what uses it would fail later, where nobody looks.
+
+    Raises:
+        CredentialError: It is of another kind, or worth less.
+    """
+    if bool(new.proxies) is not bool(held.proxies):
+        _refuse("what came is a proxy in place of a certificate, or the other way round")
+    if new.is_limited and not held.is_limited:
+        _refuse(
+            "what came is a limited proxy, and what is there is a full one", "the server makes limited proxies only"
+        )
+    if _has_attributes(held) and not _has_attributes(new):
+        _refuse(
+            "what came has no VOMS attributes, and what is there has", 'name their sources: voms = ["VO:/VO/Role=..."]'
+        )
+
+
+def _has_attributes(chain: ProxyChain) -> bool:
+    return any(proxy.find_extension(oids.VOMS_AC_SEQUENCE) is not None for proxy in chain.proxies)
+
+
+def _refuse(why: str, hint: str | None = None) -> NoReturn:
+    raise CredentialError(why, problem=CredentialProblem.KEY_MISMATCH, hint=hint)

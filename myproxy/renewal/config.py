@@ -94,6 +94,17 @@ def _program(what: str, words: tuple[str, ...]) -> None:
         _absolute(f"the program of {what}", words[0] or ".")
 
 
+def _check_wish(text: str) -> None:
+    from gsi.voms.wishes import parse_wish
+
+    try:
+        parse_wish(text)
+    except ValueError as error:
+        raise ConfigError(f"voms: {error}") from error
+    if text.startswith("-"):
+        raise ConfigError(f"voms: {text!r} begins with a dash")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSettings:
     """A `[source.NAME]` table.
@@ -156,6 +167,7 @@ class Entry:
         passphrase_file: MyProxy: where the pass phrase is, mode 0600.
         principal: KCA: whose ticket, from the keytab.
         lifetime: MyProxy: what is asked for; servers give less where they want.
+        voms: MyProxy: whose attributes a proxy gets at each renewal, as `voms-proxy-init -voms` has it.
         key_type: The kind of a new key.
         identity: Whose the credential must be; empty is that of the file.
         create: Whether it is fetched where there is no file; else a file that was removed stays so.
@@ -173,6 +185,7 @@ class Entry:
     passphrase_file: str = ""
     principal: str = ""
     lifetime: timedelta = option(timedelta(hours=12), minimum=_MINUTE, maximum=timedelta(days=400))
+    voms: tuple[str, ...] = ()
     key_type: KeyType = KeyType.RSA
     identity: str = ""
     create: bool = False
@@ -199,6 +212,10 @@ class Entry:
             )
         if self.create and self.key:
             raise ConfigError("create makes one file, and key is for a key that is there already")
+        if self.voms and self.key:
+            raise ConfigError("voms is for proxies, whose keys are in the same file", hint="leave key out")
+        for wish in self.voms:
+            _check_wish(wish)
         _program("after", self.after)
 
 
@@ -373,8 +390,8 @@ def _check(where: str, name: str, entry: Entry, config: RenewalConfig) -> None:
     elif source.kind is Kind.KCA:
         if not entry.principal or entry.principal.startswith("-"):
             refuse("a source of the kind kca needs principal")
-        if entry.username or entry.credential_name or entry.passphrase_file:
-            refuse("username, credential_name and passphrase_file are for sources of the kind myproxy")
+        if entry.username or entry.credential_name or entry.passphrase_file or entry.voms:
+            refuse("username, credential_name, passphrase_file and voms are for sources of the kind myproxy")
     elif not entry.username or entry.principal:
         refuse("a source of the kind myproxy needs username, and no principal")
     elif entry.proof is not Proof.PASSPHRASE and not source.certificate:

@@ -1,9 +1,9 @@
 """Where a new credential comes from: a MyProxy server, or a Kerberos authority; nothing is written here.
 
-    fetched = fetch(entry, source, held, anchors=anchors, workspace=state_directory)
+    fetched = fetch(entry, source, held, anchors=anchors, trust_dir=trust_dir, workspace=state_directory)
 
-Of the Kerberos authority, `kinit` and `kx509` are asked, each a process of its own with a time limit: libkrb5 keeps
-its caches per process, and one agent serves many principals.
+Of the Kerberos authority, `kinit` and `kx509` are asked, and of virtual organisations `voms-proxy-init`, each a process
+of its own with a time limit: libkrb5 keeps its caches per process, and one agent serves many principals.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gsi.errors import CredentialError, CredentialProblem, RefusedError, Timeout
 from gsi.keys import generate_key
 from gsi.secret import Passphrase
 from gsi.system.environ import get_variable
-from gsi.system.files import read_private, read_public
+from gsi.system.files import read_private, read_public, write_private
 from myproxy.client import MyProxyClient, ServerAddress
 from myproxy.protocol.messages import Command, Request
 from myproxy.renewal.config import Entry, Kind, Proof, SourceSettings
@@ -34,14 +34,23 @@ if TYPE_CHECKING:
 __all__ = ["fetch", "read_secret_line"]
 
 MAX_SECRET_BYTES: Final = 4096
-_PASSED_ON: Final = ("KRB5_CONFIG", "KRB5_KDC_PROFILE", "X509_CERT_DIR", "PYTHONPATH", "KCA_HOST_LIST")
-"""What decides how Kerberos is found; everything else of the agent's environment stays with it."""
+_PASSED_ON: Final = (
+    *("KRB5_CONFIG", "KRB5_KDC_PROFILE", "X509_CERT_DIR", "PYTHONPATH", "KCA_HOST_LIST"),
+    *("X509_VOMSES", "X509_VOMS_DIR", "VOMS_USERCONF"),
+)
+"""What decides how Kerberos and VOMS are found; everything else of the agent's environment stays with it."""
 _MAX_SHOWN: Final = 400
 """Of a program's last words."""
 
 
 def fetch(
-    entry: Entry, source: SourceSettings, held: Credential | None, *, anchors: TrustAnchors, workspace: str
+    entry: Entry,
+    source: SourceSettings,
+    held: Credential | None,
+    *,
+    anchors: TrustAnchors,
+    trust_dir: str,
+    workspace: str,
 ) -> Credential:
     """Return a new credential, not yet judged.
 
@@ -50,6 +59,7 @@ def fetch(
         source: From where.
         held: What is in place; its key is used again where the entry keeps keys in files of their own.
         anchors: By whom the server is known.
+        trust_dir: Where they come from, for programs.
         workspace: A private directory for what programs write.
 
     Raises:
@@ -57,7 +67,8 @@ def fetch(
     """
     if source.kind is Kind.KCA:
         return _from_kerberos(entry, source, workspace)
-    return _from_myproxy(entry, source, held, anchors)
+    received = _from_myproxy(entry, source, held, anchors)
+    return _with_attributes(entry, source, received, trust_dir, workspace) if entry.voms else received
 
 
 def read_secret_line(path: str) -> str:
@@ -140,7 +151,27 @@ def _from_kerberos(entry: Entry, source: SourceSettings, workspace: str) -> Cred
         ) from error
 
 
-def _run(words: Sequence[str], directory: str, seconds: float) -> None:
+def _with_attributes(
+    entry: Entry, source: SourceSettings, received: Credential, trust_dir: str, workspace: str
+) -> Credential:
+    """Return a proxy below the received one, as long, with the attributes that the entry's organisations give."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="voms-", dir=workspace) as directory:
+            proxy, out = os.path.join(directory, "received.pem"), os.path.join(directory, "new.pem")
+            write_private(proxy, received.encode())
+            words = [sys.executable, "-m", "gsi.cli.voms_proxy_init", "-noregen", "-quiet", "-valid", "0:0"]
+            words += ["-key-type", entry.key_type.value, "-certdir", trust_dir, "-out", out]
+            for wish in entry.voms:
+                words += ["-voms", wish]
+            _run(words, directory, source.timeout.total_seconds(), X509_USER_PROXY=proxy)
+            return parse_credential(read_private(out, max_bytes=MAX_CREDENTIAL_BYTES), source="the new proxy")
+    except OSError as error:
+        raise CredentialError(
+            f"{workspace}: {error.strerror}", problem=CredentialProblem.UNWRITABLE, path=workspace
+        ) from error
+
+
+def _run(words: Sequence[str], directory: str, seconds: float, **variables: str) -> None:
     """Run a program that is to succeed.
 
     Raises:
@@ -149,7 +180,8 @@ def _run(words: Sequence[str], directory: str, seconds: float) -> None:
     """
     environment = {"PATH": "/usr/bin:/bin", "HOME": directory, "LC_ALL": "C.UTF-8"}
     environment |= {name: value for name in _PASSED_ON if (value := get_variable(name)) is not None}
-    name = os.path.basename(words[0]) if "-m" not in words[:2] else "kx509"
+    environment |= variables
+    name = words[2].rpartition(".")[2].replace("_", "-") if words[1] == "-m" else os.path.basename(words[0])
     try:
         done = subprocess.run(  # noqa: S603  # absolute programs; the words come from root's configuration
             words,

@@ -26,6 +26,8 @@ from tests.harness.kca_server import kca_server, the_authority
 from tests.harness.kdc import mit_kdc
 from tests.harness.renewal import Renewal, span
 from tests.harness.run import our_program
+from tests.harness.voms import VO, ac_extension
+from tests.harness.voms_site import VOMSSite
 from tests.interop.conftest import ALICE, Grid
 from tests.interop.ours import credential_of
 
@@ -129,6 +131,47 @@ lifetime = "11h"
         assert renewal.status()[name]["identity"] == ALICE
     assert fresh.read_bytes() == before  # it was not due
     assert {row["state"] for row in renewal.status().values()} == {"ok"}
+
+
+def test_proxies_keep_their_voms_attributes(tmp_path: Path) -> None:
+    """As the entry's organisations give them at each renewal."""
+    voms = VOMSSite(tmp_path)
+    (tmp_path / "agent").mkdir(mode=0o700)
+    with (
+        voms.daemon() as daemon,
+        c_myproxy_server(voms.servers[VO].credential, voms.trust_dir, config=CONFIG) as server,
+    ):
+        voms.write_vomses(daemon.vomses)
+        agent = voms.ca.issue("/O=Grid/CN=Agent", "rsa2048")
+        agent.write(tmp_path / "agent.pem", tmp_path / "agent.key")
+        client = MyProxyClient(
+            ServerAddress.parse(f"localhost:{server.port}"),
+            TrustDirectory(str(voms.trust_dir)).anchors(),
+            credential=credential_of(voms.alice),
+        )
+        request = Request(Command.PUT, "alice", Passphrase(b""), lifetime=timedelta(hours=12), renewer="*/CN=Agent")
+        client.put(request, credential_of(voms.alice))
+        renewal = Renewal(tmp_path / "agent", voms.trust_dir, variables=voms.environment)
+        held = [ac_extension(voms.servers[VO].attribute_certificate(voms.alice))]
+        before = renewal.put(voms.proxy, voms.alice.proxy(extensions=held, **span(7, 2))).read_bytes()
+        text = f"""\
+[source.grid]
+server = "localhost:{server.port}"
+certificate = "{tmp_path}/agent.pem"
+key = "{tmp_path}/agent.key"
+[credential.job]
+source = "grid"
+path = "{voms.proxy}"
+username = "alice"
+"""
+        renewal.configure(text)
+        refused = renewal.run("--once")
+        assert "job: not renewed (try 1): what came has no VOMS attributes, and what is there has" in refused.stderr
+        assert voms.proxy.read_bytes() == before
+        renewal.configure(text + f'voms = ["{VO}"]\n')
+        assert "job: renewed until " in renewal.run("--once").check().stderr
+    assert renewal.read(voms.proxy).not_after - now() > timedelta(hours=10)
+    assert voms.judge().fqans == (daemon.fqans,)
 
 
 def test_what_the_server_refuses_leaves_what_is_there(site: Site) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,8 @@ from myproxy.renewal.config import Entry, RenewalConfig, SourceSettings, load_co
 from myproxy.renewal.place import Place
 from myproxy.renewal.schedule import LAST_RETRY, State
 from myproxy.renewal.status import take_status
-from tests.harness.ca import Issued, TestCA, write_file, write_trust_dir
+from tests.harness.ca import FULL_INFO, LIMITED_INFO, Extra, Issued, TestCA, write_file, write_trust_dir
+from tests.harness.voms import VOMSServer, ac_extension
 
 HOUR = timedelta(hours=1)
 SOURCE = '[source.s]\nserver = "localhost"\ncertificate = "/none.pem"\n'
@@ -88,6 +89,7 @@ class World:
         held: Credential | None,
         *,
         anchors: TrustAnchors,
+        trust_dir: str,
         workspace: str,
     ) -> Credential:
         self.asked += 1
@@ -173,6 +175,30 @@ def test_what_may_not_take_the_place(world: World) -> None:
             with pytest.raises(GridError, match=why):
                 agent._renewer.renew(slot.entry, clock=lambda: world.now)
     assert world.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("lacks", ["a full proxy", "attributes"])
+def test_what_is_worth_less_stays_out(world: World, lacks: str) -> None:
+    alice = world.issue(-20, 40)
+    good: list[Extra] = []
+    why, info = "what came is a limited proxy, and what is there is a full one", LIMITED_INFO
+    if lacks == "attributes":
+        good = [ac_extension(VOMSServer(world.ca).attribute_certificate(alice))]
+        why, info = "what came has no VOMS attributes, and what is there has", FULL_INFO
+
+    def proxy(begin: float, end: float, info: bytes = FULL_INFO, extensions: Sequence[Extra] = ()) -> Issued:
+        times = (world.now + begin * HOUR, world.now + end * HOUR)
+        return alice.proxy(key="p256", not_before=times[0], not_after=times[1], info=info, extensions=extensions)
+
+    before = world.put(proxy(-8, 2, extensions=good))
+    world.gives = proxy(0, 12, info)
+    with world.agent() as agent:
+        entry = agent.slots["alice"].entry
+        with pytest.raises(GridError, match=why):
+            agent._renewer.renew(entry, clock=lambda: world.now)
+        assert world.path.read_bytes() == before
+        world.gives = proxy(0, 12, extensions=good)
+        assert agent._renewer.renew(entry, clock=lambda: world.now).was_renewed
 
 
 def test_failures_back_off_and_survive_a_restart(world: World) -> None:
