@@ -1,7 +1,15 @@
 """Our `myproxy-server` beside the C one: the same configuration, store contents and load, in turn, in one run.
 
 CPU is that of all the server's processes, ended children included; rates and times are those that the clients see. On a
-machine with two cores the load takes its share of them, from both servers alike.
+machine with two cores the load takes its share of them, from both servers alike. For CPU and rates the best round of
+each server counts: what else the machine does only ever adds.
+
+That does not do for the p50 of one client, since the C server has two modes. It writes certificates and last response
+in two pieces, and the second meets a delayed acknowledgement of the client's kernel or does not: 51 to 55 ms or 15 to 19,
+where both were seen. Which of them it is changes from round to round with nothing that either server does. The best of
+some rounds would mostly be the fast mode, and a mean would say how often each was met. Judged is therefore the median
+over the rounds, of both servers; the fastest and the slowest round stand below it, so that each mode that was met can be
+seen.
 """
 
 from __future__ import annotations
@@ -41,6 +49,9 @@ default_trusted_retrievers "none"
 """
 OURS = "worker_processes 2\nmax_connections 4096\nmax_connections_per_source 4096\nrequest_timeout 600\n"
 SECONDS = 4.0
+SHORT_SECONDS = 2.0
+"""For rounds of one client, of which there are `SERIES`: an odd number, so that the median is a round that was."""
+SERIES = 7
 IDLE = 2000
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -78,16 +89,40 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What some clients saw in some time."""
+    """What some clients saw in some time: logons a second, milliseconds, milliseconds of CPU for each logon."""
 
     rate: float
     p50: float
     cpu: float
 
 
-def measure(server: Server, *, clients: int, bundle: Path | None, passphrase: str) -> Measured:
-    """Put load on a server. Times in milliseconds, CPU per logon."""
-    argv = [sys.executable, "-m", "bench.myproxy_load", str(server.port), str(SECONDS)]
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What the rounds of one server gave."""
+
+    rounds: tuple[Measured, ...]
+
+    @property
+    def rate(self) -> float:
+        """The best."""
+        return max(one.rate for one in self.rounds)
+
+    @property
+    def cpu(self) -> float:
+        """The best."""
+        return min(one.cpu for one in self.rounds)
+
+    @property
+    def p50s(self) -> list[float]:
+        """All, the fastest first."""
+        return sorted(one.p50 for one in self.rounds)
+
+
+def measure(
+    server: Server, *, clients: int, bundle: Path | None, passphrase: str, seconds: float | None = None
+) -> Measured:
+    """Put load on a server."""
+    argv = [sys.executable, "-m", "bench.myproxy_load", str(server.port), str(seconds or SECONDS)]
     argv += ["-" if bundle is None else str(bundle), passphrase or "-"]
     root = str(Path(__file__).resolve().parent.parent)
     running = [
@@ -169,27 +204,34 @@ def figures(rounds: int = 2) -> list[Figure]:
 
 def _turns(
     rounds: int, servers: tuple[Server, Server], clients: int, bundle: Path | None, passphrase: str
-) -> tuple[Measured, Measured]:
-    """Measure both in turn; of each the best round counts, since what else the machine does only ever adds."""
+) -> tuple[Rounds, Rounds]:
+    """Measure both in turn."""
+    seconds = SHORT_SECONDS if clients == 1 else SECONDS
     taken: tuple[list[Measured], list[Measured]] = ([], [])
-    for _ in range(rounds):
+    for _ in range(SERIES if clients == 1 else rounds):
         for server, results in zip(servers, taken, strict=True):
-            results.append(measure(server, clients=clients, bundle=bundle, passphrase=passphrase))
-    ours, theirs = (
-        Measured(max(one.rate for one in each), min(one.p50 for one in each), min(one.cpu for one in each))
-        for each in taken
-    )
+            results.append(measure(server, clients=clients, bundle=bundle, passphrase=passphrase, seconds=seconds))
+    ours, theirs = (Rounds(tuple(each)) for each in taken)
     return ours, theirs
 
 
-def _compared(sealed: list[tuple[Measured, Measured]], bare: list[tuple[Measured, Measured]]) -> Iterator[Figure]:
+def _compared(sealed: list[tuple[Rounds, Rounds]], bare: list[tuple[Rounds, Rounds]]) -> Iterator[Figure]:
     (sealed_ours, sealed_theirs), (four_sealed_ours, four_sealed_theirs) = sealed
     (bare_ours, bare_theirs), (four_ours, four_theirs) = bare
     yield _at_most("logon without a pass phrase, server CPU", bare_ours.cpu, bare_theirs.cpu, 0.25)
     yield _at_least("the same, 4 clients, logons", four_ours.rate, four_theirs.rate, 4)
     yield _at_least("logon with a pass phrase, 4 clients", four_sealed_ours.rate, four_sealed_theirs.rate, 0.8)
-    yield _at_most("logon with a pass phrase, p50 of one client", sealed_ours.p50, sealed_theirs.p50, 0.5)
-    yield _at_most("logon without a pass phrase, p50 of one client", bare_ours.p50, bare_theirs.p50, 0.15)
+    yield from _p50("logon with a pass phrase, p50 of one client", sealed_ours, sealed_theirs, 0.5)
+    yield from _p50("logon without a pass phrase, p50 of one client", bare_ours, bare_theirs, 0.15)
+
+
+def _p50(name: str, ours: Rounds, theirs: Rounds, ratio: float) -> Iterator[Figure]:
+    """Judge the median of the rounds, and show the modes of the C server (see the module's docstring)."""
+    yield _at_most(name, statistics.median(ours.p50s), statistics.median(theirs.p50s), ratio)
+    for place, which in ((0, "fastest"), (-1, "slowest")):
+        yield Figure(
+            f"  its {which} of {SERIES} rounds", ours.p50s[place], theirs.p50s[place], "the median counts", True
+        )
 
 
 def _at_most(name: str, ours: float, theirs: float, ratio: float) -> Figure:
