@@ -147,9 +147,10 @@ class _Terminal:
         """
         if not finished:
             self._process.terminate()
-        for _ in self.read():
-            pass
-        if self._process.wait() and finished:
+        with self._process:
+            for _ in self.read():
+                pass
+        if self._process.returncode and finished:
             raise SystemExit(f"visitor: the terminal's command ended with {self._process.returncode}")
 
 

@@ -41,7 +41,7 @@ def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
     require_peer("globus-gridftp-server", "globus-url-copy", "cc", *KDC)
     root = tmp_path / "vo"
     argv = [COMMAND, "--once", "--kerberos", "--dir", str(root)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     for shown in (
         "Proxy Verify OK",
@@ -90,7 +90,7 @@ def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
 def test_without_a_kdc_it_says_so_and_goes_on(tmp_path: Path) -> None:
     root = tmp_path / "vo"
     argv = [COMMAND, "--once", "--no-tour", "--kerberos", "--dir", str(root)]
-    done = subprocess.run(argv, env={"PATH": ""}, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(argv, env={"PATH": ""}, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no Kerberos realm: krb5kdc, kdb5_util, kadmin.local, kinit not found on PATH" in done.stdout
     assert "myproxy-server listens on" in done.stdout
@@ -107,7 +107,7 @@ def test_a_kdc_that_cannot_be_set_up_is_named(tmp_path: Path) -> None:
         (programs / name).chmod(0o755)
     root = tmp_path / "vo"
     argv = [COMMAND, "--once", "--kerberos", "--dir", str(root)]
-    done = subprocess.run(argv, env={"PATH": str(programs)}, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(argv, env={"PATH": str(programs)}, capture_output=True, text=True, timeout=280)
     assert done.returncode == 1
     assert "kdb5_util ended with status 3" in done.stderr
     assert "the disk is full" in done.stderr

@@ -22,7 +22,7 @@ def test_every_command_shows_what_the_page_says(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(make_script([one for _, one in typed]))
     try:
-        done = run(["/bin/bash", script], env=env, cwd=home, timeout=240).check()
+        done = run(["/bin/bash", script], env=env, cwd=home, timeout=280).check()
     finally:
         gone = run([our_program("grid-sandbox"), "down", "-delete"], env=env)
     assert "there is no sandbox" in gone.stderr, "the last page has not ended it"
