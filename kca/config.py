@@ -160,7 +160,7 @@ class ServerSettings:
         keytab: The key of the service, made by the KDC's administrator.
         service: The first component of the service's principal.
         workers: Processes.
-        threads: Of each, for UDP and for TCP; so many requests can wait for a directory or a disk.
+        threads: Of each, for UDP and for TCP; so many requests can wait for a directory, or share a sync of the disk.
         response_mac: How a success is authenticated. Clients of RFC 6717 and of Heimdal 8 do not understand one
             another's; the request tells which is there.
         requests_per_second: How many requests of one address are looked at in a second, by UDP and by TCP each; further
@@ -174,7 +174,7 @@ class ServerSettings:
     keytab: str = "/etc/kca/kca.keytab"
     service: str = "kca_service"
     workers: int = option(2, minimum=1, maximum=64)
-    threads: int = option(8, minimum=1, maximum=256)
+    threads: int = option(12, minimum=1, maximum=256)
     response_mac: ResponseMAC = ResponseMAC.AUTO
     requests_per_second: int = option(50, minimum=1, maximum=100_000)
     realm_tickets: bool = False

@@ -15,6 +15,7 @@ sign in a component would be read as another part of the name by every program t
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta  # noqa: TC003  the configuration's reader looks the type of a setting up
@@ -321,8 +322,8 @@ def _grant(
 def _subject(principal: Principal, rules: RealmRules, rule: Rule) -> bytes:
     filled = _fill(rule.template, principal.components, principal.realm)
     added = names.rdns(names.parse_oneline(filled))
-    expected = len(names.rdns(_parse(_fill(rule.template, ("x",) * len(principal.components), "X"), "subject")))
-    if len(added) != expected:  # cannot be, with the characters that components are held to
+    # Cannot be, with the characters that components are held to.
+    if len(added) != _count_parts(rule.template, len(principal.components)):
         raise DeniedError(f"the name of {principal.text!r} would have other parts than the rule says")
     subject_der = names.name_from_rdns([*names.rdns(rules.base_der), *added])
     last = names.last_common_name(subject_der)
@@ -390,6 +391,12 @@ def _shorter(first: timedelta | None, second: timedelta | None) -> timedelta | N
 def _fill(template: str, components: tuple[str, ...], realm: str) -> str:
     values = {str(number): component for number, component in enumerate(components, 1)} | {"realm": realm}
     return _PLACE.sub(lambda found: values[found[1]], template)
+
+
+@functools.lru_cache(maxsize=1024)
+def _count_parts(template: str, count: int) -> int:
+    """Return how many parts a name has that is made of a template, for principals of so many components."""
+    return len(names.rdns(_parse(_fill(template, ("x",) * count, "X"), "subject")))
 
 
 def _check_template(template: str, count: int) -> None:

@@ -219,6 +219,7 @@ class _Judged:
     """What came of steps 1 to 4."""
 
     entitlement: Entitlement
+    subject_key: str
     window: Window
     decision: str
 
@@ -254,6 +255,7 @@ class KCAService:
         self._limits = limits
         self._authority = authority
         self._authority_id = authority.id
+        self._own_names = {subject_key(one.subject_der) for one in authority.certificates}
         self._books = books
         self._trail = trail
         self._authorize = authorize
@@ -322,7 +324,8 @@ class KCAService:
             groups=known.groups,
             claims=known.claims,
         )
-        if any(names.same_name(entitlement.subject_der, one.subject_der) for one in self._authority.certificates):
+        name_key = subject_key(entitlement.subject_der)
+        if name_key in self._own_names:
             raise DeniedError(f"the name of {ticket.client.text!r} would be the authority's own")
         window = find_window(
             ticket,
@@ -332,7 +335,7 @@ class KCAService:
             now=now,
         )
         decision = self._authorize(ticket, entitlement, known, visit)
-        return _Judged(entitlement, window, decision)
+        return _Judged(entitlement, name_key, window, decision)
 
     def _look_up(self, principal: Principal) -> Known:
         rules = self._realms.get(principal.realm)
@@ -388,9 +391,8 @@ class KCAService:
 
     def _check_books(self, ticket: ProvenTicket, judged: _Judged, now: datetime) -> None:
         """Refuse for what the books would refuse."""
-        key = subject_key(judged.entitlement.subject_der)
         try:
-            self._books.check(ticket.client.text, key, rate=self._rate, now=now)
+            self._books.check(ticket.client.text, judged.subject_key, rate=self._rate, now=now)
         except (TooFastError, SubjectTakenError) as error:
             raise self._denial(ticket, error) from error
 
@@ -452,7 +454,7 @@ class KCAService:
             principal=ticket.client.text,
             realm=ticket.client.realm,
             subject=record.subject,
-            subject_key=subject_key(certificate.subject_der),
+            subject_key=judged.subject_key,
             not_before=certificate.not_before,
             not_after=certificate.not_after,
             issued=record.time,
