@@ -29,6 +29,7 @@ from tests.harness.ca import Issued, TestCA, pooled_key, write_file, write_trust
 from tests.harness.daemons import Daemon, running
 from tests.harness.environment import clean_environment
 from tests.harness.run import Done, our_program, run
+from tests.harness.softhsm import Token
 from tests.harness.voms import user_extensions
 
 __all__ = ["ADMIN", "COMMUNITY", "CASServer", "cas_server"]
@@ -66,7 +67,7 @@ database = "{database}"
 directory = "{trust}"
 
 [[key]]
-place = "{place}/hostkey.pem"
+place = "{key}"
 certificates = "{place}/hostcert.pem"
 begins = "{begins}"
 ends = "{ends}"
@@ -175,6 +176,7 @@ def cas_server(
     database: str = "",
     joins: bool = False,
     sockets: Sequence[socket.socket] = (),
+    token: Token | None = None,
 ) -> Iterator[CASServer]:
     """Start our server with an admin, the service type `file` and the namespaces of GridFTP.
 
@@ -188,6 +190,7 @@ def cas_server(
         database: A PostgreSQL database that has the policy.
         joins: Whether the policy was begun by another node.
         sockets: Listening sockets that it is given, for HTTPS and for VOMS.
+        token: Where the key is that it signs with; a file if not given.
     """
     ca = ca or TestCA()
     place = directory / "cas"
@@ -199,8 +202,11 @@ def cas_server(
     trust_dir = write_trust_dir(place / "certificates", ca, crl=True)
     write_trust_dir(trust_dir, ca, crl=True, old_hash=True)  # the only names that the Java tools look for
     now = datetime.now(UTC)
+    if token is not None:
+        token.add_key("cas", key, key_id="01")
     config = CONFIG.format(
         place=place,
+        key=f"{place}/hostkey.pem" if token is None else token.uri("cas"),
         trust=trust_dir,
         begins=(now - timedelta(days=1)).isoformat(),
         ends=(now + timedelta(days=30)).isoformat(),
@@ -214,7 +220,7 @@ def cas_server(
         config = config.replace("127.0.0.1:0", "{}:{}".format(*one.getsockname()), 1)
     write_file(place / "cas.toml", config.encode(), 0o600)
     write_file(place / "bootstrap", BOOTSTRAP.format(ca=ca.name, admin=ADMIN).encode(), 0o600)
-    env = clean_environment(place)
+    env = clean_environment(place) | ({} if token is None else {"SOFTHSM2_CONF": token.environment["SOFTHSM2_CONF"]})
     store = place / "store"
     store.mkdir(mode=0o700)
     begin: list[str | Path] = ["-d", database or store, "-b", place / "bootstrap", "-implicit"]

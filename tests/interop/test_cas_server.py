@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -34,6 +35,7 @@ from tests.harness.cas_server import COMMUNITY, CASServer, cas_server
 from tests.harness.crowds import crowd
 from tests.harness.daemons import free_port
 from tests.harness.run import c_program, run
+from tests.harness.softhsm import make_token
 from tests.harness.voms import libvomsapi
 
 pytestmark = pytest.mark.interop
@@ -50,15 +52,19 @@ REQUEST = "Resource: FTPDirectoryTree|ftp://localhost/data/runs/*\n file read\n 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CASServer]:
     with cas_server(tmp_path_factory.mktemp("cas"), metrics=f"127.0.0.1:{free_port()}") as found:
-        found.change(
-            Enrol(UserGroup("readers"), "superUserGroup"),
-            Enrol(User("alice", ALICE, "ca"), "superUserGroup"),
-            AddMember(Ref(Kind.USER_GROUP, "readers"), Ref(Kind.USER, "alice")),
-            Enrol(ObjectName("FTPDirectoryTree", DATA), "superUserGroup"),
-            Grant(Statement("readers", Effect.PERMIT, READ, Ref(Kind.OBJECT, DATA, "FTPDirectoryTree"))),
-            SetFqan("readers", f"/{COMMUNITY}/readers"),
-        )
+        fill(found)
         yield found
+
+
+def fill(server: CASServer) -> None:
+    server.change(
+        Enrol(UserGroup("readers"), "superUserGroup"),
+        Enrol(User("alice", ALICE, "ca"), "superUserGroup"),
+        AddMember(Ref(Kind.USER_GROUP, "readers"), Ref(Kind.USER, "alice")),
+        Enrol(ObjectName("FTPDirectoryTree", DATA), "superUserGroup"),
+        Grant(Statement("readers", Effect.PERMIT, READ, Ref(Kind.OBJECT, DATA, "FTPDirectoryTree"))),
+        SetFqan("readers", f"/{COMMUNITY}/readers"),
+    )
 
 
 def fetch(url: str) -> bytes:
@@ -249,3 +255,14 @@ def until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_key_in_a_pkcs11_token(tmp_path: Path) -> None:
+    """Every worker signs with it, all forms."""
+    with cas_server(tmp_path, token=make_token(tmp_path / "token", label="CAS")) as own:
+        fill(own)
+        for form in ("saml1", "saml2", "attribute-certificate", "jwt") * 3:
+            assert own.client(ALICE).capability(form=form, audience=[STORAGE] if form == "jwt" else None).text
+        found = own.client().call("GET", "/jwks")["keys"]
+        assert isinstance(found, list)
+        assert [base64.b64decode(one) for one in found[0]["x5c"]] == [own.host.der]
