@@ -125,7 +125,9 @@ class Portal:
         if not hmac.compare_digest(told.get("state", "").encode(), asked["state"].encode()):
             raise LogOnAgainError("the answer is to another question")
         if told.get("iss") != self._issuer:
-            raise AuthenticationError("the answer is of another portal")
+            raise AuthenticationError(
+                "the answer is of another portal", hint="the address has to be the first of the portal's names"
+            )
         if "error" in told:
             raise LogOnAgainError(f"the portal says: {_short(told['error'])}")
         form = {

@@ -255,7 +255,7 @@ def make_pages(portal: Portal) -> Blueprint:
             raise RefusedError("no such application, or not its secret")
 
         try:
-            portal.limits.judge("applications", address(), refuse)
+            portal.limits.judge("an application", address(), refuse)
         except ThrottledError:
             raise
         except RefusedError as error:

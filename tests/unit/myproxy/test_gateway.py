@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -191,6 +191,20 @@ def test_what_users_are_told_has_no_details(portal: NearPortal) -> None:
     assert len(words) == 3
     assert not any("details" in one for one in words)
     assert "token" not in repr(grant(portal))
+
+
+def test_files_that_nobody_renews_are_swept(tmp_path: Path) -> None:
+    store, row = FileStore(str(tmp_path / "proxies")), "0" * 64
+    store[row] = b"sealed"
+    assert store[row] == b"sealed"
+    written = datetime.fromtimestamp((tmp_path / "proxies" / row).stat().st_mtime, UTC)
+    assert store.sweep(before=written) == 0
+    assert store.sweep(before=written + timedelta(seconds=1)) == 1
+    for name in (row, "../portal.db", "x"):
+        with pytest.raises(KeyError):
+            store[name]
+        with pytest.raises(KeyError):
+            del store[name]
 
 
 def test_the_front_door_has_what_it_names() -> None:

@@ -30,6 +30,7 @@ from tests.harness.portal_pages import NAME, Pages, open_pages
 
 BACK = "https://gateway.example.org/grid/back?from=portal"
 VERIFIER = "a-verifier-that-is-long-enough-for-the-rule-of-43"
+KINDS = ("public", "machine")
 WORD = "the application's own secret"
 ASK = {
     "client_id": "gateway",
@@ -343,6 +344,21 @@ def test_what_programs_are_told(pages: Pages) -> None:
     for path in served:
         assert f"`{path}`" in reference, path
     assert json.dumps(document)
+
+
+def test_only_what_programs_ask_is_reached_without_a_session(pages: Pages) -> None:
+    open_to_all = {
+        rule.rule
+        for rule in pages.app.url_map.iter_rules()
+        if rule.endpoint.startswith("applications.")
+        and any(getattr(pages.app.view_functions[rule.endpoint], f"_portal_{kind}", False) for kind in KINDS)
+    }
+    programs = {f"/api/v1/{name}" for name in ("token", "getcert", "grant", "revoke", "openapi.json")}
+    assert open_to_all == programs | {"/.well-known/oauth-authorization-server"}
+    pages.forget()
+    for path in ("/authorize", "/applications"):
+        for answer in (pages.get(path), pages.post(path)):
+            assert answer.headers["Location"].startswith("/logon"), path
 
 
 def test_there_is_nothing_where_no_application_is_registered(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
