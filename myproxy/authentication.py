@@ -104,6 +104,7 @@ class Methods:
             request.passphrase,
             anonymous=caller.client.is_anonymous,
             takes_code=request.command in {Command.GET, Command.RETRIEVE},
+            tells_waits=bool(caller.front_end),
         )
 
     @property

@@ -135,6 +135,7 @@ class ServerConfig:
     default_key_retrievers: tuple[Rule, ...] | None = _rules()
     trusted_retrievers: tuple[Rule, ...] | None = _rules()
     default_trusted_retrievers: tuple[Rule, ...] | None = _rules()
+    trusted_front_ends: tuple[Rule, ...] | None = _rules()  # ours: portals, whose word counts on where users are
     allow_self_authorization: bool = _bool(State.ACTED_UPON)
     allow_sha1_renewal: bool = _bool(State.ACTED_UPON)  # ours: C clients before 6.0 sign challenges with nothing else
     accepted_credentials_mapfile: str | None = _text(State.ACTED_UPON)
@@ -256,6 +257,7 @@ class ServerConfig:
             default_key_retrievers=self.default_key_retrievers,
             trusted_retrievers=self.trusted_retrievers or (),
             default_trusted_retrievers=self.default_trusted_retrievers,
+            trusted_front_ends=self.trusted_front_ends or (),
             allow_self_authorization=self.allow_self_authorization,
         )
 
@@ -341,7 +343,7 @@ def parse_config(text: str, *, path: str) -> ServerConfig:
         except (ParseError, ValueError) as error:
             raise ConfigError(f"{_shown(words[0])}: {error}", path=path, line=number) from error
     config = ServerConfig(**values, notes=tuple(notes))  # type: ignore[arg-type]  # built by the table of kinds
-    _check_trusted_retrievers(config, path)
+    _check_trusted(config, path)
     return config
 
 
@@ -472,9 +474,15 @@ def _convert_c_number(name: str, argument: str, note: Callable[[str], None]) -> 
     return taken
 
 
-def _check_trusted_retrievers(config: ServerConfig, path: str) -> None:
-    """Refuse `trusted_retrievers` for everyone without a default that narrows it, as the C server does."""
+def _check_trusted(config: ServerConfig, path: str) -> None:
+    """Refuse to trust everyone: `trusted_retrievers` without a default that narrows it (so does C), and front ends."""
     everyone = Client("/CN=\x01anyone at all")
+    if any(rule.matches(everyone) for rule in config.trusted_front_ends or ()):
+        raise ConfigError(
+            "trusted_front_ends for everyone would let those who guess choose where they are",
+            path=path,
+            hint="name the portals' certificates",
+        )
     trusted, default = config.trusted_retrievers or (), config.default_trusted_retrievers
     if any(rule.matches(everyone) for rule in trusted) and (
         default is None or any(rule.matches(everyone) for rule in default)

@@ -231,7 +231,7 @@ class Conversation:
         if grant is None:
             return
         files = await self._trust_roots(request)
-        await self._send_response(Response.ok(trust_roots=files))
+        await self._send_response(Response.ok(trust_roots=files, on_behalf_of=request.on_behalf_of))
         event = await self._next_event()
         if not isinstance(event, CertificateRequestReceived):
             return  # the client wanted to know only whether the pass phrase is right

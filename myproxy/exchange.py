@@ -90,6 +90,10 @@ class Exchange:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
         self._resources.close()
         self._stream.close()
 
@@ -102,6 +106,7 @@ class Exchange:
 
         Raises:
             RefusedError: It said no, or wants a way of authorization that we do not have.
+            RemoteProtocolError: It does not know what it means to ask on behalf of a user.
         """
         self.send(self.session.send_start(), self.session.send_request(request))
         response = self._response()
@@ -109,6 +114,11 @@ class Exchange:
             if response.type is ResponseType.OK:
                 if self._sasl is not None and not self._sasl.is_done:
                     raise RefusedError("SASL: the server is content before it has proved itself")
+                if response.on_behalf_of != request.on_behalf_of:  # it may have judged us in the user's place
+                    raise RemoteProtocolError(
+                        "the server has not judged the user on whose behalf it was asked",
+                        hint="only a server that names this client in its trusted_front_ends does",
+                    )
                 return response
             self.send(self.session.send_authorization(self._authorize(response, request, renewing)))
             response = self._response()

@@ -54,6 +54,7 @@ class Caller:
         address: Its network address, for the audit.
         request_id: The id in every log line and error of this request.
         fqans: The VOMS attributes that it has proved.
+        front_end: The name of the front end that asks for this client and says where it is; empty for none.
         client: The facts that rules may speak of.
     """
 
@@ -61,6 +62,7 @@ class Caller:
     address: str
     request_id: str
     fqans: tuple[str, ...] = ()
+    front_end: str = ""
     client: Client = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -155,7 +155,19 @@ class AccessPolicy:
     default_key_retrievers: tuple[Rule, ...] | None = None
     trusted_retrievers: tuple[Rule, ...] = ()
     default_trusted_retrievers: tuple[Rule, ...] | None = None
+    trusted_front_ends: tuple[Rule, ...] = ()
     allow_self_authorization: bool = False
+
+    def permit_front_end(self, client: Client) -> Permission:
+        """Permit to ask on behalf of users, and to say where they are.
+
+        Raises:
+            DeniedError: The client is anonymous, or no entry matches.
+        """
+        rule = None if client.is_anonymous else _find(self.trusted_front_ends, client)
+        if rule is None:
+            raise _not_authorized(client, "server's", "trusted_front_ends")
+        return Permission(client, f"trusted_front_ends {rule.text}")
 
     def permit_storage(self, client: Client, *, owner: str | None) -> Permission:
         """Permit to put, store or destroy.

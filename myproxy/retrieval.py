@@ -138,6 +138,7 @@ class RetrievalCommands(HandoverCommands):
                 credential that it may not have: one text, one duration.
             DeniedError: Policy, a lock, or a stored chain that is no longer valid.
         """
+        caller = self._find_user(caller, request)
         return self._begin(caller, request, self._attempt(caller, request))
 
     def begin_quickly(self, caller: Caller, request: Request) -> RetrievalStep | None:
@@ -147,7 +148,7 @@ class RetrievalCommands(HandoverCommands):
         becomes of the request: where there is something to guess or to derive, somebody to ask, or a no to record.
         Nothing has happened then.
         """
-        if not self._is_near or request.passphrase or caller.client.is_anonymous:
+        if not self._is_near or request.passphrase or caller.client.is_anonymous or request.on_behalf_of is not None:
             return None
         if self._methods.asks_everyone or self._site_rules.authorization is not None:
             return None
@@ -205,6 +206,18 @@ class RetrievalCommands(HandoverCommands):
     def accompanying_trust_roots(self, request: Request) -> tuple[TrustRootFile, ...]:
         """Return the trust roots that go with a yes, if the request asks for them."""
         return self._trust_roots() if request.wants_trust_roots else ()
+
+    def _find_user(self, caller: Caller, request: Request) -> Caller:
+        """Return the client in question: of a front end, the stranger for whom it asks, with nothing of its own rights.
+
+        Raises:
+            DeniedError: The client is no front end.
+        """
+        if request.on_behalf_of is None:
+            return caller
+        with self._trail.deciding(caller, request, request.command.name):
+            self._settings.access.permit_front_end(caller.client)
+        return Caller(None, request.on_behalf_of, caller.request_id, front_end=caller.client.name)
 
     def _attempt(self, caller: Caller, request: Request) -> Attempt:
         with self._trail.deciding(caller, request, request.command.name):

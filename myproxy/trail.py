@@ -150,6 +150,8 @@ class DecisionTrail:
         reason: str,
         **details: str | int | None,
     ) -> AuditRecord:
+        if caller.front_end:
+            details = {"front_end": caller.front_end, **details}
         if request is not None:
             details = {"username": request.username, "credential": request.credential_name, **details}
         return self._stamp(

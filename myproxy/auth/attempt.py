@@ -74,6 +74,7 @@ class Attempt:
         *,
         anonymous: bool,
         takes_code: bool = True,
+        tells_waits: bool = False,
     ) -> None:
         """Take the pass phrase apart.
 
@@ -84,6 +85,8 @@ class Attempt:
             passphrase: What came with the request.
             anonymous: Whether the client is a stranger, who hears no more than a no.
             takes_code: Whether a code is asked for where codes are required.
+            tells_waits: Whether a stranger is told that a try was not judged, and when to come again: a front end must
+                not tell its user of a wrong pass phrase then.
 
         Raises:
             StorageError: It cannot be found out whether the user has an authenticator.
@@ -92,6 +95,7 @@ class Attempt:
         self._username = username
         self._address = address
         self._anonymous = anonymous
+        self._tells_waits = tells_waits
         self._given = bool(passphrase)
         self._answers: dict[int, AuthenticationError | None] = {}
         self._denied = False  # somebody has said that something is wrong
@@ -242,9 +246,10 @@ class Attempt:
 
     def _said(self, error: AuthenticationError, seconds: float) -> AuthenticationError:
         """Return what the client hears: a stranger one text after one time, anybody else that it may not try."""
-        if self._anonymous:
+        if self._anonymous and not (self._tells_waits and isinstance(error, ThrottledError)):
             return DelayedRefusalError(INVALID_PASSPHRASE, seconds=seconds)
-        return AuthenticationError(f"{INVALID_PASSPHRASE}\n{error.message}")
+        text = f"{INVALID_PASSPHRASE}\n{error.message}"
+        return DelayedRefusalError(text, seconds=seconds) if self._anonymous else AuthenticationError(text)
 
 
 def _closed(method: Method, call: Callable[[], _T]) -> _T:

@@ -89,6 +89,8 @@ MAX_LISTED: Final = 8192
 """Credentials in an answer to INFO: each costs a client ten possible keys, some 2 KiB, and no user has a hundred."""
 MAX_RESPONSE_LINES: Final = 131072
 """Lines of a response: ten for each credential listed, and as many again for trust roots."""
+MAX_ADDRESS_BYTES: Final = 64
+"""The address of a user for whom a front end asks."""
 MAX_REPEATED: Final = 256
 """VONAME or VOMSES lines: more than any virtual organisation has servers."""
 
@@ -134,6 +136,8 @@ def encode_request(request: Request) -> bytes:
         lines.append(("TRUSTED_CERTS", b"1"))
     lines += [("VONAME", encode_asked("VO name", value, MAX_VALUE_BYTES)) for value in request.vo_names]
     lines += [("VOMSES", encode_asked("vomses line", value, MAX_VALUE_BYTES)) for value in request.vomses]
+    if request.on_behalf_of is not None:
+        lines.append(("ON_BEHALF_OF", encode_asked("user's address", request.on_behalf_of, MAX_ADDRESS_BYTES)))
     return join_lines(lines)
 
 
@@ -185,6 +189,7 @@ def parse_request(data: bytes) -> Request:
         wants_trust_roots=parse_number("TRUSTED_CERTS", attributes.get("TRUSTED_CERTS", [b"0"])[0]) == 1,
         vo_names=repeated("VONAME"),
         vomses=repeated("VOMSES"),
+        on_behalf_of=_parse_user_address(command, optional("ON_BEHALF_OF", MAX_ADDRESS_BYTES)),
     )
 
 
@@ -233,6 +238,23 @@ def _parse_credential_name(name: str | None) -> str | None:
     return name
 
 
+def _parse_user_address(command: Command, text: str | None) -> str | None:
+    """Insist on one form of an address: it is what wrong tries are counted by."""
+    if text is None:
+        return None
+    import ipaddress
+
+    if command is not Command.GET:
+        raise bad_request("ON_BEHALF_OF does not go with this command")
+    try:
+        is_address = str(ipaddress.ip_address(text)) == text
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise bad_request("ON_BEHALF_OF is no address")
+    return text
+
+
 def _parse_command(value: bytes) -> Command:
     number = parse_number("COMMAND", value)
     try:
@@ -261,6 +283,8 @@ def encode_response(response: Response) -> bytes:
     if response.type is ResponseType.ERROR and not response.errors:
         raise LocalProtocolError("an error response needs its reason")
     lines += _trust_root_lines(response.trust_roots)
+    if response.on_behalf_of is not None:
+        lines.append(("ON_BEHALF_OF", encode_value("user's address", response.on_behalf_of, MAX_ADDRESS_BYTES)))
     return join_lines(lines)
 
 
@@ -310,6 +334,7 @@ def parse_response(data: bytes) -> Response:
         offers=tuple(offers),
         credentials=_parse_info(lines, single),
         trust_roots=_parse_trust_roots(lines, single),
+        on_behalf_of=parse_shown(single[b"ON_BEHALF_OF"]) if b"ON_BEHALF_OF" in single else None,
     )
 
 

@@ -94,6 +94,8 @@ class Request:
         wants_trust_roots: Whether the server's trust roots are to come with the answer.
         vo_names: VOMS organisations (with optional group and role) whose attributes the proxy is to carry.
         vomses: Lines of a vomses file, where to ask for them.
+        on_behalf_of: Where the user is for whom a front end asks, an address; None where the client asks for itself.
+            Ours, and for GET alone.
     """
 
     command: Command
@@ -110,6 +112,7 @@ class Request:
     wants_trust_roots: bool = False
     vo_names: tuple[str, ...] = ()
     vomses: tuple[str, ...] = ()
+    on_behalf_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,8 @@ class Response:
         offers: The ways of authorization.
         credentials: The answer to INFO, the unnamed credential first.
         trust_roots: The files of the server's trust directory.
+        on_behalf_of: The user's address, as the server has taken it from a front end; None from all other servers,
+            which would have judged the front end in the user's place.
     """
 
     type: ResponseType
@@ -212,13 +217,18 @@ class Response:
     offers: tuple[AuthorizationOffer, ...] = ()
     credentials: tuple[CredentialInfo, ...] = ()
     trust_roots: tuple[TrustRootFile, ...] = ()
+    on_behalf_of: str | None = None
 
     @classmethod
     def ok(
-        cls, *, credentials: tuple[CredentialInfo, ...] = (), trust_roots: tuple[TrustRootFile, ...] = ()
+        cls,
+        *,
+        credentials: tuple[CredentialInfo, ...] = (),
+        trust_roots: tuple[TrustRootFile, ...] = (),
+        on_behalf_of: str | None = None,
     ) -> Response:
         """Return a yes, with what was asked for."""
-        return cls(ResponseType.OK, credentials=credentials, trust_roots=trust_roots)
+        return cls(ResponseType.OK, credentials=credentials, trust_roots=trust_roots, on_behalf_of=on_behalf_of)
 
     @classmethod
     def refuse(cls, *lines: str) -> Response:

@@ -70,6 +70,7 @@ REQUEST_NAMES: Final = (
     "TRUSTED_CERTS",
     "VONAME",
     "VOMSES",
+    "ON_BEHALF_OF",
 )
 INFO_SUFFIXES: Final = (
     "NAME",

@@ -117,6 +117,9 @@ To a client without a certificate everything that is wrong about an account or a
 `invalid credential passphrase`, after the same time. PAM and SASL run in processes of their own; SASL never admits
 anonymous users. A pass phrase that nobody asked for is wrong.
 
+A web portal, whose users all seem to be where it is, can be named in `trusted_front_ends`: it says where each user is,
+who is then judged as a stranger from there, and whose wrong tries are counted there.
+
 A challenge for renewal is signed with SHA-256; SHA-1, which older C clients use, has to be allowed by
 `allow_sha1_renewal`.
 

@@ -487,6 +487,41 @@ def limited(world: World, **more: object) -> Throttle:
     return throttle
 
 
+def test_a_front_end_s_users_are_strangers_from_where_they_are(world: World, people: dict[str, Issued]) -> None:
+    """Also where the front end is a trusted retriever: its own rights are not its users'."""
+    world.put(people[OWNER], ask(Command.PUT))
+    world.put(people[OWNER], ask(Command.PUT, credential_name="open", passphrase=Passphrase(b"")))
+    throttle = Throttle(SQLGuessStore(world.repository.database), ThrottleRules(), clock=lambda: world.now)
+    access = dataclasses.replace(POLICY, trusted_front_ends=parse_rules([f"/O=Grid/CN={PORTAL}"]))
+    world.configure(Settings(access=access), Methods(limiter=throttle))
+
+    def log_on(address: str, words: str = SECRET, name: str | None = None, client: str = PORTAL) -> RetrievalStep:
+        given = Passphrase(words)
+        return begin(
+            world, people[client], ask(Command.GET, passphrase=given, credential_name=name, on_behalf_of=address)
+        )
+
+    for words in ("anything", "", SECRET):
+        with pytest.raises(AuthenticationError, match=rf"^{INVALID}$"):
+            log_on("192.0.2.1", words, "open")
+    for _ in range(5):
+        with pytest.raises(AuthenticationError, match=rf"^{INVALID}$"):
+            log_on("203.0.113.9", "wrong words")
+    record = world.sink.records[-1]
+    assert (record.peer, record.address) == ("<anonymous>", "203.0.113.9")
+    assert record.details["front_end"] == f"/O=Grid/CN={PORTAL}"
+    # Its network has to wait, and is told so; others are not touched by it.
+    with pytest.raises(DelayedRefusalError, match="try again in"):
+        log_on("203.0.113.77")
+    assert isinstance(log_on("192.0.2.1"), RetrievalGrant)
+    for client in (OTHER, None):
+        with pytest.raises(DeniedError, match="trusted_front_ends"):
+            world.service.begin_get(
+                world.caller(None if client is None else people[client]),
+                ask(Command.GET, on_behalf_of="192.0.2.1"),
+            )
+
+
 @pytest.mark.parametrize("judges", ["none", "required", "sufficient"])
 def test_strangers_hear_one_text_after_the_same_work(world: World, people: dict[str, Issued], judges: str) -> None:
     """An account with a sealed key, with one that is not sealed, that nobody may have, and none at all."""

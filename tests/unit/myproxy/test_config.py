@@ -139,6 +139,13 @@ def test_trusted_retrievers_for_everyone_is_refused() -> None:
     parse("trusted_retrievers /CN=portal")
 
 
+def test_front_ends_have_to_be_named() -> None:
+    for text in ("trusted_front_ends *", "trusted_front_ends /CN=portal *"):
+        with pytest.raises(ConfigError, match="choose where they are"):
+            parse(text)
+    assert parse("trusted_front_ends /CN=portal").access_policy.trusted_front_ends
+
+
 def test_secrets_are_not_in_the_repr() -> None:
     config = parse("certificate_issuer_key_passphrase hunter2\nca_ldap_connect_passphrase hunter3")
     assert config.certificate_issuer_key_passphrase == "hunter2"

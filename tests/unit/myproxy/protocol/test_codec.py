@@ -53,6 +53,18 @@ def test_a_logon_as_the_c_client_writes_it() -> None:
     assert encode_request(request) == PLAIN + b"\0"
 
 
+def test_a_front_end_says_where_its_user_is() -> None:
+    request = Request(Command.GET, "alice", Passphrase(b"secret"), on_behalf_of="2001:db8::7")
+    assert parse_request(encode_request(request)) == request
+    response = Response.ok(on_behalf_of="2001:db8::7")
+    assert parse_response(encode_response(response)) == response
+    for text in (b"", b"2001:DB8::7", b"010.0.0.1", b"somewhere", b"192.0.2.1 "):
+        with pytest.raises(RemoteProtocolError, match="no address"):
+            parse_request(PLAIN + b"ON_BEHALF_OF=" + text + b"\n")
+    with pytest.raises(RemoteProtocolError, match="does not go with this command"):
+        parse_request(PLAIN.replace(b"COMMAND=0", b"COMMAND=6") + b"ON_BEHALF_OF=192.0.2.1\n")
+
+
 def test_every_attribute_in_the_order_of_the_c_writer() -> None:
     request = Request(
         Command.PUT,
