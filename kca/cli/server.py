@@ -109,15 +109,18 @@ def _serve(arguments: Namespace, factory: ServerFactory) -> int:
         sys.stderr.write(f"{PROG}: listening on port {factory.port}\n")
         sys.stderr.flush()
 
-    return serve(
-        factory.streams,
-        factory.make,
-        workers=factory.config.server.workers,
-        on_ready=announce,
-        on_reload=factory.reload,
-        on_worker=factory.set_worker,
-        watcher=_watcher(),
-    )
+    try:
+        return serve(
+            factory.streams,
+            factory.make,
+            workers=factory.config.server.workers,
+            on_ready=announce,
+            on_reload=factory.reload,
+            on_worker=factory.set_worker,
+            watcher=_watcher(),
+        )
+    finally:
+        factory.close()
 
 
 def _watcher() -> Watcher:
