@@ -198,7 +198,7 @@ def test_files_that_nobody_renews_are_swept(tmp_path: Path) -> None:
     store[row] = b"sealed"
     assert store[row] == b"sealed"
     written = datetime.fromtimestamp((tmp_path / "proxies" / row).stat().st_mtime, UTC)
-    assert store.sweep(before=written) == 0
+    assert store.sweep(before=written - timedelta(seconds=1)) == 0
     assert store.sweep(before=written + timedelta(seconds=1)) == 1
     for name in (row, "../portal.db", "x"):
         with pytest.raises(KeyError):
