@@ -499,8 +499,11 @@ def _tokens() -> tuple[list[bytes], list[bytes]]:
         issuer.claims(**when, wlcg_ver=None, ver="scitoken:2.0", aud=["ANY"], scope="read:/a%20b queue"),
         issuer.claims(**when, cnf={"x5t#S256": "abc"}, act={"sub": "x"}),
     ]
+    cas = TestCA(key="p256").issue("/O=Grid/CN=cas", "p256")
+    certified = jwk_of(cas.key, "certified", x5c=[base64.b64encode(cas.der).decode()])
     keys = [
-        issuer.key_set(jwk_of(TestCA(key="ed25519").key, "ed", alg="EdDSA"), jwk_of(TestCA().key, "rsa", use="sig"))
+        issuer.key_set(jwk_of(TestCA(key="ed25519").key, "ed", alg="EdDSA"), jwk_of(TestCA().key, "rsa", use="sig")),
+        issuer.key_set(certified),
     ]
     return [issuer.sign(claims[0]).encode(), *(json.dumps(one).encode() for one in claims)], keys
 
