@@ -31,6 +31,7 @@ from gsi.system.audit import AuditLog
 from myproxy.client import ServerAddress
 from myproxy.grants import Caller, RetrievalGrant
 from myproxy.portal.app import Ways, create_app
+from myproxy.portal.codes import Authenticators
 from myproxy.portal.config import PortalConfig, StoreSettings
 from myproxy.portal.desk import CredentialView, Desk
 from myproxy.portal.guard import FORM_COOKIE, SESSION_COOKIE, Portal, Session, current
@@ -40,7 +41,7 @@ from myproxy.protocol.messages import Command, Request
 from tests.harness.ca import Issued, TestCA
 from tests.harness.myproxy import SECRET, World, ask, make_world
 
-__all__ = ["NAME", "Pages", "open_pages"]
+__all__ = ["NAME", "Pages", "open_node", "open_pages"]
 
 NAME = "portal.example.org"
 _TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
@@ -230,25 +231,43 @@ def open_pages(
     config = PortalConfig(
         names=(NAME,), server="myproxy.example.org", store=StoreSettings(directory=str(place)), **settings
     )
-    with make_world(ca, directory) as world:
-        store = open_store(config.store)
+    with (
+        make_world(ca, directory) as world,
+        open_node(world, config, ways=None if ways is None else ways(world.directory)) as pages,
+    ):
+        yield pages
 
-        def clock() -> datetime:
-            return world.now
 
-        audit = AuditLog(str(place / "audit.log"))
-        portal = Portal(
-            config,
-            ServiceDesk(world),
-            store,
-            Limits(store.guesses, free_tries=config.logon.free_tries, clock=clock),
-            audit,
-            clock,
-            audit.close,
-        )
-        app = create_app(portal, ways=None if ways is None else ways(world.directory))
-        app.testing = True
-        try:
-            yield Pages(world, portal, app)
-        finally:
-            portal.close()
+@contextlib.contextmanager
+def open_node(
+    world: World, config: PortalConfig, *, ways: Ways | None = None, authenticators: Authenticators | None = None
+) -> Iterator[Pages]:
+    """An application beside others, perhaps, that ask the same service.
+
+    Args:
+        world: The service.
+        config: Says where the store is.
+        ways: Other ways to log on.
+        authenticators: Where the secrets of one-time codes are.
+    """
+    store = open_store(config.store)
+
+    def clock() -> datetime:
+        return world.now
+
+    audit = AuditLog(f"{config.store.directory}/audit.log")
+    portal = Portal(
+        config,
+        ServiceDesk(world),
+        store,
+        Limits(store.guesses, free_tries=config.logon.free_tries, clock=clock),
+        audit,
+        clock,
+        audit.close,
+    )
+    app = create_app(portal, authenticators, ways)
+    app.testing = True
+    try:
+        yield Pages(world, portal, app)
+    finally:
+        portal.close()
