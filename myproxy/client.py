@@ -5,14 +5,15 @@
     proxy = client.get(Request(Command.GET, "alice", passphrase, lifetime=timedelta(hours=12)), generate_key())
     client.info("alice"), client.destroy("alice")
 
-Every call is one connection: connect, prove the server (`gsi.trust`), ask, close. What a server refuses is a
-`RefusedError` with the server's words; when it refuses our certificate, in the handshake or in words, an
-`AuthenticationError`: without a certificate it may be of another mind. Must agree with gct:myproxy/source/myproxy.c
-and myproxy_*.c.
+Every call is one connection: connect, prove the server (`gsi.trust`), ask, close; `open` does the first two before it
+is known what to ask. What a server refuses is a `RefusedError` with the server's words; when it refuses our
+certificate, in the handshake or in words, an `AuthenticationError`: without a certificate it may be of another mind.
+Must agree with gct:myproxy/source/myproxy.c and myproxy_*.c.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_PORT", "MyProxyClient", "ServerAddress"]
 
 DEFAULT_PORT: Final = 7512
+HELD_SECONDS: Final = 60.0
+"""How long a connection may wait for the user: half of what servers give a connection by default."""
 _SERVER_OPTIONS: Final = ValidationOptions(
     purpose=Purpose.SERVER,
     # Servers may run under a user's credential; the C clients do not look at this extension either.
@@ -126,9 +129,29 @@ class MyProxyClient:
         self._now = now
         self._progress = progress
         self._tls = ClientTLS(credential, minimum=address.minimum_tls, maximum=address.maximum_tls)
+        self._opened: tuple[Exchange, float] | None = None
         self.connected_to: HostPort | None = None
         self.server: VerifiedPeer | None = None
         self.trust_roots: tuple[TrustRootFile, ...] = ()
+
+    def open(self) -> None:
+        """Connect and prove the server before the first call, which then goes on with this connection.
+
+        For whoever has a user to ask: a server that is away, or not the right one, is known before that. A connection
+        that has waited for longer than `HELD_SECONDS` is left, and the call makes one of its own.
+
+        Raises:
+            AuthenticationError: The server refuses the credential; with TLS 1.3 that shows only in the first call.
+            GridError: No connection, or the server is not trusted.
+        """
+        self.close()
+        self._opened = self._connect_and_prove(), time.monotonic()
+
+    def close(self) -> None:
+        """Leave the connection that `open` has made and no call has used."""
+        if self._opened is not None:
+            exchange, self._opened = self._opened[0], None
+            exchange.close()
 
     def info(self, username: str, credential_name: str | None = None) -> tuple[CredentialInfo, ...]:
         """Return what the server tells about the caller's stored credentials, the unnamed one first.
@@ -321,7 +344,14 @@ class MyProxyClient:
             return conversation.expect(CertificatesReceived).certificates
 
     def _converse(self) -> Exchange:
-        """Connect, prove the server, and return the conversation, not yet begun."""
+        """Return a conversation with a proven server, not yet begun."""
+        if self._opened is not None and time.monotonic() - self._opened[1] < HELD_SECONDS:
+            exchange, self._opened = self._opened[0], None
+            return exchange
+        self.close()
+        return self._connect_and_prove()
+
+    def _connect_and_prove(self) -> Exchange:
         stream, entry = self._connect()
         self.connected_to = entry
         self._progress(f"connected to {entry} ({stream.peer})")

@@ -286,6 +286,12 @@ def read_proof(arguments: Namespace) -> tuple[Passphrase, Passphrase]:
     return passphrase, Passphrase(passphrase.reveal() + code.reveal())
 
 
+def asks_on_terminal(arguments: Namespace) -> bool:
+    """Say whether `read_proof` will ask somebody, and so wait for a person."""
+    silent = arguments.no_passphrase or arguments.authorization is not None
+    return (not silent or arguments.otp) and passphrase_source(arguments) is None
+
+
 def sasl_answers(arguments: Namespace) -> Callable[[str, bool], Passphrase]:
     """Return what answers SASL's questions: --sasl_passin, with --stdin_pass standard input, else the terminal.
 

@@ -2,11 +2,14 @@
 
 Agrees with gct:myproxy/source/myproxy_logon.c in options, variables, output line and exit status (0, or 1 for any
 error). The key is made here and never travels. With a proxy at hand that the server refuses, it tries once more
-without one, as the C command does.
+without one; the user is asked for a pass phrase only when the server is there and has proved itself. So does the C
+command.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import sys
 from typing import TYPE_CHECKING
 
@@ -145,7 +148,7 @@ def _execute(arguments: Namespace) -> int:
         return _log_on_over_the_web(arguments)
 
     from gsi.system.environ import read_locations
-    from myproxy.cli.common import choose_username, read_address, sasl_answers
+    from myproxy.cli.common import asks_on_terminal, choose_username, read_address, sasl_answers
     from myproxy.cli.trustroots import install, load_or_bootstrap
 
     address = read_address(arguments)
@@ -156,7 +159,6 @@ def _execute(arguments: Namespace) -> int:
     credential = _find_usable(locations)
     renewing = _load_renewed(arguments)
     username = choose_username(arguments, renewing or credential)
-    request = _make_request(arguments, username)
     anchors = load_or_bootstrap(
         arguments, locations, address, installs=wants_trust_roots(arguments), force=arguments.bootstrap
     )
@@ -168,7 +170,12 @@ def _execute(arguments: Namespace) -> int:
 
         return open_client(arguments, identity, anchors, address, ask_user=ask_user)
 
-    data, client = _receive(arguments, open_as, credential, request, renewing)
+    client = open_as(credential)
+    if asks_on_terminal(arguments):  # what is in the way of a connection is known before the user types
+        client, credential = _open(open_as, client, credential)
+    with contextlib.closing(client):
+        fetch = _prepare(arguments, _make_request(arguments, username), renewing)
+        data, client = _receive(fetch, client, None if credential is None else functools.partial(open_as, None))
     tells = not arguments.quiet and out != "-"
     directory = install(PROG, locations, client.trust_roots) if wants_trust_roots(arguments) else None
     if not arguments.no_credentials:
@@ -297,24 +304,33 @@ def wants_trust_roots(arguments: Namespace) -> bool:
     return bool(arguments.trustroots or arguments.bootstrap)
 
 
+def _open(
+    open_as: Callable[[Credential | None], MyProxyClient], client: MyProxyClient, credential: Credential | None
+) -> tuple[MyProxyClient, Credential | None]:
+    """Connect; once more without a certificate if the server refuses ours. Return also the credential in use."""
+    try:
+        client.open()
+    except AuthenticationError as error:
+        if credential is None:
+            raise
+        warn(PROG, f"logging on without a certificate: {error.message}")
+        client, credential = open_as(None), None
+        client.open()
+    return client, credential
+
+
 def _receive(
-    arguments: Namespace,
-    open_as: Callable[[Credential | None], MyProxyClient],
-    credential: Credential | None,
-    request: Request,
-    renewing: Credential | None,
+    fetch: Callable[[MyProxyClient], bytes], client: MyProxyClient, open_anonymous: Callable[[], MyProxyClient] | None
 ) -> tuple[bytes, MyProxyClient]:
     """Ask the server; once more without a certificate if it refuses ours. Return also the client that got an answer."""
-    fetch = _prepare(arguments, request, renewing)
-    client = open_as(credential)
     try:
         try:
             return fetch(client), client
         except AuthenticationError as error:
-            if credential is None:
+            if open_anonymous is None:
                 raise
             warn(PROG, f"logging on without a certificate: {error.message}")
-            client = open_as(None)
+            client = open_anonymous()
             return fetch(client), client
     except RefusedError as error:
         raise RefusedError(f"Failed to receive credentials.\n{error.message}", hint=error.hint) from error

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -14,15 +15,19 @@ import pexpect
 import pytest
 
 from gsi.cli.arguments import UsageError
-from gsi.errors import ConfigError
+from gsi.errors import ConfigError, RefusedError
+from gsi.secret import Passphrase
+from gsi.system.trustdir import TrustDirectory
 from myproxy.cli import change_pass_phrase, destroy, get_trustroots, info, init, logon, retrieve, store
 from myproxy.cli.options import LongOptionParser
 from myproxy.cli.policies import read_policies
 from myproxy.cli.trustroots import safe_name
+from myproxy.client import MyProxyClient, ServerAddress
+from myproxy.protocol.messages import Command, Request
 from tests.harness.ca import Issued, TestCA
 from tests.harness.daemons import free_port
 from tests.harness.environment import UserEnvironment, clean_environment
-from tests.harness.run import Done, our_program, run
+from tests.harness.run import Done, c_program, our_program, run
 
 OWNERS = ["myproxy-info", "myproxy-destroy", "myproxy-change-pass-phrase"]
 COMMANDS = ["myproxy-init", "myproxy-logon", "myproxy-get-delegation", *OWNERS]
@@ -306,6 +311,7 @@ class TalkingServer:
         self._socket = socket.create_server(("127.0.0.1", 0))
         user.variables["MYPROXY_SERVER"] = f"localhost:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.connections = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -329,6 +335,7 @@ class TalkingServer:
                 accepted, _ = self._socket.accept()
             except OSError:
                 return
+            self.connections += 1
             stream = TLSStream(TCPStream(accepted), self._tls.session())
             session = ServerSession()
             try:
@@ -356,8 +363,8 @@ def test_a_refusal_cannot_drive_the_terminal(user: UserEnvironment) -> None:
 def test_pass_phrases_that_cannot_be_used(user: UserEnvironment) -> None:
     assert_error(ours(user, "myproxy-logon", "-S", stdin="short\n"), "at least 6 characters", "hint: ")
     assert_error(ours(user, "myproxy-logon", "-S"), "standard input ended", "--stdin_pass")
-    assert_error(ours(user, "myproxy-logon"), "no terminal", "--stdin_pass")
     with TalkingServer(user):
+        assert_error(ours(user, "myproxy-logon"), "no terminal", "--stdin_pass")
         done = ours(user, "myproxy-logon", "-S", stdin="my USERNAME=x phrase\n")
         assert_error(done, "the pass phrase holds a text")
         assert "phrase=" not in done.stderr
@@ -449,6 +456,28 @@ def test_the_prompt_of_logon_shows_nothing_typed(user: UserEnvironment) -> None:
         child.expect(pexpect.EOF)
         child.close()
         assert child.exitstatus == 1
+
+
+@pytest.mark.parametrize("program", [our_program, c_program])
+def test_logon_asks_nothing_where_no_server_is(user: UserEnvironment, program: Callable[[str], Path]) -> None:
+    child = pexpect.spawn(str(program("myproxy-logon")), env=user.variables, timeout=30, encoding="utf-8")
+    child.expect(pexpect.EOF)
+    assert "phrase" not in (child.before or "")
+    child.close()
+    assert child.exitstatus == 1
+
+
+def test_a_server_that_does_not_wait_for_the_user(user: UserEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was held for too long is left, and the call makes one of its own."""
+    for held, connections in ((60.0, 1), (0.0, 2)):
+        monkeypatch.setattr("myproxy.client.HELD_SECONDS", held)
+        with TalkingServer(user) as server:
+            anchors = TrustDirectory(str(user.trust_dir)).anchors()
+            client = MyProxyClient(ServerAddress.parse(user.variables["MYPROXY_SERVER"]), anchors)
+            client.open()
+            with pytest.raises(RefusedError):
+                client.authenticate(Request(Command.GET, "alice", Passphrase("secret word")))
+            assert server.connections == connections
 
 
 def test_the_other_name_of_logon_is_the_same_command(user: UserEnvironment) -> None:
