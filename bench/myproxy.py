@@ -5,11 +5,11 @@ machine with two cores the load takes its share of them, from both servers alike
 each server counts: what else the machine does only ever adds.
 
 That does not do for the p50 of one client, since the C server has two modes. It writes certificates and last response
-in two pieces, and the second meets a delayed acknowledgement of the client's kernel or does not: 51 to 55 ms or 15 to 19,
-where both were seen. Which of them it is changes from round to round with nothing that either server does. The best of
-some rounds would mostly be the fast mode, and a mean would say how often each was met. Judged is therefore the median
-over the rounds, of both servers; the fastest and the slowest round stand below it, so that each mode that was met can be
-seen.
+in two pieces, and the second meets a delayed acknowledgement of the client's kernel or does not: 51 to 55 ms or 15 to
+19, where both were seen. Which of them it is changes from round to round with nothing that either server does. The best
+of some rounds would mostly be the fast mode, and a mean would say how often each was met. Judged is therefore the
+median over the rounds, of both servers; the fastest and the slowest round stand below it, so that each mode that was
+met can be seen.
 """
 
 from __future__ import annotations
