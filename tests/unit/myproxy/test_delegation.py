@@ -33,6 +33,7 @@ from myproxy.delegation.service import DelegationService, delegation_id
 from myproxy.delegation.store import MAX_OF_ONE, Seal, open_store
 from myproxy.repository.serverkeys import ServerKey
 from tests.harness.ca import TestCA, write_file, write_trust_dir
+from tests.harness.voms import VO, VOMSServer, ac_extension
 
 ALICE = "/O=Grid/CN=Alice"
 FTS = "/O=Grid/CN=host\\/fts.example.org"
@@ -53,8 +54,10 @@ certificate = "none"
 [store]
 directory = "{directory}/store"
 keys = ["{directory}/one.key"]
+[trust]
+{more.get("trust", "")}
 [delegations]
-users = ["/O=Grid/*"]
+users = ["{more.get("users", "/O=Grid/*")}"]
 longest = "12h"
 [services.fts]
 {services}
@@ -67,6 +70,10 @@ longest = "12h"
         self.client: FlaskClient = create_app(
             service, self.audit, now=lambda: self.now, rates=RateCap(per_minute)
         ).test_client()
+
+    def close(self) -> None:
+        self.store.close()
+        self.audit.close()
 
     def call(
         self, who: Credential | None, method: str, path: str, data: bytes = b"", headers: dict[str, str] | None = None
@@ -123,8 +130,7 @@ def people(ca: TestCA) -> dict[str, Credential]:
 def desk(tmp_path: Path, ca: TestCA) -> Iterator[Desk]:
     made = Desk(tmp_path, ca)
     yield made
-    made.store.close()
-    made.audit.close()
+    made.close()
 
 
 def test_the_whole_way(desk: Desk, people: dict[str, Credential]) -> None:
@@ -212,6 +218,26 @@ def test_proxies_that_are_not_taken(desk: Desk, people: dict[str, Credential], c
     assert ProxyChain.split(proxy.certificates).is_limited
 
 
+def test_attributes_are_part_of_what_is_delegated(tmp_path: Path, ca: TestCA, people: dict[str, Credential]) -> None:
+    server, issued = VOMSServer(ca), ca.issue(ALICE, "p256")
+    server.write_lsc(tmp_path / "vomsdir")
+    proxy = issued.proxy(extensions=[ac_extension(server.attribute_certificate(issued))])
+    member, plain = (parse_credential(one.bundle(), source="alice") for one in (proxy, issued))
+    desk = Desk(tmp_path, ca, trust=f'vomsdir = "{tmp_path}/vomsdir"')
+    told = desk.call(member, "GET", "/whoami").get_json()
+    assert told["vos"] == [VO]
+    assert told["delegation_id"] == delegation_id(ALICE, told["voms_cred"]) != delegation_id(ALICE, ())
+    assert desk.delegate(member).status_code == 201
+    assert desk.delegate(plain).status_code == 201
+    place = f"/delegation/{told['delegation_id']}"
+    assert desk.call(member, "GET", place).get_json()["voms_attrs"] == told["voms_cred"]
+    assert desk.call(plain, "GET", place).status_code == 403
+    wanted = desk.call(member, "GET", f"{place}/request").data
+    without = desk.call(member, "PUT", f"{place}/credential", desk.sign(plain, wanted))
+    assert (without.status_code, "other attributes" in without.text) == (403, True)
+    desk.close()
+
+
 def test_services_have_what_the_site_says(desk: Desk, people: dict[str, Credential]) -> None:
     for who in ("Alice", "Bob"):
         assert desk.delegate(people[who]).status_code == 201
@@ -225,10 +251,12 @@ def test_services_have_what_the_site_says(desk: Desk, people: dict[str, Credenti
     assert desk.fetch(people["FTS"])[1].status_code == 404
 
 
-def test_who_may_delegate(tmp_path: Path, ca: TestCA, desk: Desk) -> None:
-    eve = parse_credential(ca.issue("/O=Else/CN=Eve", "p256").bundle(), source="eve")
-    place = f"/delegation/{delegation_id('/O=Else/CN=Eve', ())}"
-    assert desk.call(eve, "GET", f"{place}/request").status_code in {401, 403}
+def test_who_may_delegate(tmp_path: Path, ca: TestCA, people: dict[str, Credential]) -> None:
+    desk = Desk(tmp_path, ca, users="/O=Grid/CN=Al*")
+    for who, status in (("Alice", 200), ("Bob", 403)):
+        place = f"/delegation/{delegation_id(f'/O=Grid/CN={who}', ())}"
+        assert desk.call(people[who], "GET", f"{place}/request").status_code == status
+    desk.close()
 
 
 def test_nothing_on_the_disk_is_in_clear_or_fits_elsewhere(desk: Desk, people: dict[str, Credential]) -> None:
@@ -284,8 +312,7 @@ def test_one_identity_cannot_keep_the_service_busy(tmp_path: Path, ca: TestCA, p
         found = [desk.call(who, "GET", "/whoami").status_code for _ in range(4)]
         assert found == [served] * 3 + [429]
     assert desk.call(people["Bob"], "GET", "/whoami").status_code == 200
-    desk.store.close()
-    desk.audit.close()
+    desk.close()
 
 
 def test_configurations_that_make_no_sense(tmp_path: Path) -> None:
