@@ -20,6 +20,7 @@ It stays in the foreground and logs to standard error. SIGTERM and SIGINT let wh
 configuration, policy and keys anew and goes on in a new audit file; what is broken leaves the old ones in force, and
 the log says so, as do `/health` and `/metrics`. A service manager is told about its state (sd_notify(3)). Connections
 that bring no whole request in time are ended, and take no thread until then; one address has 256 in each worker.
+Sockets of a service manager (sd_listen_fds(3)) are taken, each for the place of the configuration that it is bound to.
 
 The configuration is TOML: `community`, the community's name; `metrics`, *ADDRESS*`:`*PORT* on the loopback interface,
 where monitors get `/metrics` and `/health`; `policy`, the site's authorization policy (`cas`), which is asked before

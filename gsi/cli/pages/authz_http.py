@@ -25,7 +25,8 @@ It stays in the foreground and logs to standard error; it needs gunicorn. SIGTER
 configuration read, and all that it names tried; new workers take over if it can be used, and nothing changes if not,
 which `GET /health` and the number in `GET /metrics` say beside the log. `listen`, `socket_mode` and `workers` need a
 restart. Policy and trust directory are followed without a signal. Connections that say nothing, or no whole question,
-are ended after 15 seconds, and take no thread until then; one address has 256 in each worker.
+are ended after 15 seconds, and take no thread until then; one address has 256 in each worker. Sockets of a service
+manager (sd_listen_fds(3)) are taken, each for the place of the configuration that it is bound to.
 
 The configuration is a TOML file. Table `[server]`: `listen`, `socket_mode` (0o660), `workers` (2), `threads` (8),
 `audit` (a file for the audit). Table `[front_end]`: `certificate_header` (`X-SSL-Client-Cert`), `chain_header`

@@ -25,10 +25,11 @@ be carried out. Permits are recorded but for sessions and the use of a service, 
 what was refused and not by which rule; but what they have shown that has ended, and when. Each line of the audit has
 `uid` and `pid` of who asked, and `proof`: with `none`, for jobs, nothing but that uid is known for sure.
 
-It stays in the foreground and logs to standard error. SIGTERM and SIGINT let questions under way finish; services
-open their sessions anew with the daemon that comes next. SIGHUP reads the configuration again; policies are followed
-without that. Sessions that are open follow both, and the trust directory within a minute. What is broken leaves the
-old ones in force, and the log says so.
+It stays in the foreground and logs to standard error. SIGTERM and SIGINT let questions under way finish; services open
+their sessions anew with the daemon that comes next. SIGHUP reads the configuration again; policies are followed without
+that. Sessions that are open follow both, and the trust directory within a minute. What is broken leaves the old ones in
+force, and the log says so. Sockets of a service manager (sd_listen_fds(3)) are taken, each for the place of the
+configuration that it is bound to.
 
 The configuration is a TOML file. Table `[server]`: `socket`, `socket_mode`, `service_users` (`["root"]`), `workers`
 (2), `request_time`, `idle_time`, `drain_time`, `audit` (a file for the audit), `host`, `job_owner_manages` (true: the

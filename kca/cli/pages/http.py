@@ -32,7 +32,8 @@ end it. SIGHUP has the configuration read, and all that it names tried; new work
 nothing changes if not, which `/health` and `/metrics` say beside the log. `listen`, `workers`, `certificate` and `key`
 of `[http]` and `[store]` need a restart; a certificate that is renewed in its place is noticed without a signal.
 Connections that bring no whole request in time are ended, and take no thread until then; one address has 256 in each
-worker.
+worker. Sockets of a service manager (sd_listen_fds(3)) are taken, each for the place of the configuration that it is
+bound to.
 """,
     exit_status=(
         ("0", "Stopped as asked; with `-check`, all can be used."),

@@ -18,7 +18,8 @@ see kca-admin(8), which reads the same file.
 
 It stays in the foreground and logs to standard error. SIGTERM and SIGINT let what is in hand be answered. SIGHUP reads
 configuration, policy and the CA's key anew and reopens the audit; what is broken leaves the old ones in force, and the
-log says so. A service manager is told about its state (sd_notify(3)). A worker that dies is replaced.
+log says so. A service manager is told about its state (sd_notify(3)). A worker that dies is replaced. Sockets of a
+service manager (sd_listen_fds(3)) are taken, each for the place of the configuration that it is bound to.
 
 Table `[server]` of the configuration: `listen` (`["*:9878"]`), `keytab`, `service` (`kca_service`: tickets for this
 service on any host whose key is in the keytab are taken, and no others), `workers`, `threads`, `response_mac`,

@@ -28,6 +28,7 @@ Other web applications can ask users for proxies, as OAuth clients, where the co
 
 It stays in the foreground and logs to standard error. SIGTERM and SIGINT end it, sessions survive that. SIGHUP has the
 configuration read again: where it can be used, new workers take over, else the log says why and the old one stays.
+Sockets of a service manager (sd_listen_fds(3)) are taken, each for the place of the configuration that it is bound to.
 """,
     exit_status=(
         ("0", "Stopped as asked; with `--check`, all can be used."),
