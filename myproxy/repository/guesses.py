@@ -35,6 +35,14 @@ _TABLE: Final = sa.Table(
     sa.Column("expires_ms", sa.BigInteger(), nullable=False),
 )
 _C: Final = _TABLE.c
+# Made once: each try of a pass phrase takes all of them, and making them costs as much as running them.
+_READ: Final = sa.select(_C.key, _C.failures, _C.until_ms, _C.expires_ms).where(
+    _C.key.in_(sa.bindparam("keys", expanding=True))
+)
+_LOCK: Final = _READ.order_by(_C.key).with_for_update()
+_DELETE: Final = sa.delete(_TABLE).where(_C.key == sa.bindparam("at"))
+_UPDATE: Final = sa.update(_TABLE).where(_C.key == sa.bindparam("at"))
+_INSERT: Final = sa.insert(_TABLE)
 _TRIES: Final = 5
 """A writer collides with another one's new row at most once for each of its three keys; more means something else."""
 
@@ -47,7 +55,7 @@ class SQLGuessStore:
 
     def read(self, keys: Sequence[str]) -> dict[str, Guesses]:
         """See `GuessStore.read`."""
-        return self._database.reading(lambda connection: _read(connection, _select(keys)))
+        return self._database.reading(lambda connection: _read(connection, _READ, keys))
 
     def change(
         self,
@@ -78,21 +86,18 @@ def _change(
     change: Callable[[Mapping[str, Guesses]], Mapping[str, Guesses | None]],
 ) -> None:
     # What is read is locked until the commit, in one order; a row that is not there yet only one of several can insert.
-    found = _read(connection, _select(keys).order_by(_C.key).with_for_update())
+    found = _read(connection, _LOCK, keys)
     for key, guesses in sorted(change(found).items()):
         if guesses is None:
-            connection.execute(sa.delete(_TABLE).where(_C.key == key))
+            connection.execute(_DELETE, {"at": key})
             continue
         values = {"failures": guesses.failures, "until_ms": guesses.until_ms, "expires_ms": guesses.expires_ms}
         if key in found:
-            connection.execute(sa.update(_TABLE).where(_C.key == key).values(**values))
+            connection.execute(_UPDATE, {"at": key, **values})
         else:
-            connection.execute(sa.insert(_TABLE).values(key=key, **values))
+            connection.execute(_INSERT, {"key": key, **values})
 
 
-def _select(keys: Sequence[str]) -> sa.Select[str, int, int, int]:
-    return sa.select(_C.key, _C.failures, _C.until_ms, _C.expires_ms).where(_C.key.in_(list(keys)))
-
-
-def _read(connection: Connection, query: sa.Select[str, int, int, int]) -> dict[str, Guesses]:
-    return {row.key: Guesses(row.failures, row.until_ms, row.expires_ms) for row in connection.execute(query)}
+def _read(connection: Connection, query: sa.Select[str, int, int, int], keys: Sequence[str]) -> dict[str, Guesses]:
+    rows = connection.execute(query, {"keys": list(keys)})
+    return {row.key: Guesses(row.failures, row.until_ms, row.expires_ms) for row in rows}
