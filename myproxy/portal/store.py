@@ -248,12 +248,11 @@ class PortalStore:
         self.database.close()
 
 
-def open_store(settings: StoreSettings, *, patient: bool = True) -> PortalStore:
+def open_store(settings: StoreSettings) -> PortalStore:
     """Open the store, made or upgraded where it has to be; the directory is made 0700 if it is missing.
 
     Args:
         settings: Where it is.
-        patient: Whether requests wait for a database that is away, as a failover takes its time; a start does not.
 
     Raises:
         ConfigError: The string of the database is not good, or psycopg is not installed.
@@ -267,7 +266,7 @@ def open_store(settings: StoreSettings, *, patient: bool = True) -> PortalStore:
             settings.database,
             application="myproxy-portal",
             connections=settings.connections,
-            patience_seconds=settings.patience.total_seconds() if patient else 0.0,
+            patience_seconds=settings.patience.total_seconds(),
         )
     else:
         database = open_sqlite(os.path.join(settings.directory, FILE))
