@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_PORT", "CASClient", "CASRefusedError", "Given", "Place", "describe_request", "parse_url"]
 
 DEFAULT_PORT: Final = 8443
+"""The port where a URL names none."""
 MAX_ANSWER_BYTES: Final = 8 << 20
 """The longest answer: a page of a thousand names takes some 200 kB, a large assertion 256 kB."""
 

@@ -31,6 +31,8 @@ toc_object_entries = False  # every page would carry them all
 html_theme = "furo"
 html_title = f"gsi-toolkit {release}"
 html_copy_source = False
+html_show_copyright = False
+smartquotes = False  # quotes are often part of what is to be typed
 
 # The theme's styles switch the root logger on at import; the database library speaks up then.
 logging.getLogger("alembic").setLevel(logging.WARNING)

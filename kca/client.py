@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["SERVICE", "KeyForm", "Obtained", "Wish", "obtain", "probe"]
 
 SERVICE: Final = "kca_service"
+"""The first component of the authority's principal."""
 TIMEOUT: Final = 10.0
 """Seconds for one service: Michigan's client waits 30, without ever sending again."""
 LEAST_SECONDS: Final = 0.5

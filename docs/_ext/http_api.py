@@ -3,7 +3,7 @@
     ```{openapi} cas.server.openapi:document cas.server.operations:OPERATIONS
     ```
 
-The first argument names what returns the document, the others what it is given.
+The first argument names what returns the document, the others what it is given: a name in a module, or a URL.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class OpenAPI(SphinxDirective):
         return found
 
 
-def _load(place: str) -> Any:  # whatever a module holds
+def _load(place: str) -> Any:  # a text, or whatever a module holds
+    if "://" in place:
+        return place
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
 

@@ -49,7 +49,9 @@ __all__ = [
 ]
 
 AUTHORIZER_GROUP: Final = "gsi.authorizers"
+"""The group of entry points for types of authorizers."""
 SOURCE_GROUP: Final = "gsi.attribute_sources"
+"""The group of entry points for types of attribute sources."""
 
 BUILT_IN: Final[Mapping[str, str]] = {
     "ban": "gsi.authz.ban:PLUGIN",

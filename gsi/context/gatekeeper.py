@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 DEFAULT_PORT: Final = 2119
+"""The port of gatekeepers, as IANA has it (gsigatekeeper)."""
 PING_TIMEOUT: Final = 30.0
 """Seconds of silence before a ping gives up; an idle gatekeeper answers within one."""
 MAX_MESSAGE_BYTES: Final = 72 << 10

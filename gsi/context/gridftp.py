@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_PORT", "MAPPED_ACCOUNT", "MAX_DATA_BYTES", "GridFTPClient"]
 
 DEFAULT_PORT: Final = 2811
+"""The port of GridFTP servers, as IANA has it (gsiftp)."""
 MAX_DATA_BYTES: Final = 256 << 20
 """What one listing or file may bring: all of it is held in memory."""
 SEND_BYTES: Final = 1 << 20

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["REASONS", "AuthorizationMiddleware", "judge_environ", "refuse"]
 
 REASONS: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden"}
+"""The statuses that a refusal or a permit may have, with their phrases."""
 
 
 class AuthorizationMiddleware:
