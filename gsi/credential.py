@@ -285,8 +285,16 @@ def order_chain(leaf: Certificate, others: Sequence[Certificate]) -> tuple[Certi
     return (*linked, *rest)
 
 
-def parse_pkcs12(data: bytes, passphrase: PassphraseSource = None, *, source: str = "credential") -> Credential:
+def parse_pkcs12(
+    data: bytes, passphrase: PassphraseSource = None, *, source: str = "credential", max_rounds: int | None = None
+) -> Credential:
     """Return the credential in a PKCS#12 file (RFC 7292), DER or BER.
+
+    Args:
+        data: The file.
+        passphrase: Opens it; a function is called only once the file is seen to be one.
+        source: Name of the file, for error texts.
+        max_rounds: How many rounds of key derivation opening it may take; None is `gsi.keylocks.MAX_KDF_ITERATIONS`.
 
     Raises:
         ParseError: Not such a file, or a certificate in it is malformed.
@@ -295,8 +303,8 @@ def parse_pkcs12(data: bytes, passphrase: PassphraseSource = None, *, source: st
     from gsi.pkcs12 import check_pkcs12, parse_pkcs12_bag
 
     try:
-        check_pkcs12(data)  # before a person is asked for the pass phrase
-        key, certificates = parse_pkcs12_bag(data, _ask(passphrase))
+        check_pkcs12(data, max_rounds=max_rounds)  # before a person is asked for the pass phrase
+        key, certificates = parse_pkcs12_bag(data, _ask(passphrase), max_rounds=max_rounds)
         if len(certificates) > MAX_CERTIFICATES:
             raise ParseError(f"{len(certificates)} certificates in it, limit {MAX_CERTIFICATES}", what="PKCS#12 file")
         return Credential(key, certificates[0], order_chain(certificates[0], certificates[1:]))

@@ -46,18 +46,22 @@ class _LockedPart(NamedTuple):
     locked: bytes
 
 
-def check_pkcs12(data: bytes) -> int:
+def check_pkcs12(data: bytes, *, max_rounds: int | None = None) -> int:
     """Return how many iterations of key derivation opening the file takes, its integrity check included.
+
+    Args:
+        data: The file.
+        max_rounds: How many may be; None is `MAX_KDF_ITERATIONS`.
 
     Raises:
         ParseError: Not a PKCS#12 file.
-        CredentialError: UNSUPPORTED_KEY: over `MAX_KDF_ITERATIONS` in all, an unknown method, or protected by a public
+        CredentialError: UNSUPPORTED_KEY: over `max_rounds` in all, an unknown method, or protected by a public
             key instead of a pass phrase.
     """
-    return _survey(data)[0]
+    return _survey(data, max_rounds)[0]
 
 
-def _survey(data: bytes) -> tuple[int, list[_LockedPart]]:
+def _survey(data: bytes, max_rounds: int | None) -> tuple[int, list[_LockedPart]]:
     """Return the cost as far as it is seen from outside, and the parts that it is not seen into."""
     if len(data) > MAX_PKCS12_BYTES:
         raise ParseError(f"{_WHAT}: {len(data)} bytes, limit {MAX_PKCS12_BYTES}", what=_WHAT, offset=0)
@@ -77,14 +81,15 @@ def _survey(data: bytes) -> tuple[int, list[_LockedPart]]:
     if not outer.at_end():
         total += _mac_cost(outer.sequence())
     outer.finish()
-    _check_total(total)
+    _check_total(total, max_rounds)
     return total, parts
 
 
-def _check_total(total: int) -> None:
-    if total > MAX_KDF_ITERATIONS:
+def _check_total(total: int, max_rounds: int | None) -> None:
+    limit = MAX_KDF_ITERATIONS if max_rounds is None else max_rounds
+    if total > limit:
         raise CredentialError(
-            f"{_WHAT}: opening it takes {total} rounds of key derivation, limit {MAX_KDF_ITERATIONS}",
+            f"{_WHAT}: opening it takes {total} rounds of key derivation, limit {limit}",
             problem=CredentialProblem.UNSUPPORTED_KEY,
             hint="write it anew with a usual number: openssl pkcs12",
         )
@@ -133,7 +138,7 @@ def _bags_cost(content: bytes) -> int:
     return total
 
 
-def _check_inside(total: int, parts: list[_LockedPart], passphrase: Passphrase | None) -> None:
+def _check_inside(total: int, parts: list[_LockedPart], passphrase: Passphrase | None, max_rounds: int | None) -> None:
     """Add to the cost what only shows inside the encrypted parts, and refuse it before the library meets it.
 
     Raises:
@@ -149,7 +154,7 @@ def _check_inside(total: int, parts: list[_LockedPart], passphrase: Passphrase |
         if not costs:
             raise _not_opened(passphrase)
         total += max(costs)
-        _check_total(total)
+        _check_total(total, max_rounds)
 
 
 def _not_opened(passphrase: Passphrase | None) -> CredentialError:
@@ -214,15 +219,22 @@ def _one_value(data: bytes, offset: int, depth: int) -> tuple[bytes, int]:
     return der.encode_tlv(tag, b"".join(parts)), at
 
 
-def parse_pkcs12_bag(data: bytes, passphrase: Passphrase | None) -> tuple[PrivateKey, tuple[Certificate, ...]]:
+def parse_pkcs12_bag(
+    data: bytes, passphrase: Passphrase | None, *, max_rounds: int | None = None
+) -> tuple[PrivateKey, tuple[Certificate, ...]]:
     """Return the key and the certificates of a PKCS#12 file, the one that belongs to the key first.
+
+    Args:
+        data: The file.
+        passphrase: Its pass phrase; None where it has none.
+        max_rounds: How many rounds of key derivation opening it may take; None is `MAX_KDF_ITERATIONS`.
 
     Raises:
         ParseError: Not a PKCS#12 file, or a certificate in it is malformed.
         CredentialError: NEEDS_PASSPHRASE, WRONG_PASSPHRASE (or a damaged file: the two look alike), KEY_MISSING,
             MISSING (no certificate), KEY_MISMATCH (none belongs to the key), and as `check_pkcs12`.
     """
-    opened = _open(data, passphrase)
+    opened = _open(data, passphrase, max_rounds)
     from cryptography.hazmat.primitives.serialization import Encoding
 
     if opened.key is None:
@@ -305,10 +317,10 @@ def _with_slow_mac(data: bytes, passphrase: Passphrase) -> bytes:
     return der.encode_sequence(version, safe_der, make_mac(content, passphrase, KDF_ROUNDS))
 
 
-def _open(data: bytes, passphrase: Passphrase | None) -> PKCS12KeyAndCertificates:
+def _open(data: bytes, passphrase: Passphrase | None, max_rounds: int | None = None) -> PKCS12KeyAndCertificates:
     """Let the library open a file, once its cost is known."""
-    total, parts = _survey(data)
-    _check_inside(total, parts, passphrase)
+    total, parts = _survey(data, max_rounds)
+    _check_inside(total, parts, passphrase, max_rounds)
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import pkcs12
 

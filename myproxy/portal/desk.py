@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from gsi import der
 from gsi.credential import MAX_CREDENTIAL_BYTES, Credential, parse_credential, parse_pkcs12
 from gsi.delegation import DelegationRequester, grant_delegation, parse_delegation_request
 from gsi.errors import CredentialError, CredentialProblem, RefusedError
+from gsi.keylocks import kdf_cost
 from gsi.keys import generate_key
 from gsi.names import oneline
+from gsi.pem import split_pem
 from gsi.proxy.chain import ProxyChain
 from gsi.proxy.issue import ProxyOptions
 from gsi.proxy.kinds import ProxyKind
@@ -40,6 +43,8 @@ __all__ = ["CredentialView", "Desk", "Identity", "identify", "read_upload"]
 
 MIN_LIFETIME: Final = timedelta(minutes=5)
 """The shortest proxy that servers make."""
+MAX_ROUNDS: Final = 1_000_000
+"""Of key derivation, to open a file that somebody has sent: a quarter of a second. OWASP asks for 600,000."""
 NOTHING_STORED: Final = "no credentials found for user"
 """How a server begins to say that a user has stored nothing."""
 
@@ -118,14 +123,27 @@ def read_upload(data: bytes, passphrase: Passphrase, *, now: datetime) -> Creden
         raise CredentialError("the file is too long for a credential", problem=CredentialProblem.UNSUPPORTED_KEY)
     given = passphrase or None
     if b"-----BEGIN " in data:
+        for block in split_pem(data, what="the file"):
+            if block.label == "ENCRYPTED PRIVATE KEY":
+                _check_rounds(block.data)
         credential = parse_credential(data, passphrase=given, source="the file")
     else:
-        credential = parse_pkcs12(data, passphrase, source="the file")
+        credential = parse_pkcs12(data, passphrase, source="the file", max_rounds=MAX_ROUNDS)
     if credential.not_after <= now:
         raise CredentialError(
             f"the certificate in the file ended on {credential.not_after:%d %B %Y}", problem=CredentialProblem.EXPIRED
         )
     return credential
+
+
+def _check_rounds(locked_key: bytes) -> None:
+    cost = kdf_cost(der.parse_one(locked_key, what="the file").take_raw(der.SEQUENCE))
+    if cost > MAX_ROUNDS:
+        raise CredentialError(
+            f"opening its key takes {cost} rounds of key derivation, limit {MAX_ROUNDS}",
+            problem=CredentialProblem.UNSUPPORTED_KEY,
+            hint="write it anew with a usual number: openssl pkcs8 -topk8",
+        )
 
 
 class Desk:

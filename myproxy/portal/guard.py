@@ -14,6 +14,7 @@ only if it was marked `public` (a page) or `machine` (for programs; those take n
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import logging
@@ -26,16 +27,16 @@ from flask import Flask, Response, abort, g, redirect, request, url_for
 from markupsafe import Markup
 
 from gsi.credential import Credential, parse_credential
+from gsi.errors import GridError, StorageError
 from gsi.system.audit import AuditRecord, Verdict
 from myproxy.portal.desk import identify
 from myproxy.portal.store import Event, KeptSession
 from myproxy.portal.vault import Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime, timedelta
 
-    from gsi.errors import GridError
     from gsi.system.audit import AuditSink
     from myproxy.portal.config import PortalConfig
     from myproxy.portal.desk import Desk
@@ -119,10 +120,9 @@ class Portal:
         Raises:
             StorageError: It cannot be written, so it must not happen.
         """
-        now = self.clock()
         self.audit.record(
             AuditRecord(
-                time=now,
+                time=self.clock(),
                 request_id=request_id(),
                 service="myproxy-portal",
                 action=action,
@@ -134,7 +134,31 @@ class Portal:
             )
         )
         if verdict is Verdict.PERMIT and shown:
-            self.store.activity.add(Event(username, now, action, address(), detail))
+            self._show(action, username, detail)
+
+    @contextlib.contextmanager
+    def doing(self, action: str, username: str, *, identity: str, detail: str = "") -> Iterator[None]:
+        """Write down what the server is about to be asked to change, for the time of a `with` statement.
+
+        What it refuses is written down again, with the reason. What is done is shown to its user; where that cannot be
+        kept it is done all the same, and nobody must hear otherwise.
+
+        Raises:
+            StorageError: It cannot be written, so the server is not asked.
+        """
+        self.note(action, Verdict.PERMIT, username, detail=detail, identity=identity, shown=False)
+        try:
+            yield
+        except GridError as error:
+            self.note(action, Verdict.DENY, username, reason=error.message, detail=detail, identity=identity)
+            raise
+        try:
+            self._show(action, username, detail)
+        except StorageError as error:
+            _log.error("%s: %s is done, and cannot be shown to %r: %s", request_id(), action, username, error)
+
+    def _show(self, action: str, username: str, detail: str) -> None:
+        self.store.activity.add(Event(username, self.clock(), action, address(), detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +283,16 @@ class Guard:
         return cast("Session", g.session)
 
     def end(self) -> None:
-        """End the session of this request, if there is one."""
+        """End the session of this request, if there is one; the browser forgets it whatever becomes of the store.
+
+        Raises:
+            StorageError: It cannot be ended in the store.
+        """
+        g.session = None
+        g.session_ended = True
         ticket = Ticket.parse(request.cookies.get(SESSION_COOKIE))
         if ticket is not None:
             self._portal.store.sessions.remove(ticket.row)
-        g.session = None
-        g.session_ended = True
 
     def form_ticket(self) -> Ticket:
         """Return what the forms of this browser are tied to: the session, or before a logon a cookie of its own."""

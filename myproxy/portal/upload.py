@@ -10,21 +10,26 @@ with `myproxy-init`: the server judges the certificate. No session comes of it.
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, render_template, request
 
-from gsi.errors import AuthenticationError, CredentialError, ParseError, RefusedError
-from gsi.system.audit import Verdict
+from gsi.errors import AuthenticationError, CredentialError, ParseError, RefusedError, VerificationError
 from myproxy.auth.base import ThrottledError
 from myproxy.portal.desk import identify, read_upload
-from myproxy.portal.guard import address, current, public, told
+from myproxy.portal.guard import address, current, public
 from myproxy.portal.views import FormError, attempt, away, check_new, field, secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from werkzeug.wrappers import Response as AnyResponse
 
+    from gsi.credential import Credential
+    from gsi.secret import Passphrase
     from myproxy.portal.guard import Portal
 
 __all__ = ["make_pages"]
@@ -32,11 +37,15 @@ __all__ = ["make_pages"]
 DAYS: Final = (7, 14, 30, 90, 365)
 MAX_DESCRIPTION: Final = 200
 MAX_USERNAME: Final = 200
+MAX_WAITING: Final = 3
+"""Files that are being opened or wait for it in a worker; each holds a thread that pages need, too."""
+BUSY_SECONDS: Final = 5
 
 
 def make_pages(portal: Portal) -> Blueprint:
     """Return the page."""
     pages = Blueprint("upload", __name__)
+    opener = _Opener(portal.clock)
 
     def show(error: FormError | None) -> str:
         session = current()
@@ -56,18 +65,33 @@ def make_pages(portal: Portal) -> Blueprint:
             raise FormError("Choose a file.")
         new = secret("new")
         check_new(new, secret("again"))
-        credential = read_upload(data, secret("passphrase"), now=portal.clock())
-        subject = identify(credential).subject
         name, description = field("name", most=64) or None, field("description", most=MAX_DESCRIPTION) or None
-        try:
-            if field("what") == "key":
-                portal.desk.keep(credential, username, new, name=name, description=description)
+        lifetime = timedelta(0) if field("what") == "key" else _days()
+        credential = opener.open(data, secret("passphrase"))
+        subject = identify(credential).subject
+        with portal.doing("STORE", username, identity=subject, detail=f"{name or 'default'}: {subject}"):
+            if lifetime:
+                portal.desk.deposit(credential, username, new, lifetime=lifetime, name=name, description=description)
             else:
-                portal.desk.deposit(credential, username, new, lifetime=_days(), name=name, description=description)
-        except (RefusedError, AuthenticationError) as error:
-            portal.note("STORE", Verdict.DENY, username, identity=subject, reason=error.message)
-            raise
-        portal.note("STORE", Verdict.PERMIT, username, identity=subject, detail=f"{name or 'default'}: {subject}")
+                portal.desk.keep(credential, username, new, name=name, description=description)
+
+    def judge_files(account: str, work: Callable[[], None]) -> None:
+        """Count files that cannot be used as wrong tries: opening one costs a derivation; slips in the form do not."""
+
+        def judged() -> None:
+            try:
+                work()
+            except (CredentialError, ParseError, VerificationError, AuthenticationError) as error:
+                raise _UnusableError(error) from error
+
+        try:
+            portal.limits.judge(account, address(), judged)
+        except ThrottledError as error:
+            wait = max(1, int(error.seconds) + 1)
+            words = f"Too many files could not be used. Try again in {wait} seconds."
+            raise FormError(words, 429, retry_seconds=wait) from error
+        except _UnusableError as error:
+            raise error.cause from None
 
     @pages.get("/store")
     def store() -> str:
@@ -78,7 +102,7 @@ def make_pages(portal: Portal) -> Blueprint:
         session = current()
 
         def act() -> AnyResponse:
-            deposit(session.username)
+            judge_files(f"files of {session.username}", lambda: deposit(session.username))
             return away("pages.overview", notice="stored")
 
         return attempt(show, act)
@@ -103,24 +127,38 @@ def make_pages(portal: Portal) -> Blueprint:
             if not username:
                 raise FormError("Choose a user name.")
 
-            def judged() -> None:
-                try:
-                    deposit(username)
-                except (FormError, CredentialError, ParseError) as error:
-                    # Opening a file costs a derivation: who sends one after the other that cannot be used has to wait.
-                    raise _UnusableError(error) from error
-
-            try:
-                portal.limits.judge("first time", address(), judged)
-            except ThrottledError as error:
-                raise FormError(told(error), 429) from error
-            except _UnusableError as error:
-                raise error.cause from None
+            judge_files("first time", lambda: deposit(username))
             return away("pages.logon", notice="first_stored")
 
         return attempt(show_first, act)
 
     return pages
+
+
+class _Opener:
+    """Opens files, a few at a time: a pass phrase costs time that is nobody else's, however many send files at once."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._room = threading.BoundedSemaphore(MAX_WAITING)
+        self._turn = threading.Lock()
+
+    def open(self, data: bytes, passphrase: Passphrase) -> Credential:
+        """Return the credential in a file.
+
+        Raises:
+            FormError: Others are being opened.
+            ParseError: It is no such file.
+            CredentialError: As `myproxy.portal.desk.read_upload`.
+        """
+        if not self._room.acquire(blocking=False):
+            words = "The portal is opening the files of others. Try again in a few seconds."
+            raise FormError(words, 503, retry_seconds=BUSY_SECONDS)
+        try:
+            with self._turn:
+                return read_upload(data, passphrase, now=self._clock())
+        finally:
+            self._room.release()
 
 
 class _UnusableError(RefusedError):

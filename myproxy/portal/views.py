@@ -24,6 +24,7 @@ from gsi.errors import (
     LocalProtocolError,
     ParseError,
     RefusedError,
+    StorageError,
     VerificationError,
 )
 from gsi.secret import Passphrase
@@ -33,6 +34,7 @@ from myproxy.portal.config import Insistence
 from myproxy.portal.desk import identify
 from myproxy.portal.grants import Grants
 from myproxy.portal.guard import address, current, own_path, public, told
+from myproxy.portal.known import is_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from myproxy.portal.desk import CredentialView
     from myproxy.portal.guard import Guard, Portal
 
-__all__ = ["NOTICES", "FormError", "field", "judge", "log_on", "make_pages", "pick", "read_lifetime"]
+__all__ = ["NOTICES", "FormError", "field", "judge", "log_on", "make_pages", "pick", "read_lifetime", "too_many"]
 
 MAX_FIELD: Final = 1024
 """The longest text in a form; the protocol's pass phrases are as long."""
@@ -58,6 +60,10 @@ NOTICES: Final = {
     "changed": (
         "done",
         "The pass phrase is changed. Your other sessions, and what you had allowed applications, were ended.",
+    ),
+    "changed_alone": (
+        "info",
+        "The pass phrase is changed, but your other sessions and what you allowed applications could not be ended.",
     ),
     "destroyed": ("done", "The credential is destroyed."),
     "ended": ("done", "Your other sessions were ended."),
@@ -146,7 +152,9 @@ def log_on(
     return judge(
         portal,
         username,
-        lambda: portal.desk.log_on(username, passphrase, code=one_time, lifetime=lifetime, name=name),
+        lambda: portal.desk.log_on(
+            username, passphrase, code=one_time, lifetime=lifetime, name=name, source=address()
+        ),
         wrong=WRONG,
     )
 
@@ -166,17 +174,23 @@ def judge(portal: Portal, username: str, ask: Callable[[], Credential], *, wrong
         StorageError: The refusal cannot be written down.
     """
     try:
-        return portal.limits.judge(username, address(), ask)
+        stranger = not portal.config.own.front_end and not is_known(portal.store.database, username, address())
+        return portal.limits.judge(username, address(), ask, stranger=stranger)
     except ThrottledError as error:
         portal.note("LOGON", Verdict.DENY, username, reason=error.message)
-        wait = max(1, int(error.seconds) + 1)
-        raise FormError(f"Too many wrong tries. Try again in {wait} seconds.", 429, retry_seconds=wait) from error
+        raise too_many(error) from error
     except LocalProtocolError as error:
         portal.note("LOGON", Verdict.DENY, username, reason=error.message)
         raise FormError(wrong) from error
     except (RefusedError, AuthenticationError) as error:
         portal.note("LOGON", Verdict.DENY, username, reason=error.message)
         raise FormError(wrong, 403) from error
+
+
+def too_many(error: ThrottledError, what: str = "wrong tries") -> FormError:
+    """Return what a page says about a try that was not judged."""
+    wait = max(1, int(error.seconds) + 1)
+    return FormError(f"Too many {what}. Try again in {wait} seconds.", 429, retry_seconds=wait)
 
 
 def refusal(error: Exception) -> FormError:
@@ -356,18 +370,18 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
             check_new(new, secret("again"))
 
             def ask() -> None:
-                desk.change_passphrase(session.proxy, session.username, name, old, new)
+                with portal.doing("CHANGE", session.username, identity=session.identity, detail=name or "default"):
+                    desk.change_passphrase(session.proxy, session.username, name, old, new)
 
             try:
                 portal.limits.judge(session.username, address(), ask)
             except ThrottledError as error:
-                raise FormError(told(error), 429) from error
-            except RefusedError as error:
-                portal.note("CHANGE", Verdict.DENY, session.username, identity=session.identity, reason=error.message)
-                raise
-            portal.note("CHANGE", Verdict.PERMIT, session.username, identity=session.identity, detail=name or "default")
-            portal.store.sessions.remove_others(session.username, but=session.kept.row)
-            Grants(portal.store.database).end_all(session.username)
+                raise too_many(error) from error
+            try:
+                portal.store.sessions.remove_others(session.username, but=session.kept.row)
+                Grants(portal.store.database).end_all(session.username)
+            except StorageError:  # the new pass phrase holds, whatever else cannot be done
+                return away("pages.activity", notice="changed_alone")
             return away("pages.overview", notice="changed")
 
         return attempt(show_passphrase, act)
@@ -389,10 +403,8 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
             name = named()
             if field("sure") != "yes":
                 raise FormError("Confirm that you want to destroy it.")
-            desk.destroy(session.proxy, session.username, name)
-            portal.note(
-                "DESTROY", Verdict.PERMIT, session.username, identity=session.identity, detail=name or "default"
-            )
+            with portal.doing("DESTROY", session.username, identity=session.identity, detail=name or "default"):
+                desk.destroy(session.proxy, session.username, name)
             return away("pages.overview", notice="destroyed")
 
         return attempt(show_destroy, act)
@@ -410,8 +422,8 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
     @pages.post("/activity")
     def end_others() -> AnyResponse:
         session = current()
-        portal.store.sessions.remove_others(session.username, but=session.kept.row)
-        portal.note("END OTHER SESSIONS", Verdict.PERMIT, session.username, identity=session.identity)
+        with portal.doing("END OTHER SESSIONS", session.username, identity=session.identity):
+            portal.store.sessions.remove_others(session.username, but=session.kept.row)
         return away("pages.activity", notice="ended")
 
     return pages

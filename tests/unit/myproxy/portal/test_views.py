@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 from gsi.certificate import load_certificates
 from gsi.credential import parse_credential
 from gsi.delegation import DelegationRequester
+from gsi.errors import StorageError
 from gsi.keys import KeyType, generate_key, spki_der
 from gsi.proxy.chain import ProxyChain
+from gsi.system.audit import AuditRecord
 from myproxy.cli.web import key_mark
 from myproxy.portal.config import LogonSettings
 from myproxy.portal.guard import SESSION_COOKIE
@@ -26,6 +31,7 @@ from myproxy.portal.terminals import show_key
 from tests.harness.ca import Issued, TestCA
 from tests.harness.myproxy import SECRET
 from tests.harness.portal_pages import Pages, open_pages
+from tests.harness.run import c_program, run
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +162,7 @@ def test_files_that_are_no_credentials_are_refused(pages: Pages, ca: TestCA, ali
         status, text = upload(pages, data, passphrase="wrong")
         assert status == 400, data
         assert words in text
+        pages.pass_time(timedelta(minutes=1))  # who sends one after the other has to wait
     assert upload(pages, alice.bundle(), days="8")[0] == 400
     assert upload(pages, alice.bundle(), again="other words here")[0] == 400
     assert upload(pages, b"x" * (300 << 10))[0] == 413
@@ -209,6 +216,42 @@ def test_the_first_time(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
         pages.pass_time(timedelta(hours=1))
         assert send(bundle, passphrase="file words", username="") == 400
         assert [send(bundle, passphrase="wrong") for _ in range(5)] == [400] * 4 + [429]
+        pages.pass_time(timedelta(hours=1))
+        authority = TestCA("/O=Grid/CN=Nobody", "p256")  # a file that opens, and a server that knows no such CA
+        strange = authority.issue("/O=Grid/CN=Eve", "p256").bundle()
+        assert [send(strange) for _ in range(2)] == [400, 429]
+
+
+def test_files_that_take_long_to_open_are_refused(pages: Pages, alice: Issued) -> None:
+    """Within a quarter of a second by the rounds that they name, whatever the pass phrase."""
+    lock = serialization.PrivateFormat.PKCS12.encryption_builder().kdf_rounds(1_000_001).build(b"words")
+    key, leaf = alice.key, alice.certificate
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    slow = pkcs12.serialize_key_and_certificates(None, key, leaf, None, lock)
+    words = ["-topk8", "-iter", "1000001", "-passout", "pass:words"]
+    locked = run([c_program("openssl"), "pkcs8", *words], env={}, stdin=alice.key_pem(None)).check().stdout.encode()
+    for data in (slow, alice.pem + locked):
+        status, text = upload(pages, data, passphrase="words")
+        assert status == 400
+        assert "rounds of key derivation, limit 1000000" in text
+
+
+class _FullDisk:
+    def record(self, record: AuditRecord) -> None:
+        raise StorageError(f"{record.action} cannot be written")
+
+
+def test_nothing_is_changed_that_cannot_be_written_down(pages: Pages, alice: Issued) -> None:
+    """Each change is on record before the server is asked for it."""
+    good = pages.portal.audit
+    object.__setattr__(pages.portal, "audit", _FullDisk())
+    words = {"old": SECRET, "new": "brand new words", "again": "brand new words"}
+    assert pages.post("/passphrase", name="", **words).status_code == 503
+    assert pages.post("/destroy", name="", sure="yes").status_code == 503
+    assert upload(pages, alice.bundle(), description="never")[0] == 503
+    object.__setattr__(pages.portal, "audit", good)
+    assert pages.log_on("alice", SECRET).status_code == 303
+    assert "never" not in pages.get("/").text
 
 
 def test_other_sessions_can_be_ended(pages: Pages) -> None:
