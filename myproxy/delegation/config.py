@@ -49,7 +49,7 @@ class HTTPSettings:
         listen: ADDRESS:PORT, `*` for every address.
         workers: Processes.
         threads: Of each.
-        metrics: Whether `/metrics` tells numbers to monitors.
+        metrics: Whether `/metrics` tells numbers to monitors of this machine.
     """
 
     certificate: str

@@ -68,7 +68,7 @@ longest = "12h"
         self.audit = AuditLog(str(directory / "store" / "audit.log"))
         service = DelegationService(self.config, self.store, trust.anchors, make_key=lambda: generate_key(KeyType.P256))
         self.client: FlaskClient = create_app(
-            service, self.audit, now=lambda: self.now, rates=RateCap(per_minute)
+            service, self.audit, now=lambda: self.now, rates=RateCap(per_minute), metrics=lambda: b"numbers"
         ).test_client()
 
     def close(self) -> None:
@@ -313,6 +313,13 @@ def test_one_identity_cannot_keep_the_service_busy(tmp_path: Path, ca: TestCA, p
         assert found == [served] * 3 + [429]
     assert desk.call(people["Bob"], "GET", "/whoami").status_code == 200
     desk.close()
+
+
+def test_numbers_are_for_this_machine(desk: Desk) -> None:
+    for address, status in (("127.0.0.1", 200), ("::1", 200), ("192.0.2.7", 404), ("", 404)):
+        answer = desk.client.get("/metrics", environ_overrides={"REMOTE_ADDR": address})
+        assert answer.status_code == status, address
+    assert desk.client.get("/health").text == "ok\n"
 
 
 def test_configurations_that_make_no_sense(tmp_path: Path) -> None:
