@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -58,6 +58,7 @@ _I: Final = ISSUED.c
 _S: Final = SUBJECTS.c
 _INSERT: Final = sa.insert(ISSUED)
 _FIND_OWNER: Final = sa.select(_S.principal).where(_S.name_key == sa.bindparam("key"))
+_FIND_OWNERS: Final = sa.select(_S.name_key, _S.principal).where(_S.name_key.in_(sa.bindparam("keys", expanding=True)))
 _UNTIL: Final = RATES.c.until_ms
 # A time further ahead than any this rate makes was written before the clock or the rate was changed.
 _BASE: Final = sa.case(
@@ -77,7 +78,7 @@ class SQLBooks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batch = Batch(database)
+        self._batch = Batch(database, _keep)
 
     @property
     def database(self) -> Database:
@@ -86,18 +87,9 @@ class SQLBooks:
 
     def add(self, entry: Entry, *, rate: Rate | None) -> None:
         """See `Books.add`."""
-        row = to_row(entry)
-
-        def work(connection: Connection, again: bool) -> None:
-            if again and connection.execute(sa.select(_I.id).where(_is(entry))).first() is not None:
-                return
-            if rate is not None:
-                _count(connection, entry, rate)
-            _own(connection, entry)
-            connection.execute(_INSERT, row)
-
+        addition = _Addition(entry, to_row(entry), rate)
         try:
-            self._batch.run(work, order=entry.principal)
+            self._batch.run(addition, order=entry.principal)
         except SubjectTakenError:
             raise
         except TooFastError:
@@ -107,12 +99,13 @@ class SQLBooks:
         except ConflictError:
             # Somebody else inserted the same rate or subject meanwhile, which a second try finds; or the request came
             # before, or the serial number is taken, which stays so.
-            self._again(work, entry)
+            self._again(addition)
 
-    def _again(self, work: Callable[[Connection, bool], None], entry: Entry) -> None:
-        if entry.request_hash and self.find_request(entry.request_hash) is not None:
+    def _again(self, addition: _Addition) -> None:
+        request_hash = addition.entry.request_hash
+        if request_hash and self.find_request(request_hash) is not None:
             raise RepeatedRequestError("the request was answered before")
-        self._database.writing(work)
+        self._database.writing(lambda connection, again: _keep(connection, [addition], again))
 
     def check(self, principal: str, subject_key: str, *, rate: Rate | None, now: datetime) -> None:
         """See `Books.check`."""
@@ -284,6 +277,27 @@ def open_postgres_books(conninfo: str, *, connections: int = 8, patience_seconds
     return SQLBooks(upgraded(database, _MIGRATIONS))
 
 
+class _Addition(NamedTuple):
+    """An entry to be kept."""
+
+    entry: Entry
+    row: dict[str, object]
+    rate: Rate | None
+
+
+def _keep(connection: Connection, additions: Sequence[_Addition], again: bool) -> None:
+    """Keep entries, or raise and keep none; `again`: some may be there already."""
+    if again:
+        is_there = [connection.execute(sa.select(_I.id).where(_is(one.entry))).first() for one in additions]
+        additions = [one for one, found in zip(additions, is_there, strict=True) if found is None]
+    for one in additions:
+        if one.rate is not None:
+            _count(connection, one.entry, one.rate)
+    if additions:
+        _own(connection, [one.entry for one in additions])
+        connection.execute(_INSERT, [one.row for one in additions])
+
+
 def _count(connection: Connection, entry: Entry, rate: Rate) -> None:
     """Move the principal's rate on by one certificate, or refuse (the generic cell rate algorithm, ITU-T I.371).
 
@@ -322,23 +336,24 @@ def _too_fast(principal: str, rate: Rate, until: int) -> TooFastError:
     )
 
 
-def _own(connection: Connection, entry: Entry) -> None:
-    """Give the subject to the principal, or refuse when it is another's."""
-    owner = connection.execute(_FIND_OWNER, {"key": entry.subject_key}).scalar()
-    if owner is None:
-        connection.execute(
-            sa.insert(SUBJECTS).values(
-                name_key=entry.subject_key,
-                subject=entry.subject,
-                principal=entry.principal,
-                since=seconds(entry.issued),
+def _own(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Give each subject to its principal, or refuse when one is another's."""
+    keys = list({entry.subject_key for entry in entries})
+    owners: dict[str, str] = {row.name_key: row.principal for row in connection.execute(_FIND_OWNERS, {"keys": keys})}
+    new: list[dict[str, object]] = []
+    for entry in entries:
+        key = entry.subject_key
+        if key not in owners:
+            owners[key] = entry.principal
+            since = seconds(entry.issued)
+            new.append({"name_key": key, "subject": entry.subject, "principal": entry.principal, "since": since})
+        elif owners[key] != entry.principal:
+            raise SubjectTakenError(
+                f"the subject {entry.subject} belongs to {owners[key]}",
+                hint="names are never given to a second principal; give one of the two another rule",
             )
-        )
-    elif owner != entry.principal:
-        raise SubjectTakenError(
-            f"the subject {entry.subject} belongs to {owner}",
-            hint="names are never given to a second principal; give one of the two another rule",
-        )
+    if new:
+        connection.execute(sa.insert(SUBJECTS), new)
 
 
 def _is(entry: Entry) -> sa.ColumnElement[bool]:

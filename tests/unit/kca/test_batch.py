@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,8 @@ from gsi.errors import ConflictError, NotFoundError, StorageError
 from gsi.sql.engine import Database, open_sqlite
 from kca.repository import batch as module
 from kca.repository.batch import Batch
+
+Work: TypeAlias = Callable[[sa.Connection, bool], None]
 
 
 @pytest.fixture
@@ -23,7 +26,13 @@ def database(tmp_path: Path) -> Iterator[Database]:
         yield made
 
 
-def insert(value: str) -> Callable[[sa.Connection, bool], None]:
+def each(connection: sa.Connection, works: Sequence[Work], again: bool) -> None:
+    """Do each in turn: here the items are pieces of work themselves."""
+    for work in works:
+        work(connection, again)
+
+
+def insert(value: str) -> Work:
     def work(connection: sa.Connection, _again: bool) -> None:
         connection.execute(sa.text("INSERT INTO t VALUES (:a)"), {"a": value})
 
@@ -35,7 +44,7 @@ def rows(database: Database) -> list[str]:
         return list(connection.execute(sa.text("SELECT a FROM t ORDER BY rowid")).scalars())
 
 
-def together(batch: Batch, works: dict[str, Callable[[sa.Connection, bool], None]]) -> dict[str, Exception | None]:
+def together(batch: Batch[Work], works: dict[str, Work]) -> dict[str, Exception | None]:
     """Run these while another piece holds the turn, so that they share the next one."""
     results: dict[str, Exception | None] = {}
     turn, release = threading.Event(), threading.Event()
@@ -44,7 +53,7 @@ def together(batch: Batch, works: dict[str, Callable[[sa.Connection, bool], None
         turn.set()
         release.wait(10)
 
-    def run(order: str, work: Callable[[sa.Connection, bool], None]) -> None:
+    def run(order: str, work: Work) -> None:
         try:
             batch.run(work, order=order)
         except Exception as error:
@@ -70,7 +79,7 @@ def together(batch: Batch, works: dict[str, Callable[[sa.Connection, bool], None
 def test_one_commit_for_all(database: Database) -> None:
     commits: list[str] = []
     sa.event.listen(database.engine, "commit", lambda _connection: commits.append("commit"))
-    results = together(Batch(database), {name: insert(name) for name in ("c", "a", "b")})
+    results = together(Batch(database, each), {name: insert(name) for name in ("c", "a", "b")})
     assert results == {"a": None, "b": None, "c": None}
     assert len(commits) == 2
     assert rows(database) == ["a", "b", "c"]  # in the order of the keys, whoever came first
@@ -86,7 +95,7 @@ def test_each_hears_of_its_own(database: Database) -> None:
         raise ZeroDivisionError
 
     works = {"a": insert("x"), "b": insert("x"), "c": refuse, "d": insert("y"), "e": broken, "f": insert("z")}
-    results = together(Batch(database), works)
+    results = together(Batch(database, each), works)
     assert rows(database) == ["x", "y", "z"]
     assert {order: type(error) for order, error in results.items() if error} == {
         "b": ConflictError,
@@ -99,7 +108,7 @@ def test_what_is_refused_undoes_nothing_of_the_others(database: Database) -> Non
     """All is begun anew, each by itself: none is done twice, and none forgets that it may have been done before."""
     seen: list[tuple[str, bool]] = []
 
-    def note(name: str) -> Callable[[sa.Connection, bool], None]:
+    def note(name: str) -> Work:
         def work(connection: sa.Connection, again: bool) -> None:
             seen.append((name, again))
             insert(name)(connection, again)
@@ -108,7 +117,7 @@ def test_what_is_refused_undoes_nothing_of_the_others(database: Database) -> Non
 
         return work
 
-    results = together(Batch(database), {name: note(name) for name in ("a", "b", "c")})
+    results = together(Batch(database, each), {name: note(name) for name in ("a", "b", "c")})
     assert [name for name, error in results.items() if error is not None] == ["b"]
     assert rows(database) == ["a", "c"]
     assert [name for name, _ in seen] == ["a", "b", "a", "b", "c"]
@@ -118,13 +127,13 @@ def test_what_concerns_all_is_told_to_all(database: Database) -> None:
     def ruin(connection: sa.Connection, _again: bool) -> None:
         connection.execute(sa.text("INSERT INTO absent VALUES (1)"))
 
-    results = together(Batch(database), {"a": insert("x"), "b": ruin, "c": insert("y")})
+    results = together(Batch(database, each), {"a": insert("x"), "b": ruin, "c": insert("y")})
     assert {type(error) for error in results.values()} == {StorageError}
     assert rows(database) == []
 
 
 def test_errors_of_one_alone(database: Database) -> None:
-    batch = Batch(database)
+    batch = Batch(database, each)
     batch.run(insert("x"), order="x")
     with pytest.raises(ConflictError):
         batch.run(insert("x"), order="x")
@@ -134,7 +143,7 @@ def test_errors_of_one_alone(database: Database) -> None:
 
 def test_whoever_waits_too_long_gives_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.05)
-    batch = Batch(database)
+    batch = Batch(database, each)
     turn, release = threading.Event(), threading.Event()
 
     def hold(_connection: sa.Connection, _again: bool) -> None:
@@ -155,5 +164,5 @@ def test_whoever_waits_too_long_gives_up(database: Database, monkeypatch: pytest
 def test_more_than_one_transaction_holds(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PIECES", 3)
     names = [f"{number:02}" for number in range(10)]
-    assert set(together(Batch(database), {name: insert(name) for name in names}).values()) == {None}
+    assert set(together(Batch(database, each), {name: insert(name) for name in names}).values()) == {None}
     assert sorted(rows(database)) == names
