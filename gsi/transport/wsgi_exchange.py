@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-__all__ = ["Exchange"]
+__all__ = ["CAREFUL", "Exchange"]
 
 MAX_ANSWER_BYTES: Final = 64 << 20
 """Of one answer: a thousand times the longest document that these services have."""
@@ -68,6 +68,12 @@ class _Outbox:
     def gettimeout(self) -> float:
         """Tell gunicorn that nothing here blocks."""
         return 0.0
+
+
+CAREFUL: Final = (
+    b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'\r\n"
+)
+"""Headers of answers that no application has made, so that browsers make nothing of them."""
 
 
 class Exchange:
@@ -118,6 +124,7 @@ class Exchange:
                 worker.log.exception("an answer that was begun cannot be finished")
             else:
                 worker.handle_error(request, outbox, self._client, error)
+                outbox.data[:] = outbox.data.replace(b"\r\n", b"\r\n" + CAREFUL, 1)
         return outbox.data, False
 
     def _serve(

@@ -32,7 +32,7 @@ from gsi.errors import GridError
 from gsi.transport.serve import source_of
 from gsi.transport.stream import HostPort
 from gsi.transport.wsgi_connection import Complaints, Connection, State, WebLimits
-from gsi.transport.wsgi_exchange import Exchange
+from gsi.transport.wsgi_exchange import CAREFUL, Exchange
 from gsi.transport.wsgi_framing import TooLongError, UnclearError, find_frame
 
 __all__ = ["Worker"]
@@ -388,8 +388,10 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def _refuse(self, one: Connection, status: int, words: str) -> None:
         self._drop(one)
-        head = f"HTTP/1.1 {status} {words}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        self._send(one, bytearray(head.encode("ascii")))
+        text = f"{words}\n".encode("ascii")  # without any, browsers show a page of their own
+        head = f"HTTP/1.1 {status} {words}\r\nConnection: close\r\nContent-Length: {len(text)}\r\n"
+        kind = b"Content-Type: text/plain; charset=utf-8\r\n"
+        self._send(one, bytearray(head.encode("ascii") + CAREFUL + kind + b"\r\n" + text))
 
     # --- answers ------------------------------------------------------------------------------------------------------
 

@@ -246,6 +246,11 @@ def test_what_is_refused(site: Site) -> None:
     assert "200 OK" not in exchange(site.port, head + both).body
     assert exchange(site.port, b"GET / HTTP/1.1\nHost: x\n\nGET / HTTP/1.1\r\n\r\n").status == 400
     assert exchange(site.port, b"\x16\x03\x01\r\n\r\n").status == 400
+    for refused in (site.ask("/", method="POST", body=b"x" * 10001), exchange(site.port, b"\x16\x03\x01\r\n\r\n")):
+        assert refused.body
+        assert refused.headers["cache-control"] == "no-store"
+        assert refused.headers["content-security-policy"] == "default-src 'none'"
+        assert refused.headers["x-content-type-options"] == "nosniff"
     assert site.ask("/defect").status == 500
     assert site.ask("/", method="HEAD").body == ""
     assert exchange(site.port, b"GET / HTTP/1.0\r\n\r\n").body == "first."
