@@ -129,6 +129,7 @@ def contribution(vo: VO) -> Contribution:
         make_steps=lambda: (tour.enrol(), tour.fetch(), tour.enforce()),
         make_exports=lambda _person: {
             "CAS_SERVER_URL": tour.url,
+            "CAS_SERVER_IDENTITY": oneline(_certificate(vo.host_certificate_path).subject_der),
             "CAS_CONFIG": str(tour.state / "cas-server.toml"),
             "X509_VOMSES": str(tour.vomses),
             "X509_VOMS_DIR": str(tour.vomsdir),

@@ -73,8 +73,8 @@ def files_dir(vo: VO) -> Path:
 
 
 def policy_dir(vo: VO) -> Path:
-    """Return the directory of policies."""
-    return vo.state_dir(NAME)
+    """Return the directory of policies, and of nothing else."""
+    return vo.state_dir(NAME) / "policies"
 
 
 def socket_path(vo: VO) -> Path:
@@ -84,7 +84,8 @@ def socket_path(vo: VO) -> Path:
 
 def contribution(vo: VO) -> Contribution:
     """Return the daemon and the step that asks it."""
-    state, socket = policy_dir(vo), socket_path(vo)
+    state, policies, socket = vo.state_dir(NAME), policy_dir(vo), socket_path(vo)
+    policies.mkdir(mode=0o700, exist_ok=True)
     config = state / "gsi-authz-server.toml"
     facts = {
         "alice": _ALICE,
@@ -94,13 +95,13 @@ def contribution(vo: VO) -> Contribution:
         "state": state,
     }
     for name, rules in (("archive", _ARCHIVE), ("gridftp", _FILES), ("gram", _JOBS)):
-        write_private(str(state / f"{name}.toml"), _POLICY.format(name=name).encode())
-        write_private(str(state / f"{name}.rules"), rules.format(**facts).encode())
+        write_private(str(policies / f"{name}.toml"), _POLICY.format(name=name).encode())
+        write_private(str(policies / f"{name}.rules"), rules.format(**facts).encode())
     write_private(str(config), _SERVER.format(**facts).encode())
     server = Service(
         name=NAME,
         argv=(NAME, "-c", str(config), "-socket", str(socket)),
-        environment={"GSI_AUTHZ_POLICY_DIR": str(state)},
+        environment={"GSI_AUTHZ_POLICY_DIR": str(policies)},
         socket_path=socket,
         summary="decides for services what their users may do",
     )
@@ -109,7 +110,7 @@ def contribution(vo: VO) -> Contribution:
         (server,),
         make_steps=lambda: (_step(vo),),
         make_exports=lambda _person: {
-            "GSI_AUTHZ_POLICY_DIR": str(state),
+            "GSI_AUTHZ_POLICY_DIR": str(policies),
             "GSI_AUTHZ_SOCKET": str(socket),
             "SANDBOX_FILES": str(files_dir(vo)),
         },
