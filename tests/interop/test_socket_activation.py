@@ -1,7 +1,8 @@
-"""Every server on sockets that the service manager has opened: asked before it is there, and left open when it ends."""
+"""Servers with what the service manager gives them: sockets, which stay open when they end, and keys."""
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import tempfile
@@ -19,14 +20,14 @@ from gsi.authz.callout.messages import (
     encode_request,
     parse_answer,
 )
-from tests.harness.ca import TestCA, write_trust_dir
+from tests.harness.ca import TestCA, write_file, write_trust_dir
 from tests.harness.cas_server import ADMIN, cas_server
 from tests.harness.daemons import free_port, running
 from tests.harness.environment import clean_environment
 from tests.harness.kca_server import kca_server
 from tests.harness.kdc import mit_kdc
 from tests.harness.portal import start_portal
-from tests.harness.run import c_program, our_program
+from tests.harness.run import c_program, our_program, run
 from tests.interop.conftest import Grid
 
 SECONDS = 30.0
@@ -92,6 +93,13 @@ def test_the_community_s_server(tmp_path: Path, listener: socket.socket) -> None
         assert server.daemon.port == listener.getsockname()[1]
         assert server.voms_port == voms.getsockname()[1]
         server.ours("cas-whoami", subject=ADMIN).check()
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", (server.directory / "cas.toml").read_text())
+    write_file(server.directory / "cas.toml", text.encode(), 0o600)
+    words: list[str | Path] = [our_program("cas-server"), "-check", "-c", server.directory / "cas.toml"]
+    (server.directory / "hostkey.pem").chmod(0o440)  # as systemd hands credentials over
+    env = clean_environment(tmp_path)
+    assert "too permissive" in run(words, env=env).stderr
+    run(words, env=env | {"CREDENTIALS_DIRECTORY": str(server.directory)}).check()
 
 
 @pytest.mark.parametrize("way", ["-udp", "-tcp"])
