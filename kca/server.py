@@ -294,11 +294,12 @@ class ServerFactory:
         port: The port of the first address.
     """
 
-    def __init__(self, load: Callable[[], KCAConfig]) -> None:
+    def __init__(self, load: Callable[[], KCAConfig], *, listens: bool = True) -> None:
         """Read the configuration, make the store, try whether a server can be made, and listen.
 
         Args:
             load: Reads the configuration.
+            listens: Whether to listen; else nothing can be served, and a server that runs is in nobody's way.
 
         Raises:
             GridError: It cannot.
@@ -314,6 +315,11 @@ class ServerFactory:
         self.streams: list[socket.socket] = []
         self._datagrams: list[socket.socket] = []
         self._monitors: list[socket.socket] = []
+        self.port = 0
+        if listens:
+            self._listen()
+
+    def _listen(self) -> None:
         try:
             if self._config.server.metrics:
                 self._monitors = listen_loopback(self._config.server.metrics)

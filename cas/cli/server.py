@@ -63,16 +63,17 @@ def _execute(arguments: Namespace) -> int:
     path = os.path.abspath(arguments.config or get_variable("CAS_CONFIG") or DEFAULT_CONFIG)
     try:
         from cas.config import load_config
-        from cas.server.supervise import CASServer
+        from cas.server.supervise import CASServer, check
     except ImportError as error:
         raise ConfigError(
             f"the server cannot be used: {error}",
             hint="install gsi-toolkit with its extras 'server', 'portal', 'saml' and 'tokens'",
         ) from error
-    server = CASServer(lambda: load_config(path))
     if arguments.check:
+        check(load_config(path))
         sys.stdout.write("the configuration and all that it names can be used\n")
         return EXIT_OK
+    server = CASServer(lambda: load_config(path))
 
     def announce() -> None:
         from gsi.system.files import write_public

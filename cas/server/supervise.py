@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from cas.config import CASConfig
 
-__all__ = ["CASServer"]
+__all__ = ["CASServer", "check"]
 
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG
 _log: Final = logging.getLogger("cas.server")
@@ -61,8 +61,7 @@ class CASServer:
         """
         self._read = load
         config = load()
-        prepare(config)
-        _try(config)
+        check(config)
         self._sockets: list[socket.socket] = []
         self._voms_sockets: list[socket.socket] = []
         self._monitors: list[socket.socket] = []
@@ -228,6 +227,16 @@ class CASServer:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGHUP)
         manager.tell("READY=1", "STATUS=serving")
+
+
+def check(config: CASConfig) -> None:
+    """Make the store if it is missing, and try all that the configuration names; no port is opened.
+
+    Raises:
+        GridError: It cannot be used.
+    """
+    prepare(config)
+    _try(config)
 
 
 def _try(config: CASConfig) -> None:

@@ -73,7 +73,7 @@ def _execute(arguments: Namespace) -> int:
     log_to_stderr(*(["kca"] if arguments.verbose else []))
     os.umask(0o077)
     path = os.path.abspath(arguments.config or get_variable("KCA_CONFIG") or DEFAULT_CONFIG)
-    factory = ServerFactory(lambda: _load(path, arguments))
+    factory = ServerFactory(lambda: _load(path, arguments), listens=not arguments.check)
     if arguments.check:
         factory.close()
         sys.stdout.write("configuration, keytab, key and store can be used\n")
