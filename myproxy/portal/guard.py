@@ -19,7 +19,7 @@ import ipaddress
 import json
 import logging
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
@@ -29,7 +29,9 @@ from markupsafe import Markup
 from gsi.credential import Credential, parse_credential
 from gsi.errors import GridError, StorageError
 from gsi.system.audit import AuditRecord, Verdict
+from myproxy.auth.throttle import network_of
 from myproxy.portal.desk import identify
+from myproxy.portal.repeats import Repeats
 from myproxy.portal.store import Event, KeptSession
 from myproxy.portal.vault import Ticket
 
@@ -89,6 +91,7 @@ class Portal:
         audit: Who did what.
         clock: The time.
         close_audit: Closes the file of the audit.
+        repeats: What need not be written down each time.
     """
 
     config: PortalConfig
@@ -98,6 +101,7 @@ class Portal:
     audit: AuditSink
     clock: Callable[[], datetime]
     close_audit: Callable[[], None] = lambda: None
+    repeats: Repeats = field(default_factory=Repeats)
 
     def close(self) -> None:
         """Close the files."""
@@ -135,6 +139,17 @@ class Portal:
         )
         if verdict is Verdict.PERMIT and shown:
             self._show(action, username, detail)
+
+    def note_again(self, action: str, username: str, reason: str) -> None:
+        """Write down a refusal that costs whoever asks nothing: once in a while for each network, with their number.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        left_out = self.repeats.look(f"{action} {network_of(address())}", self.clock())
+        if left_out is not None:
+            more = f"; {left_out} more since the last record" if left_out else ""
+            self.note(action, Verdict.DENY, username, reason=reason + more)
 
     @contextlib.contextmanager
     def doing(self, action: str, username: str, *, identity: str, detail: str = "") -> Iterator[None]:

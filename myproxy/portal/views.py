@@ -177,7 +177,7 @@ def judge(portal: Portal, username: str, ask: Callable[[], Credential], *, wrong
         stranger = not portal.config.own.front_end and not is_known(portal.store.database, username, address())
         return portal.limits.judge(username, address(), ask, stranger=stranger)
     except ThrottledError as error:
-        portal.note("LOGON", Verdict.DENY, username, reason=error.message)
+        portal.note_again("LOGON", username, error.message)
         raise too_many(error) from error
     except LocalProtocolError as error:
         portal.note("LOGON", Verdict.DENY, username, reason=error.message)

@@ -24,7 +24,7 @@ from gsi.transport.http import fetch
 from myproxy.repository.base import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gsi.system.audit_chain import ChainReport
     from myproxy.portal.config import AdminSettings
@@ -167,9 +167,14 @@ class Watch:
         troubles: list[str] = []
         for name, path in self._settings.audits.items():
             try:
-                found += _read(name, path)
+                records, unread = _read(name, path)
             except StorageError as error:
                 troubles.append(f"{name}: {error.message}")
+                continue
+            found += records
+            if unread:
+                begin = f", from {records[0].time:%Y-%m-%d %H:%M} on" if records else ""
+                troubles.append(f"{name}: only the end is looked at here{begin}; {unread:,} bytes before it are not")
         found.sort(key=lambda one: one.time, reverse=True)
         return found, troubles
 
@@ -283,8 +288,8 @@ def _slow(values: Mapping[str, float], count: int) -> float:
 # --- audit files ------------------------------------------------------------------------------------------------------
 
 
-def _read(name: str, path: str) -> Iterator[Record]:
-    """Yield the records at the end of a file; lines that are none are left to the check of the chain.
+def _read(name: str, path: str) -> tuple[list[Record], int]:
+    """Return the records at the end of a file, and how many bytes are before; the check of the chain sees all lines.
 
     Raises:
         StorageError: It cannot be read.
@@ -300,10 +305,8 @@ def _read(name: str, path: str) -> Iterator[Record]:
             lines = file.read(MAX_TAIL_BYTES).split(b"\n")
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
-    for line in lines[1:] if begin else lines:
-        record = _parse(name, line)
-        if record is not None:
-            yield record
+    records = [_parse(name, line) for line in (lines[1:] if begin else lines)]
+    return [record for record in records if record is not None], begin
 
 
 def _parse(name: str, line: bytes) -> Record | None:

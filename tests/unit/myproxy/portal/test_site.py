@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from gsi.errors import ConfigError
 from gsi.system.audit import AuditLog, AuditRecord, Verdict
+from myproxy.portal import watch as watch_module
 from myproxy.portal.config import AdminSettings
 from myproxy.portal.site import HEIGHT, draw_hours
 from myproxy.portal.watch import Hour, Watch, read_latencies
@@ -146,6 +147,19 @@ def test_health_latencies_hours_sources_and_search(tmp_path: Path, ca: TestCA, a
         assert "4 records" in pages.get("/site/audit").text
         assert "2 records" in pages.get("/site/audit?verdict=deny&file=server&action=GET").text
         assert "Nothing fits." in pages.get("/site/audit?action=PUT").text
+
+
+def test_what_is_not_searched_is_said(
+    tmp_path: Path, ca: TestCA, alice: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(ca, tmp_path, alice) as pages:
+        write(tmp_path / "audit.log", record(pages.now), record(pages.now))
+        last = (tmp_path / "audit.log").read_bytes().splitlines()[-1]
+        monkeypatch.setattr(watch_module, "MAX_TAIL_BYTES", len(last) + 2)
+        pages.log_on()
+        text = pages.get("/site/audit").text
+        assert "1 record," in text
+        assert "server: only the end is looked at here, from " in text
 
 
 def test_a_changed_line_shows_in_the_chain(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
