@@ -99,7 +99,9 @@ def _entry(row: Row, visit: Visit) -> Iterator[Finding]:
     """Yield what is wrong with one credential."""
     end = "" if row.not_after is None else f", ends at {row.not_after:%Y-%m-%d %H:%M} UTC"
     why = f": {row.error}" if row.error else ""
-    look = f"put what the error names right; myproxy-renewd --status shows it, {_START.partition(';')[0]} tries at once"
+    look = (
+        "put what the error names right: it is tried again by itself, or by myproxy-renewd --once while no agent runs"
+    )
     match row.state:
         case State.OK:
             if row.due is not None and row.due + LATE < visit.now:
