@@ -64,7 +64,7 @@ def make_pages(portal: Portal) -> Blueprint:
         if not data:
             raise FormError("Choose a file.")
         new = secret("new")
-        check_new(new, secret("again"))
+        check_new(new, secret("again"), username)
         name, description = field("name", most=64) or None, field("description", most=MAX_DESCRIPTION) or None
         lifetime = timedelta(0) if field("what") == "key" else _days()
         credential = opener.open(data, secret("passphrase"))

@@ -34,6 +34,7 @@ from myproxy.portal.config import Insistence
 from myproxy.portal.desk import identify
 from myproxy.portal.grants import Grants
 from myproxy.portal.guard import address, current, own_path, public, told
+from myproxy.portal.strength import find_weakness
 from myproxy.portal.known import is_known
 
 if TYPE_CHECKING:
@@ -367,7 +368,7 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
 
         def act() -> AnyResponse:
             old, new, name = secret("old"), secret("new"), named()
-            check_new(new, secret("again"))
+            check_new(new, secret("again"), session.username)
 
             def ask() -> None:
                 with portal.doing("CHANGE", session.username, identity=session.identity, detail=name or "default"):
@@ -429,16 +430,17 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
     return pages
 
 
-def check_new(new: Passphrase, again: Passphrase) -> None:
-    """Insist on a new pass phrase that was typed twice; whether it is good enough is the server's to say.
+def check_new(new: Passphrase, again: Passphrase, username: str) -> None:
+    """Insist on a new pass phrase that was typed twice and is not guessed first; the server's policy comes on top.
 
     Raises:
-        FormError: It is too short for any server, or the two differ.
+        FormError: It is too short or too long, one of those that are guessed first, or the two differ.
     """
     if new != again:
         raise FormError("The new pass phrase was not typed the same way twice.")
-    if len(new) < 8:
-        raise FormError("The new pass phrase needs at least 8 characters.")
+    weakness = find_weakness(new.reveal().decode("utf-8", "surrogateescape"), about=(username,))
+    if weakness:
+        raise FormError(weakness)
 
 
 def _lifetime() -> timedelta:

@@ -121,7 +121,9 @@ def test_destroying_needs_a_yes(pages: Pages) -> None:
     [
         ("wrong", "brand new words", "brand new words", 403),
         (SECRET, "brand new words", "brand old words", 400),
-        (SECRET, "short", "short", 400),
+        (SECRET, "eleven char", "eleven char", 400),
+        (SECRET, "passwordpassword", "passwordpassword", 400),
+        (SECRET, "x of many " * 13, "x of many " * 13, 400),
         (SECRET, "", "", 400),
         (SECRET, "brand new words", "brand new words", 303),
     ],
@@ -202,8 +204,8 @@ def test_the_first_time(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
                 "username": "alice",
                 "what": "proxy",
                 "days": "7",
-                "new": "new words",
-                "again": "new words",
+                "new": "brand new words",
+                "again": "brand new words",
             } | fields
             return pages.post("/first", file=(io.BytesIO(data), "file.p12"), **form).status_code
 
@@ -211,7 +213,7 @@ def test_the_first_time(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
         assert send(bundle, passphrase="file words", username="bob") == 403  # the account is another's
         assert send(bundle, passphrase="file words") == 303
         assert pages.cookie(SESSION_COOKIE) is None
-        assert pages.log_on("alice", "new words").status_code == 303
+        assert pages.log_on("alice", "brand new words").status_code == 303
         pages.forget()
         pages.pass_time(timedelta(hours=1))
         assert send(bundle, passphrase="file words", username="") == 400
