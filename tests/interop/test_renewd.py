@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -327,7 +328,9 @@ username = "alice"
 credential_name = "renewable"
 after = ["/bin/sh", "-c", "echo $RENEWD_EVENT >{pipe}"]
 """
-    renewal.configure(site.source)
+    port = free_port()
+    source = f'metrics = "127.0.0.1:{port}"\n{site.source}'
+    renewal.configure(source)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(directory / "notify"))
         manager.settimeout(60)
@@ -336,7 +339,7 @@ after = ["/bin/sh", "-c", "echo $RENEWD_EVENT >{pipe}"]
         with open(directory / "log", "wb") as log, subprocess.Popen(words, env=env, stderr=log) as process:
             try:
                 _await(manager, "READY=1\nSTATUS=0 credentials")
-                renewal.configure(site.source + entry)
+                renewal.configure(source + entry)
                 process.send_signal(signal.SIGHUP)
                 _await(manager, "RELOADING=1")
                 _await(manager, "READY=1\nSTATUS=1 credentials")
@@ -351,6 +354,10 @@ after = ["/bin/sh", "-c", "echo $RENEWD_EVENT >{pipe}"]
             try:
                 _await(manager, "READY=1\nSTATUS=1 credentials, 0 not well")
                 assert "another agent uses" in renewal.run("--once").stderr
+                _await(manager, "WATCHDOG=1")
+                for name, words_told in (("health", b"ok\n"), ("metrics", b'credentials{state="ok"} 1.0\n')):
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=60) as answer:
+                        assert words_told in answer.read()
                 process.send_signal(signal.SIGTERM)
                 _await(manager, "STOPPING=1")
                 assert process.wait(60) == 0
