@@ -9,6 +9,7 @@ behind the same guard, and extend the template `page.html`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import logging
@@ -30,6 +31,7 @@ from gsi.system.trustdir import TrustDirectory
 from myproxy.client import ServerAddress
 from myproxy.portal import applications, codes, site, terminals, upload, views, vouched
 from myproxy.portal.desk import Desk
+from myproxy.portal.gate import Gate
 from myproxy.portal.guard import Guard, Portal, current, machine, request_id
 from myproxy.portal.limits import Limits
 from myproxy.portal.oidc import Provider
@@ -58,6 +60,11 @@ GROUP: Final = "myproxy.portal_pages"
 MAX_REQUEST_BYTES: Final = 256 << 10
 """The longest form: a credential with a long chain and attributes takes 60 kB."""
 MAX_FORM_PARTS: Final = 40
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 30.0
+"""How long the MyProxy server may think: it holds tries on an account back for 10 seconds, and refusals as long."""
+RETRY_SECONDS: Final = 10
+"""When to come again to what was not available."""
 REPLAY_NAME: Final = "http.rcache"
 """Which tickets were here before, for all workers; a file in the store's directory."""
 _FOR_PROGRAMS: Final = ("/terminal/v1/", f"{applications.API}/")
@@ -127,12 +134,18 @@ def open_portal(
     trust = TrustDirectory(directory, recheck_seconds=1.0)
     trust.anchors()
     base = ServerAddress.parse(config.server)
-    address = ServerAddress(hosts=base.hosts, expected_dn=config.trust.server_dn or None, read_timeout=60.0)
+    address = ServerAddress(
+        hosts=base.hosts,
+        expected_dn=config.trust.server_dn or None,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+    )
+    own = load_user_credential(config.own.certificate, config.own.key or None) if config.own.front_end else None
     store = open_store(config.store)
     audit = AuditLog(os.path.join(config.store.directory, "audit.log"))
     return Portal(
         config,
-        Desk(address, trust.anchors, clock=now, make_key=make_key),
+        Desk(address, trust.anchors, clock=now, make_key=make_key, front_end=own, slots=config.http.threads // 2),
         store,
         Limits(store.guesses, free_tries=config.logon.free_tries, clock=now),
         meter(audit),
@@ -178,7 +191,7 @@ def open_ways(config: PortalConfig, *, now: Callable[[], datetime] = clock.now) 
     certificate = WebCertificate(config.http)
     if config.oidc.issuer:
         directory = config.trust.directory or read_locations().trust_dir
-        provider = Provider(config.oidc, directory, clock=now)
+        provider = Provider(config.oidc, directory, clock=now, slots=config.http.threads // 4)
     if config.kerberos.keytab:
         from gsi.kerberos.accept import use_replay_cache
         from gsi.kerberos.negotiate import Negotiator
@@ -230,7 +243,7 @@ def create_app(
     if portal.config.applications:
         app.register_blueprint(applications.make_pages(portal))
     if authenticators is not None:
-        app.register_blueprint(codes.make_pages(portal, authenticators))
+        app.register_blueprint(codes.make_pages(portal, authenticators, None if ways is None else ways.own))
     others: list[tuple[str, str]] = []
     if ways is not None:
         pages = vouched.make_pages(
@@ -283,7 +296,7 @@ def create_app(
         return render_template("error.html", heading=error.name, text=text), error.code
 
     @app.errorhandler(GridError)
-    def fail(error: GridError) -> tuple[str, int] | Response:
+    def fail(error: GridError) -> Response:
         _log.error("%s: %s: %s", request_id(), error.slug, error)
         heading, status = "Internal Server Error", 500
         text = "Something went wrong on this side. It is in the log under the number below."
@@ -291,8 +304,12 @@ def create_app(
             heading, status = "Not available now", 503
             text = "The portal or its MyProxy server cannot do this at the moment. Try again in a minute."
         if request.path.startswith(_FOR_PROGRAMS):
-            return Response(f"{text}\n{request_id()}\n", status, mimetype="text/plain")
-        return render_template("error.html", heading=heading, text=text), status
+            answer = Response(f"{text}\n{request_id()}\n", status, mimetype="text/plain")
+        else:
+            answer = Response(render_template("error.html", heading=heading, text=text), status)
+        if status == 503:
+            answer.headers["Retry-After"] = str(RETRY_SECONDS)
+        return answer
 
     return app
 
@@ -314,6 +331,20 @@ def _style_version(app: Flask) -> str:
         return hashlib.sha256(file.read()).hexdigest()[:12]
 
 
+def _bound(pages: Blueprint, gate: Gate) -> None:
+    """Let no more requests at once into pages of other packages, whose services may hang, than the gate has slots."""
+
+    @pages.before_request
+    def enter() -> None:
+        g.gate = contextlib.ExitStack()
+        g.gate.enter_context(gate.take(current().username))
+
+    @pages.teardown_request
+    def leave(_error: BaseException | None) -> None:
+        if "gate" in g:
+            g.gate.close()
+
+
 def _contributed(app: Flask, portal: Portal) -> list[tuple[str, str]]:
     """Add the pages of other packages; return their titles and addresses."""
     found: list[tuple[str, str]] = []
@@ -326,6 +357,7 @@ def _contributed(app: Flask, portal: Portal) -> list[tuple[str, str]]:
             page: Page | None = point.load()(Host(portal, portal.config.pages.get(point.name, {})))
             if page is None:
                 continue
+            _bound(page.blueprint, Gate(point.name, slots=portal.config.http.threads // 8))
             app.register_blueprint(page.blueprint, url_prefix=f"/{point.name}", name=f"contributed_{point.name}")
         except Exception as error:
             raise ConfigError(f"the pages {point.name!r} of {point.value} cannot be used: {error}") from error

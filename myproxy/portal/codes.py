@@ -1,9 +1,12 @@
 """The page that sets up an authenticator for one-time codes, where the server's store is at hand.
 
 The protocol has no word for this, so the secret is written straight into the server's store, as `myproxy-admin-otp`
-does. The user gives the pass phrase again, and the present code where there is one: the server judges both. A new
-secret counts only after the authenticator has shown that it has it; until then it is in the form alone, sealed with the
-session's ticket.
+does. The user gives the pass phrase again, and the present code where there is one: the server judges both. Who has
+logged on by somebody else's word has no pass phrase here, and gives the present code; without one the logon must have
+been a moment ago. A new secret counts only after the authenticator has shown that it has it, with a code that is used
+up by that; until then it is in the form alone, sealed with the session's ticket.
+
+There is no such page where the server would not ask for the codes: the portal does not start then.
 """
 
 from __future__ import annotations
@@ -22,13 +25,17 @@ import segno
 from flask import Blueprint, render_template, request
 from markupsafe import Markup
 
+from gsi.errors import ConfigError
+from gsi.secret import Passphrase
 from gsi.system import clock
 from gsi.system.audit import AuditLog, Verdict
 from myproxy.admin import CodesDesk
 from myproxy.auth.totp import PERIOD_SECONDS, SECRET_BYTES, code_at
+from myproxy.config import Method
+from myproxy.portal.config import Insistence
 from myproxy.portal.grants import Grants
-from myproxy.portal.guard import current
-from myproxy.portal.views import FormError, attempt, away, code, field, log_on, secret
+from myproxy.portal.guard import address, current
+from myproxy.portal.views import BY_PASSPHRASE, WRONG, FormError, attempt, away, code, field, judge, log_on, secret
 from myproxy.repository.codes import SQLCodeStore
 from myproxy.server import audit_path, load_config
 from myproxy.wiring.methods import make_codes
@@ -37,13 +44,16 @@ from myproxy.wiring.repository import open_repository
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
-    from myproxy.portal.config import CodesSettings
-    from myproxy.portal.guard import Portal
+    from gsi.credential import Credential
+    from myproxy.portal.config import PortalConfig
+    from myproxy.portal.guard import Portal, Session
 
 __all__ = ["Authenticators", "make_pages", "open_authenticators"]
 
 FORM_MINUTES: Final = 15
 """How long a new secret may be on the user's screen before it is used."""
+RECENT: Final = timedelta(minutes=10)
+"""How old a logon by somebody else's word may be that stands for a proof."""
 _ALGORITHM: Final = "SHA1"  # what every authenticator has; RFC 6238 is safe with it
 
 
@@ -80,30 +90,34 @@ class Authenticators:
         label = quote(f"{self._issuer}:{username}", safe=":@")
         return f"otpauth://totp/{label}?{urlencode(facts, quote_via=quote)}"
 
-    def is_right(self, key: bytes, given: str, *, now: float) -> bool:
-        """Say whether a code is one of the new secret's, at about this Unix time."""
+    def find_step(self, key: bytes, given: str, *, now: float) -> int:
+        """Return the period whose code this is of the new secret's, at about this Unix time; 0 where there is none."""
         step = int(now) // PERIOD_SECONDS
-        right = False
-        for one in range(step - self._window, step + self._window + 1):
-            right |= hmac.compare_digest(code_at(one, key, _ALGORITHM, self.digits), given.encode())
-        return right
+        found = 0
+        for one in range(max(1, step - self._window), step + self._window + 1):
+            if hmac.compare_digest(code_at(one, key, _ALGORITHM, self.digits), given.encode()):
+                found = one
+        return found
 
-    def enrol(self, username: str, key: bytes) -> None:
-        """Give a user this secret in place of any former one.
+    def enrol(self, username: str, key: bytes, step: int) -> None:
+        """Give a user this secret in place of any former one; the code of this period has shown it, and is used up.
 
         Raises:
             StorageError: It could not be recorded or written.
         """
-        self._desk.enrol(username, issuer=self._issuer, algorithm=_ALGORITHM, secret=key)
+        self._desk.enrol(username, issuer=self._issuer, algorithm=_ALGORITHM, secret=key, used_step=step)
 
 
-def open_authenticators(settings: CodesSettings) -> Authenticators:
+def open_authenticators(portal: PortalConfig) -> Authenticators:
     """Open the server's store; for the life of a process.
 
     Raises:
+        ConfigError: The server would not ask for codes as the portal's users are told.
         GridError: It cannot be opened, or there is no key for secrets.
     """
+    settings, insistence = portal.codes, portal.logon.one_time_codes
     config = load_config(settings.server_config)
+    check_modes(config.otp, insistence)
     repository = open_repository(config, settings.storage)
     codes, store = make_codes(config, repository.database), SQLCodeStore(repository.database)
     audit = AuditLog(audit_path(config, settings.storage), node=config.node_name)
@@ -115,13 +129,38 @@ def open_authenticators(settings: CodesSettings) -> Authenticators:
     )
 
 
+def check_modes(otp: Method, insistence: Insistence) -> None:
+    """Insist that server and portal agree about who needs a code.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    if otp not in {Method.REQUIRED, Method.ENROLLED}:
+        raise ConfigError(
+            f"[codes]: the server has otp {otp.value!r} and would not ask for the codes of authenticators",
+            hint='set otp "enrolled" there (or "required"), or leave [codes] out here',
+        )
+    fitting = {Insistence.OPTIONAL} if otp is Method.ENROLLED else {Insistence.OPTIONAL, Insistence.REQUIRED}
+    if insistence not in fitting:
+        raise ConfigError(
+            f"one_time_codes = {insistence.value!r} keeps users out where the server has otp {otp.value!r}",
+            hint=f"write one_time_codes = {max(fitting).value!r}",
+        )
+
+
 def show_secret(key: bytes) -> str:
     """Return a secret as one types it."""
     return base64.b32encode(key).decode("ascii").rstrip("=")
 
 
-def make_pages(portal: Portal, authenticators: Authenticators) -> Blueprint:
-    """Return the page."""
+def make_pages(portal: Portal, authenticators: Authenticators, own: Credential | None = None) -> Blueprint:
+    """Return the page.
+
+    Args:
+        portal: What the pages work with.
+        authenticators: Where the secrets are.
+        own: The portal's credential, for users who log on by somebody else's word; None where nobody does.
+    """
     pages = Blueprint("codes", __name__)
 
     def offer() -> tuple[bytes, str]:
@@ -153,10 +192,40 @@ def make_pages(portal: Portal, authenticators: Authenticators) -> Blueprint:
             "codes.html",
             error=error,
             has=authenticators.has(session.username),
+            by_passphrase=session.method == BY_PASSPHRASE,
             sealed=sealed,
             secret=" ".join(text[at : at + 4] for at in range(0, len(text), 4)),
             picture=_draw(uri),
             digits=authenticators.digits,
+        )
+
+    def prove(session: Session) -> None:
+        """Have the server judge who is there, once more.
+
+        Raises:
+            FormError: It says no, or the logon by somebody else's word was too long ago.
+        """
+        lifetime, one_time = portal.config.session.proxy_lifetime, code()
+        if session.method == BY_PASSPHRASE or own is None:
+            given = secret("passphrase")
+            log_on(portal, session.username, given, one_time, lifetime=lifetime, name=session.name)
+            return
+        if not one_time and portal.clock() - session.kept.begun > RECENT:
+            raise FormError("Log off and on again, and set it up then: your logon was too long ago.", 403)
+        judge(
+            portal,
+            session.username,
+            lambda: portal.desk.log_on(
+                session.username,
+                Passphrase(b""),
+                code=one_time,
+                lifetime=lifetime,
+                name=session.name,
+                own=own,
+                source=address(),
+            ),
+            wrong=WRONG,
+            vouched=True,
         )
 
     @pages.get("/codes")
@@ -170,18 +239,12 @@ def make_pages(portal: Portal, authenticators: Authenticators) -> Blueprint:
         def act() -> AnyResponse:
             key = unseal()
             given = "".join(field("new_code").split())
-            if not authenticators.is_right(key, given, now=portal.clock().timestamp()):
+            step = authenticators.find_step(key, given, now=portal.clock().timestamp())
+            if not step:
                 raise FormError("The new authenticator's code is not right. Is the clock of its device?")
-            log_on(
-                portal,
-                session.username,
-                secret("passphrase"),
-                code(),
-                lifetime=portal.config.session.proxy_lifetime,
-                name=session.name,
-            )
+            prove(session)
             portal.note("CODES", Verdict.PERMIT, session.username, identity=session.identity)
-            authenticators.enrol(session.username, key)
+            authenticators.enrol(session.username, key, step)
             portal.store.sessions.remove_others(session.username, but=session.kept.row)
             Grants(portal.store.database).end_all(session.username)
             return away("pages.overview", notice="codes")

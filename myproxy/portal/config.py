@@ -72,7 +72,8 @@ class HTTPSettings:
         certificate: The web server's certificate with its chain, PEM; empty where a front end ends TLS.
         key: Its key; empty where it is in the same file.
         workers: Processes.
-        threads: Of each.
+        threads: Of each. A half of them may wait for the MyProxy server, a quarter for the provider and an eighth for
+            each service of further pages.
         address_header: The header in which a front end says where a request comes from; empty for none. It is believed
             on addresses of this machine alone.
         metrics: Whether `/metrics` tells numbers to monitors.
@@ -82,7 +83,7 @@ class HTTPSettings:
     certificate: str = ""
     key: str = ""
     workers: int = option(2, minimum=1, maximum=64)
-    threads: int = option(8, minimum=1, maximum=256)
+    threads: int = option(16, minimum=4, maximum=256)
     address_header: str = ""
     metrics: bool = False
 
@@ -193,16 +194,25 @@ class CodesSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnSettings:
-    """The `[own]` table: the portal's credential, for users who prove themselves to somebody else than the server.
+    """The `[own]` table: the portal's credential.
 
     Attributes:
-        certificate: The certificate with its chain, PEM; the server names its subject in `trusted_retrievers`. Empty
-            where users log on with their pass phrases only.
+        certificate: The certificate with its chain, PEM; the server names its subject in `trusted_retrievers`, for
+            users who prove themselves to somebody else than the server, or in `trusted_front_ends`. Empty where the
+            portal is a stranger to the server.
         key: Its key; empty where it is in the same file.
+        front_end: Whether the server names it in `trusted_front_ends`: the portal then says where users are who log on,
+            and the server counts wrong tries by that.
     """
 
     certificate: str = ""
     key: str = ""
+    front_end: bool = False
+
+    def __post_init__(self) -> None:
+        """Insist on a certificate where the server is to know it."""
+        if self.front_end and not self.certificate:
+            raise ConfigError("front_end needs certificate beside it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

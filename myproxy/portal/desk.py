@@ -12,6 +12,9 @@ words; nothing here is secret to a log, as pass phrases are `Passphrase` and cre
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from gsi import der
 from gsi.credential import MAX_CREDENTIAL_BYTES, Credential, parse_credential, parse_pkcs12
 from gsi.delegation import DelegationRequester, grant_delegation, parse_delegation_request
-from gsi.errors import CredentialError, CredentialProblem, RefusedError
+from gsi.errors import CredentialError, CredentialProblem, GridError, RefusedError, TransportError
 from gsi.keylocks import kdf_cost
 from gsi.keys import generate_key
 from gsi.names import oneline
@@ -28,18 +31,21 @@ from gsi.proxy.chain import ProxyChain
 from gsi.proxy.issue import ProxyOptions
 from gsi.proxy.kinds import ProxyKind
 from gsi.secret import Passphrase
+from myproxy.auth.base import ThrottledError
+from myproxy.auth.throttle import network_of
 from myproxy.client import MyProxyClient, ServerAddress
+from myproxy.portal.gate import Gate
 from myproxy.protocol.messages import Command, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from gsi.certificate import Certificate
     from gsi.keys import PrivateKey
     from gsi.trust.anchors import TrustAnchors
 
-__all__ = ["CredentialView", "Desk", "Identity", "identify", "read_upload"]
+__all__ = ["CredentialView", "Desk", "Identity", "identify", "plain_address", "read_upload", "told_apart"]
 
 MIN_LIFETIME: Final = timedelta(minutes=5)
 """The shortest proxy that servers make."""
@@ -47,6 +53,9 @@ MAX_ROUNDS: Final = 1_000_000
 """Of key derivation, to open a file that somebody has sent: a quarter of a second. OWASP asks for 600,000."""
 NOTHING_STORED: Final = "no credentials found for user"
 """How a server begins to say that a user has stored nothing."""
+_WAIT: Final = re.compile(r"too many wrong pass phrases .*; try again in ([0-9]{1,6}) seconds")
+_NO_FRONT_END: Final = "trusted_front_ends policy"
+_HERE: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +155,23 @@ def _check_rounds(locked_key: bytes) -> None:
         )
 
 
+def told_apart(error: RefusedError) -> GridError:
+    """Return what a server's refusal is, where it is not a no to what was asked.
+
+    A try that was not judged is no wrong pass phrase (`ThrottledError`), and a server that does not take the portal for
+    a front end cannot be asked (`TransportError`); all else stays what it is.
+    """
+    found = _WAIT.search(error.message)
+    if found is not None:
+        return ThrottledError(f"the server judges no tries for {found[1]} seconds", seconds=float(found[1]))
+    if _NO_FRONT_END in error.message:
+        return TransportError(
+            "the MyProxy server does not take the portal for a front end",
+            hint="name the subject of [own] certificate in the server's trusted_front_ends",
+        )
+    return error
+
+
 class Desk:
     """Asks one server. Safe for use by several threads: each question is a connection of its own."""
 
@@ -156,6 +182,8 @@ class Desk:
         *,
         clock: Callable[[], datetime],
         make_key: Callable[[], PrivateKey] = generate_key,
+        front_end: Credential | None = None,
+        slots: int = 8,
     ) -> None:
         """Know the server.
 
@@ -164,11 +192,16 @@ class Desk:
             anchors: Whom to trust, now.
             clock: The time.
             make_key: Gives new keys. They are RSA keys, since some C programs cannot sign below others.
+            front_end: The portal's credential, where the server takes its word for where users are; None where it does
+                not, and users are strangers from the portal's own address.
+            slots: How many questions may be open at once.
         """
         self._address = address
         self._anchors = anchors
         self._clock = clock
         self._make_key = make_key
+        self._front_end = front_end
+        self._gate = Gate("the MyProxy server", slots=slots)
 
     @property
     def anchors(self) -> Callable[[], TrustAnchors]:
@@ -184,6 +217,7 @@ class Desk:
         lifetime: timedelta,
         name: str | None = None,
         own: Credential | None = None,
+        source: str = "",
     ) -> Credential:
         """Receive a proxy as a stranger who knows the pass phrase, or in the portal's own name.
 
@@ -194,15 +228,21 @@ class Desk:
             lifetime: At most so long; zero leaves it to the server.
             name: Which of the user's credentials.
             own: The portal's credential, where the server trusts it to know the user; None is a stranger.
+            source: Where the user is.
 
         Raises:
             RefusedError: The server says no.
+            ThrottledError: It has not judged the try.
             LocalProtocolError: What was typed cannot travel.
             GridError: No connection, or the server is not trusted.
         """
         given = Passphrase(passphrase.reveal() + code.encode("utf-8")) if code else passphrase
-        request = Request(Command.GET, username, given, lifetime=lifetime, credential_name=name)
-        return self._client(own).get(request, self._make_key())
+        client, user_at = own, None
+        if own is None and self._front_end is not None:
+            client, user_at = self._front_end, plain_address(source)
+        request = Request(Command.GET, username, given, lifetime=lifetime, credential_name=name, on_behalf_of=user_at)
+        with self._asking(network_of(source)):
+            return self._client(client).get(request, self._make_key())
 
     def look(self, proxy: Credential, username: str) -> tuple[CredentialView, ...]:
         """Return what the user has stored, the unnamed one first.
@@ -212,7 +252,8 @@ class Desk:
             GridError: No connection, or the server is not trusted.
         """
         try:
-            found = self._client(proxy).info(username)
+            with self._asking(username):
+                found = self._client(proxy).info(username)
         except RefusedError as error:
             if NOTHING_STORED in error.message:
                 return ()
@@ -231,7 +272,8 @@ class Desk:
             RefusedError: The server says no.
             GridError: No connection, or the server is not trusted.
         """
-        self._client(proxy).destroy(username, name)
+        with self._asking(username):
+            self._client(proxy).destroy(username, name)
 
     def change_passphrase(
         self, proxy: Credential, username: str, name: str | None, old: Passphrase, new: Passphrase
@@ -240,11 +282,13 @@ class Desk:
 
         Raises:
             RefusedError: The server says no.
+            ThrottledError: It has not judged the former pass phrase.
             LocalProtocolError: A pass phrase cannot travel.
             GridError: No connection, or the server is not trusted.
         """
         request = Request(Command.CHANGE_PASSPHRASE, username, old, new_passphrase=new, credential_name=name)
-        self._client(proxy).change_passphrase(request)
+        with self._asking(username):
+            self._client(proxy).change_passphrase(request)
 
     def deposit(
         self,
@@ -278,7 +322,8 @@ class Desk:
             credential_name=name,
             description=description,
         )
-        self._client(credential).put(request, credential, ProxyOptions(lifetime=lifetime))
+        with self._asking(username):
+            self._client(credential).put(request, credential, ProxyOptions(lifetime=lifetime))
 
     def keep(
         self,
@@ -297,7 +342,9 @@ class Desk:
             GridError: No connection, or the server is not trusted.
         """
         request = Request(Command.STORE, username, credential_name=name, description=description)
-        self._client(credential).store(request, credential.encode(passphrase=passphrase))
+        text = credential.encode(passphrase=passphrase)
+        with self._asking(username):
+            self._client(credential).store(request, text)
 
     def make_proxy(self, proxy: Credential, lifetime: timedelta, *, limited: bool = False) -> Credential:
         """Make a proxy with a new key below the user's proxy.
@@ -325,5 +372,25 @@ class Desk:
         options = ProxyOptions(lifetime=lifetime, kind=ProxyKind.LIMITED if limited else None)
         return tuple(grant_delegation(proxy, wanted, options, now=self._clock()))
 
+    @contextlib.contextmanager
+    def _asking(self, asker: str) -> Iterator[None]:
+        """Ask a question, if not too many are open."""
+        with self._gate.take(asker):
+            try:
+                yield
+            except RefusedError as error:
+                other = told_apart(error)
+                if other is error:
+                    raise
+                raise other from error
+
     def _client(self, credential: Credential | None = None) -> MyProxyClient:
         return MyProxyClient(self._address, self._anchors(), credential=credential, now=self._clock)
+
+
+def plain_address(source: str) -> str:
+    """Return an address as it travels; what is none has come from this machine."""
+    try:
+        return str(ipaddress.ip_address(source))
+    except ValueError:
+        return _HERE

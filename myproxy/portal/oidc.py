@@ -12,13 +12,14 @@ trusted than that. OpenID Connect Core 1.0 section 3.1.
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from authlib.common.errors import AuthlibBaseError
 from authlib.common.security import generate_token
@@ -29,10 +30,11 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from gsi.errors import AuthenticationError, RefusedError, RemoteProtocolError, TransportError
+from gsi.errors import AuthenticationError, GridError, RefusedError, RemoteProtocolError, TransportError
 from gsi.secret import Passphrase
 from gsi.system.files import read_private
 from gsi.transport.http import Post, fetch, make_context, read_proxies
+from myproxy.portal.gate import BusyBackendError, Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
 
     from myproxy.portal.config import OIDCSettings
 
-__all__ = ["USERNAME", "Pending", "Provider"]
+__all__ = ["USERNAME", "NotTakenError", "Pending", "Provider"]
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "ES384", "EdDSA")
 """With public keys only: with a shared secret a client could sign for the provider."""
-TIMEOUT_SECONDS: Final = 10.0
+TIMEOUT_SECONDS: Final = 5.0
+REST_SECONDS: Final = 10.0
+"""For how long a provider that has not said what it is, is not asked again."""
 MAX_DOCUMENT_BYTES: Final = 1 << 20
 KEPT_SECONDS: Final = 600.0
 """How long what the provider says of itself is taken for true."""
@@ -71,16 +75,23 @@ class Pending:
     verifier: str
 
 
+class NotTakenError(AuthenticationError):
+    """A code that the provider does not know: it may have been guessed."""
+
+
 class Provider:
     """One provider. Safe for use by several threads."""
 
-    def __init__(self, settings: OIDCSettings, ca_directory: str | None, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, settings: OIDCSettings, ca_directory: str | None, *, clock: Callable[[], datetime], slots: int = 2
+    ) -> None:
         """Know the provider; nothing is asked yet.
 
         Args:
             settings: The `[oidc]` table.
             ca_directory: CAs that may vouch for the provider's web server besides the system's.
             clock: The time.
+            slots: How many questions may be open at once.
 
         Raises:
             GridError: The client's secret cannot be read.
@@ -95,6 +106,8 @@ class Provider:
             self._secret = Passphrase(content.strip())
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, dict[str, object]]] = {}
+        self._failed: dict[str, float] = {}
+        self._gate = Gate("the provider", slots=slots)
 
     def begin(self, redirect_uri: str) -> tuple[str, Pending]:
         """Return where to send the browser, and what to remember.
@@ -131,13 +144,15 @@ class Provider:
             TransportError: The provider cannot be reached.
             RemoteProtocolError: It says what makes no sense.
         """
+        told_no = dict(parse_qsl(urlsplit(answer_url).query))
+        if "error" in told_no and hmac.compare_digest(told_no.get("state", "").encode(), pending.state.encode()):
+            self._check_issuer(told_no.get("iss"))
+            raise RefusedError(f"the provider says: {told_no['error']}"[:200])
         try:
             found = parse_authorization_code_response(answer_url, pending.state)
         except AuthlibBaseError as error:
             raise AuthenticationError(f"the provider's answer is not one to our question: {error}") from error
         self._check_issuer(found.get("iss"))
-        if "error" in found:
-            raise RefusedError(f"the provider says: {found['error']}"[:200])
         form = {
             "grant_type": "authorization_code",
             "code": found["code"],
@@ -221,29 +236,40 @@ class Provider:
     def _keep(self, url: str, *, anew: bool = False) -> dict[str, object]:
         moment = time.monotonic()
         with self._lock:
-            kept = self._kept.get(url)
+            kept, failed = self._kept.get(url), self._failed.get(url)
         if kept is not None and moment - kept[0] < KEPT_SECONDS and not anew:
             return kept[1]
-        found = self._ask(url)
+        if failed is not None and moment - failed < REST_SECONDS:
+            raise TransportError(f"{urlsplit(url).netloc}: the provider has failed a moment ago")
+        try:
+            found = self._ask(url)
+        except BusyBackendError:
+            raise  # it was not asked
+        except GridError:
+            with self._lock:
+                self._failed[url] = time.monotonic()
+            raise
         with self._lock:
             self._kept[url] = (moment, found)
+            self._failed.pop(url, None)
         return found
 
     def _ask(self, url: str, post: Post | None = None) -> dict[str, object]:
         try:
-            answer = fetch(
-                url,
-                timeout=TIMEOUT_SECONDS,
-                max_bytes=MAX_DOCUMENT_BYTES,
-                proxies=self._proxies,
-                context=self._context,
-                max_redirects=0,
-                post=post,
-            )
+            with self._gate.take(url if post is None else generate_token(16)):  # what all want to know is asked once
+                answer = fetch(
+                    url,
+                    timeout=TIMEOUT_SECONDS,
+                    max_bytes=MAX_DOCUMENT_BYTES,
+                    proxies=self._proxies,
+                    context=self._context,
+                    max_redirects=0,
+                    post=post,
+                )
             found = json.loads(answer.data)
         except RefusedError as error:
             if post is not None:
-                raise AuthenticationError(f"the provider does not take the code: {error.message}") from error
+                raise NotTakenError(f"the provider does not take the code: {error.message}") from error
             raise TransportError(error.message) from error
         except ValueError as error:
             raise RemoteProtocolError(f"{urlsplit(url).netloc}: no JSON") from error

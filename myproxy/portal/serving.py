@@ -48,7 +48,7 @@ def make_application(
         GridError: Something cannot be used.
     """
     counted, told = metrics or Metrics(), reloads or Reloads()
-    authenticators = open_authenticators(config.codes) if config.codes.server_config else None
+    authenticators = open_authenticators(config) if config.codes.server_config else None
     ways = open_ways(config)
     pool = KeyPool(generate_key, size=KEYS)
     return create_app(
@@ -67,7 +67,7 @@ def check(config: PortalConfig) -> None:
         GridError: Something cannot be used.
     """
     WebCertificate(config.http)
-    authenticators = open_authenticators(config.codes) if config.codes.server_config else None
+    authenticators = open_authenticators(config) if config.codes.server_config else None
     portal = open_portal(config)
     try:
         create_app(portal, authenticators, open_ways(config))

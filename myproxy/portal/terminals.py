@@ -18,6 +18,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -27,13 +28,16 @@ from flask import Blueprint, Response, render_template, request
 
 from gsi.delegation import parse_delegation_request
 from gsi.errors import ConflictError, GridError, NotFoundError, RefusedError
+from gsi.sql.columns import time_of
 from gsi.system.audit import Verdict
 from myproxy.auth.base import ThrottledError
+from myproxy.auth.throttle import network_of
 from myproxy.portal.guard import address, current, machine
-from myproxy.portal.store import TERMINALS, time_of
-from myproxy.portal.views import LIFETIMES, FormError, attempt, away, field, notice, read_lifetime
+from myproxy.portal.store import TERMINALS
+from myproxy.portal.views import LIFETIMES, FormError, attempt, away, field, notice, read_lifetime, too_many
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
@@ -51,10 +55,11 @@ WAIT: Final = timedelta(minutes=10)
 INTERVAL_SECONDS: Final = 2
 """How often a terminal asks; one that asks more often is told to slow down."""
 MAX_REQUEST_DER: Final = 8 << 10
-MAX_PER_ADDRESS: Final = 20
-"""Terminals of one address that wait at once."""
+MAX_PER_NETWORK: Final = 20
+"""Terminals of one network (/24, /64) that wait at once."""
 MAX_WAITING: Final = 2000
-"""All that wait: strangers can begin as many as they like otherwise."""
+"""All that wait: strangers can begin as many as they like otherwise. Beyond, the oldest of the network with the most
+gives way, so that nobody is kept out by others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class Terminals:
         """Let a terminal wait; return what it asks by, and the code for the user.
 
         Raises:
-            ConflictError: Too many wait.
+            ConflictError: Too many of this network wait.
             StorageError: The store cannot be written.
         """
         device = secrets.token_urlsafe(32)
@@ -108,16 +113,31 @@ class Terminals:
             connection.execute(
                 sa.delete(TERMINALS).where(sa.or_(gone, table.device == values["device"]) if again else gone)
             )
-            count = sa.select(sa.func.count()).select_from(TERMINALS)
-            if (
-                connection.execute(count.where(table.address == source)).scalar_one() >= MAX_PER_ADDRESS
-                or connection.execute(count).scalar_one() >= MAX_WAITING
-            ):
-                raise ConflictError("too many terminals wait")
+            self._make_room(connection, network_of(source))
             connection.execute(sa.insert(TERMINALS).values(values))
 
         self._database.writing(insert, durable=False)
         return device, code
+
+    def _make_room(self, connection: Connection, network: str) -> None:
+        """Let the oldest of the largest network go, where all places are taken.
+
+        Raises:
+            ConflictError: Too many of this network wait.
+        """
+        table = TERMINALS.c
+        query = sa.select(table.device, table.address, table.begun, table.state).order_by(table.begun, table.device)
+        rows = connection.execute(query).all()
+        networks = {address: network_of(address) for address in {row.address for row in rows}}
+        counts = Counter(networks[row.address] for row in rows)
+        if counts[network] >= MAX_PER_NETWORK:
+            raise ConflictError("too many terminals of this network wait")
+        if len(rows) < MAX_WAITING:
+            return
+        largest = max(counts.values())
+        candidates = [row for row in rows if counts[networks[row.address]] == largest]
+        oldest = next((row for row in candidates if row.state == "waiting"), candidates[0])
+        connection.execute(sa.delete(TERMINALS).where(table.device == oldest.device))
 
     def find(self, code: str, *, now: datetime) -> Waiting | None:
         """Return the terminal that shows a code and still waits."""
@@ -130,15 +150,29 @@ class Terminals:
             return None
         return Waiting(row["device"], bytes(row["request"]), row["address"], time_of(row["begun"]))
 
+    def claim(self, device: str, username: str, *, now: datetime) -> None:
+        """Take it upon oneself to settle a terminal that waits; nobody else can then.
+
+        Raises:
+            NotFoundError: It does not wait any more, or somebody else was faster.
+            StorageError: The store cannot be written.
+        """
+        token = f"claimed by {secrets.token_hex(16)}".encode()  # told from a claim of somebody else's when asked again
+        self._move(device, "waiting", {"state": "claimed", "username": username, "chain": token}, now=now)
+
     def settle(self, device: str, username: str, chain: bytes | None, *, now: datetime) -> None:
-        """Give a terminal its certificates, or None: nothing.
+        """Give a terminal that was claimed its certificates, or None: nothing.
 
         Raises:
             NotFoundError: It does not wait any more.
+            StorageError: The store cannot be written.
         """
-        table = TERMINALS.c
         values = {"state": "refused" if chain is None else "granted", "username": username, "chain": chain or b""}
-        waits = sa.and_(table.device == device, table.ends > int(now.timestamp()), table.state == "waiting")
+        self._move(device, "claimed", values, now=now)
+
+    def _move(self, device: str, state: str, values: Mapping[str, str | bytes], *, now: datetime) -> None:
+        table = TERMINALS.c
+        waits = sa.and_(table.device == device, table.ends > int(now.timestamp()), table.state == state)
         change = sa.update(TERMINALS).where(waits).values(values)
         done = sa.and_(table.device == device, *(table[name] == value for name, value in values.items()))
 
@@ -160,7 +194,7 @@ class Terminals:
             row = connection.execute(query).mappings().first()
             if row is None or row["ends"] <= moment:
                 return given[0] if again and given and row is None else ("over", b"")
-            if row["state"] == "waiting":
+            if row["state"] in {"waiting", "claimed"}:
                 too_fast = moment - row["polled"] < INTERVAL_SECONDS - 1
                 connection.execute(sa.update(TERMINALS).where(table.device == key).values(polled=moment))
                 return ("slow_down" if too_fast else "waiting"), b""
@@ -234,7 +268,7 @@ def make_pages(portal: Portal) -> Blueprint:
         try:
             return portal.limits.judge(f"terminal of {session.username}", address(), look)
         except ThrottledError as error:
-            raise FormError(error.message, 429) from error
+            raise too_many(error, "wrong codes") from error
 
     def show(error: FormError | None, waiting: Waiting | None = None) -> str:
         session = current()
@@ -264,12 +298,17 @@ def make_pages(portal: Portal) -> Blueprint:
             if waiting is None:
                 raise FormError("Type the code that the terminal shows.")
             now = portal.clock()
-            if field("answer") != "yes":
+            is_yes = field("answer") == "yes"
+            lifetime = read_lifetime(field("hours")) if is_yes else timedelta(0)
+            chain = portal.desk.sign_for(session.proxy, waiting.request_der, lifetime) if is_yes else ()
+            try:
+                terminals.claim(waiting.device, session.username, now=now)
+            except NotFoundError as error:
+                raise FormError("That terminal was answered already, or waits no longer.", 409) from error
+            if not is_yes:
                 terminals.settle(waiting.device, session.username, None, now=now)
                 portal.note("TERMINAL", Verdict.DENY, session.username, identity=session.identity, reason="by the user")
                 return away("terminals.terminal", notice="refused")
-            lifetime = read_lifetime(field("hours"))
-            chain = portal.desk.sign_for(session.proxy, waiting.request_der, lifetime)
             portal.note(
                 "TERMINAL",
                 Verdict.PERMIT,

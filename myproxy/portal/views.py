@@ -34,8 +34,8 @@ from myproxy.portal.config import Insistence
 from myproxy.portal.desk import identify
 from myproxy.portal.grants import Grants
 from myproxy.portal.guard import address, current, own_path, public, told
-from myproxy.portal.strength import find_weakness
 from myproxy.portal.known import is_known
+from myproxy.portal.strength import find_weakness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +46,18 @@ if TYPE_CHECKING:
     from myproxy.portal.desk import CredentialView
     from myproxy.portal.guard import Guard, Portal
 
-__all__ = ["NOTICES", "FormError", "field", "judge", "log_on", "make_pages", "pick", "read_lifetime", "too_many"]
+__all__ = [
+    "BY_PASSPHRASE",
+    "NOTICES",
+    "FormError",
+    "field",
+    "judge",
+    "log_on",
+    "make_pages",
+    "pick",
+    "read_lifetime",
+    "too_many",
+]
 
 MAX_FIELD: Final = 1024
 """The longest text in a form; the protocol's pass phrases are as long."""
@@ -75,6 +86,8 @@ NOTICES: Final = {
 }
 """What pages tell at their top, by a word in their address; nothing else can be put there."""
 PAGES: Final = "pages"
+BY_PASSPHRASE: Final = "pass phrase"
+"""How a session says that its user has logged on by pass phrase."""
 _FILE_PART: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _CODE: Final = re.compile(r"[0-9]{6,8}\Z", re.ASCII)
 
@@ -153,14 +166,14 @@ def log_on(
     return judge(
         portal,
         username,
-        lambda: portal.desk.log_on(
-            username, passphrase, code=one_time, lifetime=lifetime, name=name, source=address()
-        ),
+        lambda: portal.desk.log_on(username, passphrase, code=one_time, lifetime=lifetime, name=name, source=address()),
         wrong=WRONG,
     )
 
 
-def judge(portal: Portal, username: str, ask: Callable[[], Credential], *, wrong: str) -> Credential:
+def judge(
+    portal: Portal, username: str, ask: Callable[[], Credential], *, wrong: str, vouched: bool = False
+) -> Credential:
     """Return what the server gives for a proof, within the limits on guessing; a refusal is written down.
 
     Args:
@@ -168,6 +181,7 @@ def judge(portal: Portal, username: str, ask: Callable[[], Credential], *, wrong
         username: The account.
         ask: Asks the server.
         wrong: What the user hears when it refuses, whatever the reason.
+        vouched: Whether somebody has proved already that it is the user who tries.
 
     Raises:
         FormError: It refuses.
@@ -175,7 +189,8 @@ def judge(portal: Portal, username: str, ask: Callable[[], Credential], *, wrong
         StorageError: The refusal cannot be written down.
     """
     try:
-        stranger = not portal.config.own.front_end and not is_known(portal.store.database, username, address())
+        placed = vouched or portal.config.own.front_end
+        stranger = not placed and not is_known(portal.store.database, username, address())
         return portal.limits.judge(username, address(), ask, stranger=stranger)
     except ThrottledError as error:
         portal.note_again("LOGON", username, error.message)
@@ -278,8 +293,8 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
             lifetime = config.session.proxy_lifetime
             proxy = log_on(portal, field("username"), secret("passphrase"), code(), lifetime=lifetime)
             found = identify(proxy)
-            portal.note("LOGON", Verdict.PERMIT, username, identity=found.subject, detail="pass phrase")
-            guard.begin(username, proxy, "pass phrase")
+            portal.note("LOGON", Verdict.PERMIT, username, identity=found.subject, detail=BY_PASSPHRASE)
+            guard.begin(username, proxy, BY_PASSPHRASE)
             return redirect(following or url_for("pages.overview"), 303)
 
         return attempt(lambda error: show_logon(error, username, following), act)

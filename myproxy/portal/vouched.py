@@ -1,8 +1,12 @@
 """The pages for logging on without the MyProxy pass phrase: by an OpenID Connect provider, or a Kerberos ticket.
 
 The user proves itself to somebody whom the portal believes, and the portal asks the server in its own name, as a
-trusted retriever. Whether that is enough is the server's to say: where it insists on one-time codes, the user is asked
-for one before, and it judges it. So these ways skip nothing either.
+trusted retriever. Whether that is enough is the server's to say: it is asked without a code first, and where it says
+no, the user is asked for one, which it judges. So these ways skip nothing either. A portal whose configuration insists
+on codes lets nobody in for whom the server has asked for none.
+
+What is shown to a provider or a ticket's judge is no guess, but for a code that the provider does not know: those are
+counted, by network. From then on the account is the one that was proved.
 
 `/logon/oidc` leads to the provider and `/logon/oidc/back` back, `/logon/kerberos` is Negotiate (RFC 4559), and
 `/logon/code` takes the one-time code.
@@ -14,6 +18,7 @@ import base64
 import binascii
 import json
 import logging
+import secrets
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -27,8 +32,8 @@ from myproxy.auth.base import ThrottledError
 from myproxy.portal.config import Insistence
 from myproxy.portal.desk import identify
 from myproxy.portal.guard import address, own_path, public, request_id
-from myproxy.portal.oidc import USERNAME, Pending, Provider
-from myproxy.portal.views import WRONG, FormError, attempt, code, judge
+from myproxy.portal.oidc import USERNAME, NotTakenError, Pending, Provider
+from myproxy.portal.views import WRONG, FormError, attempt, code, judge, too_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +51,9 @@ WAY_MINUTES: Final = 10
 """How long a user may be at the provider, or look for the code."""
 _NO_TICKET: Final = "Your browser has shown no Kerberos ticket that is good here."
 _NOT_PROVED: Final = "The provider's answer proves nothing. Try again from the start."
+_SAID_NO: Final = "You, or the provider, have said no: nobody is logged on."
+_NO_CODE_ASKED: Final = "A one-time code belongs to every logon here, and the server asks for none for this account."
+_USED: Final = "That has been used already. Log on again."
 _NOTHING: Final = "The server gives nothing for this account. Is a credential stored that the portal may fetch?"
 _log: Final = logging.getLogger("myproxy.portal")
 
@@ -95,51 +103,79 @@ def make_pages(
 
     def vouch(username: str, method: str, following: str | None) -> AnyResponse:
         """Go on with a user whose name is proved."""
-        if config.logon.one_time_codes is Insistence.REQUIRED:
-            sealed = seal({"vouched": username, "method": method, "next": following or ""})
-            return Response(render_template("code.html", error=None, sealed=sealed, username=username))
-        return enter(username, method, following, "")
+        insistence = config.logon.one_time_codes
+        try:
+            proxy = ask(username, "")
+        except (RefusedError, AuthenticationError) as error:
+            portal.note("LOGON", Verdict.DENY, username, reason=error.message, detail=method)
+            if insistence is Insistence.NO:
+                raise FormError(_NOTHING, 403) from error
+            content: dict[str, object] = {"vouched": username, "method": method, "next": following or ""}
+            content["id"] = secrets.token_hex(16)
+            page = render_template(
+                "code.html",
+                error=None if insistence is Insistence.REQUIRED else _NOTHING,
+                sealed=seal(content),
+                username=username,
+            )
+            return Response(page, 200 if insistence is Insistence.REQUIRED else 403, mimetype="text/html")
+        if insistence is Insistence.REQUIRED:
+            _log.error("%s: one_time_codes is required, and the server asks for none", request_id())
+            portal.note("LOGON", Verdict.DENY, username, reason=_NO_CODE_ASKED, detail=method)
+            raise FormError(_NO_CODE_ASKED, 403)
+        return enter(username, proxy, method, following)
 
-    def enter(username: str, method: str, following: str | None, one_time: str) -> AnyResponse:
-        proxy = judge(
-            portal,
+    def ask(username: str, one_time: str) -> Credential:
+        return portal.desk.log_on(
             username,
-            lambda: portal.desk.log_on(
-                username,
-                Passphrase(b""),
-                code=one_time,
-                lifetime=config.session.proxy_lifetime,
-                own=own,
-            ),
-            wrong=WRONG if one_time else _NOTHING,
+            Passphrase(b""),
+            code=one_time,
+            lifetime=config.session.proxy_lifetime,
+            own=own,
+            source=address(),
         )
+
+    def enter(username: str, proxy: Credential, method: str, following: str | None) -> AnyResponse:
         portal.note("LOGON", Verdict.PERMIT, username, identity=identify(proxy).subject, detail=method)
         guard.begin(username, proxy, method)
         return redirect(following or url_for("pages.overview"), 303)
 
     def believe(method: str, look: Callable[[], T], *, otherwise: str) -> T:
-        """Return what somebody else proves; who proves nothing too often is not looked at for a while.
+        """Return what somebody else proves.
 
         Raises:
             FormError: Nothing is proved.
             TransportError: The provider cannot be reached.
         """
-
-        def judged() -> T:
-            try:
-                return look()
-            except AuthenticationError as error:
-                raise RefusedError(error.message) from error
-
         try:
-            return portal.limits.judge(method, address(), judged)
+            return look()
         except ThrottledError as error:
-            wait = max(1, int(error.seconds) + 1)
-            raise FormError(f"Too many tries. Try again in {wait} seconds.", 429, retry_seconds=wait) from error
-        except RefusedError as error:
+            raise too_many(error, "tries") from error
+        except (AuthenticationError, RefusedError) as error:
             _log.warning("%s: %s: %s", request_id(), method, error.message)
             portal.note("LOGON", Verdict.DENY, "", reason=error.message, detail=method)
-            raise FormError(otherwise, 403) from error
+            raise FormError(_SAID_NO if isinstance(error, RefusedError) else otherwise, 403) from error
+
+    def finish(there: Provider, pending: Pending) -> str:
+        """Return the account that the provider's answer proves; codes that were guessed count."""
+        refusal: RefusedError | AuthenticationError | None = None
+
+        def judged() -> str:
+            nonlocal refusal
+            try:
+                return there.finish(request.url, pending, back)
+            except NotTakenError as error:
+                refusal = error
+                raise RefusedError(error.message) from error
+            except (AuthenticationError, RefusedError) as error:
+                refusal = error
+                raise _NoGuessError from error
+
+        try:
+            return portal.limits.judge_source("OpenID Connect", address(), judged)
+        except (RefusedError, _NoGuessError):
+            assert refusal is not None
+            raise refusal from None
 
     @pages.post("/logon/code")
     @public
@@ -160,7 +196,11 @@ def make_pages(
             one_time = code()
             if not one_time:
                 raise FormError("Fill in the code.")
-            return enter(content["vouched"], content["method"], own_path(content["next"]), one_time)
+            username = content["vouched"]
+            proxy = judge(portal, username, lambda: ask(username, one_time), wrong=WRONG, vouched=True)
+            if not portal.limits.once(content["id"], seconds=WAY_MINUTES * 60):
+                raise FormError(_USED, 403)
+            return enter(username, proxy, content["method"], own_path(content["next"]))
 
         return attempt(show, act)
 
@@ -183,9 +223,7 @@ def make_pages(
                 if "verifier" not in content:
                     raise FormError(_NOT_PROVED, 403)
                 pending = Pending(content["state"], content["nonce"], content["verifier"])
-                username = believe(
-                    "OpenID Connect", lambda: provider.finish(request.url, pending, back), otherwise=_NOT_PROVED
-                )
+                username = believe("OpenID Connect", lambda: finish(provider, pending), otherwise=_NOT_PROVED)
                 return vouch(username, "OpenID Connect", own_path(content["next"]))
 
             answer = attempt(show_logon, act)
@@ -226,3 +264,7 @@ def make_pages(
             return answer
 
     return pages
+
+
+class _NoGuessError(Exception):
+    """What was shown was refused, and is no guess."""

@@ -26,7 +26,7 @@ from myproxy.portal.store import (
     PortalStore,
     open_store,
 )
-from myproxy.portal.terminals import MAX_PER_ADDRESS, WAIT, Terminals
+from myproxy.portal.terminals import MAX_PER_NETWORK, WAIT, Terminals
 from tests.harness.postgres import Postgres, postgres
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -146,6 +146,11 @@ def test_a_terminal_begins_here_is_confirmed_there_and_takes_here(nodes: tuple[P
     waiting = there.find(code, now=NOW)
     assert waiting is not None
     assert (waiting.request_der, waiting.address, waiting.begun) == (b"request\0", "192.0.2.7", NOW)
+    there.claim(waiting.device, "alice", now=NOW)
+    assert here.find(code, now=NOW) is None
+    with pytest.raises(NotFoundError):
+        here.claim(waiting.device, "alice", now=NOW)
+    assert here.take(device, now=NOW + timedelta(seconds=9)) == ("waiting", b"")
     there.settle(waiting.device, "alice", b"chain", now=NOW)
     with pytest.raises(NotFoundError):
         here.settle(waiting.device, "bob", b"other", now=NOW)
@@ -162,6 +167,7 @@ def test_of_many_who_take_at_once_one_is_given_the_certificates(nodes: tuple[Por
 
     def settle(number: int) -> bool:
         try:
+            both[number % 2].claim(waiting.device, f"user{number}", now=NOW)
             both[number % 2].settle(waiting.device, f"user{number}", b"chain %d" % number, now=NOW)
         except NotFoundError:
             return False
@@ -176,10 +182,12 @@ def test_of_many_who_take_at_once_one_is_given_the_certificates(nodes: tuple[Por
 
 def test_terminals_end_and_are_not_too_many(nodes: tuple[PortalStore, PortalStore]) -> None:
     here, there = (Terminals(store.database) for store in nodes)
-    codes = [(here if number % 2 else there).begin(b"r", "192.0.2.7", now=NOW) for number in range(MAX_PER_ADDRESS)]
+    codes = [(here if number % 2 else there).begin(b"r", "192.0.2.7", now=NOW) for number in range(MAX_PER_NETWORK)]
     with pytest.raises(ConflictError):
         there.begin(b"r", "192.0.2.7", now=NOW)
-    there.begin(b"r", "192.0.2.8", now=NOW)
+    with pytest.raises(ConflictError):  # it is the network that counts
+        there.begin(b"r", "192.0.2.8", now=NOW)
+    there.begin(b"r", "198.51.100.8", now=NOW)
     assert here.find(codes[0][1], now=NOW + WAIT) is None
     assert here.take(codes[0][0], now=NOW + WAIT) == ("over", b"")
     here.begin(b"r", "192.0.2.7", now=NOW + WAIT)

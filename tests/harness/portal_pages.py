@@ -33,7 +33,7 @@ from myproxy.grants import Caller, RetrievalGrant
 from myproxy.portal.app import Ways, create_app
 from myproxy.portal.codes import Authenticators
 from myproxy.portal.config import PortalConfig, StoreSettings
-from myproxy.portal.desk import CredentialView, Desk
+from myproxy.portal.desk import CredentialView, Desk, plain_address, told_apart
 from myproxy.portal.guard import FORM_COOKIE, SESSION_COOKIE, Portal, Session, current
 from myproxy.portal.limits import Limits
 from myproxy.portal.store import open_store
@@ -53,7 +53,7 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except (AuthenticationError, DeniedError) as error:
-        raise RefusedError(f"ERROR from myproxy-server:\n{error.message}") from error
+        raise told_apart(RefusedError(f"ERROR from myproxy-server:\n{error.message}")) from error
 
 
 class ServiceDesk(Desk):
@@ -67,6 +67,7 @@ class ServiceDesk(Desk):
             make_key=lambda: generate_key(KeyType.P256),
         )
         self.world = world
+        self.front_end: Credential | None = None
 
     def _caller(self, credential: Credential | None) -> Caller:
         world = self.world
@@ -82,11 +83,15 @@ class ServiceDesk(Desk):
         lifetime: timedelta,
         name: str | None = None,
         own: Credential | None = None,
+        source: str = "",
     ) -> Credential:
         given = Passphrase(passphrase.reveal() + code.encode())
         request = Request(Command.GET, username, given, lifetime=lifetime, credential_name=name)
+        client = own
+        if own is None and self.front_end is not None:
+            client, request = self.front_end, dataclasses.replace(request, on_behalf_of=plain_address(source))
         with _refusing():
-            grant = self.world.service.begin_get(self._caller(own), request)
+            grant = self.world.service.begin_get(self._caller(client), request)
             assert isinstance(grant, RetrievalGrant)
             requester = DelegationRequester(generate_key(KeyType.P256))
             chain = self.world.service.finish_get(grant, requester.request_der)

@@ -238,6 +238,7 @@ def test_wrong_tries_are_counted_by_network_and_not_against_others(tmp_path: Pat
     http = HTTPSettings(address_header="X-Real-IP")
     with open_pages(ca, tmp_path, logon=LogonSettings(free_tries=2), http=http) as pages:
         pages.store("alice", alice)
+        pages.store("bob", alice)
 
         def attempt(source: str, passphrase: str, username: str = "alice") -> int:
             token = re.search(r'value="([0-9a-f]{64})"', pages.get("/logon", **{"X-Real-IP": source}).text)
@@ -245,9 +246,16 @@ def test_wrong_tries_are_counted_by_network_and_not_against_others(tmp_path: Pat
             form = {"form_token": token[1], "username": username, "passphrase": passphrase}
             return pages.open("POST", "/logon", data=form, headers={"X-Real-IP": source}).status_code
 
+        assert attempt("198.51.100.4", SECRET) == 303
+        pages.forget()
         assert [attempt("192.0.2.9", "wrong") for _ in range(3)] == [403, 403, 429]
         assert attempt("192.0.2.99", SECRET) == 429  # the same network
+        # The server sees one address for all: strangers everywhere share what it allows, its user has the rest.
+        assert attempt("203.0.113.9", SECRET) == 429
+        assert attempt("198.51.100.77", "mistyped") == 403
         assert attempt("198.51.100.4", SECRET) == 303
+        pages.forget()
+        assert attempt("192.0.2.9", SECRET, "bob") == 303  # another account
         pages.forget()
         assert pages.get("/logon", **{"X-Real-IP": "not an address"}).status_code == 500
         pages.pass_time(timedelta(minutes=5))

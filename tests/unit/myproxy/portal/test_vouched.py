@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from werkzeug.test import TestResponse
@@ -127,13 +128,29 @@ def test_no_account_and_no_proof_is_no_session(pages: Pages, provider: oidc.Prov
     assert "nonce" in pages.audit()
 
 
-def test_answers_that_prove_nothing_are_not_looked_at_forever(pages: Pages, provider: oidc.Provider) -> None:
+def test_who_says_no_or_proves_nothing_keeps_nobody_out(pages: Pages, provider: oidc.Provider) -> None:
+    for _ in range(10):
+        state = parse_qs(urlsplit(pages.get("/logon/oidc").headers["Location"]).query)["state"][0]
+        query = urlencode({"error": "access_denied", "state": state, "iss": provider.issuer})
+        answer = pages.get(f"/logon/oidc/back?{query}")
+        assert (answer.status_code, "have said no" in answer.text) == (403, True)
     provider.twist = {"claims": {"nonce": "another"}}
-    assert [go(pages, provider).status_code for _ in range(5)] == [403] * 4 + [429]
-    assert pages.audit().count("nonce") == 4
-    pages.address = "198.51.100.9"
+    assert {go(pages, provider).status_code for _ in range(6)} == {403}
     provider.twist = {}
+    pages.address = "192.0.2.10"  # the same network
     assert go(pages, provider).status_code == 303
+
+
+def test_codes_that_the_provider_does_not_know_are_counted(pages: Pages) -> None:
+    def guess() -> int:
+        state = parse_qs(urlsplit(pages.get("/logon/oidc").headers["Location"]).query)["state"][0]
+        query = urlencode({"code": "guessed", "state": state, "iss": pages.portal.config.oidc.issuer})
+        return pages.get(f"/logon/oidc/back?{query}").status_code
+
+    assert [guess() for _ in range(33)] == [403] * 32 + [429]
+    assert pages.log_on("alice", "wrong").status_code != 429, "other ways are not counted with it"
+    pages.address = "198.51.100.9"
+    assert guess() == 403
 
 
 def test_a_required_code_is_asked_for_here_as_well(
@@ -157,15 +174,40 @@ def test_a_required_code_is_asked_for_here_as_well(
         assert found is not None
         assert token is not None
         form = {"form_token": token[1], "sealed": found[1]}
+        form_cookie = str(pages.cookie(FORM_COOKIE))
         for bad in ({"code": ""}, {"code": "000000"}, {"code": "x"}, {"code": "123456", "sealed": "00" * 60}):
             assert pages.open("POST", "/logon/code", data=form | bad).status_code in {400, 403}
             assert pages.cookie(SESSION_COOKIE) is None
         right = code_of(pages)
         entered = pages.open("POST", "/logon/code", data=form | {"code": right})
         assert entered.headers["Location"] == "/fetch"
+        # With a fresh code, what was sealed is good for no second logon, on no node.
+        sealed_for = pages.cookie(FORM_COOKIE)
         pages.forget()
-        assert pages.open("POST", "/logon/code", data=form | {"code": right}).status_code == 403
-        assert pages.cookie(FORM_COOKIE) is not None
+        assert sealed_for is None
+        pages.client.set_cookie(FORM_COOKIE, form_cookie, domain=NAME, secure=True)
+        pages.pass_time(timedelta(seconds=60))
+        again = pages.open("POST", "/logon/code", data=form | {"code": code_of(pages)})
+        assert (again.status_code, "used already" in again.text) == (403, True)
+        assert pages.cookie(SESSION_COOKIE) is None
+
+
+def test_a_code_that_the_server_does_not_ask_for_is_no_second_factor(
+    tmp_path: Path, ca: TestCA, host: Issued, provider: oidc.Provider
+) -> None:
+    given = settings(provider) | {"logon": LogonSettings(one_time_codes=Insistence.REQUIRED)}
+
+    def ways(trust: Path) -> Ways:
+        client = Provider(given["oidc"], str(trust), clock=clock.now)
+        client._secret = Passphrase(oidc.CLIENT_SECRET)
+        return Ways(parse_credential(host.bundle(), source="test"), client)
+
+    with open_pages(ca, tmp_path, ways=ways, **given) as pages:
+        pages.store("alice", ca.issue("/O=Grid/CN=Alice", "p256"), "")
+        pages.world.configure(Settings(access=TRUSTING))  # its otp is off: it would take any six digits
+        answer = go(pages, provider)
+        assert (answer.status_code, "the server asks for none" in answer.text) == (403, True)
+        assert pages.cookie(SESSION_COOKIE) is None
 
 
 SECRET_BYTES = b"12345678901234567890"
