@@ -48,11 +48,6 @@ directory = "{trust_dir}"
 [logon]
 first_time = true
 
-[codes]
-server_config = "{server_state}/myproxy-server.config"
-storage = "{server_state}/store"
-issuer = "Grid Sandbox"
-
 [admin]
 identities = ["{admin}"]
 audits = {{ MyProxy = "{server_state}/store/audit.log", Portal = "{state}/store/audit.log" }}

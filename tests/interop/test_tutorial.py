@@ -18,7 +18,8 @@ def test_every_command_shows_what_the_page_says(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     path = f"{os.path.dirname(our_program('grid-sandbox'))}:/usr/bin:/bin"
-    env = clean_environment(home) | {"PATH": path}
+    # Where the sandbox did not start, nothing may go to the default place.
+    env = clean_environment(home) | {"PATH": path, "X509_USER_PROXY": str(home / "proxy.pem")}
     script = tmp_path / "script"
     script.write_text(make_script([one for _, one in typed]))
     try:
