@@ -26,6 +26,7 @@ myst_heading_anchors = 4
 # Docstrings mark code with one pair of backticks.
 default_role = "code"
 autodoc_member_order = "bysource"
+autodoc_use_type_comments = False  # there are none, and looking takes time
 toc_object_entries = False  # every page would carry them all
 
 html_theme = "furo"
