@@ -199,7 +199,7 @@ def _up(root: Path, *, kerberos: bool, out: TextIO) -> None:
     else:  # new, or never got as far as this
         _clear(root, state)
         vo, contributions = _make(root, state, out)
-    before = replace(state, services=running)
+    before = replace(state, services=running, ports=vo.ports, open_dir=str(vo.open_dir or ""))
     after = _launch(vo, contributions, before)
     started = [one for one in after.services if one not in running]
     try:
