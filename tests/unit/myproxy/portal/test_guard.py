@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,15 +14,23 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gsi.credential import parse_credential
+from gsi.errors import StorageError
 from gsi.proxy.issue import ProxyOptions
-from myproxy.portal.config import AdminSettings, HTTPSettings, Insistence, LogonSettings
+from myproxy.auth.base import Outcome
+from myproxy.auth.throttle import Throttle, ThrottleRules
+from myproxy.authentication import Methods
+from myproxy.grants import Settings
+from myproxy.policy import parse_rules
+from myproxy.portal.config import AdminSettings, HTTPSettings, Insistence, LogonSettings, OwnSettings
 from myproxy.portal.guard import FORM_COOKIE, SESSION_COOKIE, own_path
 from myproxy.portal.store import SESSIONS
 from myproxy.portal.vault import Ticket
 from myproxy.protocol.messages import Command
+from myproxy.repository.guesses import SQLGuessStore
 from tests.harness.ca import Issued, TestCA
-from tests.harness.myproxy import SECRET, ask
-from tests.harness.portal_pages import NAME, Pages, open_pages
+from tests.harness.myproxy import OPEN, SECRET, ask
+from tests.harness.portal_pages import NAME, Pages, ServiceDesk, open_pages
 
 PUBLIC = {"/logon", "/logoff", "/health", "/static/<path:filename>", "/terminal/v1/start", "/terminal/v1/take"}
 """Everything that is reached without a session; a new address has to be put here on purpose."""
@@ -263,6 +272,52 @@ def test_wrong_tries_are_counted_by_network_and_not_against_others(tmp_path: Pat
         found = [attempt("203.0.113.5", "wrong", f"user{number}") for number in range(20)]
         assert found[:16] == [403] * 16
         assert found[16:] == [429] * 4
+
+
+def test_strangers_keep_nobody_out_where_the_server_takes_our_word(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
+    """The server's counts and ours go by the user's network; who has to wait is not told of a wrong pass phrase."""
+    own = OwnSettings(certificate="/unused", front_end=True)
+    with open_pages(ca, tmp_path, own=own) as pages:
+        world = pages.world
+        pages.store("alice", alice)
+        throttle = Throttle(
+            SQLGuessStore(world.repository.database), ThrottleRules(slow_seconds=0), clock=lambda: world.now
+        )
+        access = dataclasses.replace(OPEN, trusted_front_ends=parse_rules(["/O=Grid/CN=portal"]))
+        world.configure(Settings(access=access), Methods(limiter=throttle))
+        assert isinstance(pages.portal.desk, ServiceDesk)
+        pages.portal.desk.front_end = parse_credential(ca.issue("/O=Grid/CN=portal", "p256").bundle(), source="test")
+        for number in range(1, 5):
+            pages.address = f"203.0.{number}.9"
+            assert [pages.log_on(passphrase="wrong").status_code for _ in range(4)] == [403] * 4
+        pages.address = "198.51.100.4"
+        assert pages.log_on().status_code == 303
+        # Somebody guesses without the portal from this network: the server refuses, and that is no try of the user's.
+        for _ in range(5):
+            throttle.admit("alice", "192.0.2.200", waited=0)
+            throttle.report("alice", "192.0.2.200", Outcome.WRONG)
+        pages.address = "192.0.2.7"
+        answers = [pages.log_on() for _ in range(6)]
+        assert {answer.status_code for answer in answers} == {429}
+        assert int(answers[0].headers["Retry-After"]) >= 1
+        assert "not right" not in answers[0].text
+        pages.pass_time(timedelta(seconds=5))
+        assert pages.log_on().status_code == 303
+
+
+def test_logging_off_is_for_this_browser_also_where_the_store_is_full(
+    tmp_path: Path, ca: TestCA, alice: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_row: str) -> None:
+        raise StorageError("disk full")
+
+    with open_pages(ca, tmp_path) as pages:
+        pages.store("alice", alice)
+        pages.log_on()
+        token = pages.token("/activity")
+        monkeypatch.setattr(type(pages.portal.store.sessions), "remove", lambda _self, row: fail(row))
+        assert pages.post("/logoff", token=token).status_code == 503
+        assert pages.cookie(SESSION_COOKIE) is None
 
 
 def test_the_code_is_asked_for_where_it_is_required(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
