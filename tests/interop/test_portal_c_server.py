@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from gsi.errors import RefusedError
+from gsi.errors import RefusedError, RemoteProtocolError
 from gsi.proxy.chain import ProxyChain
 from gsi.secret import Passphrase
 from gsi.system import clock
@@ -30,6 +30,10 @@ def test_the_c_server(grid: Grid) -> None:
         desk.keep(alice, "alice", NEW, name="other", description="with its key")
         with pytest.raises(RefusedError):
             desk.log_on("alice", NEW, lifetime=HOUR)
+        front_end = credential_of(grid.host)  # it would be judged in the user's place
+        ours = Desk(address, TrustDirectory(str(grid.trust_dir)).anchors, clock=clock.now, front_end=front_end)
+        with pytest.raises(RemoteProtocolError, match="has not judged the user"):
+            ours.log_on("alice", OLD, lifetime=HOUR, source="192.0.2.1")
         proxy = desk.log_on("alice", OLD, lifetime=12 * HOUR)
         assert identify(proxy).subject == ALICE
         assert identify(proxy).issuer == "/O=Grid/CN=Test CA rsa2048"
