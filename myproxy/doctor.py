@@ -6,6 +6,7 @@ LOOKS                                              # named in the entry-point gr
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gsi.doctor.configs import read_config
@@ -20,6 +21,7 @@ from gsi.doctor.parts import (
 )
 from gsi.doctor.ports import local_place, look_at_health, look_at_stream, look_at_tls
 from gsi.doctor.visit import Look, absent
+from gsi.doctor.web import look_at_web_certificate
 from gsi.errors import ConfigError, CredentialError, GridError
 from gsi.trust.diagnose import Finding, Severity, finding_of
 
@@ -93,15 +95,28 @@ def _database(config: ServerConfig, storage: str) -> Iterator[Finding]:
 
 
 def _keys(config: ServerConfig, database: Database) -> Iterator[Finding]:
-    """Look whether every server key that something lies under is there."""
+    """Look whether every server key that something lies under is there, and what proofs of clients are judged with."""
     from myproxy.repository.sql import SQLRepository
+    from myproxy.wiring.methods import make_codes, make_methods
     from myproxy.wiring.repository import make_sealer
 
     def work() -> str:
         make_sealer(config, SQLRepository(database))
         return "every stored key can be opened" if config.server_key else "none, and none is needed"
 
+    def methods() -> str:
+        make_methods(config, _nobody, database)
+        if config.otp_key_file is not None:
+            make_codes(config, database)
+        return "what clients prove themselves with can be judged"
+
     yield settle("server keys", "server-key", work)
+    yield settle("clients' proofs", "methods", methods)
+
+
+def _nobody(chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
+    """Stand for what judges chains, where nothing is judged."""
+    raise NotImplementedError
 
 
 def _audits(config: ServerConfig, storage: str) -> Iterator[Finding]:
@@ -189,12 +204,13 @@ def _portal(visit: Visit) -> Iterator[Finding]:
         yield from _sessions(config.store)
         yield from look_at_audit(os.path.join(config.store.directory, "audit.log"))
         if http.certificate:
-            yield from look_at_credential(http.certificate, http.key or http.certificate, visit)
+            hosts = [name.partition(":")[0] for name in config.names]
+            yield from look_at_web_certificate(http.certificate, http.key or http.certificate, hosts, visit)
         yield from _ways(config, visit)
     place = visit.places.get("portal") or local_place(http.listen)
     fix = "systemctl start myproxy-portal; journalctl -u myproxy-portal"
     if http.certificate:
-        yield from look_at_tls(place, visit, fix=fix)
+        yield from look_at_tls(place, replace(visit, anchors=None), fix=fix)  # of any CA; judged above
     else:
         yield look_at_stream(place, visit, fix=fix)
     from myproxy.client import ServerAddress

@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from gsi.trust.peer import VerifiedPeer
 
 __all__ = [
+    "SOON_CERTIFICATE",
     "Finding",
     "Severity",
     "diagnose_anchors",
     "diagnose_chain",
+    "diagnose_dates",
     "diagnose_name",
     "finding_of",
     "has_errors",
@@ -156,7 +158,7 @@ def _praise(authority: Authority, anchors: TrustAnchors) -> Finding:
 def _faults(authority: Authority, anchors: TrustAnchors, now: datetime, crl: CRLPolicy) -> Iterator[Finding]:
     """Yield all that is wrong with one CA."""
     where, subject = authority.path, authority.subject
-    yield from _validity_faults(authority.certificate, where, now, SOON_CA, "update the CA's package")
+    yield from diagnose_dates(authority.certificate, where, now, SOON_CA, "update the CA's package")
     if authority.certificate.version == 1:
         message = f"{subject}: of version 1, without the extensions that make a CA"
         yield Finding(Severity.NOTE, Reason.UNSUPPORTED_VERSION, where, message)
@@ -173,9 +175,18 @@ def _faults(authority: Authority, anchors: TrustAnchors, now: datetime, crl: CRL
         yield from _crl_faults(authority, anchors, rules, now, crl)
 
 
-def _validity_faults(
+def diagnose_dates(
     certificate: Certificate, where: str, now: datetime, soon: timedelta, hint: str
 ) -> Iterator[Finding]:
+    """Look at the dates of a certificate.
+
+    Args:
+        certificate: It.
+        where: The file or server, for the findings.
+        now: The time (aware UTC).
+        soon: How long before its end it is a warning.
+        hint: What to do when it ends.
+    """
     subject = names.oneline(certificate.subject_der)
     if now > certificate.not_after:
         message = f"{subject}: expired {_day(certificate.not_after)}"
@@ -309,7 +320,7 @@ def diagnose_chain(
         certificates = [item if isinstance(item, Certificate) else Certificate.parse(item) for item in chain]
         for certificate in certificates:
             soon = timedelta() if certificate is certificates[0] and _is_proxy(certificate) else SOON_CERTIFICATE
-            found += _validity_faults(certificate, where, now, soon, "ask the CA to renew it")
+            found += diagnose_dates(certificate, where, now, soon, "ask the CA to renew it")
     except ParseError as error:
         return [finding_of(error, where, check=Reason.MALFORMED)], None
     try:

@@ -121,7 +121,7 @@ def test_a_healthy_site(visitor: Visitor) -> None:
         ("clock", "clock-offset"),
         ("trust", "ca"),
         ("host", "key"),
-        *(("myproxy", check) for check in ("configuration", "store", "database", "server-key", "audit")),
+        *(("myproxy", check) for check in ("configuration", "store", "database", "server-key", "methods", "audit")),
         *(("myproxy", check) for check in ("certificate", "key", "rules", "connection", "tls", "health")),
     }
     after = {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in visitor.site.store.iterdir()}
@@ -302,6 +302,19 @@ def server_key_lost(visitor: Visitor) -> Expected:
     return {("error", "server-key", "server keys")}
 
 
+def code_key_lost(visitor: Visitor) -> Expected:
+    with visitor.config.open("a") as config:
+        config.write(f'otp "enrolled"\notp_key_file {visitor.directory}/otp.key\n')
+    return {("error", "methods", "clients' proofs")}
+
+
+def code_key_open(visitor: Visitor) -> Expected:
+    write_file(visitor.directory / "otp.key", os.urandom(32).hex().encode(), 0o644)
+    with visitor.config.open("a") as config:
+        config.write(f"otp_key_file {visitor.directory}/otp.key\n")  # codes are set up before they are asked for
+    return {("error", "methods", "clients' proofs")}
+
+
 def audit_changed(visitor: Visitor) -> Expected:
     path = visitor.store / "audit.log"
     data = path.read_bytes()
@@ -362,6 +375,8 @@ BREAKS: list[Callable[[Visitor], Expected]] = [
     schema_none,
     database_away,
     server_key_lost,
+    code_key_lost,
+    code_key_open,
     audit_changed,
     audit_open,
     bad_configuration,

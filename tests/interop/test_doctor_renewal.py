@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from gsi.system.audit import AuditLog, AuditRecord, Verdict
 from gsi.system.files import FileLock
-from tests.harness.ca import write_file
+from tests.harness.ca import Issued, TestCA, write_file
 from tests.harness.daemons import free_port
 from tests.harness.doctor import Found, look
 from tests.harness.environment import clean_environment
@@ -145,8 +148,66 @@ def look_at_portal(portal: RunningPortal, *changes: tuple[str, str], directory: 
 def test_a_portal_that_is_well(portal: RunningPortal) -> None:
     found = look_at_portal(portal)
     assert found.wrong == [], found.done
-    for told in ("is current", "its chain is whole", "portal's sessions and audit"):
+    for told in ("is current", "its chain is whole", "portal's sessions and audit", "dates, names and chain are good"):
         assert told in found.done.stdout
+
+
+def test_a_portal_s_web_certificate_is_of_any_ca(portal: RunningPortal, tmp_path: Path) -> None:
+    """The CA of browsers need not be the grid's: what is wrong is what browsers would refuse whatever the CA is."""
+    browsers = TestCA("/O=Browsers/CN=Web CA")
+    now, here = datetime.now(UTC), ["DNS:localhost"]
+    old = browsers.issue("/CN=x", san=here, not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
+    other, good = browsers.issue("/CN=x", san=["DNS:elsewhere"]), browsers.issue("/CN=x", san=here)
+    place, certificate = portal.store.parent, str(tmp_path / "web.pem")
+    changes = [(f"{place}/portal.{end}", f"{tmp_path}/web.{end}") for end in ("pem", "key")]
+
+    def look_with(issued: Issued, *above: TestCA, mode: int = 0o600) -> list[tuple[str, str, str]]:
+        issued.write(tmp_path / "web.pem", tmp_path / "web.key", key_mode=mode)
+        with open(certificate, "ab") as file:
+            file.writelines(one.pem for one in above)
+        found = look_at_portal(portal, *changes, directory=tmp_path)
+        assert not any("install its certificate" in (hint or "") for hint in found.hints)
+        return found.wrong
+
+    assert look_with(good) == []
+    assert look_with(good, browsers) == []
+    assert look_with(good, TestCA("/O=Browsers/CN=Another CA")) == [("error", "untrusted", certificate)]
+    assert look_with(good, mode=0o644) == [("error", "unsafe-file", str(tmp_path / "web.key"))]
+    assert look_with(old) == [("error", "expired", certificate)]
+    assert look_with(other) == [("error", "peer-name", certificate)]
+
+
+def test_a_portal_s_store_and_own_credential_are_damaged(portal: RunningPortal, grid: Grid, tmp_path: Path) -> None:
+    copy, now = tmp_path / "store", datetime.now(UTC)
+    copy.mkdir(mode=0o700)
+    write_file(copy / "portal.db", b"rubbish" * 500, 0o600)
+    with contextlib.closing(AuditLog(str(copy / "audit.log"))) as audit:
+        for number in range(2):
+            record = AuditRecord(
+                time=now,
+                request_id=str(number),
+                service="myproxy-portal",
+                action="LOGON",
+                verdict=Verdict.DENY,
+                reason="wrong",
+                peer="<anonymous>",
+                address="192.0.2.1",
+            )
+            audit.record(record)
+    data = (copy / "audit.log").read_bytes()
+    write_file(copy / "audit.log", data.replace(b'"deny"', b'"permit"', 1), 0o600)
+    old = grid.cas["rsa2048"].issue(
+        "/O=Grid/CN=portal", not_before=now - timedelta(days=9), not_after=now - timedelta(days=1)
+    )
+    old.write(tmp_path / "own.pem", tmp_path / "own.key")
+    own = f'[own]\ncertificate = "{tmp_path}/own.pem"\nkey = "{tmp_path}/own.key"\n[store]'
+    found = look_at_portal(portal, (str(portal.store), str(copy)), ("[store]", own), directory=tmp_path)
+    assert set(found.wrong) == {
+        ("error", "database", f"{copy}/portal.db"),
+        ("error", "audit-chain", f"{copy}/audit.log"),
+        ("error", "expired", f"{tmp_path}/own.pem"),
+    }, found.done
+    assert all(found.hints)
 
 
 def test_a_portal_s_sessions_are_of_a_newer_program(portal: RunningPortal, tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ Looked at are the clock, the trust directory with every CA and revocation list, 
 names, and each service that is set up here: its configuration, the modes of its directory and files, room on its disk,
 its database (does it answer, is its schema that of this program), the keys that sign or seal, keytabs and with their
 keys the KDC, the chain of its audit file, its ports, and what it tells monitors about itself. Of the portal it also
-looks for the server that it asks; of the renewal agent at each credential (is it overdue, does it end, do renewals
-fail), at the servers, and at the hook, mail and web service by which it tells. Of the C services it looks at the
-callout configuration. `-list` names the sections. A service whose configuration is not there is a note.
+looks at the server that it asks, and at the web certificate, which may be of any CA that browsers know; of the renewal
+agent at each credential (is it overdue, does it end, do renewals fail), at the servers, and at the hook, mail and web
+service by which it tells. Of the C services it looks at the callout configuration. `-list` names the sections. A
+service whose configuration is not there is a note.
 
 A finding is `ok`, a `note`, a `warning` (works, but not everywhere or not for long) or an `error`.
 
