@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BusyBackendError", "Gate"]
 
-PATIENCE_SECONDS: Final = 1.0
-"""How long a question waits for a slot: many answers of a backend that works."""
+PATIENCE_SECONDS: Final = 5.0
+"""How long a question waits for a slot while the backend answers: a rush of many."""
 OVERDUE_SECONDS: Final = 2.0
 """After how long without an answer nobody waits for a slot any more."""
 
