@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _execute(arguments: Namespace) -> int:
     from gsi.cli.server_log import log_to_stderr
     from gsi.errors import ConfigError
+    from gsi.system.clock import now
     from gsi.system.environ import get_variable
 
     log_to_stderr("myproxy.portal")
@@ -72,7 +73,7 @@ def _execute(arguments: Namespace) -> int:
     path = os.path.abspath(arguments.config or get_variable("MYPROXY_PORTAL_CONFIG") or DEFAULT_CONFIG)
     try:
         from myproxy.portal.config import load_config
-        from myproxy.portal.serving import check, serve_portal
+        from myproxy.portal.serving import check, find_flaws, serve_portal
     except ImportError as error:
         raise ConfigError(
             f"the portal cannot be used: {error}", hint="install gsi-toolkit with its extras 'portal' and 'server'"
@@ -86,6 +87,8 @@ def _execute(arguments: Namespace) -> int:
     config = load_config(path)
     if arguments.check:
         check(config)
+        for flaw in find_flaws(config, now=now()):
+            sys.stderr.write(f"{PROG}: warning: {printable(flaw)}\n")
         sys.stdout.write("the configuration and all that it names can be used\n")
         return EXIT_OK
 

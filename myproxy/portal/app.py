@@ -255,7 +255,7 @@ def create_app(
         if ways.negotiator is not None:
             others.append((portal.config.kerberos.title, "/logon/kerberos"))
     if portal.config.admin.identities:
-        app.register_blueprint(site.make_pages(portal, open_watch(portal.config, now=portal.clock)))
+        app.register_blueprint(site.make_pages(portal, open_watch(portal.config, now=portal.clock), authenticators))
     extra = _contributed(app, portal)
 
     @app.context_processor

@@ -271,6 +271,7 @@ class AdminSettings:
 
     Attributes:
         identities: Who they are: the names of their certificates, one-line form; empty for no such pages.
+        second_factor: Whether they need a one-time code at their logon, where the site has codes.
         monitors: Services by name, and where their monitors answer: `http://127.0.0.1:7513`.
         audits: Audit files by name; the portal's user has to be able to read them.
         server_config: The configuration of the server, where its store is at hand: what expires is shown.
@@ -278,6 +279,7 @@ class AdminSettings:
     """
 
     identities: tuple[str, ...] = ()
+    second_factor: bool = True
     monitors: Mapping[str, str] = field(default_factory=dict)
     audits: Mapping[str, str] = field(default_factory=dict)
     server_config: str = ""

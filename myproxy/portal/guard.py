@@ -187,6 +187,7 @@ class Session:
         proxy: With which the portal is the user.
         name: The stored credential that it comes from; None is the unnamed one.
         method: How the user logged on.
+        has_code: Whether a one-time code was part of that.
     """
 
     ticket: Ticket
@@ -195,6 +196,7 @@ class Session:
     proxy: Credential
     name: str | None
     method: str
+    has_code: bool
 
     @property
     def identity(self) -> str:
@@ -267,7 +269,9 @@ class Guard:
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
-    def begin(self, username: str, proxy: Credential, method: str, *, name: str | None = None) -> Session:
+    def begin(
+        self, username: str, proxy: Credential, method: str, *, name: str | None = None, has_code: bool = False
+    ) -> Session:
         """Begin a session with a proxy that the server has given for a proof; any former one of this browser ends.
 
         Args:
@@ -275,13 +279,14 @@ class Guard:
             proxy: What the server gave.
             method: How the user proved itself.
             name: The stored credential it comes from.
+            has_code: Whether a one-time code was part of the proof.
 
         Raises:
             StorageError: It cannot be kept.
         """
         self.end()
         portal, now, ticket = self._portal, self._portal.clock(), Ticket.make()
-        content = {"proxy": proxy.encode().decode("ascii"), "name": name, "method": method}
+        content = {"proxy": proxy.encode().decode("ascii"), "name": name, "method": method, "has_code": has_code}
         kept = KeptSession(
             ticket.row,
             username,
@@ -293,7 +298,7 @@ class Guard:
             request.headers.get("User-Agent", "")[:MAX_BROWSER],
         )
         portal.store.sessions.put(kept)
-        g.session = Session(ticket, kept, username, proxy, name, method)
+        g.session = Session(ticket, kept, username, proxy, name, method, has_code)
         g.new_ticket = ticket
         return cast("Session", g.session)
 
@@ -344,7 +349,8 @@ class Guard:
         proxy = parse_credential(content["proxy"].encode("ascii"), source="the session")
         if idle.total_seconds() >= SEEN_SECONDS:
             self._portal.store.sessions.touch(kept.row, now=now)
-        return Session(ticket, kept, kept.username, proxy, content["name"], content["method"])
+        has_code = bool(content.get("has_code"))  # sessions of an earlier version do not say
+        return Session(ticket, kept, kept.username, proxy, content["name"], content["method"], has_code)
 
     # --- every request ------------------------------------------------------------------------------------------------
 

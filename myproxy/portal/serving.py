@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gsi.certificate import load_certificates
+from gsi.credential import MAX_CREDENTIAL_BYTES
 from gsi.errors import ConfigError
 from gsi.keys import generate_key
+from gsi.system.files import read_public
 from gsi.transport.activation import Given
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, rows, serve_wsgi
 from myproxy.portal.app import MAX_REQUEST_BYTES, create_app, open_portal, open_ways
 from myproxy.portal.codes import open_authenticators
+from myproxy.portal.config import Insistence
 from myproxy.portal.keypool import KeyPool
 from myproxy.portal.metrics import Metrics, render
 from myproxy.portal.webtls import WebCertificate
@@ -23,11 +27,12 @@ from myproxy.portal.webtls import WebCertificate
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
+    from datetime import datetime
     from wsgiref.types import WSGIApplication
 
     from myproxy.portal.config import PortalConfig
 
-__all__ = ["check", "make_application", "serve_portal"]
+__all__ = ["check", "find_flaws", "make_application", "serve_portal"]
 
 KEYS: Final = 40
 """RSA keys that each worker makes in advance: enough for twenty logons with a download at once, all at one worker."""
@@ -73,6 +78,31 @@ def check(config: PortalConfig) -> None:
         create_app(portal, authenticators, open_ways(config))
     finally:
         portal.close()
+
+
+def find_flaws(config: PortalConfig, *, now: datetime) -> tuple[str, ...]:
+    """Return what can be used and had better be different.
+
+    Args:
+        config: The configuration, which has passed `check`.
+        now: The time (aware UTC).
+
+    Raises:
+        ConfigError: The portal's own certificate is none at this time: whoever needs it could not log on.
+    """
+    own, admin = config.own.certificate, config.admin
+    if own:
+        certificate = load_certificates(read_public(own, max_bytes=MAX_CREDENTIAL_BYTES), what=own)[0]
+        if not certificate.not_before <= now <= certificate.not_after:
+            dates = f"{certificate.not_before:%Y-%m-%d %H:%M} to {certificate.not_after:%Y-%m-%d %H:%M} UTC"
+            raise ConfigError(f"[own] certificate: {own} is good from {dates}", hint="have its CA renew it")
+    if not admin.identities:
+        return ()
+    if not admin.second_factor:
+        return ("[admin] second_factor is off: a pass phrase alone opens the pages of administrators",)
+    if not config.codes.server_config and config.logon.one_time_codes is not Insistence.REQUIRED:
+        return ("[admin]: the site has no one-time codes ([codes]): a pass phrase alone opens the pages",)
+    return ()
 
 
 def serve_portal(

@@ -6,7 +6,8 @@
 | `/site/audit` | search in the audit files |
 | `/site/chains` | check of their chains |
 
-Everybody else gets 403, whatever the address. Charts are SVG made here: there is no script.
+Everybody else gets 403, whatever the address; they, too, after a logon without a one-time code, where the site has such
+codes. Charts are SVG made here: there is no script.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask import Blueprint, abort, render_template, request
 
 from gsi.system.audit import Verdict
+from myproxy.portal.config import Insistence
 from myproxy.portal.guard import current
 from myproxy.portal.watch import Search, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from myproxy.portal.codes import Authenticators
     from myproxy.portal.guard import Portal
     from myproxy.portal.watch import Hour, Latency
 
@@ -79,10 +82,19 @@ def draw_latencies(latencies: Sequence[Latency]) -> list[tuple[Latency, Bar, Bar
     return rows
 
 
-def make_pages(portal: Portal, watch: Watch) -> Blueprint:
-    """Return the pages."""
+def make_pages(portal: Portal, watch: Watch, authenticators: Authenticators | None = None) -> Blueprint:
+    """Return the pages.
+
+    Args:
+        portal: What the pages work with.
+        watch: What they show.
+        authenticators: Says who has one; None where that is not known here.
+    """
     pages = Blueprint("site", __name__)
     identities = frozenset(portal.config.admin.identities)
+    # A code that the server does not ask for is no proof: without an authenticator it is the end of the pass phrase.
+    has_codes = authenticators is not None or portal.config.logon.one_time_codes is Insistence.REQUIRED
+    needs_code = portal.config.admin.second_factor and has_codes
 
     @pages.before_request
     def admit() -> None:
@@ -92,6 +104,12 @@ def make_pages(portal: Portal, watch: Watch) -> Blueprint:
             reason = "not among the identities of [admin]"
             portal.note("SITE", Verdict.DENY, session.username, reason=reason, identity=session.identity)
             abort(403, "This page is for the site's administrators.")
+        if needs_code and not (session.has_code and (authenticators is None or authenticators.has(session.username))):
+            reason = "logged on without a one-time code"
+            portal.note("SITE", Verdict.DENY, session.username, reason=reason, identity=session.identity)
+            abort(
+                403, "This page needs a logon with a one-time code: set an authenticator up, and log on with its code."
+            )
 
     @pages.get("/site")
     def overview() -> str:

@@ -291,10 +291,11 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
 
         def act() -> AnyResponse:
             lifetime = config.session.proxy_lifetime
-            proxy = log_on(portal, field("username"), secret("passphrase"), code(), lifetime=lifetime)
+            one_time = "" if config.logon.one_time_codes is Insistence.NO else code()
+            proxy = log_on(portal, field("username"), secret("passphrase"), one_time, lifetime=lifetime)
             found = identify(proxy)
             portal.note("LOGON", Verdict.PERMIT, username, identity=found.subject, detail=BY_PASSPHRASE)
-            guard.begin(username, proxy, BY_PASSPHRASE)
+            guard.begin(username, proxy, BY_PASSPHRASE, has_code=bool(one_time))
             return redirect(following or url_for("pages.overview"), 303)
 
         return attempt(lambda error: show_logon(error, username, following), act)

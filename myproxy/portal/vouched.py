@@ -135,9 +135,11 @@ def make_pages(
             source=address(),
         )
 
-    def enter(username: str, proxy: Credential, method: str, following: str | None) -> AnyResponse:
+    def enter(
+        username: str, proxy: Credential, method: str, following: str | None, *, has_code: bool = False
+    ) -> AnyResponse:
         portal.note("LOGON", Verdict.PERMIT, username, identity=identify(proxy).subject, detail=method)
-        guard.begin(username, proxy, method)
+        guard.begin(username, proxy, method, has_code=has_code)
         return redirect(following or url_for("pages.overview"), 303)
 
     def believe(method: str, look: Callable[[], T], *, otherwise: str) -> T:
@@ -200,7 +202,7 @@ def make_pages(
             proxy = judge(portal, username, lambda: ask(username, one_time), wrong=WRONG, vouched=True)
             if not portal.limits.once(content["id"], seconds=WAY_MINUTES * 60):
                 raise FormError(_USED, 403)
-            return enter(username, proxy, content["method"], own_path(content["next"]))
+            return enter(username, proxy, content["method"], own_path(content["next"]), has_code=True)
 
         return attempt(show, act)
 

@@ -23,7 +23,7 @@ from myproxy.grants import Settings
 from myproxy.policy import AccessPolicy, parse_rules
 from myproxy.portal.app import Ways
 from myproxy.portal.codes import Authenticators, check_modes
-from myproxy.portal.config import Insistence, PortalConfig, StoreSettings
+from myproxy.portal.config import AdminSettings, Insistence, PortalConfig, StoreSettings
 from myproxy.portal.guard import SESSION_COOKIE, Guard
 from myproxy.repository.codes import SQLCodeStore
 from tests.harness.ca import Issued, TestCA
@@ -57,7 +57,10 @@ def pages(tmp_path: Path, ca: TestCA, alice: Issued) -> Iterator[Pages]:
         authenticators = Authenticators(desk, digits=6, window=1, issuer="Example")
         own = parse_credential(ca.issue(OWN, "p256").bundle(), source="test")
         config = PortalConfig(
-            names=(NAME,), server="myproxy.example.org", store=StoreSettings(directory=str(tmp_path / "portal"))
+            names=(NAME,),
+            server="myproxy.example.org",
+            store=StoreSettings(directory=str(tmp_path / "portal")),
+            admin=AdminSettings(identities=("/O=Grid/CN=Alice",)),
         )
         with open_node(world, config, ways=Ways(own), authenticators=authenticators) as opened:
             opened.store("alice", alice)
@@ -100,6 +103,21 @@ def test_the_first_authenticator_and_the_logons_after_it(pages: Pages) -> None:
     pages.pass_time(timedelta(minutes=16))
     assert set_up(pages, passphrase=SECRET)[0].status_code == 403
     assert set_up(pages, passphrase=SECRET, code=code(pages, key))[0].status_code == 303
+
+
+def test_pages_of_administrators_need_a_logon_with_a_code(pages: Pages, alice: Issued) -> None:
+    pages.store("alice", alice, SECRET + "123456")
+    pages.log_on(code="123456")  # no authenticator: that was the end of the pass phrase
+    refused = pages.get("/site")
+    assert (refused.status_code, "and log on with its code" in refused.text) == (403, True)
+    pages.store("alice", alice)
+    pages.log_on()
+    _, key, _ = set_up(pages, passphrase=SECRET)
+    for path in ("/site", "/site/audit"):
+        assert pages.get(path).status_code == 403  # the session's own logon was without
+    assert "logged on without a one-time code" in pages.audit()
+    pages.log_on(code=code(pages, key, 1))
+    assert pages.get("/site").status_code == 200
 
 
 def vouch(pages: Pages, username: str = "alice-o") -> None:
