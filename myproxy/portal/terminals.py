@@ -3,7 +3,8 @@
 `POST /terminal/v1/start` takes `{"request": PKCS#10 in base64}` and answers with `device_code`, `user_code`,
 `verification_uri`, `verification_uri_complete`, `expires_in`, `interval` and `key`, or 400 or 429 with `error`.
 `POST /terminal/v1/take` takes `{"device_code": ...}` and answers with a `state`: `waiting`, `slow_down`, `refused`,
-`over`, or `granted` with the `certificates` in PEM, which are given once.
+`over`, or `granted` with the `certificates` in PEM, which are given once. Both take `application/json` alone, else 415;
+the forms of RFC 8628 section 3 are not understood.
 
 The terminal makes the key and sends a certificate request; what it gets are certificates for that key, signed below the
 proxy of the user's session when the user confirms. So nothing that is secret lies in the store or goes to the terminal.
@@ -24,7 +25,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, abort, render_template, request
 
 from gsi.delegation import parse_delegation_request
 from gsi.errors import ConflictError, GridError, NotFoundError, RefusedError
@@ -326,8 +327,10 @@ def make_pages(portal: Portal) -> Blueprint:
 
 
 def _text(name: str) -> str:
-    """Return a text of the JSON that a terminal sends; empty when there is none."""
-    content = request.get_json(force=True, silent=True)
+    """Return a text of the JSON that a terminal sends, empty when there is none; 415 where it says it is none."""
+    if request.mimetype != "application/json":
+        abort(415, "Send application/json.")
+    content = request.get_json(silent=True)
     value = content.get(name) if isinstance(content, dict) else None
     return value if isinstance(value, str) else ""
 

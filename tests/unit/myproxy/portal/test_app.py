@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from flask import Blueprint, render_template_string
 from gsi.errors import ConfigError
 from myproxy.portal import app as app_module
 from myproxy.portal.app import GROUP, Host
-from myproxy.portal.config import HTTPSettings, PortalConfig, load_config
+from myproxy.portal.config import AdminSettings, CodesSettings, HTTPSettings, OwnSettings, PortalConfig, load_config
+from myproxy.portal.serving import find_flaws
 from tests.harness.ca import TestCA, write_file
 from tests.harness.portal import portal_text
 from tests.harness.portal_pages import open_pages
@@ -68,6 +70,31 @@ def test_numbers_are_for_this_machine(
         )
     assert told.status_code == status
     assert (b"numbers" in told.data) is (status == 200)
+
+
+def test_what_could_be_safer_is_said(tmp_path: Path, ca: TestCA) -> None:
+    def flaws(**settings: Any) -> tuple[str, ...]:
+        config = PortalConfig(names=("portal.example.org",), server="localhost", **settings)
+        return find_flaws(config, now=datetime.now(UTC))
+
+    who = ("/O=Grid/CN=Alice",)
+    assert flaws() == ()
+    assert "no one-time codes" in flaws(admin=AdminSettings(identities=who))[0]
+    assert flaws(admin=AdminSettings(identities=who), codes=CodesSettings(server_config="/c")) == ()
+    off = AdminSettings(identities=who, second_factor=False)
+    assert "is off" in flaws(admin=off, codes=CodesSettings(server_config="/c"))[0]
+    now = datetime.now(UTC)
+    for days, is_good in ((1, True), (-1, False)):
+        issued = ca.issue(
+            "/O=Grid/CN=p", "p256", not_before=now - timedelta(days=9), not_after=now + timedelta(days=days)
+        )
+        issued.write(tmp_path / "own.pem", tmp_path / "own.key")
+        own = OwnSettings(certificate=str(tmp_path / "own.pem"), key=str(tmp_path / "own.key"))
+        if is_good:
+            assert flaws(own=own) == ()
+        else:
+            with pytest.raises(ConfigError, match=r"own.pem is good from"):
+                flaws(own=own)
 
 
 class Extra:

@@ -46,6 +46,16 @@ def test_no_stranger_keeps_terminals_of_others_out(pages: Pages, monkeypatch: py
         assert waiting.take(device, now=pages.now + timedelta(seconds=9))[0] == "waiting"
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "text/json", ""])
+def test_what_does_not_say_that_it_is_json_is_not_read(pages: Pages, kind: str) -> None:
+    for what in ("start", "take"):
+        answer = pages.open("POST", f"/terminal/v1/{what}", data=b'{"device_code": "x"}', content_type=kind)
+        assert answer.status_code == 415
+    said = "application/json; charset=utf-8"
+    answer = pages.open("POST", "/terminal/v1/take", data=b'{"device_code": "x"}', content_type=said)
+    assert answer.get_json() == {"state": "over"}
+
+
 def test_two_answers_to_one_terminal_give_one_thing_and_one_record(
     pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
