@@ -241,8 +241,9 @@ class Desk:
         if own is None and self._front_end is not None:
             client, user_at = self._front_end, plain_address(source)
         request = Request(Command.GET, username, given, lifetime=lifetime, credential_name=name, on_behalf_of=user_at)
+        key = self._make_key()
         with self._asking(network_of(source)):
-            return self._client(client).get(request, self._make_key())
+            return self._client(client).get(request, key)
 
     def look(self, proxy: Credential, username: str) -> tuple[CredentialView, ...]:
         """Return what the user has stored, the unnamed one first.

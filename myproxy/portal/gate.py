@@ -5,8 +5,9 @@
         ask()
 
 A question holds a thread until it is answered. There are fewer slots than threads, so that pages that ask nobody have
-some. Who finds no slot waits a little while the backend answers, and not at all once one of its answers is overdue. One
-asker, a network or a user, holds no more than it leaves free: half of the slots, where it is alone.
+some. Who finds no slot waits while the backend answers, and not at all from the moment on that one of its answers is
+overdue, until one has come in time. One asker, a network or a user, holds hardly more than it leaves free: about half
+of the slots, where it is alone.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BusyBackendError", "Gate"]
 
-PATIENCE_SECONDS: Final = 5.0
-"""How long a question waits for a slot while the backend answers: a rush of many."""
-OVERDUE_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 10.0
+"""How long a question waits for a slot while the backend answers: a rush of many, on a machine that is busy."""
+OVERDUE_SECONDS: Final = 5.0
 """After how long without an answer nobody waits for a slot any more."""
 
 
@@ -47,7 +48,7 @@ class Gate:
         """
         self._name = name
         self._free = max(2, slots)
-        self._waiters = self._free  # they hold threads, too, though not for long
+        self._answers = True
         self._clock = clock
         self._changed = threading.Condition()
         self._held: Counter[str] = Counter()
@@ -74,6 +75,7 @@ class Gate:
         finally:
             with self._changed:
                 self._free += 1
+                self._answers = self._clock() - self._begun[question] < OVERDUE_SECONDS
                 self._held[asker] -= 1
                 if not self._held[asker]:
                     del self._held[asker]
@@ -82,16 +84,10 @@ class Gate:
 
     def _wait(self, asker: str) -> None:
         deadline = self._clock() + PATIENCE_SECONDS
-        waits = False
-        try:
-            while self._held[asker] >= self._free:
-                left = min(deadline, min(self._begun.values()) + OVERDUE_SECONDS) - self._clock()
-                if left <= 0 or (not waits and not self._waiters):
-                    raise BusyBackendError(f"too many questions to {self._name} are open")
-                if not waits:
-                    waits = True
-                    self._waiters -= 1
-                self._changed.wait(left)
-        finally:
-            if waits:
-                self._waiters += 1
+        while not self._free or self._held[asker] > self._free:
+            overdue = min(self._begun.values()) + OVERDUE_SECONDS
+            self._answers = self._answers and self._clock() < overdue
+            left = min(deadline, overdue) - self._clock()
+            if left <= 0 or not self._answers:
+                raise BusyBackendError(f"too many questions to {self._name} are open")
+            self._changed.wait(left)

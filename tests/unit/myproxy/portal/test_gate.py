@@ -49,14 +49,14 @@ def test_one_asker_leaves_room_for_others_and_nobody_waits_for_what_is_overdue()
     moment = Moment()
     gate = Gate("it", slots=8, clock=moment)
     with contextlib.ExitStack() as open_questions:
-        for asker, most in (("a", 4), ("b", 2), ("c", 1)):
+        for asker, most in (("a", 5), ("b", 2), ("c", 1)):
             for _ in range(most):
                 open_questions.enter_context(gate.take(asker))
             moment.now += OVERDUE_SECONDS
             with pytest.raises(BusyBackendError), gate.take(asker):
                 pass
-        with gate.take("d"):
-            pass
+    assert not gate._answers
+    moment.now += OVERDUE_SECONDS
     with gate.take("a"), gate.take("a"), gate.take("a"), gate.take("a"):
         pass
 
