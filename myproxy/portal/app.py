@@ -229,6 +229,7 @@ def create_app(
         ConfigError: A contribution cannot be used.
     """
     app = Flask("myproxy.portal")
+    app.debug = False  # whatever FLASK_DEBUG says
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_REQUEST_BYTES
     app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS

@@ -55,6 +55,13 @@ def test_a_crowd_that_says_nothing(portal: RunningPortal) -> None:
         assert "Log on" in ask(portal, "/logon")
 
 
+def test_answers_do_not_tell_versions(portal: RunningPortal) -> None:
+    context = ssl._create_unverified_context()
+    with urllib.request.urlopen(portal.url + "/logon", timeout=30, context=context) as answer:
+        assert not re.search(r"[0-9]", answer.headers.get("Server", ""))
+        assert "X-Powered-By" not in answer.headers
+
+
 def test_reloads_keep_what_was_good(portal: RunningPortal) -> None:
     good = (portal.store.parent / "portal.toml").read_text()
     broken = (

@@ -139,6 +139,11 @@ def test_services_run_our_commands(path: Path, tmp_path: Path) -> None:
         assert re.search(rf"(^|[ ,|\[])-?{re.escape(option.replace('--', '-'))}\b", told, re.MULTILINE), option
 
 
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.stem)
+def test_secrets_in_memory_reach_no_core_dump(path: Path) -> None:
+    assert directives(path)["LimitCORE"] == ["0"]
+
+
 def test_every_server_has_a_unit() -> None:
     servers = {name for name in SCRIPTS if re.search(r"-server$|-http$|-portal$|-renewd$", name)}
     assert {path.stem for path in SERVICES} >= servers

@@ -138,10 +138,15 @@ def test_pages_of_other_packages_are_behind_the_same_door(
         pass
 
 
-def test_errors_are_pages_with_a_number_and_no_more(tmp_path: Path, ca: TestCA) -> None:
+def test_errors_are_pages_with_a_number_and_no_more(
+    tmp_path: Path, ca: TestCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASK_DEBUG", "1")
     with open_pages(ca, tmp_path) as pages:
         pages.store("alice", ca.issue("/O=Grid/CN=Alice", "p256"))
         pages.log_on()
+        assert pages.open("DELETE", "/fetch").status_code == 405
+        assert pages.get("/static/").status_code == 404
         missing = pages.get("/no/such/<page>")
         assert missing.status_code == 404
         assert re.search(r"<code>[0-9a-f]{16}</code>", missing.text)
@@ -150,6 +155,7 @@ def test_errors_are_pages_with_a_number_and_no_more(tmp_path: Path, ca: TestCA) 
         assert broken.status_code == 503
         assert "sqlalchemy" not in broken.text.lower()
         assert "Traceback" not in broken.text
+        assert not pages.app.debug
 
 
 def load(place: Path, text: str) -> PortalConfig:

@@ -270,6 +270,15 @@ def test_longer_than_the_session_s_proxy_costs_the_pass_phrase(pages: Pages) -> 
     assert error(ask_proxy(pages, access_token)[1]) == "invalid_token"
 
 
+def test_what_applications_send_is_a_form_with_each_thing_once(pages: Pages) -> None:
+    form = {"client_id": "gateway", "client_secret": WORD, "access_token": token(pages)}
+    assert error(pages.open("POST", "/api/v1/grant", json=form)) == "invalid_request"
+    assert (
+        error(pages.open("POST", "/api/v1/grant", data=form | {"client_id": ["gateway", "other"]})) == "invalid_request"
+    )
+    assert pages.open("POST", "/api/v1/grant", data=form).status_code == 200
+
+
 def test_requests_without_a_key_that_was_proved_or_strong(pages: Pages) -> None:
     access_token = token(pages)
     good = DelegationRequester(generate_key(KeyType.P256)).request_der

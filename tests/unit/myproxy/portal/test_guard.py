@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -342,6 +343,19 @@ def test_refusals_say_one_thing(pages: Pages) -> None:
     assert texts == {"The user name, the pass phrase or the code is not right."}
     assert SECRET not in pages.audit()
     assert "wrong" not in pages.audit()
+
+
+def test_what_is_typed_is_data_to_the_store_and_in_the_log(pages: Pages) -> None:
+    forged = '"}\n{"verdict": "permit", "action": "LOGON"}\r\n\x1b[2J'
+    for text in ("' OR '1'='1", "alice'; DELETE FROM sessions; --", forged):
+        assert pages.log_on(text, "wrong").status_code == 403
+        assert pages.open("GET", "/", headers={"Cookie": f"{SESSION_COOKIE}={quote(text)}"}).status_code == 303
+    assert pages.log_on("alice", SECRET).status_code == 303
+    assert pages.get("/").status_code == 200, "no table was touched"
+    records = [json.loads(line) for line in pages.audit().splitlines()]
+    assert pages.audit().replace("\n", "").isprintable()
+    assert [one["action"] for one in records if one["verdict"] == "permit"] == ["LOGON"], "one of these is true"
+    assert forged in {one.get("username") for one in records}, "it is there as it was typed"
 
 
 @given(st.binary(max_size=200), st.binary(max_size=60))
