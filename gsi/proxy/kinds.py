@@ -12,7 +12,6 @@ one certificate, and the extension twice.
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import oids
@@ -72,7 +71,6 @@ class Classification(NamedTuple):
     """The certificate is no proxy but carries a ProxyCertInfo that is not critical: a chain with it is refused."""
 
 
-_CACHED: Final = 512  # certificates of the sessions that are open; some kilobytes each
 
 _KIND_OF_LANGUAGE: Final = {
     oids.INHERIT_ALL: ProxyKind.FULL,
@@ -94,7 +92,6 @@ def kind_of_language(language: str) -> ProxyKind:
     return _KIND_OF_LANGUAGE.get(language, ProxyKind.RESTRICTED)
 
 
-@lru_cache(maxsize=_CACHED)
 def classify(certificate: Certificate) -> Classification:
     """Tell what a certificate is.
 
