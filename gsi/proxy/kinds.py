@@ -71,7 +71,6 @@ class Classification(NamedTuple):
     """The certificate is no proxy but carries a ProxyCertInfo that is not critical: a chain with it is refused."""
 
 
-
 _KIND_OF_LANGUAGE: Final = {
     oids.INHERIT_ALL: ProxyKind.FULL,
     oids.INDEPENDENT: ProxyKind.INDEPENDENT,
