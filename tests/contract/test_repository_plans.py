@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -95,22 +98,44 @@ def as_dict(one: StoredCredential) -> dict[str, object]:
     return {name: getattr(one, name) for name in StoredCredential.__dataclass_fields__}
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_an_index_serves_every_statement(repository: SQLRepository, name: str) -> None:
+@contextlib.contextmanager
+def watched(engine: sa.Engine) -> Iterator[list[tuple[str, object]]]:
+    """Collect the statements about credentials that reach the database, by whatever way."""
     seen: list[tuple[str, object]] = []
 
-    def remember(_c: object, _cursor: object, statement: str, parameters: object, _x: object, _m: object) -> None:
+    def remember(statement: str, parameters: object = ()) -> None:
         if "credentials" in statement:
             seen.append((statement, parameters))
 
-    engine = repository.database.engine
-    event.listen(engine, "before_cursor_execute", remember)
+    if engine.dialect.name == "sqlite":  # its driver tells of all, with the values in them
+        used: list[sqlite3.Connection] = []
+
+        def trace(connection: Any, _entry: object, _proxy: object) -> None:
+            connection.set_trace_callback(remember)
+            used.append(connection)
+
+        listened: tuple[Any, str, Any] = (engine.pool, "checkout", trace)
+    else:
+        listened = (
+            engine,
+            "before_cursor_execute",
+            lambda _c, _cursor, statement, parameters, _x, _m: remember(statement, parameters),
+        )
+        used = []
+    event.listen(*listened)
     try:
-        OPERATIONS[name](repository)
-    except (NotFoundError, ConflictError):
-        pass
+        yield seen
     finally:
-        event.remove(engine, "before_cursor_execute", remember)
+        event.remove(*listened)
+        for one in used:
+            one.set_trace_callback(None)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_index_serves_every_statement(repository: SQLRepository, name: str) -> None:
+    engine = repository.database.engine
+    with watched(engine) as seen, contextlib.suppress(NotFoundError, ConflictError):
+        OPERATIONS[name](repository)
     assert seen
     is_sqlite = engine.dialect.name == "sqlite"
     for statement, parameters in seen:

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
 
 from gsi.credential import Credential
 from gsi.errors import AuthenticationError, ConfigError, GridError, RefusedError, RemoteProtocolError, TransportError
-from gsi.keys import KeyType, generate_key
 from gsi.secret import Passphrase
 from myproxy import gateway
 from myproxy.gateway import FileStore, Grant, LogOnAgainError, Portal, Wallet, explain
-from myproxy.portal.registered import ApplicationSettings, hash_secret
 from tests.harness.ca import Issued, TestCA
 from tests.harness.howto import run_block
-from tests.harness.portal_pages import NAME, Pages, open_pages
-
-BACK = "https://gateway.example.org/grid/back"
-WORD = "words"
-
-
-class NearPortal(Portal):
-    """The library with the portal's application in the place of the connection."""
-
-    pages: Pages
-    is_away = False
-
-    def _ask(self, what: str, form: Mapping[str, str]) -> bytes:
-        if self.is_away:
-            raise TransportError("no connection")
-        data = {"client_id": "gateway", "client_secret": self._secret.reveal().decode(), **form}
-        return bytes(self.pages.open("POST", f"/api/v1/{what}", data=data).data)
+from tests.harness.near_portal import NearPortal, agree, near_portal
 
 
 @pytest.fixture(scope="module")
@@ -56,30 +31,8 @@ def alice(ca: TestCA) -> Issued:
 
 @pytest.fixture
 def portal(tmp_path: Path, ca: TestCA, alice: Issued) -> Iterator[NearPortal]:
-    settings = ApplicationSettings(
-        title="Gateway", redirects=(BACK,), secret_sha256=hash_secret(WORD), proxy_lifetime=timedelta(hours=2)
-    )
-    with open_pages(ca, tmp_path, applications={"gateway": settings}) as pages:
-        pages.store("alice", alice)
-        pages.log_on()
-        made = NearPortal(
-            f"https://{NAME}/",
-            "gateway",
-            Passphrase(WORD),
-            redirect=BACK,
-            now=lambda: pages.now,
-            make_key=lambda: generate_key(KeyType.P256),
-        )
-        made.pages = pages
+    with near_portal(ca, alice, tmp_path) as made:
         yield made
-
-
-def agree(portal: NearPortal, url: str, **more: str) -> str:
-    """Where the browser comes back to."""
-    asked = dict(parse_qsl(urlsplit(url).query))
-    answer = portal.pages.post("/authorize", **asked, **({"answer": "yes", "hours": "0"} | more))
-    assert answer.status_code == 303, answer.text
-    return answer.headers["Location"]
 
 
 def grant(portal: NearPortal, **more: str) -> Grant:
@@ -183,7 +136,7 @@ def test_what_a_portal_must_not_say(portal: NearPortal, monkeypatch: pytest.Monk
     assert "\x1b" not in str(refused.value)
     for address in ("http://portal.example.org", "https://user@portal.example.org", "https://p.example.org/?x"):
         with pytest.raises(ConfigError):
-            Portal(address, "gateway", Passphrase(WORD), redirect=BACK)
+            Portal(address, "gateway", Passphrase("words"), redirect="https://gateway.example.org/grid/back")
 
 
 def test_what_users_are_told_has_no_details(portal: NearPortal) -> None:
@@ -212,33 +165,6 @@ def test_the_front_door_has_what_it_names() -> None:
         assert getattr(gateway, name)
     with pytest.raises(AttributeError):
         gateway.nothing  # noqa: B018
-
-
-def test_the_guide_s_application_for_django(portal: NearPortal) -> None:
-    if find_spec("django") is None and os.environ.get("CI", "").lower() == "true":
-        pytest.fail("Django is in the extra 'test'", pytrace=False)
-    django = pytest.importorskip("django", reason="the guide's example for Django needs it")
-    settings = import_module("django.conf").settings
-    settings.configure(
-        SECRET_KEY="x" * 50,
-        ALLOWED_HOSTS=["gateway.example.org"],
-        ROOT_URLCONF=f"{__name__}_urls",
-        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-        MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
-    )
-    django.setup()
-    urls: Any = ModuleType(f"{__name__}_urls")
-    wallet = Wallet(portal, {}, now=lambda: portal.pages.now)
-    urls.urlpatterns = run_block("portal-author.md", "django")["make_urls"](portal, wallet)
-    sys.modules[urls.__name__] = urls
-    client = import_module("django.test").Client(SERVER_NAME="gateway.example.org")
-    away = client.get("/", secure=True)
-    back = urlsplit(agree(portal, away.headers["Location"]))
-    assert client.get(f"{back.path}?{back.query}", secure=True).headers["Location"] == "/"
-    assert client.get("/", secure=True).content.startswith(b"/O=Grid/CN=Alice until ")
-    portal.is_away = True
-    portal.pages.pass_time(timedelta(hours=13))
-    assert client.get("/", secure=True).status_code == 302
 
 
 def test_the_guide_s_application_for_flask(portal: NearPortal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
