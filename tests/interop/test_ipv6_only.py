@@ -117,6 +117,7 @@ def test_a_community(env: dict[str, str], ca: TestCA) -> None:
     text = CONFIG.replace("127.0.0.1:0", "*:PORT").replace("*:PORT", "*:8443", 1).replace("*:PORT", "*:15000")
     config = text.format(
         place=directory,
+        key=directory / "hostkey.pem",
         trust=directory / "certificates",
         begins=(now - timedelta(days=1)).isoformat(),
         ends=(now + timedelta(days=30)).isoformat(),
