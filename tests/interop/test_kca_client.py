@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 
 from tests.harness.ca import TestCA
+from tests.harness.daemons import free_port
 from tests.harness.environment import clean_environment
 from tests.harness.kca_server import kca_server
 from tests.harness.kdc import Realm, heimdal_kdc, heimdal_kx509, host_name, mit_kdc
@@ -122,3 +123,16 @@ def test_without_tickets(heimdal: Realm, tmp_path: Path) -> None:
         done = run([our_program(command)], env=clean_environment(tmp_path) | env)
         assert done.returncode == 1
         assert "hint: run kinit" in done.stderr, done
+
+
+def test_a_kdc_that_is_down(heimdal: Realm, tmp_path: Path) -> None:
+    """With a ticket for the realm alone the KDC is needed once more, for one for the service."""
+    conf = tmp_path / "krb5.conf"
+    conf.write_text(heimdal.krb5_conf.read_text().replace(f":{heimdal.port}", f":{free_port()}"))
+    env = clean_environment(tmp_path) | heimdal.login("alice", "pw") | {"KRB5_CONFIG": str(conf)}
+    out = tmp_path / "out.pem"
+    done = run([our_program("kx509"), "-s", "localhost:1", "-out", f"PEM-FILE:{out}"], env=env)
+    assert done.returncode == 1
+    assert "Cannot contact any KDC" in done.stderr, done
+    assert "hint:" in done.stderr
+    assert not out.exists()
