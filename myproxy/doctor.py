@@ -116,7 +116,7 @@ def _keys(config: ServerConfig, database: Database) -> Iterator[Finding]:
 
 def _nobody(chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
     """Stand for what judges chains, where nothing is judged."""
-    raise NotImplementedError
+    raise NotImplementedError("no chain is judged here")
 
 
 def _audits(config: ServerConfig, storage: str) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion
-from gsi.cli.run import EXIT_OK, printable, run
+from gsi.cli.run import EXIT_OK, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,8 +67,10 @@ def _execute(arguments: Namespace) -> int:
 
 
 def _serve(config: EndpointConfig, load: Callable[[], EndpointConfig], pidfile: str | None) -> int:
+    from functools import partial
+
+    from gsi.cli.server_log import tell_ready
     from gsi.errors import ConfigError
-    from gsi.system.files import write_public
 
     try:
         from gsi.authz.web.gunicorn import serve_endpoint
@@ -77,13 +79,8 @@ def _serve(config: EndpointConfig, load: Callable[[], EndpointConfig], pidfile: 
             f"gunicorn cannot be used: {error}", hint="install gsi-toolkit with its extra 'portal'"
         ) from error
 
-    def announce() -> None:
-        if pidfile:
-            write_public(pidfile, f"{os.getpid()}\n".encode())
-        sys.stderr.write(f"{PROG}: listening on {printable(config.server.listen)}\n")
-        sys.stderr.flush()
-
-    return serve_endpoint(config, load, on_ready=announce)
+    ready = partial(tell_ready, PROG, config.server.listen, pidfile)
+    return serve_endpoint(config, load, on_ready=ready)
 
 
 def _load(arguments: Namespace) -> EndpointConfig:

@@ -1,13 +1,17 @@
-"""The log of servers that stay in the foreground: one event per line on standard error.
+"""What servers that stay in the foreground say on standard error: one event per line, and that they listen.
 
 log_to_stderr("gsi.authz.web")
+serve(config, on_ready=lambda: tell_ready("gsi-authz-http", "127.0.0.1:8444", pidfile))
 """
 
 from __future__ import annotations
 
+import os
+import sys
+
 from gsi.cli.run import printable
 
-__all__ = ["log_to_stderr"]
+__all__ = ["log_to_stderr", "tell_ready"]
 
 
 def log_to_stderr(*loud: str) -> None:
@@ -29,3 +33,22 @@ def log_to_stderr(*loud: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in loud:
         logging.getLogger(name).setLevel(logging.INFO)
+
+
+def tell_ready(prog: str, place: str, pidfile: str | None) -> None:
+    """Say that connections are being accepted; for `on_ready` of servers.
+
+    Args:
+        prog: The command.
+        place: Where it listens.
+        pidfile: A file for its process id, or none.
+
+    Raises:
+        CredentialError: The file cannot be written.
+    """
+    if pidfile:
+        from gsi.system.files import write_public
+
+        write_public(pidfile, f"{os.getpid()}\n".encode())
+    sys.stderr.write(f"{prog}: listening on {printable(place)}\n")
+    sys.stderr.flush()

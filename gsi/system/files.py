@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["FileLock", "read_private", "read_public", "write_private", "write_public"]
+__all__ = ["FileLock", "read_private", "read_public", "write_new", "write_private", "write_public"]
 
 _READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # NONBLOCK: a FIFO must not hang us
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -265,24 +265,40 @@ def _replace(name: str, data: bytes, mode: int, owner: tuple[int, int] | None, d
     """Put the new file in place of the old one; whatever is raised, the old one is still there."""
     temporary = f".{name[:100]}.{os.urandom(8).hex()}"
     try:  # from here on, lest a signal find the file made and not yet guarded
-        descriptor = os.open(temporary, _CREATE_FLAGS, _PRIVATE_MODE, dir_fd=directory)
-        try:
-            if owner is not None:
-                os.fchown(descriptor, *owner)
-            os.fchmod(descriptor, mode)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-            written = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
+        written = write_new(temporary, data, mode, owner=owner, directory=directory)
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:  # an interrupt, too, must not leave a key lying about
         with contextlib.suppress(OSError):  # what made the writing fail is the news
             os.unlink(temporary, dir_fd=directory)
         raise
     return written
+
+
+def write_new(name: str, data: bytes, mode: int, *, owner: tuple[int, int] | None, directory: int) -> os.stat_result:
+    """Write and sync a file that is not there yet, and return what is known of it; who calls removes what is left.
+
+    Args:
+        name: Its name in the directory.
+        data: The whole content.
+        mode: Its permissions, whatever the umask.
+        owner: Its user and group id; None leaves them to the system.
+        directory: A descriptor.
+
+    Raises:
+        OSError: It is there, or cannot be written; a part of it may be.
+    """
+    descriptor = os.open(name, _CREATE_FLAGS, _PRIVATE_MODE, dir_fd=directory)
+    try:
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _name_owner(error: PermissionError, name: str, directory: int) -> OSError:

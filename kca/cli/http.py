@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import CommandParser, Completion
-from gsi.cli.run import EXIT_OK, printable, run
+from gsi.cli.run import EXIT_OK, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    from gsi.cli.server_log import log_to_stderr
+    from functools import partial
+
+    from gsi.cli.server_log import log_to_stderr, tell_ready
     from gsi.errors import ConfigError
 
     log_to_stderr("kca.http", "gsi.authz")
@@ -69,15 +71,8 @@ def _execute(arguments: Namespace) -> int:
         sys.stdout.write("the configuration and all that it names can be used\n")
         return EXIT_OK
 
-    def announce() -> None:
-        from gsi.system.files import write_public
-
-        if arguments.pidfile:
-            write_public(arguments.pidfile, f"{os.getpid()}\n".encode())
-        sys.stderr.write(f"{PROG}: listening on {printable(config.http.listen)}\n")
-        sys.stderr.flush()
-
-    return serve_http(config, lambda: _load(arguments), on_ready=announce)
+    ready = partial(tell_ready, PROG, config.http.listen, arguments.pidfile)
+    return serve_http(config, lambda: _load(arguments), on_ready=ready)
 
 
 def _load(arguments: Namespace) -> KCAConfig:

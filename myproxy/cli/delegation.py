@@ -9,9 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from gsi.cli.arguments import Completion
-from gsi.cli.run import EXIT_OK, printable, run
-from myproxy.cli.options import LongOptionParser
+from gsi.cli.run import EXIT_OK, run
+from myproxy.cli.options import LongOptionParser, add_service_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,30 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["build_parser", "main"]
 
 PROG: Final = "myproxy-delegation"
+VARIABLE: Final = "MYPROXY_DELEGATION_CONFIG"
 DEFAULT_CONFIG: Final = "/etc/myproxy/delegation.toml"
 
 
 def build_parser() -> LongOptionParser:
     """Return the command's parser."""
     parser = LongOptionParser(PROG, "keep delegated proxies for transfers and jobs")
-    section = parser.section("What to serve")
-    section.value(
-        "-c",
-        "--config",
-        dest="config",
-        metavar="FILE",
-        completion=Completion.FILE,
-        text=f"the configuration (MYPROXY_DELEGATION_CONFIG or {DEFAULT_CONFIG})",
-    )
-    section = parser.section("How to run")
-    section.value(
-        "-P",
-        "--pidfile",
-        dest="pidfile",
-        metavar="FILE",
-        completion=Completion.FILE,
-        text="a file to write the process id to",
-    )
+    section = add_service_options(parser, VARIABLE, DEFAULT_CONFIG)
     section.flag("-n", "--check", dest="check", text="look at all that the configuration names, say so, and exit")
     return parser
 
@@ -55,13 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    from gsi.cli.server_log import log_to_stderr
+    from functools import partial
+
+    from gsi.cli.server_log import log_to_stderr, tell_ready
     from gsi.errors import ConfigError
     from gsi.system.environ import get_variable
 
     log_to_stderr("myproxy.delegation")
     os.umask(0o077)
-    path = os.path.abspath(arguments.config or get_variable("MYPROXY_DELEGATION_CONFIG") or DEFAULT_CONFIG)
+    path = os.path.abspath(arguments.config or get_variable(VARIABLE) or DEFAULT_CONFIG)
     try:
         from myproxy.delegation.config import load_config
         from myproxy.delegation.serving import check, serve
@@ -75,15 +60,8 @@ def _execute(arguments: Namespace) -> int:
         sys.stdout.write("the configuration and all that it names can be used\n")
         return EXIT_OK
 
-    def announce() -> None:
-        from gsi.system.files import write_public
-
-        if arguments.pidfile:
-            write_public(arguments.pidfile, f"{os.getpid()}\n".encode())
-        sys.stderr.write(f"{PROG}: listening on {printable(config.http.listen)}\n")
-        sys.stderr.flush()
-
-    return serve(config, lambda: load_config(path), on_ready=announce)
+    ready = partial(tell_ready, PROG, config.http.listen, arguments.pidfile)
+    return serve(config, lambda: load_config(path), on_ready=ready)
 
 
 if __name__ == "__main__":

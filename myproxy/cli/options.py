@@ -32,6 +32,7 @@ __all__ = [
     "add_passphrase_options",
     "add_proof_options",
     "add_server_options",
+    "add_service_options",
     "filled",
     "hours",
 ]
@@ -252,3 +253,31 @@ def add_proof_options(section: Section, *, authorization: str) -> None:
         convert=parse_secret_source,
         text="read what SASL asks for from file:PATH, fd:NUMBER or stdin (default: the terminal, with -S stdin)",
     )
+
+
+def add_service_options(parser: LongOptionParser, variable: str, default: str) -> Section:
+    """Add the options of a web service that stays in the foreground; return the section, for more of its own.
+
+    Args:
+        parser: The command's.
+        variable: The environment variable with the configuration's path.
+        default: The path where neither says one.
+    """
+    parser.section("What to serve").value(
+        "-c",
+        "--config",
+        dest="config",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text=f"the configuration ({variable} or {default})",
+    )
+    section = parser.section("How to run")
+    section.value(
+        "-P",
+        "--pidfile",
+        dest="pidfile",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text="a file to write the process id to",
+    )
+    return section

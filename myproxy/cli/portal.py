@@ -9,9 +9,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from gsi.cli.arguments import Completion
+from gsi.cli.arguments import UsageError
 from gsi.cli.run import EXIT_OK, printable, run
-from myproxy.cli.options import LongOptionParser
+from myproxy.cli.options import LongOptionParser, add_service_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,30 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["build_parser", "main"]
 
 PROG: Final = "myproxy-portal"
+VARIABLE: Final = "MYPROXY_PORTAL_CONFIG"
 DEFAULT_CONFIG: Final = "/etc/myproxy/portal.toml"
 
 
 def build_parser() -> LongOptionParser:
     """Return the command's parser."""
     parser = LongOptionParser(PROG, "serve MyProxy to web browsers")
-    section = parser.section("What to serve")
-    section.value(
-        "-c",
-        "--config",
-        dest="config",
-        metavar="FILE",
-        completion=Completion.FILE,
-        text=f"the configuration (MYPROXY_PORTAL_CONFIG or {DEFAULT_CONFIG})",
-    )
-    section = parser.section("How to run")
-    section.value(
-        "-P",
-        "--pidfile",
-        dest="pidfile",
-        metavar="FILE",
-        completion=Completion.FILE,
-        text="a file to write the process id to",
-    )
+    section = add_service_options(parser, VARIABLE, DEFAULT_CONFIG)
     section.value(
         "-r",
         "--register",
@@ -52,7 +36,7 @@ def build_parser() -> LongOptionParser:
         metavar="ID",
         text="print a table [applications.ID] with a new secret for a web application, and exit",
     )
-    section.value("-u", "--url", dest="url", metavar="URL", text="with --register: where users are sent back to")
+    section.value("--url", dest="url", metavar="URL", text="with --register: where users are sent back to")
     section.flag("-n", "--check", dest="check", text="look at all that the configuration names, say so, and exit")
     return parser
 
@@ -63,14 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(arguments: Namespace) -> int:
-    from gsi.cli.server_log import log_to_stderr
+    from functools import partial
+
+    from gsi.cli.server_log import log_to_stderr, tell_ready
     from gsi.errors import ConfigError
     from gsi.system.clock import now
     from gsi.system.environ import get_variable
 
+    if bool(arguments.register) is not bool(arguments.url):
+        raise UsageError("--register and --url belong together: an application, and where its users are sent back to")
     log_to_stderr("myproxy.portal")
     os.umask(0o077)
-    path = os.path.abspath(arguments.config or get_variable("MYPROXY_PORTAL_CONFIG") or DEFAULT_CONFIG)
+    path = os.path.abspath(arguments.config or get_variable(VARIABLE) or DEFAULT_CONFIG)
     try:
         from myproxy.portal.config import load_config
         from myproxy.portal.serving import check, find_flaws, serve_portal
@@ -81,7 +69,7 @@ def _execute(arguments: Namespace) -> int:
     if arguments.register:
         from myproxy.portal.registered import register
 
-        table, secret = register(arguments.register, arguments.url or "")
+        table, secret = register(arguments.register, arguments.url)
         sys.stdout.write(f"{table}\n# for the application alone: client_secret = {secret}\n")
         return EXIT_OK
     config = load_config(path)
@@ -92,15 +80,8 @@ def _execute(arguments: Namespace) -> int:
         sys.stdout.write("the configuration and all that it names can be used\n")
         return EXIT_OK
 
-    def announce() -> None:
-        from gsi.system.files import write_public
-
-        if arguments.pidfile:
-            write_public(arguments.pidfile, f"{os.getpid()}\n".encode())
-        sys.stderr.write(f"{PROG}: listening on {printable(config.http.listen)}\n")
-        sys.stderr.flush()
-
-    return serve_portal(config, lambda: load_config(path), on_ready=announce)
+    ready = partial(tell_ready, PROG, config.http.listen, arguments.pidfile)
+    return serve_portal(config, lambda: load_config(path), on_ready=ready)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import CredentialError, CredentialProblem
+from gsi.system.files import write_new
 from gsi.system.rename import exchange, rename_new
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Folder", "open_folder"]
 
 _STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS: Final = 40  # as the kernel itself
 _MAX_NAME_CHARS: Final = 50  # of the file's name in that of its successor: four bytes each fit beside the rest in 255
 
@@ -132,19 +132,7 @@ class Folder:
     ) -> Iterator[os.stat_result]:
         """Write a file for the time of a `with` statement; what has its name at the end is removed."""
         try:
-            descriptor = os.open(temporary, _CREATE, 0o600, dir_fd=self.descriptor)
-            try:
-                if owner is not None:
-                    os.fchown(descriptor, *owner)
-                os.fchmod(descriptor, mode)
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(descriptor, view) :]
-                os.fsync(descriptor)
-                written = os.fstat(descriptor)
-            finally:
-                os.close(descriptor)
-            yield written
+            yield write_new(temporary, data, mode, owner=owner, directory=self.descriptor)
         finally:
             with contextlib.suppress(OSError):  # renamed, or never made
                 os.unlink(temporary, dir_fd=self.descriptor)

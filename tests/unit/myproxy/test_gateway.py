@@ -164,7 +164,7 @@ def test_the_front_door_has_what_it_names() -> None:
     for name in gateway.__all__:
         assert getattr(gateway, name)
     with pytest.raises(AttributeError):
-        gateway.nothing  # noqa: B018
+        gateway.nothing  # noqa: B018  to look is what is tried
 
 
 def test_the_guide_s_application_for_flask(portal: NearPortal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
