@@ -9,34 +9,49 @@ below a place is found from the statements of the groups, which are few, and not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cas.assertion.value import Comparison
 from cas.policy.evaluate import Applicable, Matched, Place
 from cas.policy.matching import below, covering_names, is_place
 from cas.policy.model import CAS, GRANT_ALL, SERVER, SUPERUSER, ActionName, Effect, Kind, Namespace, Ref
 from cas.repository.base import MAX_ROWS
-from cas.repository.closures import DOWN, leaves, up, up_pairs
+from cas.repository.closures import DOWN, down, leaves, up, up_pairs
 from cas.repository.rows import chunks, find_id, get_id, refs_of, rows, run, terms_of
 from cas.repository.tables import CAS_TYPE_ID, CODES, SERVER_ID
 from gsi.errors import DeniedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy.engine import Connection, RowMapping
 
+    from cas.policy.conditions import Terms
     from cas.policy.request import PolicyRequest, Wanted
 
     _Add: TypeAlias = Callable[[RowMapping, str, str, Comparison], None]
 
-__all__ = ["Targets", "actions_in", "all_actions", "applicable", "find_namespace", "matched", "objects_near", "targets"]
+__all__ = [
+    "Targets",
+    "actions_in",
+    "all_actions",
+    "applicable",
+    "find_namespace",
+    "matched",
+    "objects_near",
+    "targets",
+    "terms_at",
+]
 
 _COLUMNS: Final = (
     "s.id, s.group_id, s.effect, s.action_id, s.object_id, s.not_before, s.not_after, s.proxies, s.strength"
 )
 _OBJECT: Final = CODES[Kind.OBJECT]
 _OBJECT_GROUP: Final = CODES[Kind.OBJECT_GROUP]
+_BELOW: Final = (
+    "SELECT e.scope, e.name FROM entities e"
+    " WHERE e.kind = :kind AND e.scope IN :scopes AND e.name > :low AND e.name < :high"
+)
 
 
 # --- one question -----------------------------------------------------------------------------------------------------
@@ -353,8 +368,32 @@ def find_namespace(connection: Connection, nickname: str) -> tuple[int, Namespac
     return number, Namespace(nickname, str(base), Comparison(str(comparison)))
 
 
-def objects_near(connection: Connection, ref: Ref, *, limit: int) -> tuple[Ref, ...]:
-    """Return the enrolled objects around one, in whichever namespace, and so many of those below it."""
+def terms_at(connection: Connection, action: Ref, on: Ref) -> frozenset[Terms]:
+    """Return the terms of all statements that speak of an action on something; empty for what is not known."""
+    if find_id(connection, action) is None:
+        return frozenset()
+    wanted = targets(connection, action, on)
+    found: set[Terms] = set()
+    for effect, pairs in ((1, wanted.permits), (0, wanted.denials)):
+        for actions, objects in pairs:
+            for part in chunks(objects):
+                got = run(
+                    connection,
+                    "SELECT DISTINCT s.not_before, s.not_after, s.proxies, s.strength FROM statements s"
+                    " WHERE s.object_id IN :objects AND s.action_id IN :actions AND s.effect = :effect",
+                    objects=part,
+                    actions=actions,
+                    effect=effect,
+                )
+                found.update(map(terms_of, got.mappings()))
+    return frozenset(found)
+
+
+def objects_near(connection: Connection, ref: Ref, *, limit: int, stated: bool = False) -> tuple[Ref, ...]:
+    """Return the enrolled objects around one, in whichever namespace, and so many of those below it.
+
+    Of those below it all, or only what statements are on that tell users apart.
+    """
     namespace = find_namespace(connection, ref.scope)
     if namespace is None:
         return ()
@@ -364,19 +403,61 @@ def objects_near(connection: Connection, ref: Ref, *, limit: int) -> tuple[Ref, 
     prefix = below(ref.name, namespace[1].comparison)
     if prefix is not None:
         there = _namespaces(connection, namespace, ref.name)
-        inside = rows(
-            connection,
-            "SELECT scope, name FROM entities WHERE kind = :kind AND scope IN :scopes AND name > :low AND name < :high"
-            " ORDER BY name LIMIT :limit",
-            kind=_OBJECT,
-            scopes=list(there),
-            low=prefix,
-            high=_after(prefix),
-            limit=limit,
-        )
+        within: dict[str, object] = {"scopes": list(there), "low": prefix, "high": _after(prefix), "limit": limit}
+        if stated:
+            inside = _stated_below(connection, within)
+        else:
+            inside = rows(connection, f"{_BELOW} ORDER BY e.name LIMIT :limit", kind=_OBJECT, **within)
         refs = [Ref(Kind.OBJECT, str(name), there[int(scope)].nickname) for scope, name in inside]
         found += [one for one in refs if one.name != ref.name]
     return tuple(found)
+
+
+def _stated_below(connection: Connection, within: dict[str, object]) -> list[Sequence[Any]]:
+    """Return scope and name of objects in a range that statements are on, or on a group that holds them."""
+    supers = _superuser_groups(connection)
+    counts = "(s.effect = 0 OR s.group_id NOT IN :supers)"
+    found = rows(
+        connection,
+        f"{_BELOW} AND EXISTS (SELECT 1 FROM statements s WHERE s.object_id = e.id AND {counts})"
+        " ORDER BY e.name LIMIT :limit",
+        kind=_OBJECT,
+        supers=supers,
+        **within,
+    )
+    groups = rows(
+        connection,
+        "SELECT DISTINCT s.object_id FROM statements s CROSS JOIN entities e WHERE e.id = s.object_id"
+        f" AND e.kind = :kind AND {counts}",
+        kind=_OBJECT_GROUP,
+        supers=supers,
+    )
+    more: list[Sequence[Any]] = []
+    for part in chunks([int(row[0]) for row in groups]):
+        more += rows(
+            connection,
+            DOWN + "SELECT DISTINCT e.scope, e.name FROM down CROSS JOIN members m CROSS JOIN entities e"
+            " WHERE m.container_id = down.id AND m.member_kind = :leaf AND e.id = m.member_id AND e.scope IN :scopes"
+            " AND e.name > :low AND e.name < :high ORDER BY e.name LIMIT :limit",
+            ids=part,
+            kind=_OBJECT_GROUP,
+            leaf=_OBJECT,
+            **within,
+        )
+    return [*found, *more]
+
+
+def _superuser_groups(connection: Connection) -> frozenset[int]:
+    """Return the groups whose members are superusers whatever the circumstances."""
+    ((actions, objects),) = targets(connection, SUPERUSER, SERVER).permits
+    found = rows(
+        connection,
+        "SELECT DISTINCT s.group_id FROM statements s WHERE s.object_id IN :objects AND s.action_id IN :actions"
+        " AND s.effect = 1 AND s.not_before IS NULL AND s.not_after IS NULL AND s.proxies = 'any' AND s.strength = 0",
+        objects=objects,
+        actions=actions,
+    )
+    return down(connection, {int(row[0]) for row in found}, Kind.USER_GROUP)
 
 
 def _namespaces(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Namespace]:
