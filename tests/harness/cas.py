@@ -222,6 +222,10 @@ class NaivePolicy:
             self._within(outer, container) for outer, inner in self.members if inner == member
         )
 
+    def holds(self, container: Ref, member: Ref) -> bool:
+        """Whether something is another thing, or in it."""
+        return self._within(member, container)
+
     def is_in(self, nickname: str, name: str, feeds: frozenset[Feed] = frozenset()) -> bool:
         container = group(name)
         return (
