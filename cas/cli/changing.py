@@ -77,13 +77,17 @@ def change(
     Raises:
         GridError: They are none, or the server refuses them.
     """
-    from cas.policy.changes import AddFeed, RemoveFeed, about, encode_change, encode_ref
+    from cas.policy.changes import AddFeed, Enrol, RemoveFeed, about, encode_change, encode_ref
+    from cas.policy.model import check_new
 
     if arguments.wants_version:
         return print_version(prog)
     words = _words(prog, forms, arguments)
     changes = read(words, arguments)
     words.end()
+    for one in changes:
+        if isinstance(one, Enrol):
+            check_new(one.entity)
     body: dict[str, object] = {"changes": [encode_change(one) for one in changes]}
     version = getattr(arguments, "if_version", None)
     if arguments.dry_run:

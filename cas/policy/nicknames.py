@@ -1,6 +1,7 @@
 r"""Nicknames and names of groups: what may be one, and which look alike; knows no other name.
 
-    check_nickname("alice", "user")
+    check_nickname("alice", "user")                    # what is enrolled from now on
+    check_stored(name, "user")                         # what is read: it was enrolled by the rules of its time
     skeleton("\u0430lice") == skeleton("alice")        # the first begins with a Cyrillic letter
 
 A nickname is what an administrator reads before granting something. So it is written in one way (NFKC), in one of the
@@ -16,13 +17,16 @@ from typing import Final
 
 from gsi.errors import ParseError
 
-__all__ = ["MAX_NICKNAME_CHARS", "check_nickname", "skeleton"]
+__all__ = ["MAX_NICKNAME_CHARS", "check_nickname", "check_stored", "skeleton"]
 
 MAX_NICKNAME_CHARS: Final = 255
 """The longest nickname; the databases of the first servers held as many."""
 
 _FORBIDDEN: Final = frozenset('|,"\\/*?<>')
 """What separates names in commands and files, or stands for others."""
+
+_UNSEEN: Final = frozenset({"Cc", "Cs"})
+"""Categories of characters that are none."""
 
 _TOGETHER: Final = (
     frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"}),
@@ -79,8 +83,7 @@ def check_nickname(name: str, what: str) -> None:
     Raises:
         ParseError: It could not be read, typed or told from others; the message says why.
     """
-    if not name or len(name) > MAX_NICKNAME_CHARS:
-        raise ParseError(f"a {what} is called by 1 to {MAX_NICKNAME_CHARS} characters", what="nickname")
+    check_stored(name, what)
     if name.isascii():
         bad = next((char for char in name if char in _FORBIDDEN or not " " <= char <= "~"), None)
     else:
@@ -98,6 +101,23 @@ def check_nickname(name: str, what: str) -> None:
         raise _refuse(name, f"nobody writes names in {', '.join(sorted(found - _SCRIPTS)).lower()} here")
     if len(found) > 1 and not any(found <= together for together in _TOGETHER):
         raise _refuse(name, f"it mixes scripts ({', '.join(sorted(found)).lower()})")
+
+
+def check_stored(name: str, what: str) -> None:
+    """Check what something is called that may have been enrolled long ago, when other scripts were taken.
+
+    Args:
+        name: The nickname.
+        what: What it is for, as in "user".
+
+    Raises:
+        ParseError: Nothing was ever called so: nothing at all, or what separates names.
+    """
+    if not name or len(name) > MAX_NICKNAME_CHARS:
+        raise ParseError(f"a {what} is called by 1 to {MAX_NICKNAME_CHARS} characters", what="nickname")
+    bad = next((char for char in name if char in _FORBIDDEN or unicodedata.category(char) in _UNSEEN), None)
+    if bad is not None:
+        raise _refuse(name, f"it holds U+{ord(bad):04X}")
 
 
 @lru_cache(maxsize=4096)

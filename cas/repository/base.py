@@ -351,6 +351,7 @@ class PolicyRepository(Protocol):
         confirm: Callable[[Applied], None] | None = None,
         expected_revision: int | None = None,
         expected: Mapping[Ref, int] | None = None,
+        restoring: bool = False,
     ) -> Applied:
         """Make changes, all or none.
 
@@ -361,6 +362,8 @@ class PolicyRepository(Protocol):
             confirm: Told before they are committed; raises to refuse.
             expected_revision: The revision at which they were prepared; None for any.
             expected: The versions that things are to have before the first change.
+            restoring: They make again a policy that was there: what it enrols keeps names that the rules of today
+                refuse, and what looks alike stays.
 
         Raises:
             ConflictError: Another administrator was faster; a name is taken, or looks like one that is; something is
