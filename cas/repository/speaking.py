@@ -9,20 +9,20 @@ below a place is found from the statements of the groups, which are few, and not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cas.assertion.value import Comparison
 from cas.policy.evaluate import Applicable, Matched, Place
 from cas.policy.matching import below, covering_names, is_place
 from cas.policy.model import CAS, GRANT_ALL, SERVER, SUPERUSER, ActionName, Effect, Kind, Namespace, Ref
 from cas.repository.base import MAX_ROWS
-from cas.repository.closures import DOWN, down, leaves, up, up_pairs
+from cas.repository.closures import DOWN, leaves, up, up_pairs
 from cas.repository.rows import chunks, find_id, get_id, refs_of, rows, run, terms_of
 from cas.repository.tables import CAS_TYPE_ID, CODES, SERVER_ID
 from gsi.errors import DeniedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy.engine import Connection, RowMapping
 
@@ -38,7 +38,9 @@ __all__ = [
     "applicable",
     "find_namespace",
     "matched",
-    "objects_near",
+    "namespaces_like",
+    "objects_around",
+    "range_end",
     "targets",
     "terms_at",
 ]
@@ -48,10 +50,6 @@ _COLUMNS: Final = (
 )
 _OBJECT: Final = CODES[Kind.OBJECT]
 _OBJECT_GROUP: Final = CODES[Kind.OBJECT_GROUP]
-_BELOW: Final = (
-    "SELECT e.scope, e.name FROM entities e"
-    " WHERE e.kind = :kind AND e.scope IN :scopes AND e.name > :low AND e.name < :high"
-)
 
 
 # --- one question -----------------------------------------------------------------------------------------------------
@@ -112,13 +110,13 @@ def _objects_of(connection: Connection, on: Ref) -> tuple[frozenset[int], frozen
     number, known = namespace
     covering = _named(connection, number, covering_names(on.name, known.comparison))
     around = covering | up(connection, covering, Kind.OBJECT_GROUP)
-    named = frozenset(_around(connection, namespace, on.name))
+    named = frozenset(objects_around(connection, namespace, on.name))
     touched = around | named | up(connection, named, Kind.OBJECT_GROUP)
     prefix = below(on.name, known.comparison)
     if prefix is None:
         return around, touched
     return around, touched | _denied_below(
-        connection, list(_namespaces(connection, namespace, on.name)), prefix, _after(prefix)
+        connection, list(namespaces_like(connection, namespace, on.name)), prefix, range_end(prefix)
     )
 
 
@@ -215,7 +213,7 @@ def applicable(connection: Connection, groups: frozenset[int], request: PolicyRe
         _add_around(connection, groups, namespace, want.name, add)
         prefix = below(want.name, known.comparison)
         if prefix is not None:
-            _add_below(connection, groups, (prefix, _after(prefix)), add)
+            _add_below(connection, groups, (prefix, range_end(prefix)), add)
     answer = _write_out(connection, found, places)
     asked = [want for want in request.wanted if want.namespace is not None]
     return (*answer, *_of_superusers(connection, groups, asked)) if asked else answer
@@ -225,7 +223,7 @@ def _add_around(
     connection: Connection, groups: frozenset[int], within: tuple[int, Namespace], name: str, add: _Add
 ) -> None:
     """Add the statements on objects that cover a name, in whichever namespace, and on groups of these."""
-    names = _around(connection, within, name)
+    names = objects_around(connection, within, name)
     if not names:
         return
     by_object: dict[int, set[int]] = {one: {one} for one in names}
@@ -389,78 +387,7 @@ def terms_at(connection: Connection, action: Ref, on: Ref) -> frozenset[Terms]:
     return frozenset(found)
 
 
-def objects_near(connection: Connection, ref: Ref, *, limit: int, stated: bool = False) -> tuple[Ref, ...]:
-    """Return the enrolled objects around one, in whichever namespace, and so many of those below it.
-
-    Of those below it all, or only what statements are on that tell users apart.
-    """
-    namespace = find_namespace(connection, ref.scope)
-    if namespace is None:
-        return ()
-    found = [
-        Ref(Kind.OBJECT, place.name, place.namespace) for place in _around(connection, namespace, ref.name).values()
-    ]
-    prefix = below(ref.name, namespace[1].comparison)
-    if prefix is not None:
-        there = _namespaces(connection, namespace, ref.name)
-        within: dict[str, object] = {"scopes": list(there), "low": prefix, "high": _after(prefix), "limit": limit}
-        if stated:
-            inside = _stated_below(connection, within)
-        else:
-            inside = rows(connection, f"{_BELOW} ORDER BY e.name LIMIT :limit", kind=_OBJECT, **within)
-        refs = [Ref(Kind.OBJECT, str(name), there[int(scope)].nickname) for scope, name in inside]
-        found += [one for one in refs if one.name != ref.name]
-    return tuple(found)
-
-
-def _stated_below(connection: Connection, within: dict[str, object]) -> list[Sequence[Any]]:
-    """Return scope and name of objects in a range that statements are on, or on a group that holds them."""
-    supers = _superuser_groups(connection)
-    counts = "(s.effect = 0 OR s.group_id NOT IN :supers)"
-    found = rows(
-        connection,
-        f"{_BELOW} AND EXISTS (SELECT 1 FROM statements s WHERE s.object_id = e.id AND {counts})"
-        " ORDER BY e.name LIMIT :limit",
-        kind=_OBJECT,
-        supers=supers,
-        **within,
-    )
-    groups = rows(
-        connection,
-        "SELECT DISTINCT s.object_id FROM statements s CROSS JOIN entities e WHERE e.id = s.object_id"
-        f" AND e.kind = :kind AND {counts}",
-        kind=_OBJECT_GROUP,
-        supers=supers,
-    )
-    more: list[Sequence[Any]] = []
-    for part in chunks([int(row[0]) for row in groups]):
-        more += rows(
-            connection,
-            DOWN + "SELECT DISTINCT e.scope, e.name FROM down CROSS JOIN members m CROSS JOIN entities e"
-            " WHERE m.container_id = down.id AND m.member_kind = :leaf AND e.id = m.member_id AND e.scope IN :scopes"
-            " AND e.name > :low AND e.name < :high ORDER BY e.name LIMIT :limit",
-            ids=part,
-            kind=_OBJECT_GROUP,
-            leaf=_OBJECT,
-            **within,
-        )
-    return [*found, *more]
-
-
-def _superuser_groups(connection: Connection) -> frozenset[int]:
-    """Return the groups whose members are superusers whatever the circumstances."""
-    ((actions, objects),) = targets(connection, SUPERUSER, SERVER).permits
-    found = rows(
-        connection,
-        "SELECT DISTINCT s.group_id FROM statements s WHERE s.object_id IN :objects AND s.action_id IN :actions"
-        " AND s.effect = 1 AND s.not_before IS NULL AND s.not_after IS NULL AND s.proxies = 'any' AND s.strength = 0",
-        objects=objects,
-        actions=actions,
-    )
-    return down(connection, {int(row[0]) for row in found}, Kind.USER_GROUP)
-
-
-def _namespaces(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Namespace]:
+def namespaces_like(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Namespace]:
     """Return the namespaces in which a name of one of them means the same, by number: all, for a URL or a path."""
     if not is_place(name):
         return dict([own])
@@ -474,9 +401,9 @@ def _namespaces(connection: Connection, own: tuple[int, Namespace], name: str) -
     }
 
 
-def _around(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Place]:
+def objects_around(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Place]:
     """Return the enrolled objects that cover a name of a namespace, in whichever: by number, as they are compared."""
-    there = _namespaces(connection, own, name)
+    there = namespaces_like(connection, own, name)
     is_tree = below(name, own[1].comparison) is not None
     names = set(covering_names(name, Comparison.WILDCARD if is_place(name) else own[1].comparison)) | {name}
     found = rows(
@@ -508,7 +435,7 @@ def _named(connection: Connection, namespace: int, names: Iterable[str]) -> froz
     return frozenset(int(row[0]) for row in found)
 
 
-def _after(prefix: str) -> str:
+def range_end(prefix: str) -> str:
     """Return the first text behind all that begin with a prefix which ends with a slash."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 

@@ -33,6 +33,7 @@ from cas.repository.cache import MAX_KEPT_STATEMENTS
 from cas.repository.closures import up
 from cas.repository.history import read_history
 from cas.repository.holders import find_holders
+from cas.repository.near import objects_near
 from cas.repository.rows import chunks, find_id, get_id, place_refs, refs_of, rows, run, scalar, statements_of
 from cas.repository.tables import CODES, EVERYONE_ID
 from gsi.errors import ParseError, StorageError
@@ -331,7 +332,7 @@ class SQLView:
 
     def objects_near(self, ref: Ref, *, limit: int, stated: bool = False) -> tuple[Ref, ...]:
         """See `View.objects_near`."""
-        return speaking.objects_near(self._connection, ref, limit=limit, stated=stated)
+        return objects_near(self._connection, ref, limit=limit, stated=stated)
 
     def history(self, *, about: Ref | None = None, after: int = 0, limit: int = MAX_PAGE) -> tuple[HistoryEntry, ...]:
         """See `View.history`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cas import effects, trial
@@ -100,18 +101,13 @@ class Changes(Deciding):
         with self._deciding(caller, "preview", now):
             self._repository.reading(lambda view: Rights.of(view, caller, now).require_query())
             for _ in range(_TRIES):
-                *touched, revision = self._repository.preview(
+                before, after, revision = self._repository.preview(
                     changes, by, lambda view: trial.find(view, changes), guard=guard
                 )
-                plan = trial.make_plan(*touched, now)
-                before, after, same = self._repository.preview(
-                    changes,
-                    by,
-                    lambda view, plan=plan: trial.look(view, plan),
-                    guard=guard,
-                )
+                plan = trial.make_plan(before, after, now)
+                first, second, same = self._repository.preview(changes, by, partial(trial.look, plan=plan), guard=guard)
                 if same == revision:
-                    return trial.compare(plan, before, after, revision)
+                    return trial.compare(plan, first, second, revision)
             raise ConflictError("the policy is being changed all the time", hint="try again")
 
     def _guard(self, caller: Caller, now: datetime) -> Callable[[View, Change], None]:

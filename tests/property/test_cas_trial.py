@@ -139,7 +139,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Community, Path]
     return community, directory / "store"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_all_who_gain_or_lose_are_told(template: tuple[Community, Path], seed: int) -> None:
     random = Random(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cas.policy.model import User
+from cas.policy.model import User, UserGroup, check_new
 from cas.policy.nicknames import MAX_NICKNAME_CHARS, check_nickname, skeleton
 from gsi.errors import ParseError
 
@@ -81,9 +81,20 @@ def test_what_looks_alike(one: str, other: str) -> None:
 
 
 def test_too_long_for_tokens() -> None:
-    User("\u0430" * 42, "/O=Grid/CN=A", "ca")
+    check_new(User("\u0430" * 42, "/O=Grid/CN=A", "ca"))
     with pytest.raises(ParseError, match="too long for tokens"):
-        User("\u0430" * 43, "/O=Grid/CN=A", "ca")
+        check_new(User("\u0430" * 43, "/O=Grid/CN=A", "ca"))
+
+
+def test_what_is_there_keeps_its_name() -> None:
+    """Rules for names are for those that are enrolled from now on."""
+    for name in ("\ua4ee\ua4e1\ua4f2\ua4da\ua4f0", "\u0430lice", "-a"):
+        assert User(name, "/O=Grid/CN=A", "ca").nickname == name
+        with pytest.raises(ParseError):
+            check_new(UserGroup(name))
+    for name in ("", "a|b", "a\nb", "a\ud800", "x" * (MAX_NICKNAME_CHARS + 1)):
+        with pytest.raises(ParseError):
+            UserGroup(name)
 
 
 def test_what_does_not() -> None:
