@@ -46,20 +46,28 @@ _SCRIPTS: Final = frozenset(
 _NO_LETTERS: Final = frozenset({"SMALL CAPITAL", "CLICK"})
 """In the names of Latin characters that no language is written with, and that look like letters and strokes."""
 
+_OBSOLETE: Final = frozenset((*range(0xA722, 0xA78B), *range(0xAB30, 0xAB70)))
+"""Latin letters of Egyptologists, medieval scribes and dialectologists, some of which look like plain ones."""
+
 _CAPITALS: Final = (
     "0391A 0392B 0395E 0396Z 0397H 0399I 039AK 039CM 039DN 039FO 03A1P 03A4T 03A5Y 03A7X 0405S 0406I 0408J 0410A "
-    "0412B 0415E 041AK 041CM 041DH 041EO 0420P 0421C 0422T 0423Y 0425X 050CG 051AQ 051CW "
+    "0412B 0415E 041AK 041CM 041DH 041EO 0420P 0421C 0422T 0423Y 0425X 050CG 051AQ 051CW 054FS "
 )
 """Capitals that look like others whose small letters do not: code point and Latin letter."""
 
 _SMALL: Final = (
-    "0131i 0185b 0237j 0251a 0261g 0269i 03B1a 03B2b 03B3y 03B5e 03B6z 03B7n 03B9i 03BAk 03BCu 03BDv 03BFo 03C1p "
-    "03C4t 03C5u 03C7x 03C9w 0430a 0432b 0433r 0435e 043Ak 043Cm 043Dh 043Eo 043Fn 0440p 0441c 0442t 0443y 0445x "
-    "044Cb 0451e 0455s 0456i 0457i 0458j 0475v 0491r 04AFy 04BBh 04CFl 0501d 051Bq 051Dw 0566q 0570h 0578n 057Du "
-    "0581g 0585o "
+    "0131i 0185b 0192f 0237j 0251a 0261g 0269i 03B1a 03B2b 03B3y 03B5e 03B6z 03B7n 03B9i 03BAk 03BCu 03BDv 03BFo "
+    "03C1p 03C3o 03C4t 03C5u 03C7x 03C9w 0430a 0432b 0433r 0435e 043Ak 043Cm 043Dh 043Eo 043Fn 0440p 0441c 0442t "
+    "0443y 0445x 044Cb 0451e 0455s 0456i 0457i 0458j 0475v 0491r 04AFy 04BBh 04BDe 04CFl 0501d 051Bq 051Dw 0563q "
+    "0566q 0570h 0575j 0578n 057Cn 057Du 0581g 0585o "
 )
 """Small letters after the folding of case: Greek, Cyrillic, Armenian and odd Latin ones beside the plain ones."""
 
+_KANA: Final = (
+    "30D83078 30D93079 30DA307A 30EA308A 30CB4E8C 30A85DE5 30AB529B 30ED53E3 30C8535C 30BF5915 30CF516B 30AA624D "
+    "30CC53C8 30DF4E09"
+)
+"""Katakana that look like Hiragana or Chinese characters: code point, and that of the other one."""
 
 _ALIKE: Final = str.maketrans("i10", "llo")
 """A great I is a small l in many types, and so is a one; nulls are round (UTS 39, confusables.txt)."""
@@ -70,7 +78,7 @@ def _table(text: str) -> dict[int, str]:
 
 
 _PLAIN_CAPITALS: Final = _table(_CAPITALS)
-_PLAIN_SMALL: Final = _table(_SMALL)
+_PLAIN_SMALL: Final = _table(_SMALL) | {int(word[:4], 16): chr(int(word[4:], 16)) for word in _KANA.split()}
 
 
 def check_nickname(name: str, what: str) -> None:
@@ -135,7 +143,7 @@ def _is_plain(char: str) -> bool:
     """Say whether a character is a letter, a mark within a script, an ASCII character."""
     if char.isascii():
         return " " <= char <= "~"
-    if any(words in unicodedata.name(char, "") for words in _NO_LETTERS):
+    if any(words in unicodedata.name(char, "") for words in _NO_LETTERS) or ord(char) in _OBSOLETE:
         return False
     kind = unicodedata.category(char)
     return kind in {"Lu", "Ll", "Lt", "Lo"} or (kind in {"Mn", "Mc"} and _script(char) != "COMBINING")

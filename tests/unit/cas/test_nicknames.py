@@ -52,6 +52,8 @@ def test_nicknames(name: str) -> None:
         "\u13aa\u13a0",  # GD in Cherokee
         "a\u026a",  # a small capital
         "\u01c0ars",  # a click, which is a stroke
+        "\uab64lice",  # a letter of dialectologists
+        "\ua781ars",  # one of a book on Cornish
     ],
 )
 def test_what_is_no_nickname(name: str) -> None:
@@ -74,6 +76,13 @@ def test_what_is_no_nickname(name: str) -> None:
         ("HOPE", "\u041d\u041e\u0420\u0415"),
         ("NEO", "\u039d\u0395\u039f"),  # Greek throughout
         ("hug", "\u0570\u057d\u0581"),  # Armenian throughout
+        ("SOU", "\u054f\u0555\u054d"),
+        ("oo", "\u03c3\u03bf"),
+        ("ceope", "\u0441\u04bd\u043e\u0440\u0435"),
+        ("olaf", "ola\u0192"),
+        ("\u3078", "\u30d8"),  # Hiragana and Katakana
+        ("\u529b\u53e3", "\u30ab\u30ed"),  # Chinese and Katakana
+        ("\u5de5\u4e8c", "\u30a8\u30cb"),
     ],
 )
 def test_what_looks_alike(one: str, other: str) -> None:
