@@ -196,7 +196,7 @@ class _Finder:
             return
         for around in self._around(group):
             for one in self._statements(around):
-                if one.object == around:
+                if group.kind is Kind.OBJECT_GROUP and one.object == around:
                     self._add(self._actions(one.action), member, one.effect)
                 elif one.action == around:
                     self._add(self._actions(member), one.object, one.effect)
@@ -345,7 +345,8 @@ def make_plan(before: Touched, after: Touched, now: datetime) -> Plan:
 
 
 def _tell_apart(terms: Iterable[Terms], now: datetime) -> list[Circumstances]:
-    """Return one of all circumstances under which the same terms hold."""
+    """Return one of all circumstances under which the same terms hold, from now on."""
+    terms = [one for one in terms if one.not_after is None or one.not_after > now]
     moments = {moment for one in terms for moment in (one.not_before, one.not_after) if moment and moment > now}
     kinds = [False, True] if any(one.proxies is not Proxies.ANY for one in terms) else [False]
     levels = sorted({one.strength for one in terms} - {Strength.NONE})
