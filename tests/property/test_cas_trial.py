@@ -185,7 +185,8 @@ def judge(before: NaivePolicy, after: NaivePolicy, told: tuple[Difference, ...])
     first, second = (naive.all_rights((READ, WRITE), PLACES, HOW) for naive in (before, after))
     stated = named_by_statements(before) | named_by_statements(after)
     for name, what, at, how in first ^ second:
-        on = max((one for one in stated if covers(one, at.name, Comparison.WILDCARD)), key=len, default="")
+        around = [one for one in stated if covers(one, at.name, Comparison.WILDCARD)]
+        on = at.name if at.name in around else max(around, key=len, default="")
         is_gain = (name, what, at, how) in second
         assert any(tells(one, name, what, on, is_gain=is_gain) for one in told), (name, str(what), str(at), how)
     for one in told:
