@@ -277,13 +277,15 @@ class NaivePolicy:
     def all_rights(
         self, actions: Iterable[Ref], places: Iterable[Ref], hows: Iterable[Circumstances]
     ) -> set[tuple[str, Ref, Ref, Circumstances]]:
-        """Who may do what where and how."""
+        """Who may do what with which object and how."""
         hows = tuple(hows)
+        kinds = {Kind.OBJECT, Kind.OBJECT_GROUP, Kind.SERVER}
+        about_places = [one for one in self.statements if one.object.kind in kinds]
         groups = {one.group for one in self.statements}
         members = {name: {one for one in groups if self.is_in(name, one)} for name in self.users()}
         found: set[tuple[str, Ref, Ref, Circumstances]] = set()
         for wanted, on in itertools.product(actions, places):
-            speaking = [one for one in self.statements if self._speaks(one, wanted, on)]
+            speaking = [one for one in about_places if self._speaks(one, wanted, on)]
             for how in hows:
                 holding = [one for one in speaking if one.terms.holds(how, is_denial=one.effect is Effect.DENY)]
                 for name, inside in members.items():
