@@ -180,7 +180,7 @@ class CommunityAuthorizer:
             return f"the site gives {community.identity} no account"
         if self._options.bans is None:
             return None
-        return self._ban(request, signers_of(held, self._finder.path_of(held)))
+        return self._ban(request, signers_of(held, self._finder.path_of(held, now=request.environment.now)))
 
     def _refuse_action(
         self, request: AuthorizationRequest, held: Held, wanted: tuple[str, str], places: tuple[Reading, ...]

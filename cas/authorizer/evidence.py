@@ -193,9 +193,9 @@ class Finder:
         others = self._look_at(shown, subject, now) if last_only else found
         return found._replace(named=(*others.held, *others.named, *carried.held, *carried.named))
 
-    def path_of(self, held: Held) -> tuple[Certificate, ...]:
+    def path_of(self, held: Held, *, now: datetime) -> tuple[Certificate, ...]:
         """Return the certificates of whoever has signed a token, as far as they are known."""
-        return self._signers.path_of(held.community, held.body) if isinstance(held.body, VerifiedToken) else ()
+        return self._signers.path_of(held.community, held.body, now=now) if isinstance(held.body, VerifiedToken) else ()
 
     def _look_at(self, items: list[_Item], subject: Subject, now: datetime) -> Findings:
         if not items:

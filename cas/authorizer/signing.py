@@ -6,9 +6,10 @@
 
 A community's server signs all forms with one key, unless it is told otherwise. So a certificate that must not be
 trusted any more ends the tokens of its key, once it is known: because the site has pinned it, or because an assertion
-or attribute certificate that it had signed was verified here. Where the site wants more (`certified_tokens`), what the
-issuer publishes with the key (`x5c`) is taken besides, if it is in the name of the community's server, and a token
-whose key has no certificate does not count.
+or attribute certificate that it had signed was verified here. What the issuer publishes with the key (`x5c`) is taken,
+if it is in the name of the community's server, where that certificate has ended by its time: it was renewed. Where the
+site wants more (`certified_tokens`), it is taken where nothing else is known, too, and a token whose key has no
+certificate does not count.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class TokenSigners:
                 while len(self._learnt) > _MAX_LEARNT:
                     self._learnt.popitem(last=False)
 
-    def path_of(self, community: Community, token: VerifiedToken) -> tuple[Certificate, ...]:
+    def path_of(self, community: Community, token: VerifiedToken, *, now: datetime) -> tuple[Certificate, ...]:
         """Return the path of the certificate that has a token's key; of a pinned one itself alone; empty if unknown.
 
         A published one is judged by nobody here: `check` does that.
@@ -74,10 +75,11 @@ class TokenSigners:
             return (max(pinned, key=lambda one: one.not_after),)
         with self._lock:
             learnt = self._learnt.get((community.name, token.key_thumbprint), ())
-        published = token.key_certificates if community.certified_tokens and not community.certificates else ()
-        if learnt or not published or not names.same_name(published[0].subject_der, community.identity_der):
-            return learnt
-        return published
+        is_asked = now > learnt[0].not_after if learnt else community.certified_tokens
+        published = token.key_certificates if is_asked and not community.certificates else ()
+        if published and names.same_name(published[0].subject_der, community.identity_der):
+            return published
+        return learnt
 
     def check(self, community: Community, token: VerifiedToken, *, now: datetime) -> None:
         """Check that the certificate of a token's key, if it is known, can be trusted now.
@@ -87,7 +89,7 @@ class TokenSigners:
         Raises:
             CapabilityError: SIGNER.
         """
-        path = self.path_of(community, token)
+        path = self.path_of(community, token, now=now)
         if not path:
             if community.certified_tokens:
                 raise _refuse("no certificate of its key is known")

@@ -77,13 +77,17 @@ def change(
     Raises:
         GridError: They are none, or the server refuses them.
     """
-    from cas.policy.changes import AddFeed, RemoveFeed, about, encode_change, encode_ref
+    from cas.policy.changes import AddFeed, Enrol, RemoveFeed, about, encode_change, encode_ref
+    from cas.policy.model import check_new
 
     if arguments.wants_version:
         return print_version(prog)
     words = _words(prog, forms, arguments)
     changes = read(words, arguments)
     words.end()
+    for one in changes:
+        if isinstance(one, Enrol):
+            check_new(one.entity)
     body: dict[str, object] = {"changes": [encode_change(one) for one in changes]}
     version = getattr(arguments, "if_version", None)
     if arguments.dry_run:
@@ -140,11 +144,16 @@ def tell_preview(answer: Mapping[str, object]) -> None:
     found = differences if isinstance(differences, list) else []
     for one in found:
         action, on = decode_ref(one["action"]), decode_ref(one["on"])
-        lines = [f"{action.scope}/{action.name} on {on}: {one['before']} -> {one['after']}"]
+        when = f", {one['when']}" if one.get("when") else ""
+        lines = [f"{action.scope}/{action.name} on {on}{when}: {one['before']} -> {one['after']}"]
         lines += [f"  {word}: {', '.join(one[word])}" for word in ("gains", "loses") if one[word]]
+        if len(lines) == 1:
+            lines.append("  too many to compare them by name")
         sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
+    is_complete = answer.get("complete") is True
     if not found:
-        sys.stdout.write("Nobody would gain or lose a right.\n")
-    if not answer.get("complete", False):
+        told = "Nobody would gain or lose a right." if is_complete else "No difference was found in what was looked at."
+        sys.stdout.write(f"{told}\n")
+    if not is_complete:
         sys.stdout.write("More rights are touched than were looked at; change less at a time to see them all.\n")
     sys.stdout.write(f"Nothing was changed. To do exactly this: -revision {answer.get('revision')}\n")

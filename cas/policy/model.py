@@ -18,12 +18,12 @@ from cas.assertion.value import subject_of
 from cas.policy.caller import name_forms
 from cas.policy.conditions import ALWAYS, Strength, Terms
 from cas.policy.matching import check_base, normal_object
-from cas.policy.nicknames import MAX_NICKNAME_CHARS, check_nickname
+from cas.policy.nicknames import MAX_NICKNAME_CHARS, check_nickname, check_stored
 from gsi.authz.principals import normal_fqan
 from gsi.errors import ParseError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cas.assertion.value import Comparison
 
@@ -52,6 +52,7 @@ __all__ = [
     "TrustAnchor",
     "User",
     "UserGroup",
+    "check_new",
     "is_member_kind",
     "parse_ref",
 ]
@@ -201,7 +202,7 @@ class TrustAnchor:
     strength: Strength = Strength.MEDIUM
 
     def __post_init__(self) -> None:
-        check_nickname(self.nickname, "trust anchor")
+        check_stored(self.nickname, "trust anchor")
         if self.method != X509:
             raise ParseError(f"the method {self.method[:40]!r} is not known", what="trust anchor", hint="X509 is")
         object.__setattr__(self, "data", name_forms(self.data)[0])
@@ -227,9 +228,7 @@ class User:
     anchor: str
 
     def __post_init__(self) -> None:
-        check_nickname(self.nickname, "user")
-        if len(subject_of(self.nickname)) > MAX_NICKNAME_CHARS:
-            raise ParseError(f"{self.nickname[:80]!r} is too long for tokens, which escape it", what="nickname")
+        check_stored(self.nickname, "user")
         object.__setattr__(self, "subject", name_forms(self.subject)[0])
 
     @property
@@ -245,7 +244,7 @@ class UserGroup:
     name: str
 
     def __post_init__(self) -> None:
-        check_nickname(self.name, "user group")
+        check_stored(self.name, "user group")
 
     @property
     def ref(self) -> Ref:
@@ -268,7 +267,7 @@ class Namespace:
     comparison: Comparison
 
     def __post_init__(self) -> None:
-        check_nickname(self.nickname, "namespace")
+        check_stored(self.nickname, "namespace")
         object.__setattr__(self, "base", check_base(self.base, self.comparison))
 
     @property
@@ -310,7 +309,7 @@ class ObjectGroup:
     name: str
 
     def __post_init__(self) -> None:
-        check_nickname(self.name, "object group")
+        check_stored(self.name, "object group")
 
     @property
     def ref(self) -> Ref:
@@ -360,7 +359,7 @@ class ActionGroup:
     name: str
 
     def __post_init__(self) -> None:
-        check_nickname(self.name, "service action group")
+        check_stored(self.name, "service action group")
 
     @property
     def ref(self) -> Ref:
@@ -372,6 +371,29 @@ Entity: TypeAlias = (
     TrustAnchor | User | UserGroup | Namespace | ObjectName | ObjectGroup | ServiceType | ServiceAction | ActionGroup
 )
 """Whatever can be enrolled."""
+
+
+_NICKNAMED: Final[Mapping[type[Entity], str]] = {
+    TrustAnchor: "trust anchor",
+    User: "user",
+    UserGroup: "user group",
+    Namespace: "namespace",
+    ObjectGroup: "object group",
+    ActionGroup: "service action group",
+}
+
+
+def check_new(entity: Entity) -> None:
+    """Check what something is called that is to be enrolled; what is there already keeps its name.
+
+    Raises:
+        ParseError: Nothing can be called so.
+    """
+    what = _NICKNAMED.get(type(entity))
+    if what is not None:
+        check_nickname(entity.ref.name, what)
+    if isinstance(entity, User) and len(subject_of(entity.nickname)) > MAX_NICKNAME_CHARS:
+        raise ParseError(f"{entity.nickname[:80]!r} is too long for tokens, which escape it", what="nickname")
 
 
 class FeedSource(StrEnum):

@@ -1,6 +1,7 @@
 r"""Nicknames and names of groups: what may be one, and which look alike; knows no other name.
 
-    check_nickname("alice", "user")
+    check_nickname("alice", "user")                    # what is enrolled from now on
+    check_stored(name, "user")                         # what is read: it was enrolled by the rules of its time
     skeleton("\u0430lice") == skeleton("alice")        # the first begins with a Cyrillic letter
 
 A nickname is what an administrator reads before granting something. So it is written in one way (NFKC), in one of the
@@ -16,13 +17,16 @@ from typing import Final
 
 from gsi.errors import ParseError
 
-__all__ = ["MAX_NICKNAME_CHARS", "check_nickname", "skeleton"]
+__all__ = ["MAX_NICKNAME_CHARS", "check_nickname", "check_stored", "skeleton"]
 
 MAX_NICKNAME_CHARS: Final = 255
 """The longest nickname; the databases of the first servers held as many."""
 
 _FORBIDDEN: Final = frozenset('|,"\\/*?<>')
 """What separates names in commands and files, or stands for others."""
+
+_UNSEEN: Final = frozenset({"Cc", "Cs"})
+"""Categories of characters that are none."""
 
 _TOGETHER: Final = (
     frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"}),
@@ -42,20 +46,28 @@ _SCRIPTS: Final = frozenset(
 _NO_LETTERS: Final = frozenset({"SMALL CAPITAL", "CLICK"})
 """In the names of Latin characters that no language is written with, and that look like letters and strokes."""
 
+_OBSOLETE: Final = frozenset((*range(0xA722, 0xA78B), *range(0xAB30, 0xAB70)))
+"""Latin letters of Egyptologists, medieval scribes and dialectologists, some of which look like plain ones."""
+
 _CAPITALS: Final = (
     "0391A 0392B 0395E 0396Z 0397H 0399I 039AK 039CM 039DN 039FO 03A1P 03A4T 03A5Y 03A7X 0405S 0406I 0408J 0410A "
-    "0412B 0415E 041AK 041CM 041DH 041EO 0420P 0421C 0422T 0423Y 0425X 050CG 051AQ 051CW "
+    "0412B 0415E 041AK 041CM 041DH 041EO 0420P 0421C 0422T 0423Y 0425X 050CG 051AQ 051CW 054FS "
 )
 """Capitals that look like others whose small letters do not: code point and Latin letter."""
 
 _SMALL: Final = (
-    "0131i 0185b 0237j 0251a 0261g 0269i 03B1a 03B2b 03B3y 03B5e 03B6z 03B7n 03B9i 03BAk 03BCu 03BDv 03BFo 03C1p "
-    "03C4t 03C5u 03C7x 03C9w 0430a 0432b 0433r 0435e 043Ak 043Cm 043Dh 043Eo 043Fn 0440p 0441c 0442t 0443y 0445x "
-    "044Cb 0451e 0455s 0456i 0457i 0458j 0475v 0491r 04AFy 04BBh 04CFl 0501d 051Bq 051Dw 0566q 0570h 0578n 057Du "
-    "0581g 0585o "
+    "0131i 0185b 0192f 0237j 0251a 0261g 0269i 03B1a 03B2b 03B3y 03B5e 03B6z 03B7n 03B9i 03BAk 03BCu 03BDv 03BFo "
+    "03C1p 03C3o 03C4t 03C5u 03C7x 03C9w 0430a 0432b 0433r 0435e 043Ak 043Cm 043Dh 043Eo 043Fn 0440p 0441c 0442t "
+    "0443y 0445x 044Cb 0451e 0455s 0456i 0457i 0458j 0475v 0491r 04AFy 04BBh 04BDe 04CFl 0501d 051Bq 051Dw 0563q "
+    "0566q 0570h 0575j 0578n 057Cn 057Du 0581g 0585o "
 )
 """Small letters after the folding of case: Greek, Cyrillic, Armenian and odd Latin ones beside the plain ones."""
 
+_KANA: Final = (
+    "30D83078 30D93079 30DA307A 30EA308A 30CB4E8C 30A85DE5 30AB529B 30ED53E3 30C8535C 30BF5915 30CF516B 30AA624D "
+    "30CC53C8 30DF4E09"
+)
+"""Katakana that look like Hiragana or Chinese characters: code point, and that of the other one."""
 
 _ALIKE: Final = str.maketrans("i10", "llo")
 """A great I is a small l in many types, and so is a one; nulls are round (UTS 39, confusables.txt)."""
@@ -66,7 +78,7 @@ def _table(text: str) -> dict[int, str]:
 
 
 _PLAIN_CAPITALS: Final = _table(_CAPITALS)
-_PLAIN_SMALL: Final = _table(_SMALL)
+_PLAIN_SMALL: Final = _table(_SMALL) | {int(word[:4], 16): chr(int(word[4:], 16)) for word in _KANA.split()}
 
 
 def check_nickname(name: str, what: str) -> None:
@@ -79,8 +91,7 @@ def check_nickname(name: str, what: str) -> None:
     Raises:
         ParseError: It could not be read, typed or told from others; the message says why.
     """
-    if not name or len(name) > MAX_NICKNAME_CHARS:
-        raise ParseError(f"a {what} is called by 1 to {MAX_NICKNAME_CHARS} characters", what="nickname")
+    check_stored(name, what)
     if name.isascii():
         bad = next((char for char in name if char in _FORBIDDEN or not " " <= char <= "~"), None)
     else:
@@ -100,6 +111,23 @@ def check_nickname(name: str, what: str) -> None:
         raise _refuse(name, f"it mixes scripts ({', '.join(sorted(found)).lower()})")
 
 
+def check_stored(name: str, what: str) -> None:
+    """Check what something is called that may have been enrolled long ago, when other scripts were taken.
+
+    Args:
+        name: The nickname.
+        what: What it is for, as in "user".
+
+    Raises:
+        ParseError: Nothing was ever called so: nothing at all, or what separates names.
+    """
+    if not name or len(name) > MAX_NICKNAME_CHARS:
+        raise ParseError(f"a {what} is called by 1 to {MAX_NICKNAME_CHARS} characters", what="nickname")
+    bad = next((char for char in name if char in _FORBIDDEN or unicodedata.category(char) in _UNSEEN), None)
+    if bad is not None:
+        raise _refuse(name, f"it holds U+{ord(bad):04X}")
+
+
 @lru_cache(maxsize=4096)
 def skeleton(name: str) -> str:
     """Return the form in which nicknames are equal that look alike."""
@@ -115,7 +143,7 @@ def _is_plain(char: str) -> bool:
     """Say whether a character is a letter, a mark within a script, an ASCII character."""
     if char.isascii():
         return " " <= char <= "~"
-    if any(words in unicodedata.name(char, "") for words in _NO_LETTERS):
+    if any(words in unicodedata.name(char, "") for words in _NO_LETTERS) or ord(char) in _OBSOLETE:
         return False
     kind = unicodedata.category(char)
     return kind in {"Lu", "Ll", "Lt", "Lo"} or (kind in {"Mn", "Mc"} and _script(char) != "COMBINING")

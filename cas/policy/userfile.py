@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cas.policy.model import User
+from cas.policy.model import User, check_new
 from gsi.errors import ParseError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def parse_line(number: int, raw: str) -> UserLine:
         )
     try:
         user = User(*words[:3])
+        check_new(user)
     except ParseError as error:
         raise ParseError(f"line {number}: {error.message}", what="file of users", hint=error.hint) from error
     groups = words[3].split(",") if len(words) == 4 and words[3] else []

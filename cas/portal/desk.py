@@ -261,8 +261,9 @@ def _tell(value: object) -> str:
 
 def _difference(value: Mapping[str, object]) -> Difference:
     action, on = decode_ref(value.get("action")), decode_ref(value.get("on"))
+    when = value.get("when")
     return Difference(
-        f"{action.scope}/{action.name} on {on}",
+        f"{action.scope}/{action.name} on {on}" + (f", {when}" if isinstance(when, str) and when else ""),
         _texts(value.get("gains")),
         _texts(value.get("loses")),
         _number(value, "before"),

@@ -19,7 +19,7 @@ from cas.policy.changes import (
     decode_change,
     decode_statement,
 )
-from cas.policy.model import Effect, Kind, ObjectName, Ref, Statement, User, UserGroup, parse_ref
+from cas.policy.model import Effect, Kind, ObjectName, Ref, Statement, User, UserGroup, check_new, parse_ref
 from gsi.errors import ParseError
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def read_change(fields: Mapping[str, str]) -> tuple[Change, ...]:
         case "remove-member":
             return (RemoveMember(group(), member()),)
         case "enrol-user":
-            return (Enrol(User(take("nickname"), take("subject"), take("anchor")), take("owner")),)
+            return (_enrol(User(take("nickname"), take("subject"), take("anchor")), take("owner")),)
         case "remove-user":
             return (Remove(Ref(Kind.USER, take("nickname"))),)
         case "create-group":
-            return (Enrol(UserGroup(take("group")), take("owner")),)
+            return (_enrol(UserGroup(take("group")), take("owner")),)
         case "remove-group":
             return (Remove(group()),)
         case "enrol-object":
@@ -113,3 +113,8 @@ def read_change(fields: Mapping[str, str]) -> tuple[Change, ...]:
             return (decode_change(value[0]),)
         case _:
             raise ParseError("no such form", what="form")
+
+
+def _enrol(entity: User | UserGroup, owner: str) -> Enrol:
+    check_new(entity)
+    return Enrol(entity, owner)

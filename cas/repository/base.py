@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cas.policy.changes import Change
-    from cas.policy.conditions import Circumstances, Strength
+    from cas.policy.conditions import Circumstances, Strength, Terms
     from cas.policy.evaluate import Applicable, Matched
     from cas.policy.model import ActionName, Entity, Feed, Kind, Namespace, Ref, Statement
     from cas.policy.request import PolicyRequest
@@ -308,8 +308,19 @@ class View(Protocol):
         """Say whether a statement names a group of actions."""
         ...
 
-    def objects_near(self, ref: Ref, *, limit: int) -> tuple[Ref, ...]:
-        """Return the enrolled objects around one, and below it."""
+    def terms_at(self, action: Ref, on: Ref) -> frozenset[Terms]:
+        """Return the terms of all statements that speak of an action on something; empty for what is not known."""
+        ...
+
+    def objects_near(self, ref: Ref, *, limit: int, stated: bool = False) -> tuple[Ref, ...]:
+        """Return the enrolled objects around one, and so many of those below it.
+
+        Args:
+            ref: The object.
+            limit: How many of those below.
+            stated: Of those below only the ones on which statements are, directly or by groups, that tell users apart:
+                not what a superuser is permitted.
+        """
         ...
 
     def history(self, *, about: Ref | None = None, after: int = 0, limit: int = MAX_PAGE) -> tuple[HistoryEntry, ...]:
@@ -340,6 +351,7 @@ class PolicyRepository(Protocol):
         confirm: Callable[[Applied], None] | None = None,
         expected_revision: int | None = None,
         expected: Mapping[Ref, int] | None = None,
+        restoring: bool = False,
     ) -> Applied:
         """Make changes, all or none.
 
@@ -350,6 +362,8 @@ class PolicyRepository(Protocol):
             confirm: Told before they are committed; raises to refuse.
             expected_revision: The revision at which they were prepared; None for any.
             expected: The versions that things are to have before the first change.
+            restoring: They make again a policy that was there: what it enrols keeps names that the rules of today
+                refuse, and what looks alike stays.
 
         Raises:
             ConflictError: Another administrator was faster; a name is taken, or looks like one that is; something is

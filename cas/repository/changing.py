@@ -40,6 +40,7 @@ from cas.policy.model import (
     Statement,
     TrustAnchor,
     User,
+    check_new,
     is_member_kind,
 )
 from cas.policy.nicknames import skeleton
@@ -146,8 +147,16 @@ class Changer:
         purged: The statements that went with the change made last.
     """
 
-    def __init__(self, connection: Connection, next_id: int) -> None:
+    def __init__(self, connection: Connection, next_id: int, *, restoring: bool = False) -> None:
+        """Change a policy.
+
+        Args:
+            connection: In the transaction.
+            next_id: The first number that is free.
+            restoring: What is enrolled had its name before, by the rules of that time, and keeps it.
+        """
         self._connection = connection
+        self._is_restoring = restoring
         self.next_id = next_id
         self.purged: tuple[Statement, ...] = ()
 
@@ -162,6 +171,7 @@ class Changer:
         Raises:
             ConflictError: The policy does not allow it, as `PolicyRepository.apply` says.
             NotFoundError: Something that it needs is not enrolled.
+            ParseError: A name that nothing can have.
         """
         self.purged = ()
         match change:
@@ -189,17 +199,21 @@ class Changer:
 
     def _enrol(self, entity: Entity, owner: str | None) -> None:
         ref = entity.ref
+        if not self._is_restoring:
+            check_new(entity)
         if isinstance(entity, ServiceAction) and entity.service_type == CAS:
             raise ConflictError("CAS's own actions are what they are")
         scope = self._scope_of(entity)
         owner_id = None if owner is None else get_id(self._connection, Ref(Kind.USER_GROUP, owner))
         if find_id(self._connection, ref) is not None:
             raise ConflictError(f"{ref} is enrolled already")
-        self._check_look(ref)
+        is_twin = self._check_look(ref)
         number = self.take_id()
         if isinstance(entity, User):
             self._check_subject(entity)
         row = entity_row(ref, number, scope)
+        if is_twin:
+            row["skeleton"] = f"{row['skeleton']}|{number}"
         self._connection.execute(sa.insert(ENTITIES).values(row))
         match entity:
             case TrustAnchor():
@@ -252,14 +266,18 @@ class Changer:
         if other is not None:
             raise ConflictError(f"{user.subject} of {user.anchor} is enrolled as {other}")
 
-    def _check_look(self, ref: Ref) -> None:
-        """Insist that nothing of a kind looks like something else of it."""
+    def _check_look(self, ref: Ref) -> bool:
+        """Insist that nothing of a kind looks like something else of it; say whether it does and may, having done so.
+
+        Of those that look alike one has the look, and the others the same with their number behind a stroke.
+        """
         if ref.kind not in _NICKNAMED:
-            return
+            return False
         query = "SELECT name FROM entities WHERE kind = :kind AND skeleton = :skeleton"
         other = scalar(self._connection, query, kind=CODES[ref.kind], skeleton=skeleton(ref.name))
-        if other is not None:
+        if other is not None and not self._is_restoring:
             raise ConflictError(f"{ref.name!a} looks like the {ref.kind.value} {other!a}", hint="choose another name")
+        return other is not None
 
     def _remove(self, ref: Ref) -> bool:
         if ref in _FIXED or ref.kind is Kind.SERVER or ref.scope == CAS:
@@ -278,8 +296,26 @@ class Changer:
         run(self._connection, "DELETE FROM statements WHERE object_id = :id", id=number)
         for table in ("users", "trust_anchors", "namespaces"):
             run(self._connection, f"DELETE FROM {table} WHERE id = :id", id=number)
+        look = scalar(self._connection, "SELECT skeleton FROM entities WHERE id = :id", id=number)
         run(self._connection, "DELETE FROM entities WHERE id = :id", id=number)
+        if look is not None:
+            self._pass_on(ref.kind, str(look))
+        if ref.kind is Kind.USER:
+            self._forget_files()
         return True
+
+    def _pass_on(self, kind: Kind, look: str) -> None:
+        """Give the look of what has gone to the next one that has looked like it all along."""
+        query = (
+            "SELECT id FROM entities WHERE kind = :kind AND skeleton > :low AND skeleton < :high ORDER BY id LIMIT 1"
+        )
+        found = scalar(self._connection, query, kind=CODES[kind], low=f"{look}|", high=f"{look}}}")
+        if found is not None:
+            run(self._connection, "UPDATE entities SET skeleton = :look WHERE id = :id", look=look, id=found)
+
+    def _forget_files(self) -> None:
+        """Let every file of users begin anew: somebody whom its lines enrolled may not be there any more."""
+        run(self._connection, "DELETE FROM enrolments")
 
     # --- members ------------------------------------------------------------------------------------------------------
 
@@ -353,6 +389,8 @@ class Changer:
         if not gone.rowcount:
             return False
         self._touch(container)
+        if group.kind is Kind.USER_GROUP:
+            self._forget_files()
         return True
 
     # --- statements ---------------------------------------------------------------------------------------------------

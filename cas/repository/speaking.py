@@ -26,11 +26,24 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, RowMapping
 
+    from cas.policy.conditions import Terms
     from cas.policy.request import PolicyRequest, Wanted
 
     _Add: TypeAlias = Callable[[RowMapping, str, str, Comparison], None]
 
-__all__ = ["Targets", "actions_in", "all_actions", "applicable", "find_namespace", "matched", "objects_near", "targets"]
+__all__ = [
+    "Targets",
+    "actions_in",
+    "all_actions",
+    "applicable",
+    "find_namespace",
+    "matched",
+    "namespaces_like",
+    "objects_around",
+    "range_end",
+    "targets",
+    "terms_at",
+]
 
 _COLUMNS: Final = (
     "s.id, s.group_id, s.effect, s.action_id, s.object_id, s.not_before, s.not_after, s.proxies, s.strength"
@@ -97,13 +110,13 @@ def _objects_of(connection: Connection, on: Ref) -> tuple[frozenset[int], frozen
     number, known = namespace
     covering = _named(connection, number, covering_names(on.name, known.comparison))
     around = covering | up(connection, covering, Kind.OBJECT_GROUP)
-    named = frozenset(_around(connection, namespace, on.name))
+    named = frozenset(objects_around(connection, namespace, on.name))
     touched = around | named | up(connection, named, Kind.OBJECT_GROUP)
     prefix = below(on.name, known.comparison)
     if prefix is None:
         return around, touched
     return around, touched | _denied_below(
-        connection, list(_namespaces(connection, namespace, on.name)), prefix, _after(prefix)
+        connection, list(namespaces_like(connection, namespace, on.name)), prefix, range_end(prefix)
     )
 
 
@@ -200,7 +213,7 @@ def applicable(connection: Connection, groups: frozenset[int], request: PolicyRe
         _add_around(connection, groups, namespace, want.name, add)
         prefix = below(want.name, known.comparison)
         if prefix is not None:
-            _add_below(connection, groups, (prefix, _after(prefix)), add)
+            _add_below(connection, groups, (prefix, range_end(prefix)), add)
     answer = _write_out(connection, found, places)
     asked = [want for want in request.wanted if want.namespace is not None]
     return (*answer, *_of_superusers(connection, groups, asked)) if asked else answer
@@ -210,7 +223,7 @@ def _add_around(
     connection: Connection, groups: frozenset[int], within: tuple[int, Namespace], name: str, add: _Add
 ) -> None:
     """Add the statements on objects that cover a name, in whichever namespace, and on groups of these."""
-    names = _around(connection, within, name)
+    names = objects_around(connection, within, name)
     if not names:
         return
     by_object: dict[int, set[int]] = {one: {one} for one in names}
@@ -353,33 +366,28 @@ def find_namespace(connection: Connection, nickname: str) -> tuple[int, Namespac
     return number, Namespace(nickname, str(base), Comparison(str(comparison)))
 
 
-def objects_near(connection: Connection, ref: Ref, *, limit: int) -> tuple[Ref, ...]:
-    """Return the enrolled objects around one, in whichever namespace, and so many of those below it."""
-    namespace = find_namespace(connection, ref.scope)
-    if namespace is None:
-        return ()
-    found = [
-        Ref(Kind.OBJECT, place.name, place.namespace) for place in _around(connection, namespace, ref.name).values()
-    ]
-    prefix = below(ref.name, namespace[1].comparison)
-    if prefix is not None:
-        there = _namespaces(connection, namespace, ref.name)
-        inside = rows(
-            connection,
-            "SELECT scope, name FROM entities WHERE kind = :kind AND scope IN :scopes AND name > :low AND name < :high"
-            " ORDER BY name LIMIT :limit",
-            kind=_OBJECT,
-            scopes=list(there),
-            low=prefix,
-            high=_after(prefix),
-            limit=limit,
-        )
-        refs = [Ref(Kind.OBJECT, str(name), there[int(scope)].nickname) for scope, name in inside]
-        found += [one for one in refs if one.name != ref.name]
-    return tuple(found)
+def terms_at(connection: Connection, action: Ref, on: Ref) -> frozenset[Terms]:
+    """Return the terms of all statements that speak of an action on something; empty for what is not known."""
+    if find_id(connection, action) is None:
+        return frozenset()
+    wanted = targets(connection, action, on)
+    found: set[Terms] = set()
+    for effect, pairs in ((1, wanted.permits), (0, wanted.denials)):
+        for actions, objects in pairs:
+            for part in chunks(objects):
+                got = run(
+                    connection,
+                    "SELECT DISTINCT s.not_before, s.not_after, s.proxies, s.strength FROM statements s"
+                    " WHERE s.object_id IN :objects AND s.action_id IN :actions AND s.effect = :effect",
+                    objects=part,
+                    actions=actions,
+                    effect=effect,
+                )
+                found.update(map(terms_of, got.mappings()))
+    return frozenset(found)
 
 
-def _namespaces(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Namespace]:
+def namespaces_like(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Namespace]:
     """Return the namespaces in which a name of one of them means the same, by number: all, for a URL or a path."""
     if not is_place(name):
         return dict([own])
@@ -393,9 +401,9 @@ def _namespaces(connection: Connection, own: tuple[int, Namespace], name: str) -
     }
 
 
-def _around(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Place]:
+def objects_around(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Place]:
     """Return the enrolled objects that cover a name of a namespace, in whichever: by number, as they are compared."""
-    there = _namespaces(connection, own, name)
+    there = namespaces_like(connection, own, name)
     is_tree = below(name, own[1].comparison) is not None
     names = set(covering_names(name, Comparison.WILDCARD if is_place(name) else own[1].comparison)) | {name}
     found = rows(
@@ -427,7 +435,7 @@ def _named(connection: Connection, namespace: int, names: Iterable[str]) -> froz
     return frozenset(int(row[0]) for row in found)
 
 
-def _after(prefix: str) -> str:
+def range_end(prefix: str) -> str:
     """Return the first text behind all that begin with a prefix which ends with a slash."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 

@@ -68,8 +68,13 @@ class Transaction:
         entries: The history of what was made so far.
     """
 
-    def __init__(self, connection: Connection, by: Author) -> None:
+    def __init__(self, connection: Connection, by: Author, *, restoring: bool = False) -> None:
         """Take the lock.
+
+        Args:
+            connection: In a transaction.
+            by: Who changes the policy.
+            restoring: As `Changer`.
 
         Raises:
             StorageError: The clock is behind the newest change.
@@ -80,7 +85,7 @@ class Transaction:
         ((self.revision, next_id, latest),) = rows(connection, "SELECT revision, next_id, latest FROM policy")
         check_clock(by.now, time_of(latest))
         self._latest = latest
-        self.changer = Changer(connection, next_id)
+        self.changer = Changer(connection, next_id, restoring=restoring)
         self.entries: list[tuple[int, Change, tuple[Statement, ...]]] = []
 
     def make(self, change: Change) -> bool:
@@ -149,6 +154,7 @@ class SQLPolicy:
         confirm: Callable[[Applied], None] | None = None,
         expected_revision: int | None = None,
         expected: Mapping[Ref, int] | None = None,
+        restoring: bool = False,
     ) -> Applied:
         """See `PolicyRepository.apply`."""
         token = secrets.token_hex(8)
@@ -157,7 +163,7 @@ class SQLPolicy:
         def work(connection: Connection, again: bool) -> Applied:
             if again and before and has_token(connection, token, above=before[-1].revision - 1):
                 return before[-1]
-            transaction = Transaction(connection, by)
+            transaction = Transaction(connection, by, restoring=restoring)
             conflict = _find_conflict(transaction, expected_revision, expected or {})
             applied = Applied(transaction.revision, _make_all(transaction, changes, guard, conflict))
             before[:] = [applied]

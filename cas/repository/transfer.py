@@ -111,4 +111,4 @@ def import_lines(repository: PolicyRepository, lines: Iterable[str], by: Author)
     changes = list(parse_export(lines))
     if repository.reading(lambda view: view.revision()):
         raise ConflictError("the store has a policy already", hint="import into a new one")
-    return repository.apply(changes, by, expected_revision=0)
+    return repository.apply(changes, by, expected_revision=0, restoring=True)

@@ -33,6 +33,7 @@ from cas.repository.cache import MAX_KEPT_STATEMENTS
 from cas.repository.closures import up
 from cas.repository.history import read_history
 from cas.repository.holders import find_holders
+from cas.repository.near import objects_near
 from cas.repository.rows import chunks, find_id, get_id, place_refs, refs_of, rows, run, scalar, statements_of
 from cas.repository.tables import CODES, EVERYONE_ID
 from gsi.errors import ParseError, StorageError
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, RowMapping
 
-    from cas.policy.conditions import Circumstances
+    from cas.policy.conditions import Circumstances, Terms
     from cas.policy.evaluate import Applicable, Matched
     from cas.policy.model import ActionName, Entity, Statement
     from cas.policy.request import PolicyRequest
@@ -325,9 +326,13 @@ class SQLView:
         query = "SELECT 1 FROM statements WHERE action_id IN :ids LIMIT 1"
         return scalar(self._connection, query, ids=around) is not None
 
-    def objects_near(self, ref: Ref, *, limit: int) -> tuple[Ref, ...]:
+    def terms_at(self, action: Ref, on: Ref) -> frozenset[Terms]:
+        """See `View.terms_at`."""
+        return speaking.terms_at(self._connection, action, on)
+
+    def objects_near(self, ref: Ref, *, limit: int, stated: bool = False) -> tuple[Ref, ...]:
         """See `View.objects_near`."""
-        return speaking.objects_near(self._connection, ref, limit=limit)
+        return objects_near(self._connection, ref, limit=limit, stated=stated)
 
     def history(self, *, about: Ref | None = None, after: int = 0, limit: int = MAX_PAGE) -> tuple[HistoryEntry, ...]:
         """See `View.history`."""

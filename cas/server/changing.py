@@ -70,6 +70,7 @@ def _preview(asked: Asked, changes: Sequence[Change]) -> dict[str, object]:
             "loses": list(one.loses),
             "before": one.before,
             "after": one.after,
+            "when": one.when,
         }
         for one in found.differences
     ]

@@ -44,7 +44,10 @@ def _run(asked: Asked) -> dict[str, object]:
     if first < 1:
         raise odd("first is to be the number of the first line")
     if first > done + 1:
-        raise ConflictError(f"line {done + 1} of the file has not been enrolled yet")
+        raise ConflictError(
+            f"line {done + 1} of the file has not been enrolled yet",
+            hint="where somebody was removed meanwhile, it begins anew: give the same command again",
+        )
     try:
         progress = service.enrol_users(
             asked.caller,

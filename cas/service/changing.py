@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from cas import effects
+from cas import effects, trial
 from cas.policy.changes import AddMember, Change, Enrol, Grant, Remove, RemoveMember, Revoke
-from cas.policy.conditions import Circumstances
 from cas.policy.model import Kind, Ref, ServiceAction
 from cas.repository.base import Author
 from cas.rights import Rights
 from cas.service.base import Deciding, Note
-from gsi.errors import GridError
+from gsi.errors import ConflictError, GridError
 from gsi.system.audit import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from cas.effects import Preview
     from cas.policy.caller import Caller
     from cas.policy.model import Entity, Statement
     from cas.repository.base import Applied, View
+    from cas.trial import Preview
 
 __all__ = ["Changes"]
+
+_TRIES: Final = 5
+"""How often a trial is begun anew because the policy has moved between finding what is touched and looking at it."""
 
 
 class Changes(Deciding):
@@ -97,12 +100,15 @@ class Changes(Deciding):
 
         with self._deciding(caller, "preview", now):
             self._repository.reading(lambda view: Rights.of(view, caller, now).require_query())
-            probes = self._repository.reading(lambda view: effects.probes(view, changes))
-            circumstances = Circumstances(now)
-            before, after, revision = self._repository.preview(
-                changes, by, lambda view: effects.look(view, probes, circumstances), guard=guard
-            )
-            return effects.compare(probes, before, after, revision)
+            for _ in range(_TRIES):
+                before, after, revision = self._repository.preview(
+                    changes, by, lambda view: trial.find(view, changes), guard=guard
+                )
+                plan = trial.make_plan(before, after, now)
+                first, second, same = self._repository.preview(changes, by, partial(trial.look, plan=plan), guard=guard)
+                if same == revision:
+                    return trial.compare(plan, first, second, revision)
+            raise ConflictError("the policy is being changed all the time", hint="try again")
 
     def _guard(self, caller: Caller, now: datetime) -> Callable[[View, Change], None]:
         def guard(view: View, change: Change) -> None:

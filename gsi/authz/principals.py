@@ -10,7 +10,8 @@ A permit and a denial must not be led astray in opposite directions, so they com
   value is part of the value: who got a certificate with the one value `x/CN=Admin` is not `/CN=x/CN=Admin`.
 - A denial looks at the identity and at every certificate below the CAs, so that nobody evades it by a proxy of a kind
   that has an identity of its own, and compares skeletons, in which all of that and more is equal: Unicode
-  compatibility forms, any case, invisible characters, `/` and `+` in values or between them, `uid` and `UID`.
+  compatibility forms, any case, invisible characters, `/` and `+` in values or between them, `uid` and `UID`. What is
+  no distinguished name, as a token's subject, is compared with its escapes read as in URIs, too: issuers escape.
 
 Globs know `*` only, which stands for any number of characters of one component; matching takes linear time.
 """
@@ -200,6 +201,10 @@ def _skeletons(identity: str, identity_der: bytes, chain: tuple[Certificate, ...
         found.add(skeleton(identity_der))
     elif identity:
         found.add(skeleton_text(identity))
+        if "%" in identity:
+            from urllib.parse import unquote
+
+            found.add(skeleton_text(unquote(identity)))
     return frozenset(found)
 
 

@@ -178,6 +178,8 @@ QUESTIONS: dict[str, Callable[[View], object]] = {
     "members": lambda view: view.list_members(group("readers")),
     "statements": lambda view: view.list_statements(group("readers")),
     "history": lambda view: view.history(about=user("alice")),
+    "near and stated": lambda view: view.objects_near(object_ref("ftp://h/*"), limit=10, stated=True),
+    "terms": lambda view: view.terms_at(READ, object_ref(DATA)),
     "near": lambda view: view.objects_near(object_ref("ftp://h/*"), limit=10),
 }
 LARGE = re.compile(

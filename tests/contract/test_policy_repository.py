@@ -728,6 +728,45 @@ def test_a_policy_as_text_and_back(policy: SQLPolicy, tmp_path: Path) -> None:
         other.close()
 
 
+OLD_NAMES = ("alice", "aIice", "a1ice", "\ua4ee\ua4e1\ua4f2\ua4da\ua4f0", "\u0436" * 200)
+"""What an earlier version enrolled: looking alike, of a script that is refused, too long for tokens."""
+
+
+def test_names_that_are_refused_by_now_are_read_and_imported(policy: SQLPolicy, tmp_path: Path) -> None:
+    enrolled = [Enrol(User(name, dn(f"u{number}"), "ca"), ADMINS) for number, name in enumerate(OLD_NAMES)]
+    for one in enrolled[3:]:
+        with pytest.raises(ParseError):
+            make(policy, one)
+    policy.apply(enrolled, BY, restoring=True)
+    for one in enrolled:
+        found = policy.reading(lambda view: view.find(one.entity.ref))  # noqa: B023  called at once
+        assert found is not None
+        assert found.entity == one.entity
+    assert [entry.change for entry in policy.reading(lambda view: view.history())[-5:]] == enrolled
+    lines = list(export_lines(policy, history=True))
+    store = open_sqlite_policy(str(tmp_path / "other"))
+    try:
+        import_lines(store, lines, BY)
+        assert {*list(export_lines(store))[1:]} == {*list(export_lines(policy))[1:]}
+        with pytest.raises(ConflictError, match="looks like"):
+            make(store, Enrol(User("alicE", dn("other"), "ca")))
+    finally:
+        store.close()
+
+
+def test_nothing_new_is_enrolled_beside_what_looks_alike_already(policy: SQLPolicy) -> None:
+    """Whichever of them goes."""
+    policy.apply([Enrol(User(name, dn(name), "ca")) for name in OLD_NAMES[:3]], BY, restoring=True)
+    for name in (None, "alice", "a1ice"):
+        if name is not None:
+            make(policy, Remove(user(name)))
+        with pytest.raises(ConflictError, match="looks like"):
+            make(policy, Enrol(User("alicE", dn("other"), "ca")))
+        with pytest.raises(LinesRefusedError, match="looks like"):
+            enrol(policy, [f"alicE\t{dn('other')}\tca\n"], 1, 1)
+    make(policy, Remove(user("aIice")), Enrol(User("alicE", dn("other"), "ca")))
+
+
 @pytest.mark.parametrize(
     "lines",
     [

@@ -182,6 +182,7 @@ ROWS: dict[Version, dict[str, dict[str, Any]]] = {
     Version("cas", "0001"): CAS_ROWS,
     Version("cas", "0002"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
     Version("cas", "0003"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
+    Version("cas", "0004"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
 }
 
 
@@ -313,6 +314,25 @@ def test_what_looks_alike_keeps_its_name_and_the_look_its_first_holder(databases
     upgrade(database, version.directory)
     found = {one["id"]: one["skeleton"] for one in rows(database, "entities", ["id", "skeleton"])}
     assert [found[number] for number in range(101, 106)] == ["allce", "allce|102", "allce", "mo", "bob"]
+
+
+def test_more_letters_look_alike(databases: Callable[[str], Database]) -> None:
+    version, database = Version("cas", "0004"), databases("old")
+    bring_to(database, version)
+    for number, kind, name, look in (
+        (101, 2, "\u30ab", "\u30ab"),
+        (102, 2, "\u529b", "\u529b"),
+        (103, 3, "\u30ab", "\u30ab"),
+        (104, 2, "\u03c3\u03bf", "\u03c3o"),
+        (105, 2, "\u03c3\u043e", "\u03c3o|105"),
+        (106, 2, "alice", "allce|106"),
+    ):
+        row = {"id": number, "kind": kind, "scope": 0, "name": name, "skeleton": look, "version": 1}
+        insert(database, "entities", row)
+    upgrade(database, version.directory)
+    found = {one["id"]: one["skeleton"] for one in rows(database, "entities", ["id", "skeleton"])}
+    expected = ["\u529b|101", "\u529b", "\u529b", "oo", "oo|105", "allce|106"]
+    assert [found[number] for number in range(101, 107)] == expected
 
 
 def test_a_portal_s_store_from_before_there_were_versions(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ Workflow:
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -221,6 +222,10 @@ class NaivePolicy:
             self._within(outer, container) for outer, inner in self.members if inner == member
         )
 
+    def holds(self, container: Ref, member: Ref) -> bool:
+        """Whether something is another thing, or in it."""
+        return self._within(member, container)
+
     def is_in(self, nickname: str, name: str, feeds: frozenset[Feed] = frozenset()) -> bool:
         container = group(name)
         return (
@@ -247,23 +252,47 @@ class NaivePolicy:
                 return True
         return False
 
+    def _speaks(self, one: Statement, wanted: Ref, on: Ref) -> bool:
+        """Whether a statement is about an action on something, whoever does it."""
+        if one.effect is Effect.DENY:
+            return wanted.scope != CAS and self._says_action(one, wanted) and self._says_object(one, on)
+        if one.object == SERVER and self._within(SUPERUSER, one.action):
+            return wanted != SUPERUSER or on == SERVER
+        if wanted == SUPERUSER or not self._says_object(one, on):
+            return False
+        return self._says_action(one, wanted) or self._within(GRANT_ALL, one.action)
+
     def may(
         self, nickname: str, wanted: Ref, on: Ref, how: Circumstances, feeds: frozenset[Feed] = frozenset()
     ) -> bool:
-        permitted = False
-        for one in self.statements:
-            is_denial = one.effect is Effect.DENY
-            if not self.is_in(nickname, one.group, feeds) or not one.terms.holds(how, is_denial=is_denial):
-                continue
-            if is_denial:
-                if wanted.scope != CAS and self._says_action(one, wanted) and self._says_object(one, on):
-                    return False
-                continue
-            if one.object == SERVER and self._within(SUPERUSER, one.action):
-                permitted = permitted or wanted != SUPERUSER or on == SERVER
-            elif wanted != SUPERUSER and self._says_object(one, on):
-                permitted = permitted or self._says_action(one, wanted) or self._within(GRANT_ALL, one.action)
-        return permitted
+        said = [
+            one.effect
+            for one in self.statements
+            if self.is_in(nickname, one.group, feeds)
+            and one.terms.holds(how, is_denial=one.effect is Effect.DENY)
+            and self._speaks(one, wanted, on)
+        ]
+        return Effect.PERMIT in said and Effect.DENY not in said
+
+    def all_rights(
+        self, actions: Iterable[Ref], places: Iterable[Ref], hows: Iterable[Circumstances]
+    ) -> set[tuple[str, Ref, Ref, Circumstances]]:
+        """Who may do what with which object and how."""
+        hows = tuple(hows)
+        kinds = {Kind.OBJECT, Kind.OBJECT_GROUP, Kind.SERVER}
+        about_places = [one for one in self.statements if one.object.kind in kinds]
+        groups = {one.group for one in self.statements}
+        members = {name: {one for one in groups if self.is_in(name, one)} for name in self.users()}
+        found: set[tuple[str, Ref, Ref, Circumstances]] = set()
+        for wanted, on in itertools.product(actions, places):
+            speaking = [one for one in about_places if self._speaks(one, wanted, on)]
+            for how in hows:
+                holding = [one for one in speaking if one.terms.holds(how, is_denial=one.effect is Effect.DENY)]
+                for name, inside in members.items():
+                    said = {one.effect for one in holding if one.group in inside}
+                    if said == {Effect.PERMIT}:
+                        found.add((name, wanted, on, how))
+        return found
 
     def actions(self) -> set[ActionName]:
         return {ActionName(ref.scope, ref.name) for ref in self.refs if ref.kind is Kind.SERVICE_ACTION}

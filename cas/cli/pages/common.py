@@ -13,8 +13,10 @@ The server has to be who is meant: with `host` (the default) its certificate nam
 
 CHANGES: Final = """\
 Nothing is changed halfway. With `-dry-run` nothing is changed at all: it is said who would gain and who would lose
-what, and at which revision of the policy; the same command with `-revision` and that number does what was said, or is
-refused when another administrator has been faster. What is so already is no error.
+what, and at which revision of the policy. What a line says of an object is about all in it that is in no smaller one
+with statements of its own; a line that holds at some time or for some peers only says so. The same command with
+`-revision` and that number does what was said, or is refused when another administrator has been faster. What is so
+already is no error.
 """
 
 NAMES: Final = """\

@@ -19,7 +19,8 @@ may stand user groups that they join, with commas between. Empty lines and lines
 
 The whole file is looked at first. When a line cannot be read, all such lines are shown with their numbers, and nothing
 is sent. Then the server enrols some thousand lines at a time, each time all of them or none, and keeps how far the file
-is done. When the command was ended, by whatever, call it again: it goes on behind the lines that are done.
+is done. When the command was ended, by whatever, call it again: it goes on behind the lines that are done. When a user
+was removed since, or taken out of a group, it begins anew: who is missing is enrolled, who was taken out is put back.
 
 A user who is enrolled already, with the same name, is passed over, and only joins the groups of the line. A line that
 stands against what is enrolled (a nickname or a name of somebody else, a group that is not there) ends the command and

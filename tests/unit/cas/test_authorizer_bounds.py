@@ -245,7 +245,7 @@ def test_tokens_that_need_a_certificate(site: EnforcingSite) -> None:
     trusted = [make_anchors(site.ca)]
     signers = TokenSigners(lambda: trusted[-1])
     signers.check(ours, token_of, now=site.now)
-    assert signers.path_of(ours, token_of) == token_of.key_certificates
+    assert signers.path_of(ours, token_of, now=site.now) == token_of.key_certificates
     other = Certificate.parse(site.ca.issue("/O=Grid/CN=Other", "p256").der)
     for odd, words in (((), "no certificate of its key"), ((other,), "no certificate of its key")):
         with pytest.raises(CapabilityError, match=words):
@@ -259,6 +259,32 @@ def test_tokens_that_need_a_certificate(site: EnforcingSite) -> None:
     trusted.append(make_anchors(site.ca))
     with pytest.raises(CapabilityError, match="the certificate of its key"):
         signers.check(ours, token_of, now=token_of.key_certificates[0].not_after + timedelta(days=1))
+
+
+@pytest.mark.parametrize("certified", [True, False])
+def test_a_renewed_certificate_of_the_same_key_goes_on(site: EnforcingSite, certified: bool) -> None:
+    """What the issuer publishes counts where what was learnt has ended by its time, and not where it is revoked."""
+    ours = replace(community(site), certified_tokens=certified)
+    old, key = Certificate.parse(site.climate.issued.der), site.climate.issued.key
+    end = old.not_after + timedelta(days=900)
+    new = Certificate.parse(site.ca.issue(site.climate.issued.subject, key, not_after=end).der)
+    token_of = replace(verified_token(site), key_certificates=(new,))
+    late = old.not_after + timedelta(days=1)
+    trusted = [make_anchors(site.ca)]
+    signers = TokenSigners(lambda: trusted[-1])
+    signers.learn(ours, (old,))
+    assert signers.path_of(ours, token_of, now=site.now) == (old,)
+    signers.check(ours, token_of, now=late)
+    assert signers.path_of(ours, token_of, now=late) == (new,)
+    other = Certificate.parse(site.ca.issue("/O=Grid/CN=Other", key, not_after=end).der)
+    for odd in ((), (other,)):
+        with pytest.raises(CapabilityError, match="expired"):
+            signers.check(ours, replace(token_of, key_certificates=odd), now=late)
+    with pytest.raises(CapabilityError, match="expired"):
+        signers.check(ours, token_of, now=new.not_after + timedelta(days=1))
+    trusted.append(make_anchors(site.ca, crl=site.ca.crl([site.climate.issued])))
+    with pytest.raises(CapabilityError, match="revoked"):
+        signers.check(ours, token_of, now=site.now)
 
 
 def test_a_policy_that_asks_for_certificates(site: EnforcingSite) -> None:
@@ -279,7 +305,7 @@ def test_tokens_end_with_the_pinned_certificate_of_their_key(site: EnforcingSite
     signers = TokenSigners(lambda: anchors)
     ours = community(site, certificate)
     signers.check(ours, token_of, now=site.now)
-    assert signers.path_of(ours, token_of) == (certificate,)
+    assert signers.path_of(ours, token_of, now=site.now) == (certificate,)
     with pytest.raises(CapabilityError, match="not valid now"):
         signers.check(ours, token_of, now=certificate.not_after + timedelta(seconds=1))
     anchors = make_anchors(site.ca, crl=site.ca.crl([site.climate.issued]))

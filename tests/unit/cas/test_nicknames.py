@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cas.policy.model import User
+from cas.policy.model import User, UserGroup, check_new
 from cas.policy.nicknames import MAX_NICKNAME_CHARS, check_nickname, skeleton
 from gsi.errors import ParseError
 
@@ -52,6 +52,8 @@ def test_nicknames(name: str) -> None:
         "\u13aa\u13a0",  # GD in Cherokee
         "a\u026a",  # a small capital
         "\u01c0ars",  # a click, which is a stroke
+        "\uab64lice",  # a letter of dialectologists
+        "\ua781ars",  # one of a book on Cornish
     ],
 )
 def test_what_is_no_nickname(name: str) -> None:
@@ -74,6 +76,13 @@ def test_what_is_no_nickname(name: str) -> None:
         ("HOPE", "\u041d\u041e\u0420\u0415"),
         ("NEO", "\u039d\u0395\u039f"),  # Greek throughout
         ("hug", "\u0570\u057d\u0581"),  # Armenian throughout
+        ("SOU", "\u054f\u0555\u054d"),
+        ("oo", "\u03c3\u03bf"),
+        ("ceope", "\u0441\u04bd\u043e\u0440\u0435"),
+        ("olaf", "ola\u0192"),
+        ("\u3078", "\u30d8"),  # Hiragana and Katakana
+        ("\u529b\u53e3", "\u30ab\u30ed"),  # Chinese and Katakana
+        ("\u5de5\u4e8c", "\u30a8\u30cb"),
     ],
 )
 def test_what_looks_alike(one: str, other: str) -> None:
@@ -81,9 +90,20 @@ def test_what_looks_alike(one: str, other: str) -> None:
 
 
 def test_too_long_for_tokens() -> None:
-    User("\u0430" * 42, "/O=Grid/CN=A", "ca")
+    check_new(User("\u0430" * 42, "/O=Grid/CN=A", "ca"))
     with pytest.raises(ParseError, match="too long for tokens"):
-        User("\u0430" * 43, "/O=Grid/CN=A", "ca")
+        check_new(User("\u0430" * 43, "/O=Grid/CN=A", "ca"))
+
+
+def test_what_is_there_keeps_its_name() -> None:
+    """Rules for names are for those that are enrolled from now on."""
+    for name in ("\ua4ee\ua4e1\ua4f2\ua4da\ua4f0", "\u0430lice", "-a"):
+        assert User(name, "/O=Grid/CN=A", "ca").nickname == name
+        with pytest.raises(ParseError):
+            check_new(UserGroup(name))
+    for name in ("", "a|b", "a\nb", "a\ud800", "x" * (MAX_NICKNAME_CHARS + 1)):
+        with pytest.raises(ParseError):
+            UserGroup(name)
 
 
 def test_what_does_not() -> None:

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from cas.assertion.value import Comparison
-from cas.effects import MAX_NAMED, MAX_PROBES
 from cas.policy.bootstrap import FILE_ACTIONS, parse_bootstrap
 from cas.policy.conditions import Proxies, Strength
 from cas.policy.evaluate import MAX_RIGHTS
@@ -17,6 +16,7 @@ from cas.policy.nicknames import _FORBIDDEN, MAX_NICKNAME_CHARS
 from cas.policy.request import MAX_REQUEST_BYTES, MAX_WANTED, parse_request
 from cas.repository.base import MAX_DEPTH, MAX_GROUPS, MAX_ROWS, MAX_SKEW
 from cas.service import BATCH_LINES
+from cas.trial import MAX_LOOKS, MAX_NAMED
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/reference/cas-policy.md").read_text("utf-8")
 
@@ -77,7 +77,7 @@ def test_limits() -> None:
     assert f"{MAX_RIGHTS} rights, of at most {MAX_ROWS} statements" in PAGE
     assert f"At most {MAX_WANTED} resources and {MAX_REQUEST_BYTES} bytes" in PAGE
     assert f"at most {MAX_DEPTH} deep, and nothing in more than {MAX_GROUPS}" in PAGE
-    assert f"Up to {MAX_PROBES} rights" in PAGE
+    assert f"Up to {MAX_LOOKS} rights" in PAGE
     assert f"above {MAX_NAMED:,} holders" in PAGE
     assert f"more than {MAX_SKEW.seconds // 60} minutes behind" in PAGE
     assert f"{BATCH_LINES} lines at a\ntime" in PAGE

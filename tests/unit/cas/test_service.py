@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cas import trial
 from cas.assertion.value import Comparison
 from cas.policy.caller import Caller
 from cas.policy.changes import AddMember, Change, Enrol, Grant, Remove, RemoveMember, Revoke, SetFqan
@@ -594,6 +595,106 @@ def test_who_gains_and_who_loses(world: Community) -> None:
         world.service.preview(world.caller("bob"), [Grant(permit("everyone", READ, DATA))])
 
 
+def tried(world: Community, *changes: Change, is_complete: bool = True) -> set[tuple[str, str, str, str, str]]:
+    """What a dry run says: action, on what, who gains, who loses, and when."""
+    preview = world.service.preview(world.admin, changes)
+    assert preview.is_complete is is_complete
+    return {
+        (one.action.name, one.on.name, " ".join(one.gains), " ".join(one.loses), one.when)
+        for one in preview.differences
+    }
+
+
+def test_what_is_within_an_object_is_looked_at(world: Community) -> None:
+    """A denial around what is permitted, and a new member where a part is denied."""
+    world.make(Enrol(ObjectName(FTP, "ftp://h/*"), ADMINS), Enrol(ObjectName(FTP, "ftp://h/data/embargo/*"), ADMINS))
+    denial = permit("readers", READ, "ftp://h/*", Effect.DENY)
+    assert tried(world, Grant(denial)) == {("read", DATA, "", "alice", "")}
+    world.make(Grant(denial))
+    assert tried(world, Revoke(denial)) == {("read", DATA, "alice", "", "")}
+    world.make(Revoke(denial), Grant(permit("readers", READ, "ftp://h/data/embargo/*", Effect.DENY)))
+    assert tried(world, AddMember(group("readers"), user("bob"))) == {("read", DATA, "bob", "", "")}
+    everything = Ref(Kind.OBJECT_GROUP, "all")
+    world.make(Enrol(ObjectGroup("all")), Grant(Statement("readers", Effect.DENY, READ, everything)))
+    assert tried(world, AddMember(everything, object_ref("FTP://H/*"))) == {("read", DATA, "", "alice", "")}
+
+
+def test_a_denial_is_looked_at_in_every_namespace(world: Community) -> None:
+    world.make(Enrol(ObjectName("FTPExact", "ftp://h/data/f"), ADMINS))
+    exact = object_ref("ftp://h/data/f", "FTPExact")
+    world.make(Grant(Statement("everyone", Effect.PERMIT, READ, exact)))
+    preview = world.service.preview(world.admin, [Grant(permit("readers", READ, DATA, Effect.DENY))])
+    assert [(one.on.scope, one.on.name, one.loses) for one in preview.differences] == [
+        (FTP, DATA, ("alice",)),
+        (FTP, "ftp://h/data/f", ("alice",)),
+        ("FTPExact", "ftp://h/data/f", ("alice",)),
+    ]
+
+
+def test_terms_are_looked_at_in_a_trial(world: Community) -> None:
+    later, end = NOW + timedelta(days=3), NOW + timedelta(days=5)
+
+    def granted(terms: Terms) -> set[tuple[str, str, str, str, str]]:
+        return tried(world, Grant(Statement("readers", Effect.PERMIT, WRITE, object_ref(DATA), terms)))
+
+    def told(when: str) -> set[tuple[str, str, str, str, str]]:
+        return {("write", DATA, "alice", "", when)}
+
+    assert granted(Terms(proxies=Proxies.LIMITED)) == told("with limited proxies")
+    assert granted(Terms(not_before=later)) == told("from 2030-01-04T12:00:00Z")
+    assert granted(Terms(not_after=later)) == told("now")
+    assert granted(Terms(strength=Strength.HIGH)) == told("at strength high")
+    all_of_it = Terms(later, end, Proxies.FULL, Strength.HIGH)
+    assert granted(all_of_it) == told("from 2030-01-04T12:00:00Z, with full proxies, at strength high")
+    assert granted(Terms(NOW - timedelta(days=2), NOW - timedelta(days=1))) == set()
+    denial = Statement("readers", Effect.DENY, READ, object_ref(DATA), Terms(strength=Strength.HIGH))
+    assert tried(world, Grant(denial)) == {("read", DATA, "", "alice", "below strength high")}
+    shift = Statement("everyone", Effect.PERMIT, READ, object_ref(DATA), Terms(not_after=later))
+    world.make(Grant(shift))
+    lost = tried(world, Revoke(permit("readers", READ, DATA)))
+    assert lost == {("read", DATA, "", "alice", "from 2030-01-04T12:00:00Z")}
+
+
+def test_what_everybody_may_a_new_user_may(world: Community) -> None:
+    world.make(Grant(permit("everyone", READ, DATA)))
+    assert tried(world, Enrol(User("carol", dn("carol"), "ca"))) == {("read", DATA, "carol", "", "")}
+    assert tried(world, Remove(user("bob"))) == {("read", DATA, "", "bob", "")}
+
+
+def test_who_joins_the_superusers_may_everything(world: Community) -> None:
+    assert tried(world, AddMember(group(ADMINS), user("bob"))) == {("superuser", "casServer", "bob", "", "")}
+
+
+def test_a_trial_that_looks_at_a_part_says_so(world: Community, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.enrol("carol", "lookers")
+    for number in range(6):
+        name = f"ftp://h/data/{number}/*"
+        world.make(Enrol(ObjectName(FTP, name), ADMINS), Grant(permit("lookers", READ, name)))
+    everybody = Grant(permit("everyone", READ, DATA))
+    assert len(tried(world, everybody)) == 7
+    monkeypatch.setattr(trial, "MAX_LOOKS", 5)
+    assert len(tried(world, everybody, is_complete=False)) <= 5
+    monkeypatch.setattr(trial, "MAX_LOOKS", 200)
+    monkeypatch.setattr(trial, "MAX_NAMED", 1)
+    (one,) = world.service.preview(world.admin, [AddMember(group("lookers"), user("alice"))]).differences[:1]
+    assert (one.gains, one.loses, one.before, one.after) == ((), (), 3, 3)
+
+
+def test_a_trial_while_others_change_the_policy(world: Community, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is touched is found at one revision and looked at again at the same one."""
+    make_plan, left = trial.make_plan, [1]
+
+    def disturbed(*args: object) -> object:
+        if left:
+            left.pop()
+            world.make(Enrol(UserGroup("faster")))
+        return make_plan(*args)  # type: ignore[arg-type]  # handed on
+
+    monkeypatch.setattr(trial, "make_plan", disturbed)
+    preview = world.service.preview(world.admin, [Grant(permit("everyone", READ, DATA))])
+    assert preview.revision == world.repository.reading(lambda view: view.revision())
+
+
 # --- many users -------------------------------------------------------------------------------------------------------
 
 
@@ -620,6 +721,20 @@ def test_many_users_in_parts(world: Community, monkeypatch: pytest.MonkeyPatch) 
     again = world.service.enrol_users(world.admin, parse_users(lines), owner=ADMINS, digest="d")
     assert again == Progress(10, 0)
     assert [record.details["users"] for record in world.sink.records if record.action == "enrol-users"] == [4, 4, 2]
+
+
+def test_a_file_given_again_enrols_who_was_removed(world: Community) -> None:
+    lines = [f"{name}\t{dn(name)}\tca\treaders\n" for name in ("carol", "dave", "eve")]
+
+    def enrol() -> Progress:
+        return world.service.enrol_users(world.admin, parse_users(lines), owner=ADMINS, digest="d")
+
+    assert [enrol(), enrol()] == [Progress(3, 3), Progress(3, 0)]
+    world.make(RemoveMember(group("readers"), user("carol")), Remove(user("carol")))
+    world.make(RemoveMember(group("readers"), user("dave")))
+    assert enrol() == Progress(3, 1)
+    for name in ("carol", "dave"):
+        assert world.service.why(world.admin, name, READ, object_ref(DATA)).permitted
 
 
 def test_nobody_says_that_anothers_file_is_done(world: Community) -> None:

@@ -151,6 +151,13 @@ def test_tokens_and_principals() -> None:
     assert not is_banned("dn https://iss#42", user("https://iss#421"))
 
 
+@pytest.mark.parametrize(("name", "subject"), [("\xc4rnd", "%C3%84rnd"), ("100%", "100%25"), ("a b", "a%20b")])
+def test_escapes_of_tokens_do_not_evade(name: str, subject: str) -> None:
+    for written in (name, subject, name.lower(), subject.lower()):
+        assert is_banned(f'dn "https://iss#{written}"', user(f"https://iss#{subject}"))
+    assert not is_banned(f'dn "https://iss#{name}"', user(f"https://iss#{subject}x"))
+
+
 def test_the_reason_names_the_line() -> None:
     decision = decide(bans('\ndn /O=Grid/CN=Alice because "stolen key"'), ALICE)
     assert decision.reason == "dn is banned, b:2: stolen key"
