@@ -41,7 +41,7 @@ from myproxy.protocol.messages import Account, Command, Request
 from tests.harness.ca import Issued, TestCA
 from tests.harness.myproxy import SECRET, World, ask, make_world
 
-__all__ = ["NAME", "Pages", "open_node", "open_pages"]
+__all__ = ["NAME", "Pages", "ServiceDesk", "open_node", "open_pages"]
 
 NAME = "portal.example.org"
 _TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
