@@ -35,7 +35,7 @@ from myproxy.auth.base import ThrottledError
 from myproxy.auth.throttle import network_of
 from myproxy.client import MyProxyClient, ServerAddress
 from myproxy.portal.gate import Gate
-from myproxy.protocol.messages import Command, Request
+from myproxy.protocol.messages import Account, Command, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from gsi.certificate import Certificate
     from gsi.keys import PrivateKey
     from gsi.trust.anchors import TrustAnchors
-    from myproxy.protocol.messages import Account, Happening
+    from myproxy.protocol.messages import Happening
 
 __all__ = [
     "AccountView",
@@ -293,7 +293,7 @@ class Desk:
 
     def look(self, proxy: Credential, username: str) -> tuple[CredentialView, ...]:
         """Return what the user has stored, the unnamed one first; raises as `account`."""
-        return self.account(proxy, username).credentials
+        return self._tell(proxy, username, history=False).credentials
 
     def account(self, proxy: Credential, username: str) -> AccountView:
         """Return what the user has stored, and what happened to it.
@@ -302,9 +302,13 @@ class Desk:
             RefusedError: The server says no; having nothing is no refusal.
             GridError: No connection, or the server is not trusted.
         """
+        return self._tell(proxy, username, history=True)
+
+    def _tell(self, proxy: Credential, username: str, *, history: bool) -> AccountView:
         try:
             with self._asking(username):
-                return view(self._client(proxy).account(username))
+                client = self._client(proxy)
+                return view(client.account(username) if history else Account(client.info(username)))
         except RefusedError as error:
             if NOTHING_STORED in error.message:
                 return AccountView()

@@ -60,13 +60,14 @@ _ONLY: Final = (
     .group_by(_C.username)
     .having(sa.func.min(_C.owner) == sa.func.max(_C.owner))
 )
+_AT: Final = sa.bindparam("its_at", type_=sa.BigInteger())
 _COUNT: Final = (
     sa.update(EVENTS)
     .where(_E.source == sa.bindparam("its_source"))
     .values(
-        count=_E.count + sa.bindparam("more"),
+        count=_E.count + sa.bindparam("more", type_=sa.BigInteger()),
         address=sa.bindparam("its_address"),
-        at=sa.case((_E.at > sa.bindparam("its_at"), _E.at), else_=sa.bindparam("its_at")),
+        at=sa.case((_E.at > _AT, _E.at), else_=_AT),
     )
 )
 _INSERT: Final = sa.insert(EVENTS)

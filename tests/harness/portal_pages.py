@@ -98,8 +98,9 @@ class ServiceDesk(Desk):
             chain = self.world.service.finish_get(grant, requester.request_der)
         return requester.accept([one.der for one in chain], now=self.world.now)
 
-    def account(self, proxy: Credential, username: str) -> AccountView:
-        caller, request = self._caller(proxy), Request(Command.INFO, username, wants_history=self.tells_history)
+    def _tell(self, proxy: Credential, username: str, *, history: bool) -> AccountView:
+        wanted = history and self.tells_history
+        caller, request = self._caller(proxy), Request(Command.INFO, username, wants_history=wanted)
         self.world.history.flush()
         try:
             found = self.world.service.info(caller, request)
