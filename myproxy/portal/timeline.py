@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "merge"]
 
 _KINDS: Final = {
-    "logon": "Proxy fetched",
+    "logon": "Proxy handed out at a logon",
     "renewal": "Proxy renewed",
-    "trusted": "Proxy fetched without a pass phrase",
-    "key": "Key fetched",
+    "trusted": "Proxy handed out to a trusted service",
+    "key": "Key handed out",
     "store": "Credential stored",
     "change": "Pass phrase changed",
     "destroy": "Credential destroyed",
