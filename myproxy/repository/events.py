@@ -124,13 +124,18 @@ class SQLEvents:
         Raises:
             StorageError: The database cannot be written.
         """
-        owners = self._find_owners([one for one in noted if one.owner is None])
-        done = [_row(one, one.owner) for one in noted if one.owner is not None]
-        refused = _joined((one, owners[one.username, one.name]) for one in noted if (one.username, one.name) in owners)
-        if not done and not refused:
+        tried = [one for one in noted if one.owner is None]
+        owners = self._find_owners(tried)
+        tried = [
+            one._replace(owner=owners[one.username, one.name]) for one in tried if (one.username, one.name) in owners
+        ]
+        made = [one for one in noted if one.owner is not None]
+        if not tried and not made:
             return
-        touched = sorted({(row["username"], row["name"], row["permitted"]) for row in (*done, *refused)})
-        evict = [{"its_username": user, "its_name": name, "its_permitted": how} for user, name, how in touched]
+        done, refused = [_row(one) for one in made], _joined(tried)
+        touched = {(one.username, one.name or "", 1) for one in made}
+        touched |= {(one.username, one.name or "", 0) for one in tried}
+        evict = [{"its_username": user, "its_name": name, "its_permitted": how} for user, name, how in sorted(touched)]
 
         def work(connection: Connection, _again: bool) -> None:
             for row in refused:  # in one order, so that two writers never wait for one another
@@ -197,31 +202,30 @@ class SQLEvents:
         return self._database.reading(lambda connection: connection.execute(query, dict(values)).mappings().all())
 
 
-def _joined(refused: Iterable[tuple[Noted, str]]) -> list[dict[str, object]]:
+def _joined(tried: Iterable[Noted]) -> list[dict[str, object]]:
     """Return one row for all refused tries of one network on one credential, in the order of their sources."""
-    alike: defaultdict[str, list[tuple[Noted, str]]] = defaultdict(list)
-    for one, owner in refused:
-        if one.owner is None:
-            alike[_source(one, owner)].append((one, owner))
+    alike: defaultdict[str, list[Noted]] = defaultdict(list)
+    for one in tried:
+        alike[_source(one)].append(one)
     rows = []
     for source, members in sorted(alike.items()):
-        last, owner = max(members, key=lambda member: member[0].at)
-        count, first = sum(one.count for one, _ in members), min(one.first for one, _ in members)
-        rows.append(_row(last._replace(count=count, first=first), owner) | {"permitted": 0, "source": source})
+        last = max(members, key=lambda one: one.at)
+        whole = last._replace(count=sum(one.count for one in members), first=min(one.first for one in members))
+        rows.append(_row(whole) | {"permitted": 0, "source": source})
     return rows
 
 
-def _source(one: Noted, owner: str) -> str:
-    parts = (one.username, one.name or "", owner, one.kind, network_of(one.address))
+def _source(one: Noted) -> str:
+    parts = (one.username, one.name or "", one.owner or "", one.kind, network_of(one.address))
     encoded = (part.encode("utf-8", "surrogateescape") for part in parts)
     return hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in encoded)).hexdigest()
 
 
-def _row(one: Noted, owner: str) -> dict[str, object]:
+def _row(one: Noted) -> dict[str, object]:
     return {
         "username": one.username,
         "name": one.name or "",
-        "owner": owner,
+        "owner": one.owner,
         "kind": one.kind,
         "permitted": 1,
         "address": one.address[:_MAX_ADDRESS],
