@@ -97,7 +97,7 @@ class Noted(NamedTuple):
         owner: Whose it is; None for a refused try, whose owner is looked up.
         kind: A word, see `Happening`.
         address: Where it came from.
-        count: How often.
+        times: How often.
         first: The first time.
         at: The last time.
     """
@@ -107,7 +107,7 @@ class Noted(NamedTuple):
     owner: str | None
     kind: str
     address: str
-    count: int
+    times: int
     first: datetime
     at: datetime
 
@@ -210,7 +210,7 @@ def _joined(tried: Iterable[Noted]) -> list[dict[str, object]]:
     rows = []
     for source, members in sorted(alike.items()):
         last = max(members, key=lambda one: one.at)
-        whole = last._replace(count=sum(one.count for one in members), first=min(one.first for one in members))
+        whole = last._replace(times=sum(one.times for one in members), first=min(one.first for one in members))
         rows.append(_row(whole) | {"permitted": 0, "source": source})
     return rows
 
@@ -229,7 +229,7 @@ def _row(one: Noted) -> dict[str, object]:
         "kind": one.kind,
         "permitted": 1,
         "address": one.address[:_MAX_ADDRESS],
-        "count": one.count,
+        "count": one.times,
         "first": seconds(one.first),
         "at": seconds(one.at),
         "source": None,

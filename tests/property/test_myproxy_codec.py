@@ -60,7 +60,18 @@ def infos(draw: st.DrawFn) -> tuple[CredentialInfo, ...]:
     if draw(st.booleans()):
         names.insert(0, None)
     return tuple(
-        CredentialInfo(name, draw(MOMENT), draw(MOMENT), draw(TEXT), *(draw(OPTIONAL) for _ in range(6)))
+        CredentialInfo(
+            name=name,
+            start_time=draw(MOMENT),
+            end_time=draw(MOMENT),
+            owner=draw(TEXT),
+            description=draw(OPTIONAL),
+            retriever=draw(OPTIONAL),
+            key_retrievers=draw(OPTIONAL),
+            trusted_retriever=draw(OPTIONAL),
+            renewer=draw(OPTIONAL),
+            lock_message=draw(OPTIONAL),
+        )
         for name in names
     )
 
