@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from myproxy.client import MyProxyClient, ServerAddress
     from myproxy.protocol.client import ClientSession
-    from myproxy.protocol.messages import Command, CredentialInfo, Request, Response, ResponseType
+    from myproxy.protocol.messages import Account, Command, CredentialInfo, Happening, Request, Response, ResponseType
     from myproxy.protocol.server import ServerSession
 
 __all__ = [
+    "Account",
     "ClientSession",
     "Command",
     "CredentialInfo",
+    "Happening",
     "MyProxyClient",
     "Request",
     "Response",
@@ -36,7 +38,15 @@ __all__ = [
 _ROOMS: Final = {
     "myproxy.client": ("MyProxyClient", "ServerAddress"),
     "myproxy.protocol.client": ("ClientSession",),
-    "myproxy.protocol.messages": ("Command", "CredentialInfo", "Request", "Response", "ResponseType"),
+    "myproxy.protocol.messages": (
+        "Account",
+        "Command",
+        "CredentialInfo",
+        "Happening",
+        "Request",
+        "Response",
+        "ResponseType",
+    ),
     "myproxy.protocol.server": ("ServerSession",),
 }
 

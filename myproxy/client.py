@@ -34,7 +34,7 @@ from gsi.trust.verify import verify_chain
 from myproxy.exchange import Exchange
 from myproxy.protocol.codec import DUMMY_PASSPHRASE
 from myproxy.protocol.events import CertificateRequestReceived, CertificatesReceived, CredentialReceived
-from myproxy.protocol.messages import Command, CredentialInfo, Request, TrustRootFile
+from myproxy.protocol.messages import Account, Command, CredentialInfo, Request, TrustRootFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,6 +163,18 @@ class MyProxyClient:
         request = Request(Command.INFO, username, DUMMY_PASSPHRASE, credential_name=credential_name)
         with self._converse() as conversation:
             return conversation.ask(request).credentials
+
+    def account(self, username: str, credential_name: str | None = None) -> Account:
+        """Return the same, and what happened to the credentials, where the server tells that.
+
+        Raises:
+            RefusedError: The server said no; also when there are none.
+            GridError: No connection, or the server is not trusted.
+        """
+        request = Request(Command.INFO, username, DUMMY_PASSPHRASE, credential_name=credential_name, wants_history=True)
+        with self._converse() as conversation:
+            answer = conversation.ask(request)
+            return Account(answer.credentials, answer.history)
 
     def destroy(self, username: str, credential_name: str | None = None) -> None:
         """Remove a stored credential.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from myproxy.issuing import Authority
     from myproxy.protocol.messages import Request, TrustRootFile
     from myproxy.repository.base import Repository, StoredCredential
+    from myproxy.repository.history import History
     from myproxy.repository.seal import Sealer
 
 __all__ = ["ChainVerifier", "Commands", "TrustRootSource", "describe", "parse_chain"]
@@ -80,6 +81,7 @@ class Commands:
         authority: Authority | None = None,
         proxy_extensions: ProxyExtensionSource | None = None,
         attributes: AttributeSource | None = None,
+        history: History | None = None,
         is_near: bool = False,
     ) -> None:
         """Put them together.
@@ -97,12 +99,14 @@ class Commands:
             authority: Makes certificates for users who have nothing stored; None where there is none.
             proxy_extensions: What proxies carry beside what they have by themselves.
             attributes: Finds the VOMS attributes that clients ask for; None passes over what they ask.
+            history: Keeps for the owners what happened to their credentials; None keeps nothing.
             is_near: Whether store and judge of chains ask nobody outside of this machine.
         """
         self._settings = settings
         self._repository = repository
         self._sealer = sealer
-        self._trail = DecisionTrail(audit, clock)
+        self._history = history
+        self._trail = DecisionTrail(audit, clock, None if history is None else history.note)
         self._verify = verify
         self._clock = clock
         self._methods = methods
@@ -152,6 +156,11 @@ class Commands:
         """
         if self._authority is not None:
             self._authority.check_ready(self._clock())
+
+    def _note(self, caller: Caller, kind: str, username: str, name: str | None, owner: str) -> None:
+        """Let the owner of a credential know later what was done with it."""
+        if self._history is not None:
+            self._history.note(kind, username, name, caller.address, owner=owner)
 
     def _find(self, request: Request) -> StoredCredential | None:
         try:

@@ -211,7 +211,10 @@ class Conversation:
                 await self._retrieve(caller, request)
             case Command.INFO:
                 found = await self._call(lambda: service.info(caller, request))
-                await self._send_response(Response.ok(credentials=found))
+                history = None
+                if request.wants_history:
+                    history = await self._call(lambda: service.happenings(caller, request))
+                await self._send_response(Response.ok(credentials=found, history=history))
             case Command.DESTROY:
                 await self._call(lambda: service.destroy(caller, request))
                 await self._send_response(Response.ok())

@@ -32,6 +32,7 @@ from gsi.errors import (
 )
 from gsi.proxy.chain import ProxyChain
 from gsi.proxy.kinds import ProxyKind
+from myproxy.auth.base import Method
 from myproxy.auth.passphrase import place_of
 from myproxy.authentication import Authenticated, Authentication, HiddenError, Offers, Question, refuse_absent
 from myproxy.commands import parse_chain
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from gsi.certificate import Certificate
     from myproxy.auth.attempt import Attempt
+    from myproxy.auth.base import Proof
     from myproxy.authentication import Step
     from myproxy.issuing import Authority
     from myproxy.policy import Client, Permission
@@ -391,6 +393,7 @@ class RetrievalCommands(HandoverCommands):
             recorded.settle()
         if request.command is Command.GET:
             self._seal_anew(stored, proof.key, request)
+        self._note(caller, _kind_of_use(request, proof), stored.username, stored.name, stored.owner)
         limits = request.lifetime, stored.lifetime, self._settings.max_proxy_lifetime
         return RetrievalGrant(
             caller=caller,
@@ -421,6 +424,15 @@ def _or_refusal(
         return ask(client, stored)
     except DeniedError as error:
         return error
+
+
+def _kind_of_use(request: Request, proof: Proof) -> str:
+    """Return the word by which the owner is told."""
+    if request.command is Command.RETRIEVE:
+        return "key"
+    if proof.renewer is not None:
+        return "renewal"
+    return "trusted" if proof.method is Method.TRUSTED else "logon"
 
 
 def _split(stored: StoredCredential) -> ProxyChain:

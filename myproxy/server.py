@@ -45,6 +45,8 @@ from myproxy.metrics import MeteredSink, Metrics
 from myproxy.monitor import Monitor, Sources
 from myproxy.protocol.server import ServerSession
 from myproxy.repository.census import take_census
+from myproxy.repository.events import SQLEvents
+from myproxy.repository.history import History
 from myproxy.service import MyProxyService
 from myproxy.wiring.attributes import make_client_attributes, make_requested_attributes
 from myproxy.wiring.authority import make_authority
@@ -209,6 +211,7 @@ class MyProxyServer:
         self._haste = Haste()
         self._validation = ValidationOptions()
         self._repository = open_repository(setup.config, options.storage, patient=True, create=False)
+        self._history = History(SQLEvents(self._repository.database), clock=clock.now)
         self._audit = AuditLog(self._audit_path(setup.config), node=setup.config.node_name)
         self._equipment = self._equip(setup)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="myproxy")
@@ -320,6 +323,7 @@ class MyProxyServer:
     def begin_upkeep(self) -> None:
         """Look after the store now and then, beside the requests."""
         self._sweeper.start()
+        self._history.start()
 
     def close(self) -> None:
         """Give back threads, store and audit file."""
@@ -328,6 +332,7 @@ class MyProxyServer:
         self._sweeper.stop()
         self._executor.shutdown()
         self._equipment.service.close()
+        self._history.stop()
         self._repository.close()
         self._audit.close()
 
@@ -364,6 +369,7 @@ class MyProxyServer:
             proxy_extensions=make_proxy_extensions(config),
             attributes=make_requested_attributes(config, verify, self._trust.anchors),
             authority=make_authority(config, self._verify_stored, self._trust.anchors, _warn),
+            history=self._history,
             is_near=config.database is None and not asks_responders(config),
         )
 

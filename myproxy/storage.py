@@ -11,6 +11,7 @@ change_passphrase).
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,7 @@ from myproxy.commands import Commands, describe
 from myproxy.grants import Caller, StorageGrant, UploadGrant
 from myproxy.policy import parse_rule
 from myproxy.protocol.codec import is_sendable
+from myproxy.protocol.happenings import MAX_HAPPENINGS
 from myproxy.repository.base import StoredCredential
 from myproxy.repository.locks import check_lock
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gsi.pem import PEMBlock
-    from myproxy.protocol.messages import CredentialInfo, Request
+    from myproxy.protocol.messages import CredentialInfo, Happening, Request
 
 __all__ = ["StorageCommands"]
 
@@ -181,7 +183,21 @@ class StorageCommands(Commands):
             permission = self._settings.access.permit_owner(caller.client, owner=found[0].owner)
             self._ask_site(caller, request, "INFO")
             self._trail.permit(caller, request, "INFO", permission, count=len(found))
-        return tuple(map(describe, found))
+        if self._history is None or not request.wants_history:
+            return tuple(map(describe, found))
+        uses = self._history.uses(request.username, owner)
+        return tuple(_with_use(one, uses.get(one.name)) for one in found)
+
+    def happenings(self, caller: Caller, request: Request) -> tuple[Happening, ...] | None:
+        """Return what happened to the client's own credentials under a user name, the newest first, after `info`.
+
+        None where that was not asked for, or is not kept.
+        """
+        if self._history is None or not request.wants_history or caller.client.is_anonymous:
+            return None
+        found = self._history.of(request.username, caller.client.name, limit=MAX_HAPPENINGS)
+        wanted = request.credential_name
+        return found if wanted is None else tuple(one for one in found if one.name == wanted)
 
     def destroy(self, caller: Caller, request: Request) -> None:
         """Remove a credential of the client. Gone from disk when it returns.
@@ -202,6 +218,7 @@ class StorageCommands(Commands):
                 self._repository.delete(request.username, request.credential_name, owner=existing.owner)
             except NotFoundError as error:
                 raise DeniedError("Credentials do not exist.") from error
+        self._note(caller, "destroy", request.username, request.credential_name, existing.owner)
 
     def change_passphrase(self, caller: Caller, request: Request) -> None:
         """Seal the stored key under a new pass phrase; an empty one leaves it unsealed. On disk when it returns.
@@ -231,12 +248,14 @@ class StorageCommands(Commands):
                 self._repository.replace_key(stored, sealed, now=self._clock())
             except ConflictError as error:
                 raise DeniedError("Unable to change pass phrase.\nThe credential has just been changed.") from error
+        self._note(caller, "change", stored.username, stored.name, stored.owner)
 
     def _put(self, grant: StorageGrant | UploadGrant, stored: StoredCredential) -> None:
         try:
             self._repository.put(stored)
         except ConflictError as error:
             raise _occupied(grant.caller, grant.request) from error
+        self._note(grant.caller, "store", stored.username, stored.name, stored.owner)
 
     def _keep(self, grant: UploadGrant, block: PEMBlock, chain: tuple[Certificate, ...]) -> bytes:
         """Return an uploaded key as it is kept; whether a locked one fits its certificate only its owner could tell.
@@ -285,6 +304,14 @@ def _new_row(
         created=now,
         updated=now,
     )
+
+
+def _with_use(stored: StoredCredential, use: Happening | None) -> CredentialInfo:
+    """Return what is told of a credential, with its last use if that is not of one that lay there before."""
+    info = describe(stored)
+    if use is None or use.at < stored.created:
+        return info
+    return dataclasses.replace(info, last_use=use)
 
 
 def _read_upload(text: bytes) -> tuple[tuple[Certificate, ...], PEMBlock]:

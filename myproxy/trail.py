@@ -12,7 +12,7 @@ All raise `StorageError` when the record cannot be written, and then nothing may
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi.certificate import Certificate
 from gsi.errors import AuthenticationError, DeniedError, GridError, ParseError, VerificationError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from myproxy.policy import Permission
     from myproxy.protocol.messages import Request
 
-__all__ = ["CONNECT", "THROTTLED", "UNREADABLE", "UNVERIFIED", "DecisionTrail"]
+__all__ = ["CONNECT", "THROTTLED", "UNREADABLE", "UNVERIFIED", "DecisionTrail", "Notice"]
 
 CONNECT: Final = "CONNECT"
 """The action of a client that was refused before it could ask for anything."""
@@ -40,6 +40,16 @@ UNREADABLE: Final = "REQUEST"
 THROTTLED: Final = "throttled"
 """The detail of a record, 1 where a try was not judged because there were too many before."""
 
+_TRIES: Final = {
+    "GET": "logon",
+    "RETRIEVE": "key",
+    "PUT": "store",
+    "STORE": "store",
+    "CHANGE_PASSPHRASE": "change",
+    "DESTROY": "destroy",
+}
+"""What of the refused an owner is told, by the kinds of `Happening`."""
+
 MAX_CAUSES: Final = 3
 """How far behind an error the audit looks: a refusal, what it stands for, and why that was."""
 
@@ -47,12 +57,28 @@ UNVERIFIED: Final = "<unverified>"
 """In place of the name of a client that showed certificates which were not believed."""
 
 
+class Notice(Protocol):
+    """Lets the owner of a credential know later of a try that was refused."""
+
+    def __call__(self, kind: str, username: str, name: str | None, address: str) -> None:
+        """Take note of it; see `History.note`."""
+        ...
+
+
 class DecisionTrail:
     """Turns decisions about requests into audit records. Pass phrases are never among them."""
 
-    def __init__(self, sink: PostingSink, clock: Callable[[], datetime]) -> None:
+    def __init__(self, sink: PostingSink, clock: Callable[[], datetime], note: Notice | None = None) -> None:
+        """Put it together.
+
+        Args:
+            sink: Where records go.
+            clock: The time.
+            note: Told of refused tries, for the owner of the credential; see `History.note`.
+        """
         self._sink = sink
         self._clock = clock
+        self._note = note
 
     def refuse_client(
         self, address: str, request_id: str, presented: Sequence[bytes], error: GridError, *, peer: str = UNVERIFIED
@@ -108,6 +134,9 @@ class DecisionTrail:
             slowed = isinstance(error, ThrottledError) or isinstance(error.__cause__, ThrottledError)
             details = {THROTTLED: 1} if slowed else {}
             self._record(caller, request, action, verdict, " <- ".join(reasons), **details)
+            kind = _TRIES.get(action)
+            if self._note is not None and verdict is Verdict.DENY and kind is not None:
+                self._note(kind, request.username, request.credential_name, caller.address)
             raise
 
     def permit(

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gsi.cli.run import EXIT_OK, printable, run
-from myproxy.cli.listing import as_json, describe
+from myproxy.cli.listing import as_json, describe, describe_history, history_as_json
 from myproxy.cli.options import LongOptionParser, add_address_options, add_server_options
 
 if TYPE_CHECKING:
@@ -41,14 +41,21 @@ def _execute(arguments: Namespace) -> int:
     from myproxy.cli.common import open_as_owner
 
     client, username = open_as_owner(arguments)
-    credentials = client.info(username, arguments.credname)
+    if arguments.json or arguments.debug:
+        account = client.account(username, arguments.credname)
+        credentials, history = account.credentials, account.history
+    else:
+        credentials, history = client.info(username, arguments.credname), None
     moment = now()
     if arguments.json:
         import json
 
-        print(json.dumps([as_json(username, info, moment) for info in credentials], indent=2))
+        told = [as_json(username, info, moment) | history_as_json(info, history) for info in credentials]
+        print(json.dumps(told, indent=2))
         return EXIT_OK
     sys.stdout.write(f"username: {printable(username)}\n")
     for info in credentials:
         sys.stdout.write(describe(info, moment))
+    if history:
+        sys.stdout.write(f"history:\n{describe_history(history)}")
     return EXIT_OK

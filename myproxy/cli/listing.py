@@ -1,23 +1,28 @@
 """How a stored credential is shown to a person, or as JSON; the same by whoever asks.
 
     sys.stdout.write(describe(info, now))
-    json.dumps(as_json(info, now))
+    sys.stdout.write(describe_history(account.history))
+    json.dumps(as_json("alice", info, now) | history_as_json(info, account.history))
 
 Agrees with gct:myproxy/source/myproxy_creds.c (myproxy_print_cred_info) in the labels, their order and the time left.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gsi.cli.run import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime, timedelta
 
-    from myproxy.protocol.messages import CredentialInfo
+    from myproxy.protocol.messages import CredentialInfo, Happening
 
-__all__ = ["as_json", "describe"]
+__all__ = ["as_json", "describe", "describe_history", "history_as_json"]
+
+
+_TIME: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def describe(info: CredentialInfo, now: datetime, *, username: str | None = None) -> str:
@@ -39,7 +44,21 @@ def describe(info: CredentialInfo, now: datetime, *, username: str | None = None
         if value is not None
     ]
     lines.append(("  timeleft", _format_timeleft(info.end_time - now)))
+    if info.last_use is not None:
+        use = info.last_use
+        lines.append(("  last used", f"{use.at:{_TIME}} from {use.address} ({use.kind})"))
     return "".join(f"{label}: {printable(value)}\n" for label, value in lines)
+
+
+def describe_history(history: Iterable[Happening]) -> str:
+    """Lay out what happened to the credentials, a line each."""
+    lines = []
+    for one in history:
+        verdict = "done" if one.permitted else "refused"
+        often = f", {one.count} times since {one.first:{_TIME}}" if one.count > 1 else ""
+        name = f" {one.name}" if one.name else ""
+        lines.append(f"{one.at:{_TIME}}: {one.kind}{name} {verdict} from {one.address}{often}")
+    return "".join(f"  {printable(line)}\n" for line in lines)
 
 
 def _format_timeleft(left: timedelta) -> str:
@@ -64,4 +83,23 @@ def as_json(username: str, info: CredentialInfo, now: datetime) -> dict[str, obj
         "not_before": info.start_time.isoformat(),
         "not_after": info.end_time.isoformat(),
         "timeleft": int((info.end_time - now).total_seconds()),
+    }
+
+
+def history_as_json(info: CredentialInfo, history: Iterable[Happening] | None) -> dict[str, object]:
+    """Return the last use of a credential and what happened to it, to go with `as_json`; null where nobody tells."""
+    return {
+        "last_used": None if info.last_use is None else _as_json(info.last_use),
+        "history": None if history is None else [_as_json(one) for one in history if one.name == info.name],
+    }
+
+
+def _as_json(one: Happening) -> dict[str, object]:
+    return {
+        "at": one.at.isoformat(),
+        "kind": one.kind,
+        "permitted": one.permitted,
+        "address": one.address,
+        "count": one.count,
+        "first": one.first.isoformat(),
     }

@@ -35,7 +35,7 @@ from myproxy.auth.base import ThrottledError
 from myproxy.auth.throttle import network_of
 from myproxy.client import MyProxyClient, ServerAddress
 from myproxy.portal.gate import Gate
-from myproxy.protocol.messages import Command, Request
+from myproxy.protocol.messages import Account, Command, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,8 +44,19 @@ if TYPE_CHECKING:
     from gsi.certificate import Certificate
     from gsi.keys import PrivateKey
     from gsi.trust.anchors import TrustAnchors
+    from myproxy.protocol.messages import Happening
 
-__all__ = ["CredentialView", "Desk", "Identity", "identify", "plain_address", "read_upload", "told_apart"]
+__all__ = [
+    "AccountView",
+    "CredentialView",
+    "Desk",
+    "Identity",
+    "identify",
+    "plain_address",
+    "read_upload",
+    "told_apart",
+    "view",
+]
 
 MIN_LIFETIME: Final = timedelta(minutes=5)
 """The shortest proxy that servers make."""
@@ -89,6 +100,7 @@ class CredentialView:
         ends: When it ends.
         lock_message: Why it is locked, or None.
         renewer: Who may renew from it, or None.
+        last_use: When a proxy or the key was last handed out; None where the server does not say.
     """
 
     name: str | None
@@ -98,6 +110,40 @@ class CredentialView:
     ends: datetime
     lock_message: str | None
     renewer: str | None
+    last_use: Happening | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """What the server tells a user.
+
+    Attributes:
+        credentials: What is stored, the unnamed one first.
+        history: What happened to it, the newest first; None where the server does not say.
+    """
+
+    credentials: tuple[CredentialView, ...] = ()
+    history: tuple[Happening, ...] | None = None
+
+
+def view(account: Account) -> AccountView:
+    """Return what a server has told as its user sees it."""
+    return AccountView(
+        tuple(
+            CredentialView(
+                one.name,
+                one.description,
+                one.owner,
+                one.start_time,
+                one.end_time,
+                one.lock_message,
+                one.renewer,
+                one.last_use,
+            )
+            for one in account.credentials
+        ),
+        account.history,
+    )
 
 
 def identify(credential: Credential) -> Identity:
@@ -246,25 +292,27 @@ class Desk:
             return self._client(client).get(request, key)
 
     def look(self, proxy: Credential, username: str) -> tuple[CredentialView, ...]:
-        """Return what the user has stored, the unnamed one first.
+        """Return what the user has stored, the unnamed one first; raises as `account`."""
+        return self._tell(proxy, username, history=False).credentials
+
+    def account(self, proxy: Credential, username: str) -> AccountView:
+        """Return what the user has stored, and what happened to it.
 
         Raises:
             RefusedError: The server says no; having nothing is no refusal.
             GridError: No connection, or the server is not trusted.
         """
+        return self._tell(proxy, username, history=True)
+
+    def _tell(self, proxy: Credential, username: str, *, history: bool) -> AccountView:
         try:
             with self._asking(username):
-                found = self._client(proxy).info(username)
+                client = self._client(proxy)
+                return view(client.account(username) if history else Account(client.info(username)))
         except RefusedError as error:
             if NOTHING_STORED in error.message:
-                return ()
+                return AccountView()
             raise
-        return tuple(
-            CredentialView(
-                one.name, one.description, one.owner, one.start_time, one.end_time, one.lock_message, one.renewer
-            )
-            for one in found
-        )
 
     def destroy(self, proxy: Credential, username: str, name: str | None) -> None:
         """Remove a stored credential.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
-__all__ = ["FILTERS", "common_name", "duration", "left", "moment"]
+__all__ = ["FILTERS", "action", "common_name", "duration", "left", "moment"]
 
 _ENOUGH: Final = 100
 """From so many of a unit on, nobody wants to know the next smaller one."""
@@ -75,15 +75,21 @@ _ACTIONS: Final = {
 }
 
 
-def _action(name: str) -> str:
+def action(name: str) -> str:
+    """Return what was done, in words."""
     return _ACTIONS.get(name, name.capitalize())
+
+
+def _use(kind: str) -> str:
+    """Return how the use of a credential is called."""
+    return {"trusted": "trusted retrieval", "key": "key retrieval"}.get(kind, kind)
 
 
 FILTERS: Final[dict[str, Callable[..., str]]] = {
     "left": left,
     "moment": moment,
     "duration": duration,
-    "action": _action,
+    "use": _use,
     "common_name": common_name,
     "machine_time": _machine_time,
 }

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE",
+    "MAX_SHOWN",
     "METADATA",
     "MIGRATIONS",
     "ActivityStore",

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from flask import Blueprint, Response, g, redirect, render_template, request, ur
 from gsi.errors import (
     AuthenticationError,
     CredentialError,
+    GridError,
     LocalProtocolError,
     ParseError,
     RefusedError,
@@ -31,11 +33,13 @@ from gsi.secret import Passphrase
 from gsi.system.audit import Verdict
 from myproxy.auth.base import ThrottledError
 from myproxy.portal.config import Insistence
-from myproxy.portal.desk import identify
+from myproxy.portal.desk import AccountView, identify
 from myproxy.portal.grants import Grants
-from myproxy.portal.guard import address, current, own_path, public, told
+from myproxy.portal.guard import address, current, own_path, public, request_id, told
 from myproxy.portal.known import is_known
+from myproxy.portal.store import MAX_SHOWN
 from myproxy.portal.strength import find_weakness
+from myproxy.portal.timeline import merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,6 +65,8 @@ __all__ = [
 
 MAX_FIELD: Final = 1024
 """The longest text in a form; the protocol's pass phrases are as long."""
+LATELY: Final = 5
+"""Events on the first page."""
 WRONG: Final = "The user name, the pass phrase or the code is not right."
 LIFETIMES: Final = {hours: timedelta(hours=hours) for hours in (1, 4, 12, 24, 72, 168)}
 NOTICES: Final = {
@@ -90,6 +96,7 @@ BY_PASSPHRASE: Final = "pass phrase"
 """How a session says that its user has logged on by pass phrase."""
 _FILE_PART: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _CODE: Final = re.compile(r"[0-9]{6,8}\Z", re.ASCII)
+_log: Final = logging.getLogger("myproxy.portal")
 
 
 class FormError(Exception):
@@ -312,12 +319,14 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
     @pages.get("/")
     def overview() -> str:
         session = current()
+        account = desk.account(session.proxy, session.username)
         return render_template(
             "overview.html",
             notice=notice(),
-            found=desk.look(session.proxy, session.username),
+            found=account.credentials,
+            tells=account.history is not None,
             mine=identify(session.proxy),
-            events=portal.store.activity.of(session.username, 5),
+            events=merge(portal.store.activity.of(session.username, LATELY), account.history, LATELY),
         )
 
     def show_fetch(error: FormError | None) -> str:
@@ -429,10 +438,17 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
     @pages.get("/activity")
     def activity() -> str:
         session = current()
+        try:
+            account, trouble = desk.account(session.proxy, session.username), False
+        except GridError as error:  # what the portal knows itself is shown all the same
+            _log.warning("%s: the server's part of the activity is missing: %s", request_id(), error)
+            account, trouble = AccountView(), True
         return render_template(
             "activity.html",
             notice=notice(),
-            events=portal.store.activity.of(session.username),
+            events=merge(portal.store.activity.of(session.username), account.history, MAX_SHOWN),
+            tells=account.history is not None,
+            trouble=trouble,
             sessions=portal.store.sessions.of(session.username, now=portal.clock()),
         )
 

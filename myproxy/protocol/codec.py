@@ -18,6 +18,7 @@ from typing import Final
 
 from gsi.errors import LocalProtocolError, RemoteProtocolError
 from gsi.secret import Passphrase
+from myproxy.protocol.happenings import history_lines, parse_history
 from myproxy.protocol.messages import (
     AuthorizationOffer,
     Command,
@@ -138,6 +139,8 @@ def encode_request(request: Request) -> bytes:
     lines += [("VOMSES", encode_asked("vomses line", value, MAX_VALUE_BYTES)) for value in request.vomses]
     if request.on_behalf_of is not None:
         lines.append(("ON_BEHALF_OF", encode_asked("user's address", request.on_behalf_of, MAX_ADDRESS_BYTES)))
+    if request.wants_history:
+        lines.append(("WANTS_HISTORY", b"1"))
     return join_lines(lines)
 
 
@@ -190,6 +193,7 @@ def parse_request(data: bytes) -> Request:
         vo_names=repeated("VONAME"),
         vomses=repeated("VOMSES"),
         on_behalf_of=_parse_user_address(command, optional("ON_BEHALF_OF", MAX_ADDRESS_BYTES)),
+        wants_history=parse_number("WANTS_HISTORY", attributes.get("WANTS_HISTORY", [b"0"])[0]) == 1,
     )
 
 
@@ -278,6 +282,8 @@ def encode_response(response: Response) -> bytes:
         text = f"{offer.method}:{offer.data}"
         lines.append(("AUTHORIZATION_DATA", encode_value("authorization data", text, MAX_VALUE_BYTES * 2)))
     lines += _info_lines(response.credentials)
+    if response.history is not None:
+        lines += history_lines(response.credentials, response.history)
     for error in response.errors:
         lines += [("ERROR", encode_shown(line)) for line in error.split("\n")]
     if response.type is ResponseType.ERROR and not response.errors:
@@ -328,13 +334,15 @@ def parse_response(data: bytes) -> Response:
         raise bad_response("RESPONSE is not 0, 1 or 2") from None
     if response_type is ResponseType.ERROR and not errors:
         errors.append("the server gave no reason")
+    credentials, history = parse_history(lines, _parse_info(lines, single))
     return Response(
         type=response_type,
         errors=tuple(errors),
         offers=tuple(offers),
-        credentials=_parse_info(lines, single),
+        credentials=credentials,
         trust_roots=_parse_trust_roots(lines, single),
         on_behalf_of=parse_shown(single[b"ON_BEHALF_OF"]) if b"ON_BEHALF_OF" in single else None,
+        history=history,
     )
 
 

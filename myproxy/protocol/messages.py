@@ -96,6 +96,7 @@ class Request:
         vomses: Lines of a vomses file, where to ask for them.
         on_behalf_of: Where the user is for whom a front end asks, an address; None where the client asks for itself.
             Ours, and for GET alone.
+        wants_history: Whether the answer is to tell what happened to the credentials; ours, and for INFO alone.
     """
 
     command: Command
@@ -113,6 +114,30 @@ class Request:
     vo_names: tuple[str, ...] = ()
     vomses: tuple[str, ...] = ()
     on_behalf_of: str | None = None
+    wants_history: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that was done with a stored credential, or refused; ours.
+
+    Attributes:
+        at: When, aware UTC, whole seconds; the last time, where there were several.
+        kind: A word for what: `logon`, `renewal`, `trusted`, `key`, `store`, `change`, `destroy`.
+        permitted: Whether it was done.
+        address: Where it came from; the last address, where several of one network were refused.
+        name: The credential's name, None for the unnamed one.
+        count: How often.
+        first: The first time.
+    """
+
+    at: datetime
+    kind: str
+    permitted: bool
+    address: str
+    name: str | None
+    count: int
+    first: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +155,7 @@ class CredentialInfo:
         trusted_retriever: Policy for retrieval without a pass phrase, or None.
         renewer: Renewal policy, or None.
         lock_message: Why it is locked, or None when it is not.
+        last_use: When a proxy or the key was last handed out, or None where the server does not say.
     """
 
     name: str | None
@@ -142,6 +168,20 @@ class CredentialInfo:
     trusted_retriever: str | None = None
     renewer: str | None = None
     lock_message: str | None = None
+    last_use: Happening | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a server tells the owner of credentials.
+
+    Attributes:
+        credentials: The credentials, the unnamed one first.
+        history: What happened to them, the newest first; None from a server that does not say.
+    """
+
+    credentials: tuple[CredentialInfo, ...]
+    history: tuple[Happening, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +250,7 @@ class Response:
         trust_roots: The files of the server's trust directory.
         on_behalf_of: The user's address, as the server has taken it from a front end; None from all other servers,
             which would have judged the front end in the user's place.
+        history: What happened to the credentials listed, the newest first; None from a server that does not say.
     """
 
     type: ResponseType
@@ -218,6 +259,7 @@ class Response:
     credentials: tuple[CredentialInfo, ...] = ()
     trust_roots: tuple[TrustRootFile, ...] = ()
     on_behalf_of: str | None = None
+    history: tuple[Happening, ...] | None = None
 
     @classmethod
     def ok(
@@ -226,9 +268,16 @@ class Response:
         credentials: tuple[CredentialInfo, ...] = (),
         trust_roots: tuple[TrustRootFile, ...] = (),
         on_behalf_of: str | None = None,
+        history: tuple[Happening, ...] | None = None,
     ) -> Response:
         """Return a yes, with what was asked for."""
-        return cls(ResponseType.OK, credentials=credentials, trust_roots=trust_roots, on_behalf_of=on_behalf_of)
+        return cls(
+            ResponseType.OK,
+            credentials=credentials,
+            trust_roots=trust_roots,
+            on_behalf_of=on_behalf_of,
+            history=history,
+        )
 
     @classmethod
     def refuse(cls, *lines: str) -> Response:

@@ -71,6 +71,7 @@ REQUEST_NAMES: Final = (
     "VONAME",
     "VOMSES",
     "ON_BEHALF_OF",
+    "WANTS_HISTORY",
 )
 INFO_SUFFIXES: Final = (
     "NAME",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CREDENTIALS",
+    "EVENTS",
     "IMPORTS",
     "LEASES",
     "METADATA",
@@ -104,6 +105,26 @@ IMPORTS: Final = sa.Table(
     sa.Index("imports_username_name", "username", "name"),
 )
 """What was taken over from directories of the C server; the empty file name stands for the first start."""
+
+EVENTS: Final = sa.Table(
+    "events",
+    METADATA,
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("username", TEXT, nullable=False),
+    sa.Column("name", TEXT, nullable=False),
+    sa.Column("owner", TEXT, nullable=False),
+    sa.Column("kind", TEXT, nullable=False),
+    sa.Column("permitted", sa.BigInteger(), nullable=False),
+    sa.Column("address", TEXT, nullable=False),
+    sa.Column("count", sa.BigInteger(), nullable=False),
+    sa.Column("first", sa.BigInteger(), nullable=False),
+    sa.Column("at", sa.BigInteger(), nullable=False),
+    sa.Column("source", sa.String(64), unique=True),
+    sa.Index("events_username_name", "username", "name"),
+    sa.Index("events_at", "at"),
+)
+"""What happened to credentials, for their owners (`events`). `source` is set where refused tries are counted together:
+a hash of what they have in common."""
 
 _TEXTS: Final = (
     "username",

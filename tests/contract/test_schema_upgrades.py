@@ -171,13 +171,34 @@ PORTAL_ROWS: dict[str, dict[str, Any]] = {
     "guesses": {"key": "b" * 64, "failures": 3, "until_ms": BEGUN * 1000, "expires_ms": BEGUN * 1000},
 }
 
+TRY_ROWS: dict[str, dict[str, Any]] = {
+    "guesses": {"key": "a" * 64, "failures": 3, "until_ms": BEGUN * 1000, "expires_ms": BEGUN * 1000 + 1},
+    "one_time_secrets": {"username": "alice", "sealed": b"sealed", "last_step": 7, "created": BEGUN},
+}
+
+
+def upkeep_rows() -> dict[str, dict[str, Any]]:
+    """What the third version of the store held."""
+    row = credential_row()
+    return {
+        "credentials": row | {"key_form": describe_form(row["sealed_key"])},
+        "quarantine": {"id": 1, "moved": BEGUN, "reason": "damaged", "origin": "credentials", "content": "{}"},
+        "leases": {"name": "sweeper", "holder": "node:1:aa", "until": BEGUN},
+        "imports": {
+            "source": "/var/lib/globus/myproxy",
+            "file": "bob",
+            "digest": "d" * 64,
+            "username": "bob",
+            "name": "",
+            "imported": BEGUN,
+        },
+    }
+
+
 ROWS: dict[Version, dict[str, dict[str, Any]]] = {
     Version("myproxy", "0001"): {"credentials": credential_row()},
-    Version("myproxy", "0002"): {
-        "credentials": credential_row(),
-        "guesses": {"key": "a" * 64, "failures": 3, "until_ms": BEGUN * 1000, "expires_ms": BEGUN * 1000 + 1},
-        "one_time_secrets": {"username": "alice", "sealed": b"sealed", "last_step": 7, "created": BEGUN},
-    },
+    Version("myproxy", "0002"): {"credentials": credential_row()} | TRY_ROWS,
+    Version("myproxy", "0003"): upkeep_rows() | TRY_ROWS,
     Version("portal", "portal0001"): PORTAL_ROWS,
     Version("cas", "0001"): CAS_ROWS,
     Version("cas", "0002"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},

@@ -32,6 +32,8 @@ from myproxy.grants import Caller, RetrievalGrant, Settings
 from myproxy.issuing import Authority
 from myproxy.policy import AccessPolicy, parse_rules
 from myproxy.protocol.messages import Command, Request, TrustRootFile
+from myproxy.repository.events import SQLEvents
+from myproxy.repository.history import History
 from myproxy.repository.seal import Sealer, SealParameters
 from myproxy.repository.sql import SQLRepository, open_sqlite_repository
 from myproxy.service import MyProxyService
@@ -104,6 +106,10 @@ class World:
     directory: Path
     sink: Sink = field(default_factory=Sink)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    history: History = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.history = History(SQLEvents(self.repository.database), clock=lambda: self.now)
 
     def configure(
         self,
@@ -128,6 +134,7 @@ class World:
             site_rules=site_rules or SiteRules(),
             authority=authority,
             proxy_extensions=proxy_extensions,
+            history=self.history,
             is_near=is_near,
         )
 

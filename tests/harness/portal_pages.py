@@ -33,15 +33,15 @@ from myproxy.grants import Caller, RetrievalGrant
 from myproxy.portal.app import Ways, create_app
 from myproxy.portal.codes import Authenticators
 from myproxy.portal.config import PortalConfig, StoreSettings
-from myproxy.portal.desk import CredentialView, Desk, plain_address, told_apart
+from myproxy.portal.desk import AccountView, Desk, plain_address, told_apart, view
 from myproxy.portal.guard import FORM_COOKIE, SESSION_COOKIE, Portal, Session, current
 from myproxy.portal.limits import Limits
 from myproxy.portal.store import open_store
-from myproxy.protocol.messages import Command, Request
+from myproxy.protocol.messages import Account, Command, Request
 from tests.harness.ca import Issued, TestCA
 from tests.harness.myproxy import SECRET, World, ask, make_world
 
-__all__ = ["NAME", "Pages", "open_node", "open_pages"]
+__all__ = ["NAME", "Pages", "ServiceDesk", "open_node", "open_pages"]
 
 NAME = "portal.example.org"
 _TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
@@ -68,6 +68,7 @@ class ServiceDesk(Desk):
         )
         self.world = world
         self.front_end: Credential | None = None
+        self.tells_history = True
 
     def _caller(self, credential: Credential | None) -> Caller:
         world = self.world
@@ -97,17 +98,15 @@ class ServiceDesk(Desk):
             chain = self.world.service.finish_get(grant, requester.request_der)
         return requester.accept([one.der for one in chain], now=self.world.now)
 
-    def look(self, proxy: Credential, username: str) -> tuple[CredentialView, ...]:
+    def _tell(self, proxy: Credential, username: str, *, history: bool) -> AccountView:
+        wanted = history and self.tells_history
+        caller, request = self._caller(proxy), Request(Command.INFO, username, wants_history=wanted)
+        self.world.history.flush()
         try:
-            found = self.world.service.info(self._caller(proxy), Request(Command.INFO, username))
+            found = self.world.service.info(caller, request)
         except DeniedError:
-            return ()
-        return tuple(
-            CredentialView(
-                one.name, one.description, one.owner, one.start_time, one.end_time, one.lock_message, one.renewer
-            )
-            for one in found
-        )
+            return AccountView()
+        return view(Account(found, self.world.service.happenings(caller, request)))
 
     def destroy(self, proxy: Credential, username: str, name: str | None) -> None:
         with _refusing():

@@ -158,6 +158,35 @@ def test_the_whole_path(server: Site, tls: str) -> None:
     ]
 
 
+def test_owners_are_told_who_came(server: Site) -> None:
+    """What C clients do, and what they are refused, is what our `myproxy-info` shows; the C one is told as before."""
+    alice = Person(server, "alice", server.grid.users["rsa2048", "rsa2048"])
+    stranger = Person(server, "stranger", None)
+    alice.put().check()
+    plain = alice.run("myproxy-info", "-l", "alice").check().stdout
+    assert "invalid credential passphrase" in stranger.logon(stdin="wrong words\n").stderr
+    stranger.logon().check()
+
+    def told() -> list[dict[str, object]]:
+        listed = alice.environment.ours("myproxy-info", "--json", "-l", "alice").check().stdout
+        return list(json.loads(listed)[0]["history"])
+
+    deadline = time.monotonic() + 20
+    while len(told()) < 3 and time.monotonic() < deadline:
+        pass  # each look takes longer than a pause would
+    assert sorted((str(one["kind"]), one["permitted"], one["count"], one["address"]) for one in told()) == [
+        ("logon", False, 1, "127.0.0.1"),
+        ("logon", True, 1, "127.0.0.1"),
+        ("store", True, 1, "127.0.0.1"),
+    ]
+    shown = alice.environment.ours("myproxy-info", "-v", "-l", "alice").check().stdout
+    assert re.search(r"^  last used: .* UTC from 127\.0\.0\.1 \(logon\)$", shown, re.MULTILINE)
+    assert re.search(r"^  .* UTC: logon refused from 127\.0\.0\.1$", shown, re.MULTILINE)
+    without_time = re.compile("timeleft.*")
+    again = alice.run("myproxy-info", "-l", "alice").check().stdout
+    assert without_time.sub("", again) == without_time.sub("", plain)
+
+
 @pytest.mark.parametrize("tls", TLS)
 def test_a_p256_end_entity(server: Site, tls: str) -> None:
     """The C myproxy-init cannot sign below a certificate that was signed with ECDSA, against no server; ours stores."""

@@ -37,6 +37,7 @@ def test_the_c_server(grid: Grid) -> None:
         proxy = desk.log_on("alice", OLD, lifetime=12 * HOUR)
         assert identify(proxy).subject == ALICE
         assert identify(proxy).issuer == "/O=Grid/CN=Test CA rsa2048"
+        assert desk.account(proxy, "alice").history is None
         assert [(one.name, one.description, one.owner) for one in desk.look(proxy, "alice")] == [
             (None, None, ALICE),
             ("other", "with its key", ALICE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import example, given
@@ -17,6 +18,7 @@ from myproxy.protocol.messages import (
     AuthorizationOffer,
     Command,
     CredentialInfo,
+    Happening,
     Request,
     Response,
     ResponseType,
@@ -46,7 +48,10 @@ REQUESTS = st.builds(
     wants_trust_roots=st.booleans(),
     vo_names=st.lists(TEXT, max_size=3).map(tuple),
     vomses=st.lists(TEXT, max_size=3).map(tuple),
+    wants_history=st.booleans(),
 )
+WORD = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz0123456789.:"), min_size=1, max_size=20)
+HAPPENINGS = st.builds(Happening, MOMENT, WORD, st.booleans(), WORD, OPTIONAL, st.integers(1, 2**31 - 1), MOMENT)
 
 
 @st.composite
@@ -55,7 +60,18 @@ def infos(draw: st.DrawFn) -> tuple[CredentialInfo, ...]:
     if draw(st.booleans()):
         names.insert(0, None)
     return tuple(
-        CredentialInfo(name, draw(MOMENT), draw(MOMENT), draw(TEXT), *(draw(OPTIONAL) for _ in range(6)))
+        CredentialInfo(
+            name=name,
+            start_time=draw(MOMENT),
+            end_time=draw(MOMENT),
+            owner=draw(TEXT),
+            description=draw(OPTIONAL),
+            retriever=draw(OPTIONAL),
+            key_retrievers=draw(OPTIONAL),
+            trusted_retriever=draw(OPTIONAL),
+            renewer=draw(OPTIONAL),
+            lock_message=draw(OPTIONAL),
+        )
         for name in names
     )
 
@@ -71,7 +87,16 @@ def responses(draw: st.DrawFn) -> Response:
         case _:
             names = draw(st.lists(NAME.filter(lambda name: "=" not in name), max_size=3, unique=True))
             files = tuple(TrustRootFile(name, draw(st.binary(max_size=50))) for name in names)
-            return Response.ok(credentials=draw(infos()), trust_roots=files)
+            credentials, history = draw(infos()), draw(st.none() | st.lists(HAPPENINGS, max_size=3).map(tuple))
+            if history is not None:
+                credentials = tuple(
+                    dataclasses.replace(one, last_use=_use(one.name, draw(MOMENT))) for one in credentials
+                )
+            return Response.ok(credentials=credentials, trust_roots=files, history=history)
+
+
+def _use(name: str | None, at: datetime) -> Happening:
+    return Happening(at, "renewal", True, "2001:db8::7", name, 1, at)
 
 
 @given(REQUESTS)

@@ -14,6 +14,12 @@ PAGE: Final = ManualPage(
     description="""\
 `myproxy-info` lists your credentials on a MyProxy server: owner, name, policies, and how long they last. It shows only
 those that your certificate or proxy has stored; no pass phrase is asked for.
+
+With `-v` or `--json` the server is also asked what happened to them: when and from where each was last used, and what
+was done and refused, the newest first. Kinds are `logon`, `renewal`, `trusted` (a trusted retriever), `key`, `store`,
+`change` (of the pass phrase) and `destroy`. Refused tries of one network are one line with their number. What
+happened within the last second may be missing. Servers other than this package's do not tell; `last_used` and
+`history` are then null.
 """,
     exit_status=CLIENT_EXIT_STATUS,
     environment=CLIENT_ENVIRONMENT,

@@ -241,6 +241,43 @@ def test_a_trusted_retriever_needs_no_pass_phrase(world: World, alice: Issued, a
         world.get(agent, UNSEALED_GET)
 
 
+def test_the_owner_is_told_how_a_credential_was_used(world: World, alice: Issued, agent: Issued) -> None:
+    info = ask(Command.INFO, wants_history=True)
+
+    def last() -> tuple[str, str] | None:
+        world.history.flush()
+        (told,) = world.service.info(world.caller(alice), info)
+        return None if told.last_use is None else (told.last_use.kind, told.last_use.address)
+
+    world.put(alice, UNSEALED_PUT)
+    assert last() is None
+    world.configure(Settings(access=dataclasses.replace(OPEN, trusted_retrievers=parse_rules(["*/CN=Renewal Agent"]))))
+    world.get(agent, UNSEALED_GET)
+    assert last() == ("trusted", "127.0.0.1")
+    assert world.service.begin_quickly(world.caller(agent), UNSEALED_GET) is not None
+    renewing(world)
+    waiting = begin(world, agent)
+    world.service.proceed(waiting, sign(waiting, old_proxy(world, alice)))
+    assert last() == ("renewal", "127.0.0.1")
+    world.put(alice, PUT)
+    access = dataclasses.replace(OPEN, authorized_key_retrievers=EVERYONE)
+    world.configure(Settings(access=access))
+    world.get(None, GET)
+    assert last() == ("logon", "127.0.0.1")
+    world.service.begin_retrieve(world.caller(agent), ask(Command.RETRIEVE))
+    assert last() == ("key", "127.0.0.1")
+    told = world.service.happenings(world.caller(alice), info)
+    assert told is not None
+    assert sorted(one.kind for one in told) == ["key", "logon", "renewal", "store", "store", "trusted", "trusted"]
+    (plain,) = world.service.info(world.caller(alice), ask(Command.INFO))
+    assert plain.last_use is None
+    assert world.service.happenings(world.caller(alice), ask(Command.INFO)) is None
+    world.service.destroy(world.caller(alice), ask(Command.DESTROY))
+    world.now += HOUR
+    world.put(alice, PUT)
+    assert last() is None, "that was another credential"
+
+
 def test_a_trusted_retriever_of_its_own_credential_is_not_trusted(world: World, alice: Issued) -> None:
     world.put(alice, UNSEALED_PUT)
     access = dataclasses.replace(OPEN, trusted_retrievers=EVERYONE)

@@ -387,6 +387,42 @@ def test_info_lists_only_the_owners(world: World, alice: Issued, bob: Issued) ->
             world.service.info(caller, request)
 
 
+def test_owners_are_told_of_refused_tries(world: World, alice: Issued, bob: Issued) -> None:
+    world.put(alice, PUT)
+    world.put(bob, dataclasses.replace(PUT, credential_name="bobs"))
+    wrong = Passphrase("wrong horse")
+    for _ in range(3):
+        with pytest.raises(AuthenticationError):
+            world.get(None, dataclasses.replace(GET, passphrase=wrong))
+    with pytest.raises(AuthenticationError):
+        world.get(None, dataclasses.replace(GET, username="nobody"))
+    with pytest.raises(DeniedError, match="not owned by"):
+        world.service.begin_put(world.caller(bob), PUT)
+    with pytest.raises(DeniedError):
+        world.service.destroy(world.caller(bob), ask(Command.DESTROY))
+    change = ask(Command.CHANGE_PASSPHRASE, passphrase=wrong, new_passphrase=Passphrase("battery staple"))
+    with pytest.raises(AuthenticationError):
+        world.service.change_passphrase(world.caller(alice), change)
+    world.service.change_passphrase(world.caller(alice), dataclasses.replace(change, passphrase=Passphrase(SECRET)))
+    world.history.flush()
+
+    def told(issued: Issued | None, **changes: object) -> list[tuple[str, bool, int]]:
+        request = ask(Command.INFO, wants_history=True, **changes)
+        found = world.service.happenings(world.caller(issued), request)
+        return sorted((one.kind, one.permitted, one.count) for one in found or ())
+
+    assert told(alice) == [
+        ("change", False, 1),
+        ("change", True, 1),
+        ("destroy", False, 1),
+        ("logon", False, 3),
+        ("store", False, 1),
+        ("store", True, 1),
+    ]
+    assert told(bob) == [("store", True, 1)]
+    assert told(bob, credential_name="other") == told(alice, username="nobody") == told(None) == []
+
+
 def test_destroy(world: World, alice: Issued, bob: Issued) -> None:
     world.put(alice, PUT)
     destroy = ask(Command.DESTROY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,18 +20,20 @@ from cryptography.x509.oid import NameOID
 from gsi.certificate import load_certificates
 from gsi.credential import parse_credential
 from gsi.delegation import DelegationRequester
-from gsi.errors import StorageError
+from gsi.errors import AuthenticationError, StorageError, TransportError
 from gsi.keys import KeyType, generate_key, spki_der
 from gsi.proxy.chain import ProxyChain
+from gsi.secret import Passphrase
 from gsi.system.audit import AuditRecord
 from myproxy.cli.web import key_mark
 from myproxy.portal.config import LogonSettings
 from myproxy.portal.guard import SESSION_COOKIE
 from myproxy.portal.shown import common_name, duration
 from myproxy.portal.terminals import show_key
+from myproxy.protocol.messages import Command
 from tests.harness.ca import Issued, TestCA
-from tests.harness.myproxy import SECRET
-from tests.harness.portal_pages import Pages, open_pages
+from tests.harness.myproxy import SECRET, ask
+from tests.harness.portal_pages import Pages, ServiceDesk, open_pages
 from tests.harness.run import c_program, run
 
 
@@ -108,6 +111,45 @@ def test_others_see_and_change_nothing_of_mine(pages: Pages, ca: TestCA) -> None
     pages.log_on()
     assert "/O=Grid/CN=Alice" in pages.get("/").text
     assert "Credential destroyed" not in pages.get("/activity").text
+
+
+def test_what_happened_at_the_server_is_shown(pages: Pages, ca: TestCA, alice: Issued) -> None:
+    assert re.search(r"<dt>Last used</dt>.*from 127\.0\.0\.1 \(logon\)", pages.get("/").text)
+    pages.pass_time(timedelta(minutes=3))
+    for _ in range(2):
+        with pytest.raises(AuthenticationError):
+            pages.world.get(None, ask(Command.GET, passphrase=Passphrase("a stranger's guess")))
+    text = pages.get("/activity").text
+    rows = re.findall(r"<tr><td class=\"time\"><time.*?</tr>", text)
+    assert "Try to fetch a proxy" in rows[0]
+    assert "refused" in rows[0]
+    assert "2 times since" in rows[0]
+    assert {"Portal", "MyProxy server"} == {found for row in rows for found in re.findall(r'small">(.*?)<', row)}
+    assert any("Logged on" in row for row in rows)
+    assert "Try to fetch a proxy" in pages.get("/").text
+    pages.store("bob", ca.issue("/O=Grid/CN=Bob", "p256"))
+    pages.log_on("bob")
+    assert "Try to fetch a proxy" not in pages.get("/activity").text
+
+
+def test_a_server_that_tells_nothing_of_the_past(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = pages.portal.desk
+    assert isinstance(desk, ServiceDesk)
+    desk.tells_history = False
+    text = pages.get("/").text
+    assert "/O=Grid/CN=Alice" in text
+    assert "Last used" not in text
+    activity = pages.get("/activity").text
+    assert "MyProxy server" not in activity
+    assert "Logged on" in activity
+
+    def fail(*_arguments: object) -> None:
+        raise TransportError("nobody listens")
+
+    monkeypatch.setattr(desk, "account", fail)
+    answer = pages.get("/activity")
+    assert (answer.status_code, "what happened there is missing" in answer.text) == (200, True)
+    assert "Logged on" in answer.text
 
 
 def test_destroying_needs_a_yes(pages: Pages) -> None:

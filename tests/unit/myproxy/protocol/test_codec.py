@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -28,6 +29,7 @@ from myproxy.protocol.messages import (
     AuthorizationOffer,
     Command,
     CredentialInfo,
+    Happening,
     Request,
     Response,
     ResponseType,
@@ -63,6 +65,53 @@ def test_a_front_end_says_where_its_user_is() -> None:
             parse_request(PLAIN + b"ON_BEHALF_OF=" + text + b"\n")
     with pytest.raises(RemoteProtocolError, match="does not go with this command"):
         parse_request(PLAIN.replace(b"COMMAND=0", b"COMMAND=6") + b"ON_BEHALF_OF=192.0.2.1\n")
+
+
+def test_what_happened_is_told_to_those_who_ask() -> None:
+    asked = Request(Command.INFO, "alice", wants_history=True)
+    assert encode_request(asked).endswith(b"\nWANTS_HISTORY=1\n\0")
+    assert parse_request(encode_request(asked)) == asked
+    use = Happening(END, "logon", True, "192.0.2.7", "a b", 1, END)
+    tries = Happening(END, "logon", False, "198.51.100.1", "a b", 12, START)
+    plain = CredentialInfo(None, START, END, "/CN=A"), CredentialInfo("a b", START, END, "/CN=A")
+    told = plain[0], dataclasses.replace(plain[1], last_use=use)
+    before, answer = (encode_response(Response.ok(credentials=plain)), encode_response(Response.ok(credentials=told)))
+    assert before == answer, "nothing of it without the word for it"
+    response = Response.ok(credentials=told, history=(tries, use))
+    encoded = encode_response(response)
+    assert encoded == before[:-1] + (
+        b"HISTORY=1\n"
+        b"USED=1 1795230123 logon 192.0.2.7\n"
+        b"EVENT=1795230123 1795222923 12 no logon 198.51.100.1 a b\n"
+        b"EVENT=1795230123 1795230123 1 yes logon 192.0.2.7 a b\n\0"
+    )
+    assert parse_response(encoded) == response
+    assert parse_response(encode_response(Response.ok(credentials=plain, history=()))).history == ()
+    assert parse_response(before).history is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"USED=0 1795230123 logon",
+        b"USED=1 1795230123 logon 192.0.2.7",
+        b"USED=-1 1795230123 logon 192.0.2.7",
+        b"USED=0 now logon 192.0.2.7",
+        b"EVENT=1795230123 1795230123 1 yes logon 192.0.2.7",
+        b"EVENT=1795230123 1795230123 1 maybe logon 192.0.2.7 ",
+        b"EVENT=1795230123 1795230123 many yes logon 192.0.2.7 ",
+    ],
+)
+def test_lines_about_the_past_that_cannot_be_read(line: bytes) -> None:
+    plain = encode_response(Response.ok(credentials=(CredentialInfo(None, START, END, "/CN=A"),), history=()))
+    with pytest.raises(RemoteProtocolError, match="cannot be read"):
+        parse_response(plain[:-1] + line + b"\n")
+
+
+def test_no_more_is_read_of_the_past_than_anybody_needs() -> None:
+    event = b"EVENT=1795230123 1795230123 1 yes logon 192.0.2.7 \n"
+    with pytest.raises(RemoteProtocolError, match="4096 events"):
+        parse_response(OK_RESPONSE[:-1] + b"HISTORY=1\n" + event * 4097)
 
 
 def test_every_attribute_in_the_order_of_the_c_writer() -> None:
