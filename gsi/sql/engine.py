@@ -4,7 +4,8 @@
     with database.write() as connection:
         connection.execute(insert(table).values(...))      # committed, on disk, when the block ends
     rows = database.reading(lambda connection: connection.execute(query).all())
-    row = database.find_one(query, {"name": name})         # one statement, one row, at a third of the price
+    rows = database.find(query, {"name": name})            # one statement at a third of the price
+    database.changing(lambda run: run(statement, values))   # a transaction of such statements, likewise
 
 SQLite runs in WAL mode with synchronous=FULL: a commit returns after the log has been synced, readers never wait for
 writers, and writers wait for one another for `BUSY_TIMEOUT_SECONDS`: those of one process in a queue, the first of each
@@ -25,12 +26,12 @@ see it all the same, and nothing that was committed durably before or after is i
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import stat
-import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy
@@ -38,26 +39,29 @@ from sqlalchemy import event
 
 from gsi.errors import ConflictError, StorageError
 from gsi.sql.presence import Presence
+from gsi.sql.sqlite import (
+    BEGIN,
+    BUSY_TIMEOUT_SECONDS,
+    SYNCHRONOUS,
+    SQLite,
+    Statements,
+    begin,
+    begin_as_wanted,
+    configure,
+    driver_of,
+    execute,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection, Engine, RootTransaction
-    from sqlalchemy.engine.interfaces import DBAPIConnection
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.pool import PoolProxiedConnection
+
+    from gsi.sql.sqlite import Row, Run, Statement
 
 __all__ = ["BUSY_TIMEOUT_SECONDS", "Backend", "Database", "open_sqlite", "prepare_private_directory"]
-
-BUSY_TIMEOUT_SECONDS: Final = 10
-"""How long a writer waits for another one: many times the longest transaction of ours, less than a client waits."""
-
-FIRST_LOOK_SECONDS: Final = 0.0003
-"""Before the second look whether another process has committed: a sync takes as long. SQLite's own pauses are up to a
-tenth of a second, for which the disk is idle."""
-
-LONGEST_LOOK_SECONDS: Final = 0.01
-"""Up to which these pauses grow, by a fifth each: for a process that writes much."""
 
 POOLED_CONNECTIONS: Final = 8
 """Connections kept open; each holds up to 2 MB of cache."""
@@ -65,15 +69,7 @@ POOLED_CONNECTIONS: Final = 8
 FIRST_PAUSE_SECONDS: Final = 0.05
 """Before the second try after a server was lost; the pauses double, up to a second."""
 
-_BEGIN: Final = "gsi_begin"
-"""Execution option that carries the kind of transaction to the begin event."""
-
-_SYNCHRONOUS: Final = "gsi_synchronous"
-"""Execution option, and fact about a connection: SQLite's setting of that name."""
-
 T = TypeVar("T")
-Row: TypeAlias = "Mapping[str, object]"
-"""Values by the names of columns or parameters."""
 
 
 class Backend(Protocol):
@@ -108,38 +104,6 @@ class Backend(Protocol):
         ...
 
 
-class _SQLite:
-    """The backend of SQLite: nothing is ever away, and a commit syncs."""
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-        self._lock = threading.Lock()
-
-    @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        if not self._lock.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-            raise StorageError(f"cannot use the database {self._place}: another thread does not stop writing")
-        try:
-            yield
-        finally:
-            self._lock.release()
-
-    def is_lost(self, error: Exception) -> bool:  # noqa: ARG002  asked of every backend
-        return False
-
-    def is_alive(self, connection: Connection) -> bool:  # noqa: ARG002  asked of every backend
-        return True
-
-    def commit(self, connection: Connection, transaction: RootTransaction) -> None:  # noqa: ARG002  as above
-        transaction.commit()
-
-    def reading(self, connection: Connection) -> Connection:
-        return connection.execution_options(**{_BEGIN: "DEFERRED"})
-
-    def hasten(self, connection: Connection) -> None:
-        """Do nothing: it is settled before the transaction begins, since SQLite takes no such word later."""
-
-
 class _LostError(StorageError):
     """The server went away; `in_doubt` when that was while it committed."""
 
@@ -172,9 +136,9 @@ class Database:
         self._presence = presence
         self._engine = engine
         self._place = place
-        self._backend = backend or _SQLite(place)
+        self._backend = backend or SQLite(place)
         self._patience = patience_seconds
-        self._statements: dict[sqlalchemy.Select[tuple[object, ...]], tuple[str, list[str], list[str]]] = {}
+        self._statements = Statements(engine)
 
     @property
     def engine(self) -> Engine:
@@ -216,38 +180,67 @@ class Database:
         """
         return self._repeat(lambda connection, _again: work(connection), writes=False)
 
-    def find_one(self, query: sqlalchemy.Select[tuple[object, ...]], values: Row) -> Row | None:
-        """Return the first row that a query finds, by the names of its columns; None where there is none.
+    def find(self, query: Statement, values: Row) -> Sequence[Row]:
+        """Return the rows that a query finds, by the names of their columns.
 
         For what nearly every request asks: SQLite gets the statement itself, without a transaction around it.
-
-        Args:
-            query: Columns of tables, all of whose parameters are bound by name; made once, since it is kept.
-            values: What the names stand for.
 
         Raises:
             StorageError: The database cannot be reached or read.
         """
-        if not isinstance(self._backend, _SQLite):
-            found = self.reading(lambda connection: connection.execute(query, dict(values)).mappings().first())
-            return None if found is None else {str(name): value for name, value in found.items()}
+        if not isinstance(self._backend, SQLite):
+            return self.reading(lambda connection: execute(connection, query, values))
+        with self._plain() as connection:
+            return self._statements.run(driver_of(connection), query, values)
+
+    def changing(self, work: Callable[[Run], T], *, durable: bool = True) -> T:
+        """Return what the work returns, done in one transaction that writes; again if the server went away meanwhile.
+
+        For what nearly every request changes: SQLite gets the statements themselves.
+
+        Args:
+            work: Gets what runs its statements, each made once, as for `find`. What it raises rolls all of it back.
+            durable: Whether the change is to outlive a loss of power.
+
+        Raises:
+            ConflictError: A uniqueness or other rule of the schema was violated.
+            StorageError: As `write`.
+        """
+        if not isinstance(self._backend, SQLite):
+            return self.writing(lambda one, _again: work(functools.partial(execute, one)), durable=durable)
+        with self._backend.turn(), self._plain() as connection:
+            driver = begin(connection, "IMMEDIATE", synchronous="FULL" if durable else "NORMAL")
+            try:
+                result = work(functools.partial(self._statements.run, driver))
+                driver.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    driver.rollback()
+                raise
+            self._check_written()
+        return result
+
+    @contextlib.contextmanager
+    def _plain(self) -> Iterator[PoolProxiedConnection]:
+        """Lend a pooled connection of SQLite's own."""
         if self._presence is not None:
             self._presence.check()
         try:
-            if query not in self._statements:
-                self._statements[query] = _compile(query, self._engine)
-            statement, names, columns = self._statements[query]
             connection = self._engine.raw_connection()
             try:
-                cursor = connection.cursor()
-                cursor.execute(statement, [values[name] for name in names])
-                row = cursor.fetchone()
-                cursor.close()
+                yield connection
             finally:
                 connection.close()
+        except sqlite3.IntegrityError as error:
+            raise ConflictError(f"the change contradicts what is stored in {self._place}") from error
         except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
             raise StorageError(f"cannot use the database {self._place}: {_reason(error)}") from error
-        return None if row is None else dict(zip(columns, row, strict=True))
+
+    def _check_written(self) -> None:
+        """Insist that a commit went to the files that are there, before anybody is told that it is done."""
+        if self._presence is not None:
+            self._presence.check()
+            self._presence.check_log()
 
     def writing(self, work: Callable[[Connection, bool], T], *, durable: bool = True) -> T:
         """Return what the work returns, done within `write`; again if the server went away meanwhile.
@@ -301,7 +294,7 @@ class Database:
             self._presence.check()
         try:
             with self._backend.turn() if writes else contextlib.nullcontext(), find() as plain:
-                kind = {_BEGIN: "IMMEDIATE", _SYNCHRONOUS: "FULL" if durable else "NORMAL"}
+                kind = {BEGIN: "IMMEDIATE", SYNCHRONOUS: "FULL" if durable else "NORMAL"}
                 connection = plain.execution_options(**kind) if writes else self._backend.reading(plain)
                 transaction = connection.begin()
                 try:
@@ -314,12 +307,11 @@ class Database:
                     raise
                 committing = writes
                 self._backend.commit(connection, transaction)
-                if writes and self._presence is not None:  # before anybody is told that it is done
-                    self._presence.check()
-                    self._presence.check_log()
+                if writes:
+                    self._check_written()
         except sqlalchemy.exc.IntegrityError as error:
             raise ConflictError(f"the change contradicts what is stored in {self._place}") from error
-        except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
             message = f"cannot use the database {self._place}: {_reason(error)}"
             if self._backend.is_lost(error):
                 raise _LostError(message, in_doubt=committing) from error
@@ -357,8 +349,8 @@ def open_sqlite(path: str, *, create: bool = True) -> Database:
         pool_use_lifo=True,  # few stay in use, and those know the pages and the statements
         max_overflow=-1,  # the callers' threads are the limit; waiting for a connection here would hide them
     )
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", begin_as_wanted)
     return Database(engine, place=path, presence=Presence(path))
 
 
@@ -428,56 +420,6 @@ def _sync_directory(path: str) -> None:
             os.close(descriptor)
     except OSError as error:
         raise StorageError(f"cannot sync the directory {path}: {_reason(error)}") from error
-
-
-def _compile(query: sqlalchemy.Select[tuple[object, ...]], engine: Engine) -> tuple[str, list[str], list[str]]:
-    """Return a query as the driver takes it: text, names of the parameters in their order, names of the columns."""
-    compiled = query.compile(engine)
-    return str(compiled), list(compiled.positiontup or ()), list(query.selected_columns.keys())
-
-
-def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-    finally:
-        cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    wanted = options.get(_SYNCHRONOUS, "FULL")
-    if connection.info.get(_SYNCHRONOUS, "FULL") != wanted:
-        connection.info[_SYNCHRONOUS] = None  # whatever becomes of the next line
-        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
-        connection.info[_SYNCHRONOUS] = wanted
-    kind = options.get(_BEGIN, "DEFERRED")
-    if kind == "IMMEDIATE":
-        _begin_writing(connection)
-    else:
-        connection.exec_driver_sql(f"BEGIN {kind}")
-
-
-def _begin_writing(connection: Connection) -> None:
-    """Begin as soon as no other process writes; looks by itself, as SQLite would look too seldom."""
-    driver = cast("sqlite3.Connection", connection.connection.dbapi_connection)
-    deadline, pause = time.monotonic() + BUSY_TIMEOUT_SECONDS, FIRST_LOOK_SECONDS
-    driver.execute("PRAGMA busy_timeout=0")
-    try:
-        while time.monotonic() < deadline:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                    break
-                time.sleep(pause)
-                pause = min(pause * 1.2, LONGEST_LOOK_SECONDS)
-            else:
-                return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # says by SQLAlchemy's error why it cannot be done
-    finally:
-        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
 
 
 def _reason(error: Exception) -> str:

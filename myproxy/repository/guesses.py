@@ -10,19 +10,20 @@ kept. Rows are forgotten after a while.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from gsi.errors import ConflictError
+from gsi.sql.columns import integer_of, text_of
 from myproxy.auth.throttle import Guesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy.engine import Connection
-
     from gsi.sql.engine import Database
+    from gsi.sql.sqlite import Row, Run
 
 __all__ = ["SQLGuessStore"]
 
@@ -35,14 +36,18 @@ _TABLE: Final = sa.Table(
     sa.Column("expires_ms", sa.BigInteger(), nullable=False),
 )
 _C: Final = _TABLE.c
-# Made once: each try of a pass phrase takes all of them, and making them costs as much as running them.
-_READ: Final = sa.select(_C.key, _C.failures, _C.until_ms, _C.expires_ms).where(
-    _C.key.in_(sa.bindparam("keys", expanding=True))
+_UPDATE: Final = (
+    sa.update(_TABLE)
+    .where(_C.key == sa.bindparam("at"))
+    .values(failures=sa.bindparam("count"), until_ms=sa.bindparam("until"), expires_ms=sa.bindparam("expires"))
 )
-_LOCK: Final = _READ.order_by(_C.key).with_for_update()
+_INSERT: Final = sa.insert(_TABLE).values(
+    key=sa.bindparam("at"),
+    failures=sa.bindparam("count"),
+    until_ms=sa.bindparam("until"),
+    expires_ms=sa.bindparam("expires"),
+)
 _DELETE: Final = sa.delete(_TABLE).where(_C.key == sa.bindparam("at"))
-_UPDATE: Final = sa.update(_TABLE).where(_C.key == sa.bindparam("at"))
-_INSERT: Final = sa.insert(_TABLE)
 _TRIES: Final = 5
 """A writer collides with another one's new row at most once for each of its three keys; more means something else."""
 
@@ -55,7 +60,7 @@ class SQLGuessStore:
 
     def read(self, keys: Sequence[str]) -> dict[str, Guesses]:
         """See `GuessStore.read`."""
-        return self._database.reading(lambda connection: _read(connection, _READ, keys))
+        return _guesses(self._database.find(_find(len(keys)), _numbered(keys)))
 
     def change(
         self,
@@ -67,7 +72,7 @@ class SQLGuessStore:
         """See `GuessStore.change`; where a server is lost while it commits, the change may be made twice."""
         for attempt in range(_TRIES):
             try:
-                self._database.writing(lambda connection, _again: _change(connection, keys, change), durable=durable)
+                self._database.changing(lambda run: _change(run, keys, change), durable=durable)
             except ConflictError:  # another writer inserted one of the keys meanwhile
                 if attempt == _TRIES - 1:
                     raise
@@ -81,23 +86,39 @@ class SQLGuessStore:
 
 
 def _change(
-    connection: Connection,
+    run: Run,
     keys: Sequence[str],
     change: Callable[[Mapping[str, Guesses]], Mapping[str, Guesses | None]],
 ) -> None:
     # What is read is locked until the commit, in one order; a row that is not there yet only one of several can insert.
-    found = _read(connection, _LOCK, keys)
+    found = _guesses(run(_lock(len(keys)), _numbered(keys)))
     for key, guesses in sorted(change(found).items()):
         if guesses is None:
-            connection.execute(_DELETE, {"at": key})
+            run(_DELETE, {"at": key})
             continue
-        values = {"failures": guesses.failures, "until_ms": guesses.until_ms, "expires_ms": guesses.expires_ms}
-        if key in found:
-            connection.execute(_UPDATE, {"at": key, **values})
-        else:
-            connection.execute(_INSERT, {"key": key, **values})
+        values = {"at": key, "count": guesses.failures, "until": guesses.until_ms, "expires": guesses.expires_ms}
+        run(_UPDATE if key in found else _INSERT, values)
 
 
-def _read(connection: Connection, query: sa.Select[str, int, int, int], keys: Sequence[str]) -> dict[str, Guesses]:
-    rows = connection.execute(query, {"keys": list(keys)})
-    return {row.key: Guesses(row.failures, row.until_ms, row.expires_ms) for row in rows}
+@functools.cache
+def _find(count: int) -> sa.Select[tuple[object, ...]]:
+    """Return the query for so many keys: made once, as each try of a pass phrase asks."""
+    return sa.select(_TABLE).where(
+        _C.key.in_([sa.bindparam(name, type_=sa.String) for name in _numbered([""] * count)])
+    )
+
+
+@functools.cache
+def _lock(count: int) -> sa.Select[tuple[object, ...]]:
+    return _find(count).order_by(_C.key).with_for_update()
+
+
+def _numbered(keys: Sequence[str]) -> dict[str, str]:
+    return {f"key{number}": key for number, key in enumerate(keys)}
+
+
+def _guesses(rows: Sequence[Row]) -> dict[str, Guesses]:
+    return {
+        text_of(row["key"]): Guesses(*(integer_of(row[name]) for name in ("failures", "until_ms", "expires_ms")))
+        for row in rows
+    }

@@ -74,10 +74,10 @@ class SQLRepository:
         if not _is_address(username, name):
             raise NotFoundError("no such credential")
         at = {"username": username, "name": name or ""}
-        row = self._database.find_one(_GET, at)
-        if row is None:
+        rows = self._database.find(_GET, at)
+        if not rows:
             raise NotFoundError("no such credential")
-        return from_row(row)
+        return from_row(rows[0])
 
     def list_owned(self, username: str, owner: str) -> tuple[StoredCredential, ...]:
         """See `Repository.list_owned`."""

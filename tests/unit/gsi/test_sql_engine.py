@@ -13,14 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from gsi.errors import ConflictError, StorageError
-from gsi.sql.engine import (
-    FIRST_LOOK_SECONDS,
-    LONGEST_LOOK_SECONDS,
-    Database,
-    open_sqlite,
-    prepare_private_directory,
-)
+from gsi.sql.engine import Database, open_sqlite, prepare_private_directory
 from gsi.sql.migrate import upgrade
+from gsi.sql.sqlite import FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS, Run
 
 MIGRATIONS = str(Path(__file__).parents[3] / "myproxy" / "repository" / "migrations")
 
@@ -82,29 +77,73 @@ def test_errors_are_ours_and_hold_no_values(database: Database) -> None:
     assert "contradicts" in str(conflict)
 
 
-def test_one_row_without_a_transaction(database: Database) -> None:
+def test_rows_without_a_transaction(database: Database) -> None:
     table = sa.Table("t", sa.MetaData(), sa.Column("a", sa.Text()), sa.Column("b", sa.LargeBinary()))
     query = sa.select(table).where(table.c.b == sa.bindparam("second"), table.c.a == sa.bindparam("first"))
     with pytest.raises(StorageError, match="no such table") as caught:
-        database.find_one(query, {"first": "hunter2", "second": b"x"})
+        database.find(query, {"first": "hunter2", "second": b"x"})
     assert "hunter2" not in str(caught.value)
     table.metadata.create_all(database.engine)
     for _ in range(2):
-        assert database.find_one(query, {"first": "x", "second": b"y"}) is None
+        assert database.find(query, {"first": "x", "second": b"y"}) == []
         database.writing(lambda connection, _again: connection.execute(sa.insert(table).values(a="x", b=b"y")))
-        assert database.find_one(query, {"first": "x", "second": b"y"}) == {"a": "x", "b": b"y"}
+        assert database.find(query, {"first": "x", "second": b"y"}) == [{"a": "x", "b": b"y"}]
         database.writing(lambda connection, _again: connection.execute(sa.delete(table)))
 
 
+def test_a_transaction_of_plain_statements(filled: Database) -> None:
+    table = sa.table("t", sa.column("a"))
+    put, get = sa.insert(table).values(a=sa.bindparam("value")), sa.select(table)
+
+    def twice(run: Run) -> int:
+        before = run(get, {})
+        for value in ("y", "z"):
+            assert run(put, {"value": value}) == []
+        return len(run(get, {})) - len(before)
+
+    def fail(run: Run) -> None:
+        twice(run)
+        raise ValueError
+
+    def level() -> object:
+        connection = filled.engine.raw_connection()  # the one that was used last
+        try:
+            return connection.cursor().execute("PRAGMA synchronous").fetchone()[0]
+        finally:
+            connection.close()
+
+    assert (filled.changing(twice), level()) == (2, 2)
+    assert (filled.changing(twice, durable=False), level()) == (2, 1)
+    with pytest.raises(ValueError):
+        filled.changing(fail)
+    assert len(filled.find(get, {})) == 4
+    with filled.write() as connection:
+        connection.execute(sa.text("DELETE FROM t"))
+        connection.execute(sa.text("CREATE UNIQUE INDEX one_each ON t (a)"))
+    filled.changing(twice)
+    with pytest.raises(ConflictError):
+        filled.changing(twice)
+    with pytest.raises(StorageError, match="no column") as caught:
+        filled.changing(
+            lambda run: run(sa.insert(sa.table("t", sa.column("b"))).values(b=sa.bindparam("c")), {"c": "hunter2"})
+        )
+    assert "hunter2" not in str(caught.value)
+    assert filled.find(get, {}) == [{"a": "y"}, {"a": "z"}]
+
+
 def test_a_database_in_use_is_waited_for_and_then_an_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gsi.sql.engine.BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr("gsi.sql.sqlite.BUSY_TIMEOUT_SECONDS", 0)
     with open_sqlite(database.place) as impatient:
         with database.write(), pytest.raises(StorageError, match="locked"), impatient.write():
             pass
         with database.write(), impatient.read():
             pass  # readers do not wait for writers
+        with database.write(), pytest.raises(StorageError, match="locked"):
+            impatient.changing(lambda _run: None)
         with database.write(), pytest.raises(StorageError, match="another thread"):
             database.writing(lambda _connection, _again: None)
+        with database.write(), pytest.raises(StorageError, match="another thread"):
+            database.changing(lambda _run: None)
 
 
 def test_writers_of_other_processes_are_noticed_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +160,7 @@ def test_writers_of_other_processes_are_noticed_at_once(database: Database, monk
             if len(pauses) == 40:
                 stack.close()
 
-        monkeypatch.setattr("gsi.sql.engine.time.sleep", pause)
+        monkeypatch.setattr("gsi.sql.sqlite.time.sleep", pause)
         with database.write() as connection:
             connection.execute(sa.text("INSERT INTO t VALUES (2)"))
             assert connection.execute(sa.text("PRAGMA busy_timeout")).scalar() == 10000
@@ -328,23 +367,31 @@ def test_a_file_that_is_not_there_any_more_is_neither_read_nor_written(
         with pytest.raises(StorageError, match=GONE), filled.read():
             pass
         with pytest.raises(StorageError, match=GONE):
-            filled.find_one(sa.select(sa.column("a")).select_from(sa.table("t")), {})
+            filled.find(sa.select(sa.column("a")).select_from(sa.table("t")), {})
+        with pytest.raises(StorageError, match=GONE):
+            filled.changing(lambda _run: None)
         with pytest.raises(StorageError, match=GONE), filled.write():
             pass
     assert "bring the file back" in str(caught.value.hint)
     assert not Path(filled.place).exists() or change is replace_by_a_copy  # nobody has made another one
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("name", ["test.db", "test.db-wal"])
-def test_what_is_written_while_the_file_goes_is_not_acknowledged(filled: Database, name: str) -> None:
+def test_what_is_written_while_the_file_goes_is_not_acknowledged(filled: Database, name: str, plain: bool) -> None:
     insert(filled)
+    put = sa.insert(sa.table("t", sa.column("a"))).values(a=sa.bindparam("value"))
 
     def work(connection: sa.Connection, _again: bool) -> None:
-        connection.execute(sa.text("INSERT INTO t VALUES ('y')"))
+        connection.execute(put, {"value": "y"})
+        Path(filled.place).with_name(name).unlink()
+
+    def plain_work(run: Run) -> None:
+        run(put, {"value": "y"})
         Path(filled.place).with_name(name).unlink()
 
     with pytest.raises(StorageError, match=GONE):
-        filled.writing(work)
+        filled.changing(plain_work) if plain else filled.writing(work)
     with pytest.raises(StorageError, match=GONE):
         insert(filled)
 
