@@ -242,9 +242,11 @@ class _Tour:
                 Command(
                     ("voms-proxy-init", "-voms", COMMUNITY, "-noregen", "-q", "-vomses", str(self.vomses),
                      "-vomsdir", str(self.vomsdir), "-out", "voms.pem"),
-                    "alice",
+                    "alice", beside=True,
                 ),
-                Command(("cas-token", "-bind", "-audience", STORAGE, "-out", "token"), "alice", self._server()),
+                Command(
+                    ("cas-token", "-bind", "-audience", STORAGE, "-out", "token"), "alice", self._server(), beside=True
+                ),
             ),
         )  # fmt: skip
 
@@ -255,7 +257,8 @@ class _Tour:
         def asked(answer: str, action: str, name: str, *who: str, prepare: Callable[[], None] | None = None) -> Command:
             where = ("-action", f"file:{action}", "-resource", f"ftp://localhost/{name}")
             argv = ("gsi-authz", "explain", *who, *where, "-policy", policy)
-            return Command(argv, "alice", expect=(f"this would be decided: {answer}\n",), prepare=prepare)
+            expect = f"this would be decided: {answer}\n"
+            return Command(argv, "alice", expect=(expect,), prepare=prepare, beside=True)
 
         return Step(
             "A storage believes what the community grants",

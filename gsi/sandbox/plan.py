@@ -58,6 +58,7 @@ class Command:
         status: The exit status that makes the step a success.
         expect: Texts that the output must hold.
         prepare: Called just before the command is run, to write what depends on the time; None for nothing.
+        beside: Whether it needs nothing of the command before it, so that the two may run at the same time.
     """
 
     argv: tuple[str, ...]
@@ -67,6 +68,7 @@ class Command:
     status: int = 0
     expect: tuple[str, ...] = ()
     prepare: Callable[[], None] | None = None
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from gsi.errors import ConfigError
+from gsi.errors import ConfigError, NotFoundError
 from gsi.sandbox.report import exports_of
-from gsi.sandbox.services import Health, Started, end, launch, look, wait_for
+from gsi.sandbox.services import Health, Launch, Started, end, look
 from gsi.sandbox.state import FILE, State, load_state, save_state
 from gsi.sandbox.tour import run_tour
 from gsi.sandbox.vo import PEOPLE, VO, make_vo, open_vo
@@ -71,29 +71,26 @@ def run_sandbox(
         TransportError: A service did not start.
     """
     stream = sys.stdout if out is None else out
-    with _root(directory, keep=keep) as root, _stop_signals() as stopped:
-        good = True
+    good = True
+    with _root(directory, keep=keep) as root, _stop_signals() as stopped, contextlib.ExitStack() as tidying:
+        if not keep:
+            tidying.callback(_forget_open_dir, root)
         vo, contributions = _make(root, State(kerberos=kerberos), stream)
-        started: list[Started] = []
-        try:
-            state = _launch(vo, contributions, State(foreground=os.getpid()))
-            started = [*state.services]
-            wait = _Once(lambda: wait_for(started, vo, lambda one: _tell(one, stream)))
-            if tour:
-                good = _tour(vo, contributions, state, stream, stopped, wait=wait)
-            wait()
-            if not once:
-                stream.write(f"\nto try it yourself, in another shell:\n{exports_of(state, 'alice')}")
-                stream.write("the services stay up until Ctrl-C\n")
-                stream.flush()
-                stopped.wait()
-            stream.write("ending the services\n")
-        finally:
-            end(started)
-            save_state(root, replace(load_state(root), services=(), foreground=0))
-            if not keep:
-                _forget_open_dir(vo)
-        return good
+        record = _Record(root, State(foreground=os.getpid()))
+        launch = _launch(vo, contributions, record)
+        tidying.callback(record.change, lambda state: replace(state, services=(), foreground=0))
+        tidying.callback(launch.end)
+        if tour:
+            good = _tour(vo, _steps(contributions, stream, launch), record, stream, stopped)
+        launch.wait_for(told=lambda one: _tell(one, stream))
+        if not once:
+            stream.write(f"\nto try it yourself, in another shell:\n{exports_of(record.state, 'alice')}")
+            stream.write("the services stay up until Ctrl-C\n")
+            stream.flush()
+            stopped.wait()
+        stream.write("ending the services\n")
+        stream.flush()
+    return good
 
 
 def bring_up(root: Path, *, kerberos: bool, out: TextIO) -> None:
@@ -135,7 +132,7 @@ def take_tour(root: Path, *, out: TextIO) -> bool:
         )
     vo = _open(root, state)
     with _stop_signals() as stopped:
-        return _tour(vo, _contributions(vo), state, out, stopped)
+        return _tour(vo, _steps(_contributions(vo), out), _Record(root, state), out, stopped)
 
 
 def bring_down(root: Path, *, delete: bool, out: TextIO) -> None:
@@ -152,7 +149,7 @@ def bring_down(root: Path, *, delete: bool, out: TextIO) -> None:
         if not _end(state, out):
             out.write(f"the sandbox in {root} was not up\n")
         if delete:
-            _forget_open_dir(_open(root, state))
+            _forget_open_dir(root)
             shutil.rmtree(root)
             out.write(f"deleted {root}\n")
             return
@@ -200,12 +197,12 @@ def _up(root: Path, *, kerberos: bool, out: TextIO) -> None:
         _clear(root, state)
         vo, contributions = _make(root, state, out)
     before = replace(state, services=running, ports=vo.ports, open_dir=str(vo.open_dir or ""))
-    after = _launch(vo, contributions, before)
-    started = [one for one in after.services if one not in running]
+    record = _Record(root, before)
+    launch = _launch(vo, contributions, record)
     try:
-        wait_for(started, vo, lambda one: _tell(one, out))
+        launch.wait_for(told=lambda one: _tell(one, out))
     except BaseException:
-        end(started)
+        launch.end()
         save_state(root, before)
         raise
     out.write(
@@ -256,23 +253,49 @@ def _open(root: Path, state: State) -> VO:
     )
 
 
-def _launch(vo: VO, contributions: Sequence[Contribution], state: State) -> State:
-    """Start the services that do not run yet, and write down what runs where; waits for none."""
+class _Record:
+    """What is remembered of a sandbox, written down with each change; two threads may make them."""
+
+    def __init__(self, root: Path, state: State) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self.state = state
+
+    def change(self, change: Callable[[State], State]) -> None:
+        """Change some of it.
+
+        Raises:
+            CredentialError: It cannot be written.
+        """
+        with self._lock:
+            self.state = change(self.state)
+            save_state(self._root, self.state)
+
+    def add(self, started: Started) -> None:
+        """Remember a service that was started.
+
+        Raises:
+            CredentialError: It cannot be written.
+        """
+        self.change(lambda state: replace(state, services=(*state.services, started)))
+
+
+def _launch(vo: VO, contributions: Sequence[Contribution], record: _Record) -> Launch:
+    """Begin to start the services that do not run yet, and write down what runs where."""
     exports = {name: _exports(vo, contributions, name) for name in PEOPLE}
-    running = {one.name for one in state.services}
-    wanted = [service for one in contributions for service in one.services if service.name not in running]
-    state = State(
-        kerberos=vo.kerberos,
-        ports=vo.ports,
-        open_dir=str(vo.open_dir or ""),
-        services=(*state.services, *launch(wanted, vo, exports["alice"])),
-        exports=exports,
-        notices=[line for one in contributions for line in one.notices],
-        foreground=state.foreground,
-        toured=state.toured,
+    running = {one.name for one in record.state.services}
+    record.change(
+        lambda state: replace(
+            state,
+            kerberos=vo.kerberos,
+            ports=vo.ports,
+            open_dir=str(vo.open_dir or ""),
+            exports=exports,
+            notices=[line for one in contributions for line in one.notices],
+        )
     )
-    save_state(vo.root, state)
-    return state
+    wanted = [service for one in contributions for service in one.services if service.name not in running]
+    return Launch(wanted, vo, exports["alice"], record.add)
 
 
 def _exports(vo: VO, contributions: Sequence[Contribution], name: str) -> dict[str, str]:
@@ -297,45 +320,26 @@ def _end(state: State, out: TextIO) -> bool:
     return bool(found)
 
 
-class _Once:
-    """Something that is done when it is first asked for, and then no more."""
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        self._act: Callable[[], None] | None = act
-
-    def __call__(self) -> None:
-        act, self._act = self._act, None
-        if act is not None:
-            act()
+def _steps(contributions: Sequence[Contribution], out: TextIO, launch: Launch | None = None) -> Iterator[Step]:
+    """Yield the steps of a tour; services that start in the meantime are waited for where the first step needs them."""
+    for one in contributions:
+        if launch is not None:
+            launch.wait_for({service.name for service in one.services}, lambda started: _tell(started, out))
+        yield from one.make_steps()
+    for one in contributions:
+        yield from one.make_last_steps()
 
 
-def _tour(
-    vo: VO,
-    contributions: Sequence[Contribution],
-    state: State,
-    out: TextIO,
-    stopped: threading.Event,
-    *,
-    wait: Callable[[], None] = lambda: None,
-) -> bool:
-    """Run the tour; `wait` is called before the first step that needs services, which start in the meantime."""
-    save_state(vo.root, replace(state, toured=True))
-
-    def steps() -> Iterator[Step]:
-        for one in contributions:
-            if one.services:
-                wait()
-            yield from one.make_steps()
-        for one in contributions:
-            yield from one.make_last_steps()
-
-    good = run_tour(steps(), vo, out, stopped.is_set)
+def _tour(vo: VO, steps: Iterator[Step], record: _Record, out: TextIO, stopped: threading.Event) -> bool:
+    record.change(lambda state: replace(state, toured=True))
+    good = run_tour(steps, vo, out, stopped.is_set)
+    foreground = record.state.foreground
     if stopped.is_set():
-        out.write("\ninterrupted: ending the services\n" if state.foreground else "\ninterrupted\n")
+        out.write("\ninterrupted: ending the services\n" if foreground else "\ninterrupted\n")
         raise KeyboardInterrupt
     verdict = "every step worked" if good else "at least one step FAILED; look for !! above"
     out.write(f"\ntour finished: {verdict}\n")
-    if not good and not state.foreground:
+    if not good and not foreground:
         out.write("the tour expects a sandbox as `grid-sandbox reset` makes it\n")
     return good
 
@@ -387,9 +391,11 @@ def _clear(root: Path, state: State) -> None:
                 path.unlink()
 
 
-def _forget_open_dir(vo: VO) -> None:
-    if vo.open_dir is not None:
-        shutil.rmtree(vo.open_dir, ignore_errors=True)
+def _forget_open_dir(root: Path) -> None:
+    """Remove what lies outside of the root, where there is such a directory."""
+    with contextlib.suppress(NotFoundError):
+        if open_dir := load_state(root).open_dir:
+            shutil.rmtree(open_dir, ignore_errors=True)
 
 
 @contextlib.contextmanager

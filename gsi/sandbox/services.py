@@ -1,6 +1,7 @@
 """Starting, watching and ending the sandbox's services: processes, ports, logs; knows nothing of what they do.
 
-    started = start(services, vo, exports)      # in processes of their own, which outlive this one
+    launch = Launch(services, vo, exports)      # in processes of their own, which outlive this one
+    started = launch.wait_for(["one"])          # meanwhile the others go on starting
     look(started[0])                            # UP, SILENT or DOWN; later, and from another process, too
     end(started)
 
@@ -14,7 +15,9 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,12 +26,12 @@ from typing import TYPE_CHECKING, Final
 from gsi.errors import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from gsi.sandbox.plan import Service
     from gsi.sandbox.vo import VO
 
-__all__ = ["Health", "Started", "end", "launch", "log_path", "look", "start", "wait_for"]
+__all__ = ["Health", "Launch", "Started", "end", "log_path", "look"]
 
 START_SECONDS: Final = 30.0  # a cold start with a new database takes 2 s; slow disks get the rest
 STOP_SECONDS: Final = 10.0  # a server drains its open requests first
@@ -74,62 +77,96 @@ class Started:
         return self.url or (f"127.0.0.1:{self.port}" if self.port else self.socket_path)
 
 
-def start(
-    services: Iterable[Service],
-    vo: VO,
-    exports: Mapping[str, str],
-    told: Callable[[Started], None] = lambda _started: None,
-) -> list[Started]:
-    """Start the services and return them once each one accepts connections; those that run when one fails are ended.
+class Launch:
+    """Services on their way: one after the other is prepared and started, while whoever asked does other things.
 
-    Args:
-        services: What to start.
-        vo: Where they live.
-        exports: What a shell knows of all services, for those that have to know others.
-        told: Called with each one that listens.
-
-    Raises:
-        TransportError: As `launch` and `wait_for`.
-        GridError: What a service needs could not be made.
+    The order of services is kept, since one may need what was prepared for another; nobody waits until one listens.
     """
-    started = launch(services, vo, exports)
-    try:
-        wait_for(started, vo, told)
-    except BaseException:
-        end(started)
-        raise
-    return started
 
+    def __init__(
+        self,
+        services: Iterable[Service],
+        vo: VO,
+        exports: Mapping[str, str],
+        noted: Callable[[Started], None] = lambda _started: None,
+    ) -> None:
+        """Begin.
 
-def launch(services: Iterable[Service], vo: VO, exports: Mapping[str, str]) -> list[Started]:
-    """Start the services and wait for none; those that run when one fails are ended.
+        Args:
+            services: What to start.
+            vo: Where they live.
+            exports: What a shell knows of all services, for those that have to know others.
+            noted: Called with each that was started, by another thread; one that cannot be noted is ended.
 
-    Raises:
-        TransportError: A port is in use, or a program cannot be run.
-        GridError: What a service needs could not be made.
-    """
-    started: list[Started] = []
-    try:
-        for service in services:
+        Raises:
+            TransportError: A port is in use; nothing was started.
+        """
+        wanted = tuple(services)
+        for service in wanted:
             _check_port(service)
-            if service.prepare is not None:
-                service.prepare(exports)
-            started.append(_spawn(service, vo))
-    except BaseException:
-        end(started)
-        raise
-    return started
+        self._vo, self._exports, self._noted = vo, exports, noted
+        self._listening: set[str] = set()
+        self._ended = threading.Event()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="launch")
+        self._futures = {service.name: self._pool.submit(self._bring, service) for service in wanted}
+        self._pool.shutdown(wait=False)  # it ends with the last of them
 
+    def wait_for(
+        self, names: Container[str] | None = None, told: Callable[[Started], None] = lambda _started: None
+    ) -> list[Started]:
+        """Wait until services accept connections, and return them.
 
-def wait_for(started: Iterable[Started], vo: VO, told: Callable[[Started], None] = lambda _started: None) -> None:
-    """Wait until each service accepts connections.
+        Args:
+            names: Which; None for all.
+            told: Called with each one that listens, once.
 
-    Raises:
-        TransportError: One ended or did not listen within `START_SECONDS`; the end of its log is in the hint.
-    """
-    for one in started:
-        _wait_until_listening(one, vo)
-        told(one)
+        Raises:
+            TransportError: One cannot be run, ended, or did not listen within `START_SECONDS`; the end of its log is
+                in the hint.
+            GridError: What one needs could not be made.
+        """
+        found = []
+        for name, future in self._futures.items():
+            if names is not None and name not in names:
+                continue
+            started = future.result()
+            found.append(started)
+            if name not in self._listening:
+                _wait_until_listening(started, self._vo)
+                self._listening.add(name)
+                told(started)
+        return found
+
+    def end(self) -> None:
+        """End all that were started; no more will be."""
+        self._ended.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        begun = []
+        try:
+            for future in self._futures.values():
+                with contextlib.suppress(Exception, CancelledError):  # those that did not start are not to be ended
+                    begun.append(future.result())
+        finally:
+            end(begun)
+
+    def _bring(self, service: Service) -> Started:
+        """Prepare and start one service.
+
+        Raises:
+            TransportError: It cannot be run, or the launch has ended meanwhile.
+            GridError: What it needs cannot be made, or it cannot be noted.
+        """
+        if service.prepare is not None:
+            service.prepare(self._exports)
+        if self._ended.is_set():
+            raise TransportError(f"{service.name} is not started: the others are being ended")
+        started = _spawn(service, self._vo)
+        try:
+            self._noted(started)
+        except BaseException:
+            end([started])
+            raise
+        return started
 
 
 def look(started: Started) -> Health:

@@ -20,13 +20,14 @@ def contribution(vo: VO) -> Contribution:
     return Contribution(ORDER, make_steps=lambda: (_make(vo), _kinds(vo), _verify(home), _refuse(vo)))
 
 
-def _init(vo: VO, *options: str, expect: tuple[str, ...] = ()) -> Command:
+def _init(vo: VO, *options: str, expect: tuple[str, ...] = (), beside: bool = False) -> Command:
     stdin = vo.person("alice").home / "key-passphrase"
     return Command(
         ("grid-proxy-init", "-pwstdin", *options),
         "alice",
         stdin_path=stdin,
         expect=("Your proxy is valid until", *expect),
+        beside=beside,
     )
 
 
@@ -52,20 +53,24 @@ def _kinds(vo: VO) -> Step:
         (
             _init(vo, "-limited", "-out", limited),
             Command(("grid-proxy-info", "-file", limited, "-type"), "alice", expect=("limited proxy",)),
-            _init(vo, "-policy", str(policy), "-pl", "1.3.6.1.4.1.55555.1", "-out", restricted),
+            _init(vo, "-policy", str(policy), "-pl", "1.3.6.1.4.1.55555.1", "-out", restricted, beside=True),
             Command(("grid-proxy-info", "-file", restricted, "-type"), "alice", expect=("restricted proxy",)),
         ),
     )
 
 
 def _verify(home: str) -> Step:
+    def verify(name: str, *, status: int = 0, expect: str) -> Command:
+        argv = ("grid-proxy-verify", f"{home}/{name}.pem")
+        return Command(argv, "alice", status=status, expect=(expect,), beside=True)
+
     return Step(
         "A service verifies them",
         "Each check has a verdict. A restriction that nobody here understands is refused, never overlooked.",
         (
-            Command(("grid-proxy-verify", f"{home}/proxy.pem"), "alice", expect=("/CN=Alice Demo",)),
-            Command(("grid-proxy-verify", f"{home}/limited.pem"), "alice", expect=("limited",)),
-            Command(("grid-proxy-verify", f"{home}/restricted.pem"), "alice", status=1, expect=("proxy-restriction",)),
+            verify("proxy", expect="/CN=Alice Demo"),
+            verify("limited", expect="limited"),
+            verify("restricted", status=1, expect="proxy-restriction"),
         ),
     )
 
@@ -73,7 +78,7 @@ def _verify(home: str) -> Step:
 def _refuse(vo: VO) -> Step:
     def refused(name: str, reason: str) -> Command:
         path = str(vo.exhibits / f"{name}.pem")
-        return Command(("grid-proxy-verify", path), "alice", status=1, expect=(reason,))
+        return Command(("grid-proxy-verify", path), "alice", status=1, expect=(reason,), beside=True)
 
     return Step(
         "Forged, expired, revoked",

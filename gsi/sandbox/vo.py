@@ -25,7 +25,6 @@ from gsi.keys import KeyType, encode_private_key, generate_key, spki_der
 from gsi.names import oneline
 from gsi.proxy.issue import ProxyOptions, make_proxy
 from gsi.sandbox.authority import DemoAuthority
-from gsi.secret import Passphrase
 from gsi.system.files import write_private, write_public
 from gsi.trust.hashes import subject_hash
 
@@ -202,13 +201,21 @@ def _enrol(
     passphrase = secrets.token_hex(8)
     write_private(str(person.home / "key-passphrase"), f"{passphrase}\n".encode())
     globus = person.home / ".globus"
-    _save(globus / "usercert.pem", globus / "userkey.pem", credential, Passphrase(passphrase))
+    _save(globus / "usercert.pem", globus / "userkey.pem", credential, passphrase)
     return credential
 
 
-def _save(certificate_path: Path, key_path: Path, credential: Credential, passphrase: Passphrase | None = None) -> None:
+def _save(certificate_path: Path, key_path: Path, credential: Credential, passphrase: str = "") -> None:
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+    key = encode_private_key(credential.key)
+    if passphrase:
+        # As `openssl genpkey` locks them. More rounds would help who chooses a pass phrase, and this one is random;
+        # each would cost the tour more than all else that a command does.
+        lock = BestAvailableEncryption(passphrase.encode())
+        key = credential.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
     write_public(str(certificate_path), credential.certificate.pem(), mode=0o644)
-    write_private(str(key_path), encode_private_key(credential.key, passphrase=passphrase))
+    write_private(str(key_path), key)
 
 
 def _fill_trust_dir(trust_dir: Path, authority: DemoAuthority, crl_pem: bytes) -> None:

@@ -169,11 +169,15 @@ class LogonSettings:
         free_tries: Wrong tries on an account from a network before some are refused; fewer than the server's.
         first_time: Whether a credential can be stored without a session, by whoever has its certificate and key, as
             with `myproxy-init`: who has nothing stored cannot log on.
+        terminal_interval: How often a terminal asks that waits for its user, in whole seconds.
     """
 
     one_time_codes: Insistence = Insistence.OPTIONAL
     free_tries: int = option(4, minimum=1, maximum=100)
     first_time: bool = False
+    terminal_interval: timedelta = option(
+        timedelta(seconds=2), minimum=timedelta(seconds=1), maximum=timedelta(minutes=1)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

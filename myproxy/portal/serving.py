@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "find_flaws", "make_application", "serve_portal"]
 
-KEYS: Final = 40
-"""RSA keys that each worker makes in advance: enough for twenty logons with a download at once, all at one worker."""
+KEYS_PER_THREAD: Final = 3
+"""RSA keys that each worker makes in advance: with 16 threads enough for twenty logons with a download at once, all at
+one worker; with fewer, so many do not come at once."""
 _MAX_FIELD: Final = 16 << 10
 """The longest header: Negotiate tokens with the group lists of Active Directory take 12 kB."""
 _MAX_BODY: Final = 4 * MAX_REQUEST_BYTES
@@ -55,7 +56,7 @@ def make_application(
     counted, told = metrics or Metrics(), reloads or Reloads()
     authenticators = open_authenticators(config) if config.codes.server_config else None
     ways = open_ways(config)
-    pool = KeyPool(generate_key, size=KEYS)
+    pool = KeyPool(generate_key, size=KEYS_PER_THREAD * config.http.threads)
     return create_app(
         open_portal(config, make_key=pool.take, meter=counted.meter),
         authenticators,

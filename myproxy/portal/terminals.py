@@ -53,8 +53,8 @@ PATH: Final = "/terminal/v1"
 CODE_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 section 6.1: no vowels, so no words
 CODE_LENGTH: Final = 8
 WAIT: Final = timedelta(minutes=10)
-INTERVAL_SECONDS: Final = 2
-"""How often a terminal asks; one that asks more often is told to slow down."""
+INTERVAL: Final = timedelta(seconds=2)
+"""How often a terminal asks, if nothing else is configured."""
 MAX_REQUEST_DER: Final = 8 << 10
 MAX_PER_NETWORK: Final = 20
 """Terminals of one network (/24, /64) that wait at once."""
@@ -83,8 +83,15 @@ class Waiting:
 class Terminals:
     """Terminals that wait, for all workers. Codes are kept as hashes."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, interval: timedelta = INTERVAL) -> None:
+        """Use a database.
+
+        Args:
+            database: Where they are kept.
+            interval: How often a terminal is to ask, in whole seconds; one that asks more often is told to slow down.
+        """
         self._database = database
+        self._interval = int(interval.total_seconds())
 
     def begin(self, request_der: bytes, source: str, *, now: datetime) -> tuple[str, str]:
         """Let a terminal wait; return what it asks by, and the code for the user.
@@ -196,7 +203,7 @@ class Terminals:
             if row is None or row["ends"] <= moment:
                 return given[0] if again and given and row is None else ("over", b"")
             if row["state"] in {"waiting", "claimed"}:
-                too_fast = moment - row["polled"] < INTERVAL_SECONDS - 1
+                too_fast = moment - row["polled"] < self._interval - 1
                 connection.execute(sa.update(TERMINALS).where(table.device == key).values(polled=moment))
                 return ("slow_down" if too_fast else "waiting"), b""
             connection.execute(sa.delete(TERMINALS).where(table.device == key))
@@ -215,7 +222,8 @@ def show_key(spki_der: bytes) -> str:
 def make_pages(portal: Portal) -> Blueprint:
     """Return the page, and what terminals ask."""
     pages = Blueprint("terminals", __name__)
-    terminals = Terminals(portal.store.database)
+    interval = portal.config.logon.terminal_interval
+    terminals = Terminals(portal.store.database, interval=interval)
 
     @pages.post(f"{PATH}/start")
     @machine
@@ -241,7 +249,7 @@ def make_pages(portal: Portal) -> Blueprint:
                 "verification_uri": place,
                 "verification_uri_complete": f"{place}?code={shown}",
                 "expires_in": int(WAIT.total_seconds()),
-                "interval": INTERVAL_SECONDS,
+                "interval": int(interval.total_seconds()),
                 "key": show_key(wanted.spki_der),
             }
         )

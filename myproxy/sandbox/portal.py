@@ -38,6 +38,7 @@ listen = "127.0.0.1:{port}"
 certificate = "{certificate}"
 key = "{key}"
 workers = 1
+threads = 4
 
 [store]
 directory = "{state}/store"
@@ -47,6 +48,7 @@ directory = "{trust_dir}"
 
 [logon]
 first_time = true
+terminal_interval = "1s"
 
 [admin]
 identities = ["{admin}"]
@@ -116,14 +118,14 @@ def _step(vo: VO, url: str) -> Step:
     elsewhere = vo.person("elsewhere").home
     fetched, terminal = elsewhere / "from-the-portal.pem", elsewhere / "terminal.pem"
     deeds = (
-        "show", "/", "terminal", f"myproxy-logon --portal {url} -o {terminal}", "fetch", str(fetched),
+        "terminal", f"myproxy-logon --portal {url} -o {terminal}", "show", "/", "fetch", str(fetched),
         "show", "/activity",
     )  # fmt: skip
     return Step(
         "A browser is enough",
         f"The portal at {url} asks for user name and pass phrase; a small program stands in for the browser here. "
-        "Alice looks at what is stored. A terminal, where she types no pass phrase, shows a code and the mark of its "
-        "key: she compares it and says yes. She downloads a proxy, and sees what has happened in her name.",
+        "A terminal, where she types no pass phrase, shows a code and the mark of its key: Alice compares it and says "
+        "yes. She looks at what is stored, downloads a proxy, and sees what has happened in her name.",
         (
             Command(
                 (sys.executable, "-m", "myproxy.sandbox.visitor", url, "alice", *deeds),

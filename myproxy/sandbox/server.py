@@ -113,8 +113,10 @@ class _Tour:
             (
                 self._there("myproxy-logon", "-S", stdin=right, expect="A credential has been received"),
                 self._there("grid-proxy-info", expect="/CN=Alice Demo"),
-                self._there("grid-proxy-verify", expect="/CN=Alice Demo"),
-                self._there("myproxy-logon", "-S", stdin=wrong, status=1, expect="invalid credential passphrase"),
+                self._there("grid-proxy-verify", expect="/CN=Alice Demo", beside=True),
+                self._there(
+                    "myproxy-logon", "-S", stdin=wrong, status=1, expect="invalid credential passphrase", beside=True
+                ),
             ),
         )
 
@@ -135,7 +137,7 @@ class _Tour:
                 ),
                 self._command(
                     "myproxy-init", "-S", "-k", JOBS, "-R", "localhost",
-                    stdin=self._alice / "key-passphrase", expect="now exists on localhost",
+                    stdin=self._alice / "key-passphrase", expect="now exists on localhost", beside=True,
                 ),
                 self._there(
                     *logon, stdin=code, prepare=lambda: _write_code(code, secret),
@@ -158,7 +160,7 @@ class _Tour:
                     expect="A credential has been received",
                 ),
                 self._there("grid-proxy-info", "-exists", "-valid", "2:00"),
-                self._there("grid-proxy-info", "-timeleft"),
+                self._there("grid-proxy-info", "-timeleft", beside=True),
             ),
         )  # fmt: skip
 
@@ -169,13 +171,13 @@ class _Tour:
             "No credential of hers stays on the server.",
             (
                 self._command("myproxy-destroy", expect="was successfully removed"),
-                self._command("myproxy-destroy", "-k", JOBS, expect="was successfully removed"),
+                self._command("myproxy-destroy", "-k", JOBS, expect="was successfully removed", beside=True),
             ),
         )
 
     def _there(
         self, *argv: str, stdin: Path | None = None, status: int = 0, expect: str = "", as_host: bool = False,
-        prepare: Callable[[], None] | None = None,
+        prepare: Callable[[], None] | None = None, beside: bool = False,
     ) -> Command:  # fmt: skip
         variables = self._variables(argv)
         if as_host:
@@ -183,10 +185,10 @@ class _Tour:
                 ("X509_USER_CERT", str(self._vo.host_certificate_path)),
                 ("X509_USER_KEY", str(self._vo.host_key_path)),
             )
-        return Command(argv, "elsewhere", variables, stdin, status, (expect,), prepare)
+        return Command(argv, "elsewhere", variables, stdin, status, (expect,), prepare, beside)
 
-    def _command(self, *argv: str, stdin: Path | None = None, expect: str) -> Command:
-        return Command(argv, "alice", self._variables(argv), stdin, 0, (expect,))
+    def _command(self, *argv: str, stdin: Path | None = None, expect: str, beside: bool = False) -> Command:
+        return Command(argv, "alice", self._variables(argv), stdin, 0, (expect,), beside=beside)
 
     def _variables(self, argv: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         if argv[0].startswith("myproxy-") and not argv[0].startswith("myproxy-admin-"):

@@ -8,16 +8,17 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from gsi.errors import ConfigError, TransportError
+from gsi.errors import ConfigError, StorageError, TransportError
 from gsi.sandbox import services
 from gsi.sandbox.plan import Service
-from gsi.sandbox.services import Health, Started, end, look, start
+from gsi.sandbox.services import Health, Launch, Started, end, look
 from gsi.sandbox.vo import VO, Person, free_port
 
 # Listens on a port; writes its process id; ends at SIGTERM, or not; may leave a worker behind that does not.
@@ -58,11 +59,11 @@ def _runs(root: Path, name: str) -> bool:
 
 @contextlib.contextmanager
 def _running(wanted: Sequence[Service], root: Path) -> Iterator[list[Started]]:
-    started = start(wanted, _vo(root), {})
+    launch = Launch(wanted, _vo(root), {})
     try:
-        yield started
+        yield launch.wait_for()
     finally:
-        end(started)
+        launch.end()
 
 
 def test_services_run_until_the_end(tmp_path: Path) -> None:
@@ -116,7 +117,8 @@ def test_a_port_in_use_is_named_before_anything_is_made(tmp_path: Path) -> None:
         early = _service(tmp_path, "one")
         service = dataclasses.replace(early, port=port, prepare=lambda _exports: pytest.fail("made"))
         with pytest.raises(TransportError, match=f"127.0.0.1:{port} of one is in use"):
-            start([service], _vo(tmp_path), {})
+            Launch([early, service], _vo(tmp_path), {})
+    assert not _runs(tmp_path, "one")
 
 
 def test_what_a_service_needs_is_made_before_it_starts(tmp_path: Path) -> None:
@@ -127,7 +129,49 @@ def test_what_a_service_needs_is_made_before_it_starts(tmp_path: Path) -> None:
     def prepare(exports: Mapping[str, str]) -> None:
         made.write_text(exports["WHERE"])
 
-    end(start([dataclasses.replace(plain, argv=argv, prepare=prepare)], _vo(tmp_path), {"WHERE": "there"}))
+    launch = Launch([dataclasses.replace(plain, argv=argv, prepare=prepare)], _vo(tmp_path), {"WHERE": "there"})
+    try:
+        launch.wait_for()
+    finally:
+        launch.end()
+
+
+def test_nobody_waits_for_who_takes_long(tmp_path: Path) -> None:
+    """One is up while another is still prepared; once it is over, that one does not start any more."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def prepare(_exports: Mapping[str, str]) -> None:
+        begun.set()
+        go_on.wait(10)
+
+    slow = dataclasses.replace(_service(tmp_path, "slow"), prepare=prepare)
+    noted: list[str] = []
+    wanted = [_service(tmp_path, "one"), slow, _service(tmp_path, "last")]
+    launch = Launch(wanted, _vo(tmp_path), {}, lambda one: noted.append(one.name))
+    told: list[str] = []
+    for _ in range(2):
+        assert [one.name for one in launch.wait_for({"one"}, lambda one: told.append(one.name))] == ["one"]
+    assert told == noted == ["one"]
+    assert begun.wait(10)
+    ending = threading.Thread(target=launch.end)
+    ending.start()
+    while not launch._ended.is_set():
+        time.sleep(0.01)
+    go_on.set()
+    ending.join(10)
+    assert noted == ["one"]
+    assert [_runs(tmp_path, name) for name in ("one", "slow", "last")] == [False, False, False]
+
+
+def test_one_that_cannot_be_noted_does_not_stay(tmp_path: Path) -> None:
+    def fail(_started: Started) -> None:
+        raise StorageError("the disk is full")
+
+    launch = Launch([_service(tmp_path, "one")], _vo(tmp_path), {}, fail)
+    with pytest.raises(StorageError, match="the disk is full"):
+        launch.wait_for()
+    launch.end()
+    assert not _runs(tmp_path, "one")
 
 
 def test_when_it_cannot_be_made_the_others_are_ended(tmp_path: Path) -> None:
@@ -141,13 +185,17 @@ def test_when_it_cannot_be_made_the_others_are_ended(tmp_path: Path) -> None:
         raise ConfigError("no room")
 
     second = Service("two", ("true",), {}, "", prepare=fail)
+    launch = Launch([first, second], _vo(tmp_path), {})
     with pytest.raises(ConfigError, match="no room"):
-        start([first, second], _vo(tmp_path), {})
+        launch.wait_for({"two"})
+    launch.end()
     assert not _runs(tmp_path, "one")
 
 
 def test_a_service_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
-    service = Service("gone", ("sh", "-c", "echo the disk is full; exit 3"), {}, "", free_port())
+    launch = Launch(
+        [Service("gone", ("sh", "-c", "echo the disk is full; exit 3"), {}, "", free_port())], _vo(tmp_path), {}
+    )
     with pytest.raises(TransportError, match="gone ended with status 3") as caught:
-        start([service], _vo(tmp_path), {})
+        launch.wait_for()
     assert "the disk is full" in str(caught.value.hint)

@@ -72,3 +72,30 @@ def test_a_missing_program_fails(tmp_path: Path) -> None:
     good, shown = _tour(tmp_path, Command(("no-such-program",), "alice"))
     assert not good
     assert "no-such-program" in shown
+
+
+def test_commands_that_need_nothing_of_each_other_run_side_by_side(tmp_path: Path) -> None:
+    """Each waits until the other is there; what they print is shown in the order of the step."""
+    wait = 'echo "$0"; touch "$0"; until [ -e "$1" ]; do sleep 0.01; done'
+    good, shown = _tour(
+        tmp_path,
+        Command(("sh", "-c", wait, "one", "two"), "alice", expect=("one",)),
+        Command(("sh", "-c", wait, "two", "one"), "alice", beside=True, expect=("two",)),
+        Command(("sh", "-c", "rm one two && echo after both"), "alice", expect=("after both",)),
+    )
+    assert good
+    assert shown.index("\none\n") < shown.index("\ntwo\n") < shown.index("\nafter both\n")
+
+
+def test_a_failure_beside_a_success_is_told(tmp_path: Path) -> None:
+    good, shown = _tour(tmp_path, Command(("false",), "alice"), Command(("true",), "alice", beside=True))
+    assert not good
+    assert shown.count("FAILED") == 1
+
+
+def test_once_stopped_nothing_more_is_run(tmp_path: Path) -> None:
+    out = io.StringIO()
+    commands = (Command(("touch", "one"), "alice"), Command(("touch", "two"), "alice"))
+    assert not run_tour([Step("", "", commands)], _vo(tmp_path), out, (tmp_path / "one").exists)
+    assert (tmp_path / "one").exists()
+    assert not (tmp_path / "two").exists()

@@ -46,6 +46,14 @@ def test_no_stranger_keeps_terminals_of_others_out(pages: Pages, monkeypatch: py
         assert waiting.take(device, now=pages.now + timedelta(seconds=9))[0] == "waiting"
 
 
+@pytest.mark.parametrize(("interval", "state"), [(1, "waiting"), (2, "waiting"), (5, "slow_down")])
+def test_how_often_a_terminal_asks_is_configured(pages: Pages, interval: int, state: str) -> None:
+    waiting = terminals.Terminals(pages.portal.store.database, interval=timedelta(seconds=interval))
+    device, _ = waiting.begin(b"r", "192.0.2.1", now=pages.now)
+    assert waiting.take(device, now=pages.now)[0] == "waiting"
+    assert waiting.take(device, now=pages.now + timedelta(seconds=1))[0] == state
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "text/json", ""])
 def test_what_does_not_say_that_it_is_json_is_not_read(pages: Pages, kind: str) -> None:
     for what in ("start", "take"):
