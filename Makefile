@@ -86,5 +86,5 @@ $(VENV)-lowest/.installed: pyproject.toml tests/lowest.txt | $(VENV)/bin/python
 	@echo "installing gsi-toolkit with the lowest versions that it admits"
 	@$(PYTHON) -m venv $(VENV)-lowest
 	@$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c tests/lowest.txt \
-		-e '.[all]' cryptography-vectors pyotp pytest pytest-xdist pytest-timeout hypothesis pexpect
+		-e '.[all]' cryptography-vectors pyotp pytest pytest-xdist pytest-timeout hypothesis jsonschema pexpect
 	@touch $@

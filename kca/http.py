@@ -9,6 +9,7 @@
 | `GET /get-cert?csr=BASE64` (or `/bx509`), the request of Heimdal's bx509d, `lifetime` as there | the same |
 | `GET /health` | 200 |
 | `GET /metrics`, where the settings say so | 200, numbers for monitors |
+| `GET /openapi.json` | 200, all of this for programs |
 
 The first three need `Authorization: Negotiate TOKEN`; without it the answer is 401 and says so. The token's
 ticket goes through the same service as a datagram. Refusals are 401 (proves nothing), 400 (the request), 403 (rules,
@@ -22,6 +23,7 @@ import base64
 import binascii
 import functools
 import hashlib
+import json
 import logging
 import re
 import threading
@@ -30,6 +32,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
 
 from gsi.ca.request import load_request
 from gsi.errors import (
@@ -47,6 +50,7 @@ from gsi.kerberos.negotiate import MAX_TOKEN_BYTES
 from gsi.names import oneline
 from gsi.system import clock
 from kca.metrics import CONTENT_TYPE
+from kca.openapi import describe
 from kca.service import TooManyError
 
 if TYPE_CHECKING:
@@ -277,6 +281,11 @@ def create_app(
             response.headers[name] = value
         return response
 
+    @app.errorhandler(HTTPException)
+    def fail(error: HTTPException) -> Response:
+        allowed = [pair for pair in error.get_headers() if pair[0] == "Allow"]
+        return Response(f"{error.name.lower()}\n", error.code, allowed, mimetype="text/plain")
+
     @app.post(PATH, provide_automatic_options=False)
     def certificate() -> Response:
         return form.answer(functools.partial(_read_body, settings.max_request_bytes))
@@ -286,6 +295,10 @@ def create_app(
 
     for rule in ("/get-cert", "/bx509"):
         app.add_url_rule(rule, rule, _only_get(heimdal), methods=["GET"], provide_automatic_options=False)
+
+    @app.get("/openapi.json", provide_automatic_options=False)
+    def openapi() -> Response:
+        return Response(json.dumps(describe()) + "\n", mimetype="application/json")
 
     @app.get("/health", provide_automatic_options=False)
     def health() -> Response:
@@ -392,8 +405,6 @@ def _write(issued: Issued) -> Response:
     chain = [certificate.pem().decode("ascii") for certificate in issued.chain]
     if request.accept_mimetypes.best_match([_PEM, "application/json"], default=_PEM) == _PEM:
         return Response("".join(chain), mimetype=_PEM)
-    import json
-
     told = {
         "certificate": chain[0],
         "chain": chain[1:],

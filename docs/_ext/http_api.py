@@ -78,11 +78,18 @@ def _operation(method: str, path: str, one: Mapping[str, Any], document: Mapping
         section += nodes.rubric("", "", nodes.Text("Request body, "), nodes.literal("", kind))
         section += _properties(content["schema"])
     section += nodes.rubric("", "Answers")
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    headers: dict[tuple[str, str], list[str]] = {}
     for status, answer in one["responses"].items():
         schemas = [content.get("schema", {}) for content in answer.get("content", {}).values()]
         rows.append((f"`{status}`", answer.get("description", ""), "; ".join(map(_members, schemas))))
+        for name, header in answer.get("headers", {}).items():
+            headers.setdefault((name, header.get("description", "")), []).append(f"`{status}`")
     section += table(("Status", "Meaning", "Body"), rows)
+    if headers:
+        section += nodes.rubric("", "Headers of answers")
+        told = [(f"`{name}`", meaning, ", ".join(of)) for (name, meaning), of in headers.items()]
+        section += table(("Name", "Meaning", "Of"), told)
     return section
 
 

@@ -8,6 +8,7 @@
 | `PUT /delegation/ID/credential` | the user | the signed proxy with its chain, PEM |
 | `DELETE /delegation/ID` | the user | removes it |
 | `POST /delegation/ID/proxy` | a service | a certificate request becomes a proxy below the user's, PEM |
+| `GET /openapi.json` | anybody | all of this, for programs |
 
 Everybody shows a certificate or proxy in the handshake; it is judged by `gsi.trust` at every request. Errors are JSON
 with `status` and `message`, which is what FTS3's clients show.
@@ -48,6 +49,7 @@ from gsi.system import clock
 from gsi.system.audit import AuditRecord, Verdict
 from gsi.system.metrics import CONTENT_TYPE
 from gsi.transport.rates import RateCap
+from myproxy.delegation.openapi import describe
 from myproxy.delegation.service import Caller, read_request
 
 if TYPE_CHECKING:
@@ -267,6 +269,10 @@ def create_app(
         return _json(
             {"delegation": _VERSION, "api": _VERSION, "schema": _VERSION, "software": f"gsi-toolkit {__version__}"}
         )
+
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        return _json(describe())
 
     @app.get("/health")
     def health() -> Response:

@@ -42,6 +42,9 @@ def test_commands_options_and_interfaces_are_there(site: Path) -> None:
     assert 'href="#command-grid-proxy-info"' in proxies
     assert "-policy-language," in proxies
     assert "/cas/v1/whoami" in (site / "reference/cas-http.html").read_text("utf-8")
+    assert "/bx509" in (site / "reference/kca-http.html").read_text("utf-8")
+    assert "/delegation/{ID}/proxy" in (site / "reference/delegation-http.html").read_text("utf-8")
+    assert "X-Authz-Account" in (site / "reference/authz-http.html").read_text("utf-8")
     assert "X509_VHOST_CRED_DIR" in (site / "reference/environment.html").read_text("utf-8")
     assert "/api/v1/getcert" in (site / "reference/portal-http.html").read_text("utf-8")
 

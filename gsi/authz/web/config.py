@@ -35,7 +35,7 @@ from gsi.system.config import option, read_config
 from gsi.system.files import read_private
 from gsi.transport.listening import split_address
 
-__all__ = ["DEFAULT_CONFIG", "DEFAULT_LISTEN", "EndpointConfig", "load_config", "make_application"]
+__all__ = ["DEFAULT_CONFIG", "DEFAULT_FRONT_END", "DEFAULT_LISTEN", "EndpointConfig", "load_config", "make_application"]
 
 DEFAULT_CONFIG: Final = "/etc/grid-security/gsi-authz-http.toml"
 DEFAULT_LISTEN: Final = "/run/gsi-authz/http"
@@ -83,6 +83,9 @@ class FrontEndSettings:
     secret_file: str = ""
     secret_header: str = "X-Front-End-Secret"
     only_own_headers: bool = True
+
+
+DEFAULT_FRONT_END: Final = FrontEndSettings()
 
 
 def _default_actions() -> Mapping[str, str]:

@@ -14,12 +14,14 @@ of `X509_CERT_DIR`, or the system's, and is followed as it changes.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from gsi.authz.web.chain_headers import MAX_TEXT_CHARS
 from gsi.authz.web.config import make_application
+from gsi.authz.web.openapi import describe
 from gsi.authz.web.subrequest import METHOD_HEADER
 from gsi.errors import ConfigError
 from gsi.system.credential_files import load_user_credential
@@ -48,6 +50,12 @@ _ASKED: Final = f"HTTP_{METHOD_HEADER.upper().replace('-', '_')}"
 
 _MAX_LINE: Final = 1024
 """The request line of a question: the endpoint's own path."""
+
+_PAGES: Final = {
+    "/health": "text/plain",
+    "/metrics": "text/plain; version=0.0.4",
+    "/openapi.json": "application/json",
+}
 
 _contexts: dict[tuple[int, str, str], ServerTLS] = {}
 _lock: Final = threading.Lock()
@@ -108,7 +116,7 @@ def serve_endpoint(
     return serve_wsgi(
         lambda: _describe(held.config),
         sockets,
-        lambda: _Pages(make_application(held.config), reloads),
+        lambda: _Pages(make_application(held.config), reloads, describe(held.config.front_end)),
         renew=held.renew,
         reloads=reloads,
         on_ready=on_ready,
@@ -130,19 +138,25 @@ def _describe(config: EndpointConfig) -> WebSettings:
 
 
 class _Pages:
-    """The endpoint, and beside it `/health` and `/metrics`: they tell nothing that a client has asked."""
+    """The endpoint, and beside it pages of its own, which tell nothing that a client has asked."""
 
-    def __init__(self, endpoint: WSGIApplication, reloads: Reloads) -> None:
+    def __init__(self, endpoint: WSGIApplication, reloads: Reloads, described: dict[str, object]) -> None:
         self._endpoint = endpoint
         self._reloads = reloads
+        self._described = described
+
+    def _tell(self, path: str) -> bytes:
+        if path == "/metrics":
+            return self._reloads.render("gsi_authz_http")
+        return (f"ok\n{self._reloads.words}" if path == "/health" else f"{json.dumps(self._described)}\n").encode()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one question."""
-        path = environ.get("PATH_INFO")
-        if path not in {"/health", "/metrics"} or _ASKED in environ:
+        path = environ.get("PATH_INFO", "")
+        kind = _PAGES.get(path)
+        if kind is None or _ASKED in environ:
             return self._endpoint(environ, start_response)
-        told = f"ok\n{self._reloads.words}".encode() if path == "/health" else self._reloads.render("gsi_authz_http")
-        kind = "text/plain" if path == "/health" else "text/plain; version=0.0.4"
+        told = self._tell(path)
         headers = [("Content-Type", kind), ("Content-Length", str(len(told))), ("Cache-Control", "no-store")]
         start_response("200 OK", headers)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [told]

@@ -15,7 +15,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +24,10 @@ from kca.config import HTTPSettings
 from kca.gunicorn import _describe
 from kca.http import PATH, UNPROVEN_RECORDS_PER_SECOND, create_app
 from kca.metrics import Metrics, render
+from kca.openapi import describe
 from tests.harness.ca import new_key, parse_name
 from tests.harness.kca import PLAIN_REALM, REALM, KCAWorld, authority
+from tests.harness.openapi import DescribedClient, described_client, routes, served_routes, statuses
 
 TEXT = "[limits]\ncertificates = 3\n" + PLAIN_REALM
 
@@ -58,7 +59,7 @@ def world(tmp_path: Path) -> Iterator[KCAWorld]:
         yield made
 
 
-def client_of(world: KCAWorld, settings: HTTPSettings | None = None, **more: object) -> FlaskClient:
+def client_of(world: KCAWorld, settings: HTTPSettings | None = None, **more: object) -> DescribedClient:
     app = create_app(
         world.service,
         KnowsTokens(world),  # type: ignore[arg-type]  # has what is used of a Negotiator
@@ -66,11 +67,11 @@ def client_of(world: KCAWorld, settings: HTTPSettings | None = None, **more: obj
         now=lambda: world.now,
         **more,  # type: ignore[arg-type]  # by name
     )
-    return app.test_client()
+    return described_client(app, describe())
 
 
 @pytest.fixture
-def client(world: KCAWorld) -> FlaskClient:
+def client(world: KCAWorld) -> DescribedClient:
     return client_of(world)
 
 
@@ -83,7 +84,7 @@ def csr(encoding: Encoding = Encoding.PEM) -> bytes:
     return builder.sign(new_key("p256"), hashes.SHA256()).public_bytes(encoding)
 
 
-def test_a_certificate(client: FlaskClient) -> None:
+def test_a_certificate(client: DescribedClient) -> None:
     answer = client.post(PATH, data=csr(), headers=proof("alice"))
     assert answer.status_code == 200
     assert answer.headers["WWW-Authenticate"] == "Negotiate " + base64.b64encode(b"answer").decode()
@@ -92,18 +93,18 @@ def test_a_certificate(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("text", ["1800", "30m", "1800s"])
-def test_lifetimes(client: FlaskClient, world: KCAWorld, text: str) -> None:
+def test_lifetimes(client: DescribedClient, world: KCAWorld, text: str) -> None:
     answer = client.post(f"{PATH}?lifetime={text}", data=csr(Encoding.DER), headers=proof("alice"))
     certificate = x509.load_pem_x509_certificate(answer.data)
     assert certificate.not_valid_after_utc == world.now + timedelta(minutes=30)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1y", "9999999999", "1.5", "x", "१"])
-def test_lifetimes_that_are_none(client: FlaskClient, text: str) -> None:
+def test_lifetimes_that_are_none(client: DescribedClient, text: str) -> None:
     assert client.post(f"{PATH}?lifetime={text}", data=csr(), headers=proof("alice")).status_code == 400
 
 
-def test_the_rate(client: FlaskClient, world: KCAWorld) -> None:
+def test_the_rate(client: DescribedClient, world: KCAWorld) -> None:
     for _ in range(3):
         assert client.post(PATH, data=csr(), headers=proof("alice")).status_code == 200
     for _ in range(2):
@@ -114,7 +115,7 @@ def test_the_rate(client: FlaskClient, world: KCAWorld) -> None:
     assert client.post(PATH, data=csr(), headers=proof("alice")).status_code == 200
 
 
-def test_a_token_is_for_one_request(client: FlaskClient) -> None:
+def test_a_token_is_for_one_request(client: DescribedClient) -> None:
     """Where the replay cache does not know it, as at another node, the books do."""
     body = csr()
     answers = [client.post(PATH, data=one, headers=proof("alice#1")) for one in (body, body, csr())]
@@ -123,7 +124,7 @@ def test_a_token_is_for_one_request(client: FlaskClient) -> None:
     assert "answered before" in answers[2].text
 
 
-def test_trouble_on_this_side_says_nothing_of_it(client: FlaskClient, world: KCAWorld) -> None:
+def test_trouble_on_this_side_says_nothing_of_it(client: DescribedClient, world: KCAWorld) -> None:
     with world.opened.books.database.write() as connection:
         connection.exec_driver_sql("DROP TABLE issued")
     answer = client.post(PATH, data=csr(), headers=proof("alice"))
@@ -134,14 +135,14 @@ def test_trouble_on_this_side_says_nothing_of_it(client: FlaskClient, world: KCA
     assert "the keytab is gone" in world.records()[-1]["reason"]
 
 
-def test_nothing_is_said_without_a_record(client: FlaskClient, world: KCAWorld) -> None:
+def test_nothing_is_said_without_a_record(client: DescribedClient, world: KCAWorld) -> None:
     world.opened.audit.close()
     for data, name in ((csr(), "alice"), (csr(), "alice/admin"), (b"garbage", "alice")):
         assert client.post(PATH, data=data, headers=proof(name)).status_code == 503
     assert client.post(PATH, headers={"Authorization": "Negotiate AAAA"}).status_code == 503
 
 
-def test_strangers_do_not_fill_the_audit(client: FlaskClient, world: KCAWorld) -> None:
+def test_strangers_do_not_fill_the_audit(client: DescribedClient, world: KCAWorld) -> None:
     count = 5 * UNPROVEN_RECORDS_PER_SECOND
     for _ in range(count):
         assert client.post(PATH, data=b"x", headers={"Authorization": "Negotiate AAAA"}).status_code == 401
@@ -154,7 +155,7 @@ def test_a_binding_that_is_required(world: KCAWorld, tmp_path: Path) -> None:
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Negotiate")
 
 
-def test_the_query_of_bx509d(client: FlaskClient) -> None:
+def test_the_query_of_bx509d(client: DescribedClient) -> None:
     der = csr(Encoding.DER)
     for text in (base64.b64encode(der).decode(), base64.urlsafe_b64encode(der).decode()):
         answer = client.get("/get-cert", query_string={"csr": text}, headers=proof("alice"))
@@ -233,3 +234,40 @@ def test_the_longest_body(world: KCAWorld, announced: bool, more: int, status: i
         stream = {"input_stream": io.BytesIO(body), "environ_overrides": {"wsgi.input_terminated": True}}
         answer = client.post(PATH, headers=proof("alice"), **stream)
     assert answer.status_code == status
+
+
+def test_the_document_is_held_to_the_routes(world: KCAWorld) -> None:
+    """The client of all tests here holds each answer to the document; this is the other direction."""
+    document = describe()
+    client = client_of(world, metrics=lambda: b"numbers")
+    assert client.get("/openapi.json").get_json() == document
+    assert served_routes(client.application) == routes(document)
+    for path in ("/health", "/metrics"):
+        client.get(path)
+    trouble = {"Authorization": "Negotiate " + base64.b64encode(b"trouble").decode()}
+    as_json = {**proof("alice"), "Accept": "application/json"}
+    refused: tuple[dict[str, str], ...] = (
+        proof("alice/admin"),
+        {},
+        trouble,
+        {**proof("alice"), "Origin": "https://elsewhere.example.org"},
+    )
+    for headers in (as_json, *refused, *[proof("alice")] * 3):
+        client.post(PATH, data=csr(), headers=headers)
+    for data in (b"garbage", b"x" * (1 << 20)):
+        client.post(PATH, data=data, headers=proof("alice"))
+    query = base64.b64encode(csr()).decode()
+    for path in ("/get-cert", "/bx509"):
+        client.get(path, query_string={"csr": query}, headers=proof(f"bob{len(path)}"))
+        client.get(path, query_string={"csr": "A" * 9000}, headers=proof("bob"))
+        client.get(path, headers=proof("bob"))
+    world.opened.audit.close()
+    client.post(PATH, data=csr(), headers=proof("alice"))
+    silent = client_of(world)
+    silent.get("/metrics")
+    missing = statuses(document) - client.seen - silent.seen
+    assert {status for _, _, status in missing} <= {status for _, _, status in client.seen}
+    assert not {one for one in missing if one[2] == "200" or one[0] == PATH}
+    answer = client.get("/nowhere")
+    assert (answer.status_code, answer.text) == (404, "not found\n")
+    assert client.put(PATH).headers["Allow"] == "POST"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from gsi.authz.web.peer import Presented
@@ -29,10 +30,12 @@ from gsi.system.trustdir import TrustDirectory
 from gsi.transport.rates import RateCap
 from myproxy.delegation.app import create_app
 from myproxy.delegation.config import DelegationConfig, ServiceSettings, load_config
+from myproxy.delegation.openapi import describe
 from myproxy.delegation.service import DelegationService, delegation_id
-from myproxy.delegation.store import MAX_OF_ONE, Seal, open_store
+from myproxy.delegation.store import MAX_OF_ONE, Owner, Seal, open_store
 from myproxy.repository.serverkeys import ServerKey
 from tests.harness.ca import TestCA, write_file, write_trust_dir
+from tests.harness.openapi import described_client, routes, served_routes, statuses
 from tests.harness.voms import VO, VOMSServer, ac_extension
 
 ALICE = "/O=Grid/CN=Alice"
@@ -45,6 +48,7 @@ class Desk:
     def __init__(self, directory: Path, ca: TestCA, *, per_minute: float = 600, **more: str) -> None:
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.directory = directory
+        directory.mkdir(exist_ok=True)
         write_trust_dir(directory / "certificates", ca)
         write_file(directory / "one.key", base64.b64encode(bytes(range(32))), 0o600)
         services = more.get("services", 'identities = ["/O=Grid/CN=FTS"]\nusers = ["/O=Grid/CN=Al*"]\nlifetime = "2h"')
@@ -67,9 +71,10 @@ longest = "12h"
         self.store = open_store(self.config.store)
         self.audit = AuditLog(str(directory / "store" / "audit.log"))
         service = DelegationService(self.config, self.store, trust.anchors, make_key=lambda: generate_key(KeyType.P256))
-        self.client: FlaskClient = create_app(
+        app = create_app(
             service, self.audit, now=lambda: self.now, rates=RateCap(per_minute), metrics=lambda: b"numbers"
-        ).test_client()
+        )
+        self.client = described_client(app, describe())
 
     def close(self) -> None:
         self.store.close()
@@ -291,8 +296,6 @@ def test_keys_can_be_changed() -> None:
 
 
 def test_not_too_many_of_one(desk: Desk) -> None:
-    from myproxy.delegation.store import Owner
-
     def ask(number: int) -> None:
         owner = Owner(f"{number:016x}", ALICE, (f"/vo{number}",))
         desk.store.ask(owner, b"key", now=desk.now, until=desk.now + timedelta(hours=1))
@@ -331,3 +334,48 @@ def test_configurations_that_make_no_sense(tmp_path: Path) -> None:
         write_file(path, text.encode(), 0o600)
         with pytest.raises(ConfigError):
             load_config(str(path))
+
+
+def test_the_document_is_held_to_the_routes(tmp_path: Path, ca: TestCA, people: dict[str, Credential]) -> None:
+    """The client of all tests here holds each answer to the document; this is the other direction."""
+    desk, busy, alice = Desk(tmp_path, ca), Desk(tmp_path / "busy", ca, per_minute=1), people["Alice"]
+    document, place = describe(), f"/delegation/{delegation_id(ALICE, ())}"
+    assert desk.client.get("/openapi.json").get_json() == document
+    assert served_routes(desk.client.application) == routes(document)
+    for path in ("/", "/health"):
+        desk.client.get(path)
+    for address in ("127.0.0.1", "192.0.2.7"):
+        desk.client.get("/metrics", environ_overrides={"REMOTE_ADDR": address})
+    desk.delegate(alice)
+    wanted = desk.call(alice, "GET", f"{place}/request").data
+    desk.call(alice, "POST", f"{place}/credential", desk.sign(alice, wanted))
+    desk.fetch(people["FTS"])
+    for method, path, data in (
+        ("GET", place, b""),
+        ("DELETE", place, b""),
+        ("DELETE", place, b""),
+        ("PUT", f"{place}/credential", b"#" * (2 << 20)),
+        ("POST", f"{place}/proxy", b"no request"),
+        ("GET", f"{place[:-1]}x", b""),
+    ):
+        desk.call(alice, method, path, data)
+    desk.call(None, "GET", "/whoami")
+    until = desk.now + timedelta(hours=1)
+    for number in range(MAX_OF_ONE):
+        desk.store.ask(Owner(f"{number:016x}", ALICE, ()), b"key", now=desk.now, until=until)
+    desk.call(alice, "GET", f"{place}/request")
+    with (
+        contextlib.closing(open_sqlite(str(tmp_path / "store" / "delegation.db"))) as database,
+        database.write() as connection,
+    ):
+        connection.exec_driver_sql("DROP TABLE delegations")
+    desk.call(alice, "GET", place)
+    for _ in range(2):
+        busy.call(alice, "GET", "/whoami")
+    shutil.rmtree(tmp_path / "busy" / "certificates")
+    busy.call(people["Bob"], "GET", "/whoami")
+    seen = desk.client.seen | busy.client.seen
+    assert {status for _, _, status in statuses(document)} == {status for _, _, status in seen}
+    assert not {one for one in statuses(document) - seen if one[2] < "300"}
+    desk.audit.close()
+    busy.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from werkzeug.test import Client as WSGIClient
 
 from gsi.authz.combine import Combining
 from gsi.authz.decision import Account, AuthorizationRequest, Decision, Subject, deny, permit
@@ -16,14 +18,19 @@ from gsi.authz.policy import Chain, Member, Policy
 from gsi.authz.record import DecisionFile
 from gsi.authz.service import ServiceAuthorizer, audit_to
 from gsi.authz.web import asgi, flask, wsgi
+from gsi.authz.web.config import FrontEndSettings
 from gsi.authz.web.gate import Gate, Outcome
+from gsi.authz.web.gunicorn import _Pages
+from gsi.authz.web.openapi import describe
 from gsi.authz.web.peer import FrontEnd, Presented
 from gsi.authz.web.subrequest import SubrequestApplication
 from gsi.errors import ConfigError, DeniedError
 from gsi.secret import Passphrase
 from gsi.system.audit import AuditLog
 from gsi.system.trustdir import TrustDirectory
+from gsi.transport.wsgi_server import Reloads
 from tests.harness.ca import TestCA, write_trust_dir
+from tests.harness.openapi import check_answer, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -261,3 +268,31 @@ def test_subrequests(site: Site, changes: dict[str, str], words: str) -> None:
     assert words in audit["reason"]
     assert audit["resource"] == environ["HTTP_X_ORIGINAL_URI"]
     assert audit["address"] in (environ["REMOTE_ADDR"], "")
+
+
+def test_the_document_of_the_endpoint_is_held_to_its_answers(site: Site, alice: Issued, ca: TestCA) -> None:
+    settings = FrontEndSettings(certificate_header="X-Cert", address_header="X-Address")
+    document = describe(settings)
+    front_end = FrontEnd(certificate_header="X-Cert", address_header="X-Address", addresses=("127.0.0.1",))
+    client = WSGIClient(_Pages(SubrequestApplication(site.gate, front_end), Reloads(), document))
+    named = {one["name"] for one in document["paths"]["/"]["get"]["parameters"]}  # type: ignore[index]  # JSON
+    assert {name.lower() for name in named} == {"x-original-method", "x-original-uri", "x-address"} | {
+        name for name in front_end.headers if not name[-1].isdigit() and "secret" not in name
+    }
+    question = {"X-Original-Method": "GET", "X-Original-URI": "/data", "X-Address": ADDRESS}
+    shown = [base64.b64encode(one.chain_der[0]).decode() for one in (alice, ca.issue("/O=Grid/CN=Bob"))]
+    seen = set()
+    for path, headers in (
+        *[(path, {}) for path in ("/health", "/metrics", "/openapi.json", "/")],
+        *[("/", {**question, **more}) for more in ({}, *({"X-Cert": one} for one in shown))],
+        ("/health", question),
+    ):
+        answer = client.get(path, headers=headers, environ_base={"REMOTE_ADDR": "127.0.0.1"})
+        judged = "/" if "X-Original-Method" in headers else path
+        told = list(answer.headers.items())
+        seen.add(check_answer(document, "GET", judged, answer.status_code, told, answer.data))
+    assert seen == statuses(document)
+    assert client.get("/openapi.json").get_json() == document
+    locked = describe(FrontEndSettings(secret_file="/etc/secret", secret_header="X-Word"))
+    assert locked["security"] == [{"front_end": []}]
+    assert "X-Word" in json.dumps(locked["components"])
