@@ -58,12 +58,13 @@ def test_fields_do_not_run_into_each_other() -> None:
 
 
 def test_every_flipped_bit_is_noticed() -> None:
+    """Each by a sealer of its own: one that has seen a dear lock takes as long for every later one."""
     blob = CHEAP.seal(KEY, SECRET, PLACE)
     for index in range(len(blob)):
         broken = bytearray(blob)
         broken[index] ^= 0x01
         with pytest.raises((AuthenticationError, StorageError)):
-            CHEAP.open(bytes(broken), SECRET, PLACE)
+            Sealer(SealParameters(memory_kib=8, iterations=1)).open(bytes(broken), SECRET, PLACE)
 
 
 def test_hostile_parameters_are_not_obeyed() -> None:
