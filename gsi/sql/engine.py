@@ -66,6 +66,9 @@ __all__ = ["BUSY_TIMEOUT_SECONDS", "Backend", "Database", "open_sqlite", "prepar
 POOLED_CONNECTIONS: Final = 8
 """Connections kept open; each holds up to 2 MB of cache."""
 
+SPARE_CONNECTIONS: Final = 4
+"""Those of them that are kept out of the pool for statements that go to SQLite directly."""
+
 FIRST_PAUSE_SECONDS: Final = 0.05
 """Before the second try after a server was lost; the pauses double, up to a second."""
 
@@ -139,6 +142,7 @@ class Database:
         self._backend = backend or SQLite(place)
         self._patience = patience_seconds
         self._statements = Statements(engine)
+        self._spare: list[PoolProxiedConnection] = []
 
     @property
     def engine(self) -> Engine:
@@ -222,14 +226,22 @@ class Database:
 
     @contextlib.contextmanager
     def _plain(self) -> Iterator[PoolProxiedConnection]:
-        """Lend a pooled connection of SQLite's own."""
+        """Lend a connection of SQLite's own; a few are kept aside, since the pool takes as long as a statement."""
         if self._presence is not None:
             self._presence.check()
         try:
-            connection = self._engine.raw_connection()
+            try:
+                connection = self._spare.pop()
+            except IndexError:
+                connection = self._engine.raw_connection()
             try:
                 yield connection
-            finally:
+            except BaseException:
+                connection.close()
+                raise
+            if len(self._spare) < SPARE_CONNECTIONS:
+                self._spare.append(connection)
+            else:
                 connection.close()
         except sqlite3.IntegrityError as error:
             raise ConflictError(f"the change contradicts what is stored in {self._place}") from error
@@ -318,7 +330,9 @@ class Database:
             raise StorageError(message) from error
 
     def close(self) -> None:
-        """Close all pooled connections."""
+        """Close all connections that nobody uses."""
+        while self._spare:
+            self._spare.pop().close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:

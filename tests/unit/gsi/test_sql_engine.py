@@ -105,15 +105,7 @@ def test_a_transaction_of_plain_statements(filled: Database) -> None:
         twice(run)
         raise ValueError
 
-    def level() -> object:
-        connection = filled.engine.raw_connection()  # the one that was used last
-        try:
-            return connection.cursor().execute("PRAGMA synchronous").fetchone()[0]
-        finally:
-            connection.close()
-
-    assert (filled.changing(twice), level()) == (2, 2)
-    assert (filled.changing(twice, durable=False), level()) == (2, 1)
+    assert [filled.changing(twice, durable=durable) for durable in (True, False)] == [2, 2]
     with pytest.raises(ValueError):
         filled.changing(fail)
     assert len(filled.find(get, {})) == 4
@@ -423,3 +415,9 @@ def test_what_is_not_durable_waits_for_no_disk_and_changes_nothing_for_the_next(
     assert [filled.writing(level, durable=durable) for durable in (True, False, False, True, False)] == [2, 1, 1, 2, 1]
     with filled.write() as connection:
         assert level(connection, False) == 2
+
+
+def test_plain_statements_wait_for_the_disk_as_they_are_meant_to(filled: Database) -> None:
+    level = sa.select(sa.table("pragma_synchronous", sa.column("synchronous")))
+    for durable, found in ((True, 2), (False, 1), (False, 1), (True, 2)):
+        assert filled.changing(lambda run: run(level, {}), durable=durable) == [{"synchronous": found}]
