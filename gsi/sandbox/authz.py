@@ -24,8 +24,8 @@ NAME: Final = "gsi-authz-server"
 _ALICE: Final = "/O=Grid Sandbox/CN=Alice Demo"
 _POLICY: Final = """\
 # Rules alone; a site would put a ban list before them, and a grid-mapfile behind.
-order = ["rules"]
-record = "decisions.jsonl"
+order = [{order}]
+record = "{name}.jsonl"
 
 [authorizer.rules]
 type = "rules"
@@ -43,9 +43,19 @@ permit dn "{alice}" to lookup, read, write, create, delete on {files}/alice/**
 permit authenticated to lookup, read on {files}/public/**
 deny   anyone        to write, delete on {files}/public/**  because "published data stays as it is"
 """
-_JOBS: Final = """\
+_LOGINS: Final = """\
 permit dn "{alice}" to login as {account}
-permit dn "{alice}" to job:start
+"""
+_JOBS: Final = """\
+permit dn "{alice}" to start
+       executable /bin/echo, /usr/bin/id   allow arguments, stdout, stderr
+       environment NULL
+permit authenticated to status, cancel  jobowner self
+"""
+_JOB_POLICY: Final = """
+[authorizer.jobs]
+type = "rsl"
+file = "gram.jobs"
 """
 _SERVER: Final = """\
 [server]
@@ -94,9 +104,17 @@ def contribution(vo: VO) -> Contribution:
         "own": os.geteuid(),
         "state": state,
     }
-    for name, rules in (("archive", _ARCHIVE), ("gridftp", _FILES), ("gram", _JOBS)):
-        write_private(str(policies / f"{name}.toml"), _POLICY.format(name=name).encode())
-        write_private(str(policies / f"{name}.rules"), rules.format(**facts).encode())
+    jobs = _POLICY.format(name="gram", order='"jobs", "rules"') + _JOB_POLICY
+    files = {
+        **{f"{name}.toml": _POLICY.format(name=name, order='"rules"') for name in ("archive", "gridftp")},
+        "archive.rules": _ARCHIVE.format(**facts),
+        "gridftp.rules": _FILES.format(**facts),
+        "gram.toml": jobs,
+        "gram.rules": _LOGINS.format(**facts),
+        "gram.jobs": _JOBS.format(**facts),
+    }
+    for name, text in files.items():
+        write_private(str(policies / name), text.encode())
     write_private(str(config), _SERVER.format(**facts).encode())
     server = Service(
         name=NAME,

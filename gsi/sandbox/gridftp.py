@@ -6,26 +6,25 @@ Everything that it needs lies in a directory that the account it runs as may ent
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING, Final
 
-from gsi.authz.callout.build import LIBRARY_NAME, ConfOptions, compile_library, render_conf, render_gridftp_conf
-from gsi.sandbox.authz import files_dir, policy_dir, socket_path
+from gsi.authz.callout.build import render_gridftp_conf
+from gsi.sandbox.authz import files_dir, policy_dir
+from gsi.sandbox.callout import COMPILER, callout_conf, give, hand_over, make_callout
 from gsi.sandbox.plan import Command, Contribution, Service, Step
 from gsi.sandbox.programs import find_program, ordinary_account
-from gsi.system.files import write_private, write_public
+from gsi.system.files import write_public
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gsi.sandbox.vo import VO
 
-__all__ = ["callout_conf", "contribution", "hand_over", "make_callout"]
+__all__ = ["contribution"]
 
 ORDER: Final = 60
 NAME: Final = "globus-gridftp-server"
 CLIENT: Final = "globus-url-copy"
-COMPILER: Final = "cc"
 
 
 def contribution(vo: VO) -> Contribution:
@@ -71,46 +70,6 @@ def contribution(vo: VO) -> Contribution:
     )
 
 
-def callout_conf(vo: VO) -> Path:
-    """Return the file by which services of C find the callout."""
-    return vo.common / "callout" / "gsi-authz.conf"
-
-
-def make_callout(vo: VO) -> None:
-    """Compile the callout's library, once, and say where it is.
-
-    Raises:
-        ConfigError: It cannot be compiled.
-    """
-    conf = callout_conf(vo)
-    if conf.exists():
-        return
-    conf.parent.mkdir(mode=0o755)
-    compile_library(str(conf.parent))
-    options = ConfOptions(library=str(conf.parent / LIBRARY_NAME), socket=str(socket_path(vo)), server_uid=os.geteuid())
-    write_public(str(conf), render_conf(options).encode(), mode=0o644)
-
-
-def hand_over(vo: VO, place: Path, *names: str) -> None:
-    """Make a directory with the trusted CAs and the host's certificate that belongs to whom services of C run as.
-
-    Args:
-        vo: Whose they are.
-        place: The directory.
-        names: Directories to make in it.
-    """
-    place.mkdir(mode=0o755)
-    shutil.copytree(vo.trust_dir, place / "certificates")
-    write_public(str(place / "hostcert.pem"), vo.host_certificate_path.read_bytes(), mode=0o644)
-    write_private(str(place / "hostkey.pem"), vo.host_key_path.read_bytes())
-    for name in names:
-        (place / name).mkdir()
-    if os.geteuid() == 0:
-        entry = ordinary_account()
-        for path in (place, *place.rglob("*")):
-            os.chown(path, entry.pw_uid, entry.pw_gid)
-
-
 def _prepare(vo: VO, place: Path) -> None:
     """Make the server's directory and the files that it gives away, once."""
     make_callout(vo)
@@ -120,10 +79,7 @@ def _prepare(vo: VO, place: Path) -> None:
     (files / "public").mkdir(mode=0o755, parents=True)
     (files / "alice").mkdir(mode=0o700)
     write_public(str(files / "public" / "results"), b"forty-two\n", mode=0o644)
-    if os.geteuid() == 0:
-        entry = ordinary_account()
-        for path in (files, *files.rglob("*")):
-            os.chown(path, entry.pw_uid, entry.pw_gid)
+    give(files)
     hand_over(vo, place)
     write_public(str(place / "gridftp.conf"), render_gridftp_conf().encode(), mode=0o644)
 
@@ -148,4 +104,5 @@ def _step(vo: VO, url: str) -> Step:
                 "alice", expect=("deny", "published data stays as it is"),
             ),
         ),
+        beside=True,
     )  # fmt: skip

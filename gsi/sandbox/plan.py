@@ -73,11 +73,19 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stop on the tour: a sentence and the commands that show it."""
+    """A stop on the tour: a sentence and the commands that show it.
+
+    Attributes:
+        title: Its heading.
+        text: What is to be seen.
+        commands: What shows it, in this order.
+        beside: Whether it may run at the same time as the step before it, whichever that is.
+    """
 
     title: str
     text: str
     commands: tuple[Command, ...]
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

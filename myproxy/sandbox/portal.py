@@ -141,4 +141,5 @@ def _step(vo: VO, url: str) -> Step:
             ),
             Command(("grid-proxy-verify", str(fetched)), "elsewhere", expect=("verdict  : good",)),
         ),
+        beside=True,
     )

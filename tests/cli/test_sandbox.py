@@ -38,7 +38,7 @@ def _processes_of(directory: Path) -> list[str]:
 
 
 def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
-    require_peer("globus-gridftp-server", "globus-url-copy", "cc", *KDC)
+    require_peer("globus-gridftp-server", "globus-url-copy", "globus-gatekeeper", "globus-job-run", "cc", *KDC)
     root = tmp_path / "vo"
     argv = [COMMAND, "--once", "--kerberos", "--dir", str(root)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=280)
@@ -71,6 +71,9 @@ def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
         "UTC Proxy for a terminal terminal at 127.0.0.1",
         "globus-gridftp-server listens on gsiftp://localhost:",
         "/files/public/results (decision ",
+        "globus-gatekeeper listens on localhost:",
+        "\ndone as a job\n",
+        "you are not authorized to start this job (decision ",
         "krb5kdc listens on 127.0.0.1:",
         "kca-server listens on 127.0.0.1:",
         "Password for alice@GRID.EXAMPLE",
@@ -179,6 +182,7 @@ def test_a_life_in_the_background(tmp_path: Path) -> None:
             "files",
             "callout",
             "gridftp",
+            "gatekeeper",
         }
         assert modes["sandbox.json"] == 0o600
 

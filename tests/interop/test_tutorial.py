@@ -13,7 +13,8 @@ PAGES = sorted((Path(__file__).resolve().parents[2] / "docs/tutorial").glob("[1-
 
 
 def test_every_command_shows_what_the_page_says(tmp_path: Path) -> None:
-    require_peer("globus-gridftp-server", "globus-url-copy", "cc", "krb5kdc", "kdb5_util", "kadmin.local", "kinit")
+    require_peer("globus-gridftp-server", "globus-url-copy", "globus-gatekeeper", "globus-job-run", "cc")
+    require_peer("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
     typed = [(page.name, one) for page in PAGES for one in read_console(page.read_text("utf-8"))]
     home = tmp_path / "home"
     home.mkdir(mode=0o700)

@@ -14,14 +14,14 @@ PAGE: Final = ManualPage(
 `grid-sandbox` makes a demo virtual organisation in a private directory: a certification authority with a signing
 policy and a revocation list, a host certificate, two users, the administrator of a community. It starts every service
 of this installation on a free port of the loopback address: the deciding daemon, a MyProxy server, a community's
-server, the web portal, and the C GridFTP server where it is installed, which asks the daemon.
+server, the web portal, and the C GridFTP server and gatekeeper where they are installed, which ask the daemon.
 
 Without a deed it does so in the foreground, in a temporary directory, and then takes you on a tour: real commands on
 that real input, each shown with what it printed, so that you can type it again: proxies made and refused, a decision
 and its reason, a credential stored, got back by a pass phrase and by a one-time code, renewed and destroyed, a
 community that says who may do what, its capabilities fetched as an assertion, an attribute certificate and a token, a
-storage that enforces them, a proxy out of the portal, files through the GridFTP server. Then the services stay up until
-Ctrl-C (or SIGTERM), which ends them and removes the directory.
+storage that enforces them, a proxy out of the portal, files through the GridFTP server, jobs through the gatekeeper.
+Then the services stay up until Ctrl-C (or SIGTERM), which ends them and removes the directory.
 
 `grid-sandbox up` leaves it running in the background instead, in a directory that stays, and makes nothing twice: what
 runs is left alone, and what has ended is started again. In a shell, `eval "$(grid-sandbox env)"` makes you Alice, with

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
+
+from gsi.errors import StorageError
 from gsi.sandbox.plan import Command, Step
 from gsi.sandbox.tour import run_tour
 from gsi.sandbox.vo import VO, Person
@@ -93,9 +96,32 @@ def test_a_failure_beside_a_success_is_told(tmp_path: Path) -> None:
     assert shown.count("FAILED") == 1
 
 
-def test_once_stopped_nothing_more_is_run(tmp_path: Path) -> None:
+def test_steps_that_need_nothing_of_each_other_run_side_by_side(tmp_path: Path) -> None:
     out = io.StringIO()
-    commands = (Command(("touch", "one"), "alice"), Command(("touch", "two"), "alice"))
-    assert not run_tour([Step("", "", commands)], _vo(tmp_path), out, (tmp_path / "one").exists)
+    wait = 'touch "$0"; until [ -e "$1" ]; do sleep 0.01; done; echo saw "$1"'
+    first = Step("First", "", (Command(("true",), "alice"), Command(("sh", "-c", wait, "one", "two"), "alice")))
+    second = Step("Second", "", (Command(("sh", "-c", wait, "two", "one"), "alice"),), beside=True)
+    assert run_tour([first, second, Step("Third", "", (Command(("rm", "one", "two"), "alice"),))], _vo(tmp_path), out)
+    shown = out.getvalue()
+    where = [shown.index(text) for text in ("== 1. First", "saw two", "== 2. Second", "saw one", "== 3. Third")]
+    assert where == sorted(where)
+
+
+def test_what_cannot_be_prepared_breaks_the_tour_off(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise StorageError("the disk is full")
+
+    with pytest.raises(StorageError, match="the disk is full"):
+        _tour(tmp_path, Command(("true",), "alice"), Command(("touch", "made"), "alice", prepare=fail))
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_once_stopped_nothing_more_is_run(tmp_path: Path, beside: bool) -> None:
+    out = io.StringIO()
+    until_one = Command(("sh", "-c", "until [ -e one ]; do sleep 0.01; done"), "alice")
+    last = Command(("touch", "two"), "alice")
+    steps = [Step("", "", (Command(("touch", "one"), "alice"), last)), Step("", "", (until_one, last), beside=beside)]
+    assert not run_tour(steps, _vo(tmp_path), out, (tmp_path / "one").exists)
     assert (tmp_path / "one").exists()
     assert not (tmp_path / "two").exists()
