@@ -1,6 +1,8 @@
-"""What `gsi-doctor` looks at of a MyProxy server, of the portal and of the renewal agent; changes nothing.
+"""What `gsi-doctor` looks at of a MyProxy server, of the portal, the renewal agent and the delegation service.
 
 LOOKS                                              # named in the entry-point group gsi.doctor
+
+Nothing is changed. The agent and the delegation service have files of their own for it, beside their code.
 """
 
 from __future__ import annotations
@@ -207,6 +209,7 @@ def _portal(visit: Visit) -> Iterator[Finding]:
             hosts = [name.partition(":")[0] for name in config.names]
             yield from look_at_web_certificate(http.certificate, http.key or http.certificate, hosts, visit)
         yield from _ways(config, visit)
+        yield from _front_end(config, visit)
     place = visit.places.get("portal") or local_place(http.listen)
     fix = "systemctl start myproxy-portal; journalctl -u myproxy-portal"
     if http.certificate:
@@ -259,6 +262,56 @@ def _ways(config: PortalConfig, visit: Visit) -> Iterator[Finding]:
         yield settle("one-time codes", "configuration", work)
 
 
+def _front_end(config: PortalConfig, visit: Visit) -> Iterator[Finding]:
+    """Look whether portal and server agree on who says where users are, as far as the server is on this machine."""
+    from myproxy.cli.places import find_config
+    from myproxy.client import ServerAddress
+    from myproxy.policy import Client
+    from myproxy.server import load_config
+
+    certificate = config.own.certificate
+    if not certificate:
+        return
+    try:
+        name = _name_in(certificate)
+    except GridError:
+        return  # told by the look at the credential
+    line = f'trusted_front_ends "{name}"'
+    try:
+        path = find_config(visit.configs.get("myproxy"))
+        rules = load_config(path).trusted_front_ends or ()
+    except GridError:  # none is here, or what is here has a look of its own
+        if config.own.front_end:
+            yield Finding(Severity.NOTE, "front-end", config.server, f"has to have in its configuration: {line}")
+        return
+    is_named = any(rule.matches(Client(name)) for rule in rules)
+    if config.own.front_end and is_named:
+        yield Finding(Severity.OK, "front-end", path, "takes the portal's word for where users are")
+    elif config.own.front_end:
+        here = {"localhost", "127.0.0.1", "::1", visit.host}
+        asked = {one.host for one in ServerAddress.parse(config.server).hosts}
+        message = f"does not name the portal ({name}), which says where users are: all logons are refused"
+        yield Finding(Severity.ERROR if here & asked else Severity.WARNING, "front-end", path, message, line)
+    elif is_named:
+        message = "the server would take its word for where users are, and it says nothing: they count as one"
+        yield Finding(Severity.WARNING, "front-end", certificate, message, "front_end = true in [own]")
+
+
+def _name_in(certificate: str) -> str:
+    """Return the name by which servers know a credential.
+
+    Raises:
+        GridError: The file cannot be read.
+    """
+    from gsi.certificate import load_certificates
+    from gsi.credential import MAX_CREDENTIAL_BYTES
+    from gsi.proxy.chain import ProxyChain
+    from gsi.system.files import read_public
+
+    data = read_public(certificate, max_bytes=MAX_CREDENTIAL_BYTES)
+    return ProxyChain.split(load_certificates(data, what=certificate)).identity_text
+
+
 # --- The renewal agent -----------------------------------------------------------------------------------------------
 
 
@@ -275,8 +328,29 @@ def _renewd(visit: Visit) -> Iterator[Finding]:
     yield from look_at_agent(path, visit)
 
 
+# --- The delegation service ------------------------------------------------------------------------------------------
+
+
+def _delegations(visit: Visit) -> Iterator[Finding]:
+    from myproxy.delegation.config import DEFAULT_CONFIG, load_config
+
+    config = yield from read_config(
+        visit,
+        "delegation",
+        variable="MYPROXY_DELEGATION_CONFIG",
+        default=DEFAULT_CONFIG,
+        what="the delegation service",
+        load=load_config,
+    )
+    if config is not None:
+        from myproxy.delegation.doctor import look_at_delegations
+
+        yield from look_at_delegations(config, visit)
+
+
 LOOKS: Final = (
     Look("myproxy", 40, "MyProxy server", _server),
     Look("portal", 41, "MyProxy portal", _portal),
     Look("renewd", 42, "Renewal agent", _renewd),
+    Look("delegation", 43, "Delegation service", _delegations),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +23,14 @@ from gsi.proxy.chain import ProxyChain
 from gsi.system.credential_files import load_proxy, load_user_credential
 from gsi.system.trustdir import TrustDirectory
 from gsi.trust.verify import verify_chain
+from myproxy.delegation.openapi import describe
 from myproxy.gateway import Delegations
 from tests.harness.ca import write_file
-from tests.harness.daemons import free_port, our_server
+from tests.harness.daemons import free_port, running
+from tests.harness.doctor import Found, look
 from tests.harness.environment import UserEnvironment, clean_environment
 from tests.harness.howto import run_block
-from tests.harness.run import run
+from tests.harness.run import our_program, run
 from tests.interop.conftest import ALICE, Grid
 
 HOST = "localhost"
@@ -43,7 +46,8 @@ class Place(NamedTuple):
 def place(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("delegation")
     directory.chmod(0o700)
-    port = free_port()
+    listener = socket.create_server(("127.0.0.1", 0))  # as systemd has it: the socket is the service manager's
+    port = listener.getsockname()[1]
     grid.host.write(directory / "hostcert.pem", directory / "hostkey.pem")
     write_file(directory / "seal.key", base64.b64encode(os.urandom(32)), 0o600)
     text = f"""
@@ -62,9 +66,13 @@ identities = ["{grid.host.subject}"]
 users = ["/O=Grid/*"]
 """
     write_file(directory / "delegation.toml", text.encode(), 0o600)
-    arguments: list[str | Path] = ["-c", directory / "delegation.toml"]
-    with our_server("myproxy-delegation", arguments, env=clean_environment(directory), port=port, directory=directory):
-        yield Place(grid, directory, f"https://{HOST}:{port}")
+    argv: list[str | Path] = [our_program("myproxy-delegation"), "-c", directory / "delegation.toml"]
+    env = clean_environment(directory)
+    with listener:
+        with running(argv, env=env, port=port, directory=directory, sockets=[listener]):
+            yield Place(grid, directory, f"https://{HOST}:{port}")
+        with socket.create_connection(("127.0.0.1", port), timeout=30):
+            pass  # the service has left it open
 
 
 class RESTClient:
@@ -211,5 +219,47 @@ def test_a_transfer_service_s_client_and_a_service(place: Place, tmp_path: Path)
 
     assert client.call("DELETE", f"/delegation/{delegation_id}").status_code == 404
     assert client.call("GET", f"/delegation/{delegation_id}").json() is None
+    document = requests.get(f"{place.url}/openapi.json", verify=str(place.directory / "ca.pem"), timeout=30)
+    assert document.json() == describe()
     numbers = requests.get(f"{place.url}/metrics", verify=str(place.directory / "ca.pem"), timeout=30).text
     assert 'myproxy_delegation_decisions_total{action="DELEGATE",verdict="permit"} 2' in numbers
+
+
+def look_at(place: Place, directory: Path, *changes: tuple[str, str]) -> Found:
+    text = (place.directory / "delegation.toml").read_text()
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    write_file(directory / "doctor.toml", text.encode(), 0o600)
+    words: list[str | Path] = ["-only", "delegation", "-config", f"delegation={directory}/doctor.toml"]
+    words += ["-host", HOST, "-certdir", place.grid.trust_dir, "-timeout", "2"]
+    return look(clean_environment(directory), *words)
+
+
+def test_the_doctor(place: Place, tmp_path: Path) -> None:
+    found = look_at(place, tmp_path)
+    assert found.wrong == [], found.done
+    for told in ("is current", "its chain is whole", "delegations and their audit", "a key that seals"):
+        assert told in found.done.stdout
+    port, empty, key = free_port(), tmp_path / "store", tmp_path / "seal.key"
+    empty.mkdir(mode=0o750)
+    write_file(key, b"short", 0o600)
+    found = look_at(
+        place,
+        tmp_path,
+        (place.url.rpartition(":")[2], str(port)),
+        (f"{place.directory}/store", str(empty)),
+        (f"{place.directory}/seal.key", str(key)),
+        (f'[trust]\ndirectory = "{place.grid.trust_dir}"', f'[trust]\ndirectory = "{tmp_path}/none"'),
+        (f'[services.transfers]\nidentities = ["{place.grid.host.subject}"]\nusers = ["/O=Grid/*"]\n', ""),
+    )
+    assert set(found.wrong) == {
+        ("error", "port", f"127.0.0.1:{port}"),
+        ("error", "unsafe-mode", str(empty)),
+        ("error", "server-key", str(key)),
+        ("error", "database", f"{empty}/delegation.db"),
+        ("error", "configuration", f"{tmp_path}/none"),
+        ("warning", "configuration", "[services]"),
+    }, found.done
+    assert all(found.hints)
+    assert list(empty.iterdir()) == [], "looking makes nothing"

@@ -18,11 +18,15 @@ import myproxy.portal.metrics
 import myproxy.renewal.monitor
 from cas.config import load_config as load_cas
 from gsi.authz.callout.config import load_config as load_authz
+from gsi.system.metrics import AuditMetrics, write_text
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.wsgi_server import Reloads
 from kca.config import load_config as load_kca
+from myproxy.delegation.config import load_config as load_delegation
+from myproxy.delegation.serving import ACTIONS as DELEGATION_ACTIONS
 from myproxy.metrics import Metrics
 from myproxy.monitor import Monitor, Sources
+from myproxy.policy import Client
 from myproxy.portal.config import load_config as load_portal
 from myproxy.renewal.config import load_config as load_renewal
 from myproxy.renewal.monitor import Numbers
@@ -105,6 +109,7 @@ def test_units_listen_where_the_configurations_say(tmp_path: Path) -> None:
         "cas-server": [community.http.listen, community.voms.listen],
         "kca-server": list(authority.server.listen),
         "kca-http": [authority.http.listen],
+        "myproxy-delegation": [load_delegation(str(one / "delegation.toml")).http.listen],
         "myproxy-portal": [load_portal(str(one / "portal.toml")).http.listen],
         "gsi-authz-server": [load_authz(str(one / "gsi-authz-server.toml")).server.socket],
         "gsi-authz-http": [command.split()[-1]],
@@ -145,7 +150,7 @@ def test_secrets_in_memory_reach_no_core_dump(path: Path) -> None:
 
 
 def test_every_server_has_a_unit() -> None:
-    servers = {name for name in SCRIPTS if re.search(r"-server$|-http$|-portal$|-renewd$", name)}
+    servers = {name for name in SCRIPTS if re.search(r"-server$|-http$|-portal$|-renewd$|^myproxy-delegation$", name)}
     assert {path.stem for path in SERVICES} >= servers
 
 
@@ -164,6 +169,7 @@ LOADERS: dict[str, Any] = {
     "myproxy-server.config": load_myproxy,
     "cas.toml": load_cas,
     "kca.toml": load_kca,
+    "delegation.toml": load_delegation,
     "portal.toml": load_portal,
     "renewd.toml": load_renewal,
     "gsi-authz-server.toml": load_authz,
@@ -189,6 +195,16 @@ def test_there_is_an_example_of_each_kind() -> None:
     assert all("pkcs11:" in path.read_text() for path in EXAMPLES if path.parent.name == "site-ca")
 
 
+def test_the_server_of_two_nodes_believes_their_portal(tmp_path: Path) -> None:
+    for name in ("portal.toml", "myproxy-server.config"):
+        (tmp_path / name).write_bytes((DEPLOY / "examples/two-nodes" / name).read_bytes())
+        (tmp_path / name).chmod(0o600)
+    portal, server = load_portal(str(tmp_path / "portal.toml")), load_myproxy(str(tmp_path / "myproxy-server.config"))
+    assert portal.own.front_end
+    (rule,) = server.trusted_front_ends or ()
+    assert rule.matches(Client(f"/O=Example/CN={portal.names[0]}"))
+
+
 def test_monitors_of_the_examples_are_where_prometheus_looks() -> None:
     page = (ROOT / "docs/howto/operate.md").read_text()
     scraped = set(re.findall(r'targets: \["(127\.0\.0\.1:95\d+)"\]', page))
@@ -212,7 +228,7 @@ def test_the_image_copies_what_is_there() -> None:
 def test_containers_run_our_commands(tmp_path: Path) -> None:
     text = (DEPLOY / "container/compose.yaml").read_text()
     commands = [json.loads(line) for line in re.findall(r"^ +command: (\[.*\])$", text, re.MULTILINE)]
-    assert {command[0] for command in commands} == {"myproxy-server", "myproxy-portal"}
+    assert {command[0] for command in commands} == {"myproxy-server", "myproxy-portal", "myproxy-delegation"}
     for name, *words in commands:
         told = run([our_program(name), "--help"], env=clean_environment(tmp_path)).check().output
         for option in (word for word in words if word.startswith("-")):
@@ -250,12 +266,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
             monitor.close()
 
     found: dict[str, set[str]] = {}
+    delegation = AuditMetrics("myproxy_delegation", actions=DELEGATION_ACTIONS, names=())
     texts = [
         asyncio.run(ask()),
         cas.metrics.render(cas.metrics.Metrics()),
         kca.metrics.render(kca.metrics.Metrics()),
         myproxy.portal.metrics.render(myproxy.portal.metrics.Metrics()),
-        Reloads().render("myproxy_portal"),
+        write_text([delegation.decision_family(), *delegation.audit_families()]),
+        *(Reloads().render(name) for name in ("myproxy_portal", "myproxy_delegation")),
         myproxy.renewal.monitor.render(NUMBERS),
     ]
     for line in b"".join(texts).decode().splitlines():
@@ -294,7 +312,9 @@ def test_what_is_shown_is_served(title: str, expression: str, served: dict[str, 
 def test_every_number_is_in_the_reference(served: dict[str, set[str]]) -> None:
     pages = "".join((ROOT / "docs/reference" / name).read_text() for name in ("metrics.md", "myproxy-metrics.md"))
     told = set(re.findall(r"`((?:\*|myproxy|cas|kca)_[a-z_]+)`", pages))
-    told |= {name.replace("*", prefix) for name in told for prefix in ("cas", "kca", "myproxy_portal")}
+    told |= {
+        name.replace("*", prefix) for name in told for prefix in ("cas", "kca", "myproxy_portal", "myproxy_delegation")
+    }
     plain = {re.sub(r"_(bucket|sum|count)$", "", name) for name in served}
     assert {name for name in plain if not name.endswith("_created")} <= told
 

@@ -19,7 +19,8 @@ Looked at are the clock, the trust directory with every CA and revocation list, 
 names, and each service that is set up here: its configuration, the modes of its directory and files, room on its disk,
 its database (does it answer, is its schema that of this program), the keys that sign or seal, keytabs and with their
 keys the KDC, the chain of its audit file, its ports, and what it tells monitors about itself. Of the portal it also
-looks at the server that it asks, and at the web certificate, which may be of any CA that browsers know; of the renewal
+looks at the server that it asks, at the web certificate, which may be of any CA that browsers know, and whether server
+and portal agree on who says where users are (`front_end`, `trusted_front_ends`); of the renewal
 agent at each credential (is it overdue, does it end, do renewals fail), at the servers, and at the hook, mail and web
 service by which it tells. Of the C services it looks at the callout configuration. `-list` names the sections. A
 service whose configuration is not there is a note.
@@ -43,7 +44,7 @@ not the usual ones, say them with `-at` and by `X509_USER_CERT` and `X509_USER_K
         ("GRID_SECURITY_DIR, GSI_AUTHZ_CONF, GSI_AUTHZ_POLICY_DIR", "Where authorization is configured."),
         ("MYPROXY_SERVER_PORT", "The port of the MyProxy server where `-at` does not say (7512)."),
         (
-            "CAS_CONFIG, KCA_CONFIG, MYPROXY_PORTAL_CONFIG, MYPROXY_RENEWD_CONFIG",
+            "CAS_CONFIG, KCA_CONFIG, MYPROXY_DELEGATION_CONFIG, MYPROXY_PORTAL_CONFIG, MYPROXY_RENEWD_CONFIG",
             "Configurations where `-config` does not say.",
         ),
         ("KRB5_CONFIG", "The configuration of Kerberos, by which the KDC is found."),
@@ -52,7 +53,7 @@ not the usual ones, say them with `-at` and by `X509_USER_CERT` and `X509_USER_K
         TRUST_DIRECTORIES,
         ("/etc/grid-security/hostcert.pem, hostkey.pem", "The host's certificate and key."),
         ("/etc/myproxy-server.config", "MyProxy server."),
-        ("/etc/myproxy/portal.toml, /etc/myproxy/renewd.toml", "Portal and renewal agent."),
+        ("/etc/myproxy/portal.toml, renewd.toml, delegation.toml", "Portal, renewal agent, delegation service."),
         ("/etc/cas/cas.toml, /etc/kca/kca.toml", "Community's server and Kerberos authority."),
         ("/etc/grid-security/gsi-authz-server.toml, gsi-authz.d, gsi-authz.conf", "Authorization."),
     ),

@@ -522,6 +522,24 @@ def test_a_front_end_s_users_are_strangers_from_where_they_are(world: World, peo
             )
 
 
+def test_a_front_end_that_lies_gains_no_tries(world: World, people: dict[str, Issued]) -> None:
+    """One that calls each guess another network's meets the rate of the account, and each guess has its name."""
+    world.put(people[OWNER], ask(Command.PUT))
+    rules = ThrottleRules()
+    throttle = Throttle(SQLGuessStore(world.repository.database), rules, clock=lambda: world.now)
+    access = dataclasses.replace(POLICY, trusted_front_ends=parse_rules([f"/O=Grid/CN={PORTAL}"]))
+    world.configure(Settings(access=access), Methods(limiter=throttle))
+    judged = 0
+    for number in range(3 * rules.tries_per_minute):
+        request = ask(Command.GET, passphrase=Passphrase("wrong words"), on_behalf_of=f"198.18.{number}.1")
+        try:
+            assert isinstance(world.service.begin_get(world.caller(people[PORTAL]), request), Pause)
+        except AuthenticationError:
+            judged += 1
+    assert rules.tries_per_minute <= judged <= rules.tries_per_minute + 1
+    assert {record.details.get("front_end") for record in world.sink.records[-judged:]} == {f"/O=Grid/CN={PORTAL}"}
+
+
 @pytest.mark.parametrize("judges", ["none", "required", "sufficient"])
 def test_strangers_hear_one_text_after_the_same_work(world: World, people: dict[str, Issued], judges: str) -> None:
     """An account with a sealed key, with one that is not sealed, that nobody may have, and none at all."""
