@@ -9,7 +9,7 @@ It reads leniently and imports nothing of the project, so that no rule of our de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -122,19 +122,25 @@ def _length(size: int) -> bytes:
     return bytes((0x80 | len(octets),)) + octets
 
 
-def walk(nodes: list[Node]) -> Iterator[tuple[list[Node], int]]:
-    """Yield every value as its list and its place there."""
+def walk(nodes: list[Node]) -> list[tuple[list[Node], int]]:
+    """Return every value as its list and its place there."""
+    found: list[tuple[list[Node], int]] = []
+    _walk(nodes, found)
+    return found
+
+
+def _walk(nodes: list[Node], found: list[tuple[list[Node], int]]) -> None:
     for index, node in enumerate(nodes):
-        yield nodes, index
+        found.append((nodes, index))
         if node.children is not None:
-            yield from walk(node.children)
+            _walk(node.children, found)
 
 
 def mutate_der(data: bytes, rng: Random) -> bytes:
     """Return a copy with one to four values changed, moved, doubled or taken away, all lengths right."""
     tree = parse_tree(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        places = list(walk(tree))
+        places = walk(tree)
         if not places:
             break
         siblings, index = rng.choice(places)

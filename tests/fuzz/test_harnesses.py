@@ -100,3 +100,12 @@ def test_guided_by_coverage(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz.run", name, "--runs", "1000", "--corpus", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_atheris
+def test_tracing_by_blocks_alone_sees_new_code(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.fuzz.guided", "proxy_info", "blocks", "-runs=1000"]
+    command += [str(tmp_path), str(SEEDS / "proxy_info")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(tmp_path.iterdir()), done.stderr
