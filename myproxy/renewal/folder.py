@@ -11,6 +11,7 @@ after that names files within the directory that was opened.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ __all__ = ["Folder", "open_folder"]
 _STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS: Final = 40  # as the kernel itself
 _MAX_NAME_CHARS: Final = 50  # of the file's name in that of its successor: four bytes each fit beside the rest in 255
+_HASH_CHARS: Final = 32  # of SHA-256 of the whole name: files whose names begin alike have successors of their own
 
 
 @contextlib.contextmanager
@@ -93,7 +95,8 @@ class Folder:
         """Put a file in the place of another; False where that is not the expected one, which then stays.
 
         The two change places, so that what was replaced can be looked at once nobody can reach it by its name. The
-        successor has the same name each time: one that an agent left behind when it was killed is removed.
+        successor has a name that no other file's has, the same each time: one that an agent left behind when it was
+        killed is removed. It is seen to be what was written here before it takes the place, and after.
 
         Args:
             name: The file; whoever calls holds its lock.
@@ -105,25 +108,26 @@ class Folder:
         Raises:
             OSError: It cannot be written; the old file is in its place.
         """
-        temporary = f".{name[:_MAX_NAME_CHARS]}.renewing"
+        temporary = _successor_name(name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=self.descriptor)
         with self._successor(temporary, data, mode, owner) as successor:
             found = self.look(name)
-            if found is None or not is_expected(found):
+            if found is None or not is_expected(found) or not self._has(temporary, successor):
                 return False
             if exchange(self.descriptor, temporary, name) is None:
                 os.rename(temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
             elif not is_expected(self._stat(temporary)):
                 self._give_back(temporary, name, successor)
                 return False
+            is_done = self._has(name, successor)
         self._sync()
-        return True
+        return is_done
 
     def _give_back(self, temporary: str, name: str, successor: os.stat_result) -> None:
         """Put back what somebody had just placed there, unless they have placed something again: that is the latest."""
         exchange(self.descriptor, temporary, name)
-        if not os.path.samestat(self._stat(temporary), successor):
+        if not self._has(temporary, successor):
             exchange(self.descriptor, temporary, name)
 
     @contextlib.contextmanager
@@ -137,6 +141,11 @@ class Folder:
             with contextlib.suppress(OSError):  # renamed, or never made
                 os.unlink(temporary, dir_fd=self.descriptor)
 
+    def _has(self, name: str, written: os.stat_result) -> bool:
+        """Tell whether a name leads to the file that was written, unchanged."""
+        found = self.look(name)
+        return found is not None and _content_of(found) == _content_of(written)
+
     def _stat(self, name: str) -> os.stat_result:
         return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
 
@@ -148,6 +157,16 @@ class Folder:
                 os.fsync(listed)
             finally:
                 os.close(listed)
+
+
+def _successor_name(name: str) -> str:
+    whole = hashlib.sha256(os.fsencode(name)).hexdigest()[:_HASH_CHARS]
+    return f".{name[:_MAX_NAME_CHARS]}.{whole}.renewing"
+
+
+def _content_of(found: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what tells a file and its content from others; an inode's number alone is soon given to another file."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _walk(path: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gsi.errors import CredentialError
+from gsi.system import rename as rename_module
 from myproxy.renewal import folder as folder_module
 from myproxy.renewal.folder import open_folder
 
@@ -62,8 +63,76 @@ def test_what_others_put_there_meanwhile_stays(place: Path, meanwhile: tuple[byt
 
 
 def test_what_a_killed_agent_left_is_removed(place: Path) -> None:
-    (place.parent / ".alice.pem.renewing").write_bytes(b"a key\n")
+    left: list[Path] = []
+
+    def dies(_found: os.stat_result) -> bool:
+        (successor,) = (path for path in place.parent.iterdir() if path != place)
+        left.append(successor)
+        return False
+
+    with open_folder(str(place.parent)) as folder:
+        folder.replace(place.name, NEW, 0o600, None, is_expected=dies)
+    left[0].write_bytes(b"a key\n")
     assert _replace(place)
+    assert os.listdir(place.parent) == ["alice.pem"]
+
+
+@pytest.mark.parametrize("common", ["job-of-a-portal-" * 12, "\N{GRINNING FACE}" * 60], ids=["letters", "bytes"])
+def test_files_whose_long_names_begin_alike_do_not_meet(tmp_path: Path, common: str) -> None:
+    """Two at the same time: each gets what was written for it."""
+    first, second = tmp_path / f"{common}alice.pem", tmp_path / f"{common}bob.pem"
+    first.write_bytes(OLD)
+    second.write_bytes(OLD)
+    seen: list[bool] = []
+
+    with open_folder(str(tmp_path)) as folder:
+
+        def replaces_the_other(_found: os.stat_result) -> bool:
+            if not seen:
+                seen.append(True)
+                assert folder.replace(second.name, THEIRS, 0o600, None, is_expected=lambda _: True)
+            return True
+
+        assert folder.replace(first.name, NEW, 0o600, None, is_expected=replaces_the_other)
+    assert (first.read_bytes(), second.read_bytes()) == (NEW, THEIRS)
+    assert sorted(os.listdir(tmp_path)) == sorted([first.name, second.name])
+
+
+def test_a_successor_that_is_not_what_was_written_takes_no_place(place: Path) -> None:
+    def exchanges_it(_found: os.stat_result) -> bool:
+        (successor,) = (path for path in place.parent.iterdir() if path != place)
+        _put(successor, THEIRS)
+        return True
+
+    with open_folder(str(place.parent)) as folder:
+        assert not folder.replace(place.name, NEW, 0o600, None, is_expected=exchanges_it)
+    assert place.read_bytes() == OLD
+    assert os.listdir(place.parent) == ["alice.pem"]
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_file_that_is_replaced_again_at_once_was_not_replaced(
+    place: Path, monkeypatch: pytest.MonkeyPatch, *, can_exchange: bool
+) -> None:
+    """Nothing is said to be renewed that is not there."""
+    rename, swap = os.rename, rename_module.exchange
+
+    def exchange(directory: int, old: str, new: str) -> bool | None:
+        if not can_exchange:
+            return None
+        done = swap(directory, old, new)
+        _put(place, THEIRS)
+        return done
+
+    def rename_and_put(old: str, new: str, **how: int) -> None:
+        rename(old, new, **how)
+        if new == place.name and how:
+            _put(place, THEIRS)
+
+    monkeypatch.setattr(folder_module, "exchange", exchange)
+    monkeypatch.setattr(os, "rename", rename_and_put)
+    assert not _replace(place)
+    assert place.read_bytes() == THEIRS
     assert os.listdir(place.parent) == ["alice.pem"]
 
 
