@@ -243,6 +243,8 @@ class Authentication:
             return self._begin_absent(rounds)
         if sealed and self._is_empty_handed():
             raise HiddenError(INVALID_PASSPHRASE)
+        if not (sealed or required or rounds) and self._renews_without_code():
+            return self._offer(list(methods.renewals))
         if sealed or required or self._attempt.needs_code:
             self._proof = self._judge_all(required, sealed=sealed)
         if rounds:
@@ -293,6 +295,19 @@ class Authentication:
         if not self._question.caller.client.is_anonymous or self._attempt.passphrase:
             return False
         return not self._methods.judges(Use.REQUIRED) and not self._attempt.needs_code
+
+    def _renews_without_code(self) -> bool:
+        """Say whether a client that brings nothing is to renew where others need a code.
+
+        Codes are the users' of whom `enrolled` asks them, and nobody is there when jobs have their proxies renewed. Who
+        renews shows a certificate that the credential's owner or the site has named, and what is renewed.
+        """
+        attempt, question = self._attempt, self._question
+        if not attempt.needs_code or self._methods.codes_use is not Use.ENROLLED or attempt.is_given:
+            return False
+        if question.caller.client.is_anonymous or question.request.command is not Command.GET:
+            return False
+        return question.renewal is not None and bool(self._methods.renewals)
 
     def _begin_absent(self, required: list[RoundMethod]) -> Offers:
         """Offer a stranger what would be offered for a key that is not sealed, so that the offer does not tell.

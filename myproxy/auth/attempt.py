@@ -112,6 +112,11 @@ class Attempt:
         if self.needs_code and judges.codes is not None:
             self.passphrase, self._code = judges.codes.split(passphrase)
 
+    @property
+    def is_given(self) -> bool:
+        """Whether a pass phrase, or a code, came with the request."""
+        return self._given
+
     @contextlib.contextmanager
     def judging(self, *, guess: bool | None = None, patient: bool = True) -> Iterator[float]:
         """Open the judgement: the limiter is asked before and told after it.

@@ -20,13 +20,13 @@ from gsi.system.clock import now
 from gsi.system.trustdir import TrustDirectory
 from myproxy.client import MyProxyClient, ServerAddress
 from myproxy.protocol.messages import Command, Request
-from tests.harness.ca import TestCA, write_trust_dir
+from tests.harness.ca import TestCA, write_file, write_trust_dir
 from tests.harness.daemons import MYPROXY_CONFIG, Daemon, c_myproxy_server, free_port, our_server
 from tests.harness.environment import clean_environment
 from tests.harness.kca_server import kca_server, the_authority
 from tests.harness.kdc import mit_kdc
 from tests.harness.renewal import Renewal, span
-from tests.harness.run import our_program
+from tests.harness.run import our_program, run
 from tests.harness.voms import VO, ac_extension
 from tests.harness.voms_site import VOMSSite
 from tests.interop.conftest import ALICE, Grid
@@ -42,6 +42,7 @@ class Site:
     def __init__(self, directory: Path, grid: Grid, server: Daemon) -> None:
         self.grid = grid
         self.server = server
+        self.codes: list[str | Path] = []
         agent = grid.cas["rsa2048"].issue("/O=Grid/CN=Agent")
         self.renewal = Renewal(directory, grid.trust_dir)
         agent.write(directory / "agent.pem", directory / "agent.key")
@@ -52,7 +53,9 @@ certificate = "{directory}/agent.pem"
 key = "{directory}/agent.key"
 """
 
-    def store(self, name: str, *, renewer: str | None = None, trusted: str | None = None) -> None:
+    def store(
+        self, name: str, *, renewer: str | None = None, trusted: str | None = None, username: str = "alice"
+    ) -> None:
         alice = credential_of(self.grid.users["rsa2048", "rsa2048"])
         anchors = TrustDirectory(str(self.grid.trust_dir)).anchors()
         client = MyProxyClient(ServerAddress.parse(f"localhost:{self.server.port}"), anchors, credential=alice)
@@ -60,7 +63,7 @@ key = "{directory}/agent.key"
         client.put(
             Request(
                 Command.PUT,
-                "alice",
+                username,
                 passphrase,
                 credential_name=name,
                 lifetime=timedelta(hours=12),
@@ -81,7 +84,8 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     grid.host.write(place / "hostcert.pem", place / "hostkey.pem")
     config = place / "myproxy-server.config"
     config.touch(0o600)
-    config.write_text(CONFIG)
+    write_file(place / "otp.key", b"ab" * 32 + b"\n", 0o600)
+    config.write_text(f'{CONFIG}otp "enrolled"\notp_key_file {place}/otp.key\n')
     port = free_port()
     env = clean_environment(place) | {
         "X509_USER_CERT": str(place / "hostcert.pem"),
@@ -90,7 +94,9 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     }
     arguments: list[str | Path] = ["-c", config, "-s", place / "store", "-l", "127.0.0.1", "-p", str(port)]
     with our_server("myproxy-server", [*arguments, "-foreground"], env=env, port=port, directory=place) as server:
-        yield Site(place / "agent", grid, server)
+        made = Site(place / "agent", grid, server)
+        made.codes = ["-s", place / "store", "-c", config]
+        yield made
 
 
 def test_proxies_by_renewal_trust_and_pass_phrase(site: Site) -> None:
@@ -132,6 +138,26 @@ lifetime = "11h"
         assert renewal.status()[name]["identity"] == ALICE
     assert fresh.read_bytes() == before  # it was not due
     assert {row["state"] for row in renewal.status().values()} == {"ok"}
+
+
+def test_users_who_have_an_authenticator(site: Site) -> None:
+    """Renewing needs no code; a pass phrase and trust would, and the agent has none."""
+    if not site.codes:
+        pytest.skip("the C server has no codes")
+    renewal, directory = site.renewal, site.renewal.directory
+    site.store("renewable", renewer="*/CN=Agent", username="otto")
+    site.store("trusted", trusted="*/CN=Agent", username="otto")
+    run([our_program("myproxy-admin-otp"), *site.codes, "-l", "otto"], env=renewal.variables).check()
+    text = site.source
+    for name, more in {"renewable": "", "trusted": 'proof = "trust"'}.items():
+        renewal.put(directory / f"otto-{name}.pem", site.grid.users["rsa2048", "rsa2048"].proxy(**span(7, 2)))
+        text += f'[credential.{name}]\nsource = "grid"\npath = "{directory}/otto-{name}.pem"\nusername = "otto"\n'
+        text += f'credential_name = "{name}"\nlifetime = "11h"\n{more}\n'
+    renewal.configure(text)
+    done = renewal.run("--once")
+    assert "renewable: renewed until " in done.stderr
+    assert "one-time code" in done.stderr, done
+    assert {name: row["state"] for name, row in renewal.status().items()} == {"renewable": "ok", "trusted": "expiring"}
 
 
 def test_proxies_keep_their_voms_attributes(tmp_path: Path) -> None:

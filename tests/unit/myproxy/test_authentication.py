@@ -433,6 +433,42 @@ def test_codes_of_those_who_have_enrolled(world: World, people: dict[str, Issued
         begin(world, None, ask(Command.GET, passphrase=Passphrase(SECRET + shown)))
 
 
+@pytest.mark.parametrize("use", [Use.ENROLLED, Use.REQUIRED])
+def test_renewing_needs_no_code_where_users_alone_need_one(world: World, people: dict[str, Issued], use: Use) -> None:
+    """By the certificate of a renewer that is named and the key of what is renewed; nothing else is let through so."""
+    world.put(people[OWNER], ask(Command.PUT, passphrase=Passphrase(b""), renewer="*"))
+    world.put(people[OWNER], ask(Command.PUT, credential_name="sealed", renewer="*"))
+    renewal = CertificateMethod(AuthorizationMethod.CERTIFICATE_SHA256, world.verify, lambda: world.now)
+    plain = Methods(codes=codes_of(world), codes_use=use, renewals=(renewal,))
+    empty = ask(Command.GET, passphrase=Passphrase(b""))
+    world.configure(Settings(access=POLICY), plain)
+    if use is Use.REQUIRED:
+        with pytest.raises(AuthenticationError):
+            begin(world, people[AGENT], empty)
+        return
+    offered = begin(world, people[AGENT], empty)
+    assert isinstance(offered, AuthorizationRound)
+    assert {one.method for one in offered.offers} == {"X509_certificate_SHA256"}
+    assert isinstance(sign(world, offered, people[OWNER]), RetrievalGrant)
+    with pytest.raises(AuthenticationError):
+        sign(world, begin(world, people[AGENT], empty), people[OTHER])
+    wide = dataclasses.replace(POLICY, authorized_renewers=EVERYONE, authorized_key_retrievers=EVERYONE)
+    tries = (
+        (POLICY, plain, people[AGENT], dataclasses.replace(empty, credential_name="sealed")),
+        (POLICY, plain, people[AGENT], ask(Command.GET)),
+        (POLICY, plain, people[PORTAL], empty),
+        (wide, plain, None, empty),
+        (wide, plain, people[AGENT], dataclasses.replace(empty, command=Command.RETRIEVE)),
+        # What the site requires of everybody, it requires here, with the code.
+        (POLICY, dataclasses.replace(plain, passwords=((Judge(SECRET), Use.REQUIRED),)), people[AGENT], empty),
+        (POLICY, dataclasses.replace(plain, rounds=((Rounds(), Use.REQUIRED),)), people[AGENT], empty),
+    )
+    for access, methods, client, request in tries:
+        world.configure(Settings(access=access), methods)
+        with pytest.raises(AuthenticationError):
+            begin(world, client, request)
+
+
 @pytest.mark.parametrize("spelling", ["Alice", "ALICE ", "a\u200blice", "\uff41lice"])
 def test_another_spelling_of_the_name_is_no_way_round_the_code(world: World, spelling: str) -> None:
     codes = codes_of(world)
