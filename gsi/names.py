@@ -257,17 +257,18 @@ def _rfc4514_pair(attribute: Attribute) -> str:
     return f"{short or attribute.oid}=#{attribute.raw.hex().upper()}"
 
 
+_ESCAPED_4514: Final = r'[,+"\\<>;]|\A[ #]| \Z|[^ -~]'
+
+
 def _escape_4514(text: str) -> str:
-    out: list[str] = []
-    last = len(text) - 1
-    for index, char in enumerate(text):
-        if char in ',+"\\<>;' or (char == " " and index in {0, last}) or (char == "#" and index == 0):
-            out.append("\\" + char)
-        elif " " <= char <= "~":
-            out.append(char)
-        else:
-            out.extend(f"\\{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
-    return "".join(out)
+    return re.sub(_ESCAPED_4514, _escape_char, text)
+
+
+def _escape_char(found: re.Match[str]) -> str:
+    char = found[0]
+    if " " <= char <= "~":
+        return f"\\{char}"
+    return "".join([f"\\{byte:02X}" for byte in char.encode("utf-8", "surrogatepass")])
 
 
 def canonical(name_der: bytes) -> bytes:

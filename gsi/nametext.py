@@ -37,7 +37,9 @@ ASCII_LOWER: Final[dict[int, int | str]] = {upper: upper + 32 for upper in range
 """For str.translate: ASCII letters in lower case, all else as it is."""
 
 # Patterns are kept as text and compiled at their first use: eager, they would add 4 ms to every command.
-_HEX_ESCAPE: Final = rb"\\x([0-9A-Fa-f]{2})"
+_ESCAPED_PIECE: Final = rb"|\\x([0-9A-Fa-f]{2})|\\(.)"
+_WORD_PIECE: Final = rb'(?s)([^"\\ \t\r\n]++)' + _ESCAPED_PIECE
+_QUOTED_PIECE: Final = rb'(?s)([^"\\]++)' + _ESCAPED_PIECE
 _EQUIVALENT: Final = r"(?ia)(?<!\\)([/+])(?:(uid|userid)|e|email|emailaddress)="
 _HARMLESS_ESCAPE: Final = rf"\\([/+])(?!{ATTRIBUTE_TYPE}=)"
 
@@ -137,23 +139,17 @@ def unquote_gridmap(text: str) -> str:
     check_text(text, what)
     quoted = text.startswith('"')
     data = encode_text(text[1:] if quoted else text, what)
+    piece = re.compile(_QUOTED_PIECE if quoted else _WORD_PIECE)
     out: list[str] = []
-    at, closed = 0, False
-    while at < len(data):
-        byte = data[at]
-        at += 1
-        if closed or (byte == 0x22 and not quoted) or (not quoted and byte in b" \t\r\n"):
-            raise ParseError(f"{what}: misplaced quote or blank in {text[:80]!r}", what=what, offset=at)
-        if byte == 0x22:
-            closed = True
-            continue
-        if byte == 0x5C:
-            if at == len(data):
-                raise ParseError(f"{what}: a backslash ends {text[:80]!r}", what=what, offset=at)
-            escape = re.compile(_HEX_ESCAPE).match(data, at - 1)
-            byte = int(escape[1], 16) if escape else data[at]
-            at += 3 if escape else 1
-        out.append(ONELINE_BYTE[byte])
-    if quoted and not closed:
+    at = 0
+    while found := piece.match(data, at):
+        at = found.end()
+        out += [ONELINE_BYTE[byte] for byte in (bytes((int(found[2], 16),)) if found[2] else found[1] or found[3])]
+    if data[at : at + 1] == b"\\":
+        raise ParseError(f"{what}: a backslash ends {text[:80]!r}", what=what, offset=at + 1)
+    if quoted and at == len(data):
         raise ParseError(f"{what}: the closing quote is missing in {text[:80]!r}", what=what, offset=at)
+    at += quoted
+    if at < len(data):
+        raise ParseError(f"{what}: misplaced quote or blank in {text[:80]!r}", what=what, offset=at + 1)
     return "".join(out)

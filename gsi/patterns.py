@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from gsi.errors import ParseError
@@ -37,6 +38,7 @@ MAX_NESTING: Final = 40
 _MAX_MOVES: Final = 512  # moves remembered of one expression; a name of 100 characters makes 100
 _MAX_MOVE_STATES: Final = 32  # and only such that lead to few states, so that the memory stays below some 100 kB
 
+_PLAIN: Final = re.compile(r"[^|()*+?{^$.\[\\]+(?![*+?{])")  # characters that stand for themselves, once each
 _INTERVAL: Final = re.compile(r"\{([0-9]{0,5})(,?)([0-9]{0,5})\}")
 _BRACKET_CLASS: Final = re.compile(r"\[:([a-z]+):\]")
 _BRACKET_ELEMENT: Final = re.compile(r"\[([.=])(.)\1\]", re.DOTALL)
@@ -79,6 +81,11 @@ class _Chars:
 
     def _has(self, char: str) -> bool:
         return char in self.members or any(low <= char <= high for low, high in self.ranges)
+
+
+@lru_cache(maxsize=512)
+def _one(char: str, any_case: bool) -> _Chars:
+    return _Chars(frozenset(char), any_case=any_case)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,10 @@ class _Parser:
     def _sequence(self) -> _Node:
         items: list[_Node] = []
         while (char := self._peek()) and char not in "|)":
+            if plain := _PLAIN.match(self._text, self._at):
+                items += [_one(char, self._any_case) for char in plain[0]]
+                self._at = plain.end()
+                continue
             item = self._atom(char)
             if self._any_case and isinstance(item, _Chars):
                 item = replace(item, any_case=True)

@@ -301,6 +301,7 @@ _NO_LIMITS: Final = frozenset({"request_timeout", "request_size_limit"})
 """Of these no number at all means the default, as in C; of the others it would quietly switch a limit off."""
 _NARROWING: Final = frozenset({"max_cred_lifetime", "max_cert_lifetime"})
 """Of which a negative number would refuse everything, where others take it for no limit."""
+_WORD: Final = re.compile(r'"((?:[^"]++|(?<=\\)")*+)("?)|([^ \t]+)')  # a quote ends at the next without a backslash
 _ATOI: Final = re.compile(r"[ \t\v\f\r]*([+-]?[0-9]*)")
 _MANY_VALUES: Final = frozenset({"certificate_mapapp"})
 """Of which the C server does not count the values, and uses the first."""
@@ -366,26 +367,17 @@ def _read_directive(words: list[str], values: dict[str, object], note: Callable[
 def _split_words(line: str, note: Callable[[str], None]) -> list[str]:
     """Return the words; one whose quote the line does not close ends in the line feed, as in C."""
     words: list[str] = []
-    at = 0
-    while True:
-        while at < len(line) and line[at] in " \t":
-            at += 1
-        if at >= len(line) or line[at] == "#":
-            return words
-        if line[at] == '"':
-            end = at + 1
-            while end < len(line) and (line[end] != '"' or line[end - 1] == "\\"):
-                end += 1
-            words.append(line[at + 1 : end] + ("" if end < len(line) else "\n"))
-            at = end + 1
-            if line[at : at + 1] not in {"", " ", "\t"}:
-                note("text follows a closing quote without a space; it is taken for a word of its own")
+    for found in _WORD.finditer(line):
+        quoted, mark, plain = found.groups()
+        if quoted is None:
+            if plain.startswith("#"):
+                break
+            words.append(plain)
         else:
-            end = at
-            while end < len(line) and line[end] not in " \t":
-                end += 1
-            words.append(line[at:end])
-            at = end
+            words.append(quoted if mark else quoted + "\n")
+            if line[found.end() : found.end() + 1] not in {"", " ", "\t"}:
+                note("text follows a closing quote without a space; it is taken for a word of its own")
+    return words
 
 
 def _convert(name: str, arguments: list[str], before: object, note: Callable[[str], None]) -> object:

@@ -27,7 +27,7 @@ _ACCOUNT: Final = re.compile(rb"[" + _ACCOUNT_CHARS + rb"][" + _ACCOUNT_CHARS + 
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _UNQUOTED: Final = re.compile(rb"[^ \t]+")
 _SEPARATORS: Final = re.compile(rb"[, \t]+")
-_HEX_ESCAPE: Final = re.compile(rb"\\x([0-9A-Fa-f]{2})")
+_PIECE: Final = re.compile(rb"([^\\]++)|\\(?:x([0-9A-Fa-f]{2})|(.?))", re.DOTALL)
 _PLAIN: Final = re.compile(rb"[ -\[\]-~]*")
 _PART: Final = re.compile(ATTRIBUTE_TYPE + "=")
 _SHOWN_CHARS: Final = 120  # of a line, in the message about it
@@ -137,25 +137,21 @@ def _decode(field: bytes) -> tuple[str, str]:
     if _PLAIN.fullmatch(field):
         return field.decode("ascii"), ""
     out: list[str] = []
-    length, at, doubt = 0, 0, ""
+    length, doubt = 0, ""
     marks: list[int] = []
-    while at < len(field):
-        byte = field[at]
-        at += 1
-        if byte == 0x5C:
-            if at == len(field):
-                doubt = "a backslash ends the name"  # C leaves it out, which makes another name
-                break
-            escape = _HEX_ESCAPE.match(field, at - 1)
-            byte = int(escape[1], 16) if escape else field[at]
-            at += 3 if escape else 1
-            if byte in b"/+":
+    for found in _PIECE.finditer(field):
+        piece = found[1]
+        if piece is None:
+            escaped = found[3]
+            piece = bytes((int(found[2], 16),)) if escaped is None else escaped
+            if piece in {b"/", b"+"}:
                 marks.append(length)
-            elif not escape and bytes((byte,)).isalnum():
-                doubt = f"'\\{byte:c}' is no escape (write '\\\\' for a backslash)"
-            elif not escape and byte == 0x5C and at == len(field):
-                doubt = "a backslash ends the name"  # C looks for the closing quote further on; \x5C is good
-        shown = ONELINE_BYTE[byte]
+            elif not piece or (escaped == b"\\" and found.end() == len(field)):
+                # C leaves a single one out, and looks for the closing quote behind two of them; \x5C is good
+                doubt = "a backslash ends the name"
+            elif escaped is not None and escaped.isalnum():
+                doubt = f"'\\{escaped.decode()}' is no escape (write '\\\\' for a backslash)"
+        shown = "".join([ONELINE_BYTE[byte] for byte in piece])
         out.append(shown)
         length += len(shown)
     text = "".join(out)

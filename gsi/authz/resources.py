@@ -17,6 +17,7 @@ within a host; a query behind an HTTP path. Paths are compared with their case, 
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote
@@ -43,6 +44,8 @@ _CACHED: Final = 1024
 
 _CACHED_CHARS: Final = 1024
 """The longest of these names, so that they take some megabytes at most."""
+
+_CONTROL: Final = re.compile("[\0-\x1f\x7f-\x9f]")
 
 
 class Reading(NamedTuple):
@@ -125,9 +128,8 @@ def _split(name: str) -> tuple[str, str, str]:
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    for char in path:
-        if char < " " or char == "\x7f" or "\x80" <= char < "\xa0":
-            raise ParseError("the resource's name holds a control character", what="resource")
+    if _CONTROL.search(path):
+        raise ParseError("the resource's name holds a control character", what="resource")
     parts = tuple([part for part in path.split("/") if part not in {"", "."}])
     if ".." in parts:
         raise ParseError("the resource's name holds '..'", what="resource")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 from pyasn1.type import univ
@@ -16,18 +17,17 @@ __all__ = ["SHAPE", "TARGET"]
 SHAPE: Final = "der"
 
 _WHAT: Final = "fuzz"
-_READS: Final = (
-    der.Reader.integer,
-    der.Reader.oid,
-    der.Reader.boolean,
-    der.Reader.bit_string,
-    der.Reader.octet_string,
-    der.Reader.take_any,
-)
+_READS: Final[dict[int, Callable[[der.Reader], object]]] = {
+    der.INTEGER: der.Reader.integer,
+    der.OID: der.Reader.oid,
+    der.BOOLEAN: der.Reader.boolean,
+    der.BIT_STRING: der.Reader.bit_string,
+    der.OCTET_STRING: der.Reader.octet_string,
+}
 
 
 def _walk(data: bytes) -> None:
-    """Read every value in every way, and go into the constructed ones."""
+    """Read every value as what its tag says, or else as a wrong type, and go into the constructed ones."""
     todo = [(data, 0)]
     while todo:
         content, depth = todo.pop()
@@ -36,9 +36,8 @@ def _walk(data: bytes) -> None:
             tag, inner, whole = reader.take_any()
             if tag & 0x20 and depth < der.MAX_DEPTH:
                 todo.append((inner, depth + 1))
-            for read in _READS:
-                with contextlib.suppress(GridError):
-                    read(der.Reader(whole, what=_WHAT))
+            with contextlib.suppress(GridError):
+                _READS.get(tag, der.Reader.integer)(der.Reader(whole, what=_WHAT))
 
 
 TARGET: Final[Target] = each(
