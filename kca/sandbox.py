@@ -119,6 +119,8 @@ def contribution(vo: VO) -> Contribution:
         make_exports=lambda person: {
             **dict(realm.variables(person.name)),
             "KRB5_KDC_PROFILE": str(realm.kdc_conf),
+            "KRB5_REALM": REALM,
+            "HTTP_KEYTAB": str(realm.http_keytab),
             "KCA_HOST_LIST": f"localhost:{port}",
             "KCA_CONFIG": str(config),
         },
@@ -156,6 +158,11 @@ class _Realm:
     def keytab(self) -> Path:
         """The authority's key."""
         return self.state / "kca.keytab"
+
+    @property
+    def http_keytab(self) -> Path:
+        """The key of web sites on this machine."""
+        return self.state / "http.keytab"
 
     @property
     def password_path(self) -> Path:
@@ -202,9 +209,12 @@ class _Realm:
         write_private(str(self.password_path), f"{password}\n".encode())
         self._run("kdb5_util", "create", "-s", answers=f"{master}\n{master}\n")
         service = "kca_service/localhost"
-        orders = f"addprinc -pw {password} alice\naddprinc -randkey {service}\nktadd -k {self.keytab} {service}\n"
+        orders = f"addprinc -pw {password} alice\n" + "".join(
+            f"addprinc -randkey {name}\nktadd -k {keytab} {name}\n"
+            for name, keytab in ((service, self.keytab), ("HTTP/localhost", self.http_keytab))
+        )
         said = self._run("kadmin.local", "-p", "sandbox/admin", answers=orders)
-        if not self.keytab.exists():  # its status is 0 whatever becomes of an order
+        if not (self.keytab.exists() and self.http_keytab.exists()):  # its status is 0 whatever becomes of an order
             raise TransportError("the realm's principals could not be made", hint=f"kadmin.local said:\n{said}")
 
     def _run(self, name: str, *words: str, answers: str) -> str:

@@ -33,6 +33,8 @@ class Service:
         prepare: Called just before it is started, to make what it needs, with the exports of all services; may raise
             GridError. None for nothing.
         account: The account to run it as, where that is not one's own; needs root.
+        variables: Names of exports that it takes into its environment where there are such.
+        knows_others: Whether it is to be started again when others join, to know of them.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Service:
     url: str = ""
     prepare: Callable[[Mapping[str, str]], None] | None = None
     account: str | None = None
+    variables: tuple[str, ...] = ()
+    knows_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,11 @@ def _up(root: Path, *, kerberos: bool, out: TextIO) -> None:
     else:  # new, or never got as far as this
         _clear(root, state)
         vo, contributions = _make(root, state, out)
+    joining = {service.name for one in contributions for service in one.services} - {one.name for one in state.services}
+    know_others = {service.name for one in contributions for service in one.services if service.knows_others}
+    if running and joining:
+        end([one for one in running if one.name in know_others])
+        running = [one for one in running if one.name not in know_others]
     before = replace(state, services=running, ports=vo.ports, open_dir=str(vo.open_dir or ""))
     record = _Record(root, before)
     launch = _launch(vo, contributions, record)

@@ -160,7 +160,7 @@ class Launch:
             service.prepare(self._exports)
         if self._ended.is_set():
             raise TransportError(f"{service.name} is not started: the others are being ended")
-        started = _spawn(service, self._vo)
+        started = _spawn(service, self._vo, self._exports)
         try:
             self._noted(started)
         except BaseException:
@@ -209,11 +209,12 @@ def _check_port(service: Service) -> None:
             ) from error
 
 
-def _spawn(service: Service, vo: VO) -> Started:
+def _spawn(service: Service, vo: VO, exports: Mapping[str, str]) -> Started:
     environment = {
         "PATH": vo.person("alice").environment["PATH"],
         "HOME": str(vo.state_dir(service.name)),
         "X509_CERT_DIR": str(vo.trust_dir),
+        **{name: exports[name] for name in service.variables if name in exports},
         **service.environment,
     }
     if service.socket_path is not None:

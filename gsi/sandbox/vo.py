@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["PEOPLE", "VO", "Person", "free_port", "make_vo", "open_vo"]
+__all__ = ["PEOPLE", "PORTAL_NAME", "VO", "Person", "free_port", "make_vo", "open_vo"]
 
 VO_NAME: Final = "/O=Grid Sandbox"
 CA_NAME: Final = f"{VO_NAME}/CN=Sandbox CA"
 HOST: Final = "localhost"
+PORTAL_NAME: Final = f"{VO_NAME}/CN=Sandbox Portal"
 PEOPLE: Final = ("alice", "bob", "admin", "elsewhere")
 
 
@@ -85,6 +86,11 @@ class VO:
     def person(self, name: str) -> Person:
         """Return a person by short name."""
         return self.people[name]
+
+    @property
+    def portal_certificate_path(self) -> Path:
+        """The certificate by which other services know the web portal, and its key."""
+        return self.host_certificate_path.parent / "portal.pem"
 
     @property
     def exhibits(self) -> Path:
@@ -167,6 +173,8 @@ def make_vo(vo: VO, *, now: datetime) -> None:
         person.home.chmod(0o700)
     host_certificate, host_key = authority.issue(f"{VO_NAME}/CN={HOST}", now=now, hosts=[HOST])
     _save(vo.host_certificate_path, vo.host_key_path, Credential(host_key, host_certificate))
+    portal_certificate, portal_key = authority.issue(PORTAL_NAME, now=now)
+    write_private(str(vo.portal_certificate_path), Credential(portal_key, portal_certificate).encode())
     alice = _enrol(authority, vo.person("alice"), "Alice Demo", now=now)
     bob = _enrol(authority, vo.person("bob"), "Bob Demo", now=now)
     _enrol(authority, vo.person("admin"), "Community Admin", now=now, key_type=KeyType.P256)

@@ -2,7 +2,8 @@
 
     python -m myproxy.sandbox.authenticator SECRET-FILE
 
-For the sandbox's tour and tutorial; the file holds the secret in base32, as `myproxy-admin-otp` takes it.
+For the sandbox's tour and tutorial; the file holds the secret in base32, as `myproxy-admin-otp` takes it and the portal
+shows it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     """
     if len(argv) != 1:
         raise SystemExit("usage: authenticator SECRET-FILE")
-    print(present_code(base64.b32decode(read_private(argv[0], max_bytes=MAX_BYTES).strip())))
+    print(present_code(base64.b32decode(b"".join(read_private(argv[0], max_bytes=MAX_BYTES).split()))))
 
 
 if __name__ == "__main__":

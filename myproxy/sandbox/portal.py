@@ -1,7 +1,8 @@
 """The web portal's part of the sandbox: its server behind TLS, and what Alice does there; runs nothing itself.
 
 The portal finds the other services as a person's shell does, by the exports of the sandbox: where there is a community
-or a Kerberos authority, their pages are there. Where packages of Python are missing, it says so and adds nothing.
+or a Kerberos authority, their pages are there, and with a realm (and the package gssapi) tickets are good for a logon.
+Where packages of Python are missing, it says so and adds nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ NAME: Final = "myproxy-portal"
 PACKAGES: Final = ("sqlalchemy", "alembic", "prometheus_client", "flask", "authlib", "joserfc", "segno")
 EXTRAS: Final = "server,portal"
 _CONFIG: Final = """\
+# What the server keeps is at hand here, so that people can set up authenticators, and administrators look around.
 names = ["localhost:{port}"]
 server = "localhost:{server_port}"
 title = "Grid Sandbox"
@@ -50,6 +52,15 @@ directory = "{trust_dir}"
 first_time = true
 terminal_interval = "1s"
 
+[own]
+certificate = "{own}"
+front_end = true
+
+[codes]
+server_config = "{server_state}/myproxy-server.config"
+storage = "{server_state}/store"
+issuer = "Grid Sandbox"
+
 [admin]
 identities = ["{admin}"]
 audits = {{ MyProxy = "{server_state}/store/audit.log", Portal = "{state}/store/audit.log" }}
@@ -64,6 +75,11 @@ _KCA: Final = """
 [pages.kca]
 config = "{KCA_CONFIG}"
 """
+_TICKETS: Final = """
+[kerberos]
+keytab = "{HTTP_KEYTAB}"
+realms = ["{KRB5_REALM}"]
+"""
 
 
 def contribution(vo: VO) -> Contribution:
@@ -74,13 +90,18 @@ def contribution(vo: VO) -> Contribution:
             f"no web portal: {', '.join(missing)} not installed (pip install 'gsi-toolkit[server,portal]'); going on"
         )
         return Contribution(ORDER, notices=(notice,))
+    notices: tuple[str, ...] = ()
+    if vo.kerberos and not find_spec("gssapi"):
+        notices = ("the portal takes no tickets: gssapi not installed (pip install 'gsi-toolkit[kerberos]'); going on",)
     state, port = vo.state_dir(NAME), vo.port(NAME)
     url = f"https://localhost:{port}"
     config = state / "portal.toml"
     service = Service(
         name=NAME,
         argv=(NAME, "-c", str(config)),
-        environment={},
+        environment={"KRB5RCACHEDIR": str(state)},
+        variables=("KRB5_CONFIG",),
+        knows_others=True,
         port=port,
         url=url,
         summary="lets people reach MyProxy with a browser",
@@ -91,6 +112,7 @@ def contribution(vo: VO) -> Contribution:
         (service,),
         make_steps=lambda: (_step(vo, url),),
         make_exports=lambda _person: {"MYPROXY_PORTAL": url, "MYPROXY_PORTAL_CONFIG": str(config)},
+        notices=notices,
     )
 
 
@@ -105,12 +127,15 @@ def _describe(vo: VO, state: Path, exports: Mapping[str, str]) -> str:
         state=state,
         trust_dir=vo.trust_dir,
         server_state=vo.state_dir(server.NAME),
+        own=vo.portal_certificate_path,
         admin=oneline(admin.subject_der),
     )
     if "CAS_SERVER_URL" in exports:
         text += _CAS.format_map(exports)
     if "KCA_CONFIG" in exports:
         text += _KCA.format_map(exports)
+    if "HTTP_KEYTAB" in exports and find_spec("gssapi"):
+        text += _TICKETS.format_map(exports)
     return text
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gsi.certificate import load_certificates
 from gsi.names import oneline
 from gsi.sandbox.plan import Command, Contribution, Service, Step
+from gsi.sandbox.vo import PORTAL_NAME
 from gsi.system.files import write_private
 
 if TYPE_CHECKING:
@@ -31,11 +32,16 @@ accepted_credentials  "*"
 authorized_retrievers "*"
 # The host itself, as a job service would, renews what their owners let it renew.
 authorized_renewers   "*/CN=localhost"
-# For a credential without a pass phrase of its own, a one-time code is enough.
-otp          "sufficient"
+# Who has an authenticator needs its code, at every logon; for a credential without a pass phrase it is enough.
+otp          "enrolled"
 otp_key_file "{otp_key}"
+# The web portal says where its users are, and fetches what has no pass phrase for those who have proved who they are.
+trusted_front_ends         "{portal}"
+trusted_retrievers         "{portal}"
+default_trusted_retrievers "{portal}"
 """
-JOBS: Final = "jobs"
+JOBS: Final = "alice-jobs"
+"""The account of her jobs; her own one needs no code, until she sets up an authenticator in the portal."""
 _LOGON_PASSPHRASE: Final = "a pass phrase for the tour"
 
 
@@ -46,7 +52,7 @@ def contribution(vo: VO) -> Contribution:
     otp_key = state / "otp.key"
     if not otp_key.exists():
         write_private(str(otp_key), f"{secrets.token_hex(32)}\n".encode())
-    write_private(str(config), _CONFIG.format(otp_key=otp_key).encode())
+    write_private(str(config), _CONFIG.format(otp_key=otp_key, portal=PORTAL_NAME).encode())
     store.mkdir(mode=0o700, exist_ok=True)
     server = Service(
         name=NAME,
@@ -126,17 +132,18 @@ class _Tour:
         shown = self._written(self._alice / "otp-secret", f"{base64.b32encode(secret).decode('ascii')}\n")
         code = self._elsewhere / "one-time-code"
         where = ("-c", str(config), "-s", str(store))
-        logon = ("myproxy-logon", "-S", "-k", JOBS, "-t", "1")
+        logon = ("myproxy-logon", "-S", "-l", JOBS, "-t", "1")
         return Step(
             "Or with a one-time code",
-            "The administrator gives her authenticator a secret. Her second credential has no pass phrase; a code, "
-            "good once and for half a minute, opens it for an hour. (The tour computes it, as an authenticator does.)",
+            f"Her jobs have an account of their own, {JOBS}, whose credential has no pass phrase. The administrator "
+            "gives her authenticator a secret; a code, good once and for half a minute, opens it for an hour. (The "
+            "tour computes it, as an authenticator does.)",
             (
                 self._command(
-                    "myproxy-admin-otp", *where, "-q", "--secret", f"file:{shown}", expect="otpauth://totp/"
+                    "myproxy-admin-otp", *where, "-l", JOBS, "-q", "--secret", f"file:{shown}", expect="otpauth://totp/"
                 ),
                 self._command(
-                    "myproxy-init", "-S", "-k", JOBS, "-R", "localhost",
+                    "myproxy-init", "-S", "-l", JOBS, "-R", "localhost",
                     stdin=self._alice / "key-passphrase", expect="now exists on localhost", beside=True,
                 ),
                 self._there(
@@ -156,7 +163,7 @@ class _Tour:
             (
                 self._there("grid-proxy-info", "-exists", "-valid", "2:00", status=1),
                 self._there(
-                    "myproxy-logon", "-n", "-k", JOBS, "-a", str(self._proxy), "-o", str(self._proxy), as_host=True,
+                    "myproxy-logon", "-n", "-l", JOBS, "-a", str(self._proxy), "-o", str(self._proxy), as_host=True,
                     expect="A credential has been received",
                 ),
                 self._there("grid-proxy-info", "-exists", "-valid", "2:00"),
@@ -171,7 +178,7 @@ class _Tour:
             "No credential of hers stays on the server.",
             (
                 self._command("myproxy-destroy", expect="was successfully removed"),
-                self._command("myproxy-destroy", "-k", JOBS, expect="was successfully removed", beside=True),
+                self._command("myproxy-destroy", "-l", JOBS, expect="was successfully removed", beside=True),
             ),
         )
 

@@ -30,10 +30,10 @@ a machine where she has none. `status` says how each service is, `tour` shows ar
 keeps certificates, stores and ports for the next `up`; `reset` throws all but the ports away and begins anew.
 
 With `-kerberos` there is a private Kerberos realm as well, GRID.EXAMPLE, with an authority that gives certificates for
-its tickets, and the tour goes on from a password to a proxy. It needs an MIT KDC (`krb5kdc`, `kdb5_util`,
-`kadmin.local`, `kinit`) on PATH, or in an `sbin` directory beside one there; without them it says so and goes on. The
-system's own realm and its files are not touched. Services whose packages of Python are not installed are left out
-likewise, with a line that names them.
+its tickets, and the tour goes on from a password to a proxy; the portal takes the tickets, too, where the package of
+Python gssapi is installed. It needs an MIT KDC (`krb5kdc`, `kdb5_util`, `kadmin.local`, `kinit`) on PATH, or in an
+`sbin` directory beside one there; without them it says so and goes on. The system's own realm and its files are not
+touched. Services whose packages of Python are not installed are left out likewise, with a line that names them.
 
 Everything in it is for demonstration: the keys lie in files, the pass phrases beside them. It needs no root and no
 system service, and it touches nothing outside its directory; root gets a second one in the temporary directory, for

@@ -32,12 +32,18 @@ def test_the_portal_has_the_pages_of_who_is_there(tmp_path: Path) -> None:
     config = tmp_path / "state/myproxy-portal/portal.toml"
     service.prepare({})
     assert load_config(str(config)).pages == {}
-    service.prepare({"CAS_SERVER_URL": "https://localhost:1", "KCA_CONFIG": "/kca.toml"})
-    assert load_config(str(config)).pages == {"cas": {"server": "https://localhost:1"}, "kca": {"config": "/kca.toml"}}
+    assert not load_config(str(config)).kerberos.keytab
+    others = {"CAS_SERVER_URL": "https://localhost:1", "KCA_CONFIG": "/kca.toml"}
+    service.prepare({**others, "HTTP_KEYTAB": "/keytab", "KRB5_REALM": "GRID.EXAMPLE"})
+    found = load_config(str(config))
+    assert found.pages == {"cas": {"server": "https://localhost:1"}, "kca": {"config": "/kca.toml"}}
+    assert found.codes.server_config
+    assert found.own.certificate == str(vo.portal_certificate_path)
+    assert (found.kerberos.keytab, found.kerberos.realms) == ("/keytab", ("GRID.EXAMPLE",))
 
 
 def test_the_authenticator_shows_a_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_file(tmp_path / "secret", b"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP\n", 0o600)
+    write_file(tmp_path / "secret", b"JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP\n", 0o600)
     authenticator.main([str(tmp_path / "secret")])
     code = capsys.readouterr().out
     assert len(code) == 7

@@ -124,12 +124,13 @@ def test_a_port_in_use_is_named_before_anything_is_made(tmp_path: Path) -> None:
 def test_what_a_service_needs_is_made_before_it_starts(tmp_path: Path) -> None:
     made = tmp_path / "made"
     plain = _service(tmp_path, "one")
-    argv = ("sh", "-c", f'test "$(cat {made})" = there && exec "$@"', "sh", *plain.argv)
+    argv = ("sh", "-c", f'test "$(cat {made}) $WHERE" = "there there" && exec "$@"', "sh", *plain.argv)
 
     def prepare(exports: Mapping[str, str]) -> None:
         made.write_text(exports["WHERE"])
 
-    launch = Launch([dataclasses.replace(plain, argv=argv, prepare=prepare)], _vo(tmp_path), {"WHERE": "there"})
+    service = dataclasses.replace(plain, argv=argv, prepare=prepare, variables=("WHERE", "WHY"))
+    launch = Launch([service], _vo(tmp_path), {"WHERE": "there"})
     try:
         launch.wait_for()
     finally:
