@@ -8,6 +8,7 @@
 | `PUT /delegation/ID/credential` | the user | the signed proxy with its chain, PEM |
 | `DELETE /delegation/ID` | the user | removes it |
 | `POST /delegation/ID/proxy` | a service | a certificate request becomes a proxy below the user's, PEM |
+| `GET /health` | anybody | whether its parts work |
 | `GET /openapi.json` | anybody | all of this, for programs |
 
 Everybody shows a certificate or proxy in the handshake; it is judged by `gsi.trust` at every request. Errors are JSON
@@ -239,6 +240,7 @@ def create_app(
     now: Callable[[], datetime] = clock.now,
     rates: RateCap | None = None,
     metrics: Callable[[], bytes] | None = None,
+    standing: Callable[[], tuple[str, int]] = lambda: ("ok\n", 200),
 ) -> Flask:
     """Return the application.
 
@@ -248,6 +250,7 @@ def create_app(
         now: The clock.
         rates: How often one identity may ask; None for `PER_MINUTE`.
         metrics: Tells monitors; None where they are not to be told.
+        standing: Returns the health page and its status.
     """
     app = Flask("myproxy.delegation", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BLOCK_BYTES
@@ -276,7 +279,7 @@ def create_app(
 
     @app.get("/health")
     def health() -> Response:
-        return Response("ok\n", mimetype="text/plain")
+        return Response(*standing(), mimetype="text/plain")
 
     if metrics is not None:
 

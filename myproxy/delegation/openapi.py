@@ -12,6 +12,7 @@ from gsi._version import __version__
 __all__ = ["describe"]
 
 _TEXT: Final = {"type": "string"}
+_PLAIN: Final = {"text/plain": {"schema": _TEXT}}
 _TEXTS: Final = {"type": "array", "items": _TEXT}
 _VERSION: Final = {
     "type": "object",
@@ -161,15 +162,22 @@ _PATHS: Final[dict[str, object]] = {
             ),
         )
     },
-    "/health": _public(
-        "Whether the service answers.", {"description": "`ok`.", "content": {"text/plain": {"schema": _TEXT}}}
-    ),
+    "/health": {
+        "get": {
+            "summary": "Whether the service's parts work, as they did a few seconds ago.",
+            "security": [],
+            "responses": {
+                "200": {"description": "`ok`, and what else is to be known.", "content": _PLAIN},
+                "503": {"description": "A line for each part that fails.", "content": _PLAIN},
+            },
+        }
+    },
     "/metrics": {
         "get": {
             "summary": "Numbers for monitors.",
             "security": [],
             "responses": {
-                "200": {"description": "Prometheus's text format.", "content": {"text/plain": {"schema": _TEXT}}},
+                "200": {"description": "Prometheus's text format.", "content": _PLAIN},
                 "404": {
                     "description": "`metrics` is not set in the configuration, or the request comes from elsewhere.",
                     "content": _ERROR,

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.delegation import MAX_BLOCK_BYTES
 from gsi.errors import ConfigError
+from gsi.system import clock
 from gsi.system.audit import AuditLog
 from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
+from gsi.system.health import Health, check_anchors, check_dates
 from gsi.system.metrics import OTHER, AuditMetrics, write_text
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.activation import Given
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
 
     from myproxy.delegation.config import DelegationConfig
 
-__all__ = ["ACTIONS", "check", "serve"]
+__all__ = ["ACTIONS", "check", "make_application", "serve"]
 
 ACTIONS: Final = ("DELEGATE", "FETCH", "REMOVE", OTHER)
 _PREFIX: Final = "myproxy_delegation"
+_LOG: Final = "myproxy.delegation"
 
 
 def _trust(config: DelegationConfig) -> TrustDirectory:
@@ -46,16 +49,33 @@ def _tls(config: DelegationConfig) -> ServerTLS:
     return ServerTLS(credential, _trust(config).anchors, tickets=0)
 
 
-def _make(config: DelegationConfig, metrics: AuditMetrics, reloads: Reloads) -> WSGIApplication:
-    """Open all that the configuration names and return the application; for the life of a process."""
+def make_application(config: DelegationConfig, metrics: AuditMetrics, reloads: Reloads) -> WSGIApplication:
+    """Open all that the configuration names and return the application; for the life of a process.
+
+    Raises:
+        GridError: Something cannot be used.
+    """
     store = open_store(config.store)
     audit = metrics.meter(AuditLog(os.path.join(config.store.directory, "audit.log")))
+    anchors, path = _trust(config).anchors, config.http.certificate
+    certificate = load_user_credential(path, config.http.key or None).certificate
+    parts = {
+        "trust": lambda: check_anchors(anchors()),
+        "certificate": lambda: check_dates(certificate, now=clock.now(), what=path),
+        "store": store.check,
+    }
+    health = Health(parts, log=_LOG)
 
     def tell() -> bytes:
-        return write_text([metrics.decision_family(), *metrics.audit_families()]) + reloads.render(_PREFIX)
+        families = [metrics.decision_family(), *metrics.audit_families(), health.family(_PREFIX)]
+        return write_text(families) + reloads.render(_PREFIX)
 
-    service = DelegationService(config, store, _trust(config).anchors)
-    return create_app(service, audit, metrics=tell if config.http.metrics else None)
+    return create_app(
+        DelegationService(config, store, anchors),
+        audit,
+        metrics=tell if config.http.metrics else None,
+        standing=lambda: health.page(reloads.words),
+    )
 
 
 def check(config: DelegationConfig) -> None:
@@ -107,7 +127,7 @@ def serve(
     return serve_wsgi(
         lambda: _describe(held.config),
         sockets,
-        lambda: _make(held.config, metrics, reloads),
+        lambda: make_application(held.config, metrics, reloads),
         renew=held.renew,
         context=lambda: contexts.context(held.config),
         reloads=reloads,
@@ -120,7 +140,7 @@ def _describe(config: DelegationConfig) -> WebSettings:
     http = config.http
     return WebSettings(
         name="myproxy-delegation",
-        log="myproxy.delegation",
+        log=_LOG,
         workers=http.workers,
         threads=http.threads,
         certificate=http.certificate,

@@ -189,6 +189,14 @@ class DelegationStore:
         change = sa.delete(DELEGATIONS).where(table.id == owner.id, table.identity == owner.identity)
         return self._database.writing(lambda connection, again: bool(connection.execute(change).rowcount) or again)
 
+    def check(self) -> None:
+        """Read something.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        self.find("")
+
     def close(self) -> None:
         """Close it."""
         self._database.close()

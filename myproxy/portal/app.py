@@ -214,7 +214,7 @@ def create_app(
     ways: Ways | None = None,
     *,
     metrics: Callable[[], bytes] | None = None,
-    standing: Callable[[], str] = lambda: "",
+    standing: Callable[[], tuple[str, int]] = lambda: ("ok\n", 200),
 ) -> Flask:
     """Return the application.
 
@@ -223,7 +223,7 @@ def create_app(
         authenticators: Where the secrets of one-time codes are; None where that is not known here.
         ways: Other ways to log on.
         metrics: Tells monitors; None where they are not to be told.
-        standing: Returns what the health page has to say besides "ok".
+        standing: Returns the health page and its status.
 
     Raises:
         ConfigError: A contribution cannot be used.
@@ -274,7 +274,7 @@ def create_app(
     @app.get("/health")
     @machine
     def health() -> Response:
-        return Response(f"ok\n{standing()}", mimetype="text/plain")
+        return Response(*standing(), mimetype="text/plain")
 
     if metrics is not None:
 

@@ -10,27 +10,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gsi.certificate import load_certificates
+from gsi.certificate import Certificate, load_certificates
 from gsi.credential import MAX_CREDENTIAL_BYTES
 from gsi.errors import ConfigError
 from gsi.keys import generate_key
+from gsi.system.credential_files import load_user_credential
 from gsi.system.files import read_public
+from gsi.system.health import Health, check_anchors, check_dates
 from gsi.transport.activation import Given
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, rows, serve_wsgi
 from myproxy.portal.app import MAX_REQUEST_BYTES, create_app, open_portal, open_ways
 from myproxy.portal.codes import open_authenticators
 from myproxy.portal.config import Insistence
 from myproxy.portal.keypool import KeyPool
-from myproxy.portal.metrics import Metrics, render
+from myproxy.portal.metrics import PREFIX, Metrics, render
 from myproxy.portal.webtls import WebCertificate
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from wsgiref.types import WSGIApplication
 
     from myproxy.portal.config import PortalConfig
+    from myproxy.portal.guard import Portal
 
 __all__ = ["check", "find_flaws", "make_application", "serve_portal"]
 
@@ -57,13 +60,41 @@ def make_application(
     authenticators = open_authenticators(config) if config.codes.server_config else None
     ways = open_ways(config)
     pool = KeyPool(generate_key, size=KEYS_PER_THREAD * config.http.threads)
+    portal = open_portal(config, make_key=pool.take, meter=counted.meter)
+    health = Health(_parts(portal), log="myproxy.portal")
+
+    def tell() -> bytes:
+        return render(counted, [health.family(PREFIX)]) + told.render(PREFIX)
+
     return create_app(
-        open_portal(config, make_key=pool.take, meter=counted.meter),
+        portal,
         authenticators,
         ways,
-        metrics=(lambda: render(counted) + told.render("myproxy_portal")) if config.http.metrics else None,
-        standing=lambda: told.words,
+        metrics=tell if config.http.metrics else None,
+        standing=lambda: health.page(told.words),
     )
+
+
+def _parts(portal: Portal) -> Mapping[str, Callable[[], None]]:
+    """Return what the portal needs of this node; the MyProxy server is everybody's, and has monitors of its own."""
+    config, web = portal.config, WebCertificate(portal.config.http)
+    own = None
+    if config.own.front_end or config.oidc.issuer or config.kerberos.keytab:
+        # As those have read it, for as long as this process lives.
+        own = load_user_credential(config.own.certificate, config.own.key or None).certificate
+
+    def look_at_certificates() -> None:
+        der, now = web.certificate(), portal.clock()
+        if der is not None:
+            check_dates(Certificate.parse(der), now=now, what=config.http.certificate)
+        if own is not None:
+            check_dates(own, now=now, what=config.own.certificate)
+
+    return {
+        "trust": lambda: check_anchors(portal.desk.anchors()),
+        "certificate": look_at_certificates,
+        "store": portal.store.check,
+    }
 
 
 def check(config: PortalConfig) -> None:
@@ -94,9 +125,7 @@ def find_flaws(config: PortalConfig, *, now: datetime) -> tuple[str, ...]:
     own, admin = config.own.certificate, config.admin
     if own:
         certificate = load_certificates(read_public(own, max_bytes=MAX_CREDENTIAL_BYTES), what=own)[0]
-        if not certificate.not_before <= now <= certificate.not_after:
-            dates = f"{certificate.not_before:%Y-%m-%d %H:%M} to {certificate.not_after:%Y-%m-%d %H:%M} UTC"
-            raise ConfigError(f"[own] certificate: {own} is good from {dates}", hint="have its CA renew it")
+        check_dates(certificate, now=now, what=f"[own] certificate: {own}")
     if not admin.identities:
         return ()
     if not admin.second_factor:

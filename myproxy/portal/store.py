@@ -244,6 +244,14 @@ class PortalStore:
     activity: ActivityStore
     guesses: SQLGuessStore
 
+    def check(self) -> None:
+        """Read something.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        self.sessions.find("")
+
     def close(self) -> None:
         """Close it."""
         self.database.close()

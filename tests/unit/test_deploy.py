@@ -18,6 +18,7 @@ import myproxy.portal.metrics
 import myproxy.renewal.monitor
 from cas.config import load_config as load_cas
 from gsi.authz.callout.config import load_config as load_authz
+from gsi.system.health import Health
 from gsi.system.metrics import AuditMetrics, write_text
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.wsgi_server import Reloads
@@ -267,12 +268,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
     found: dict[str, set[str]] = {}
     delegation = AuditMetrics("myproxy_delegation", actions=DELEGATION_ACTIONS, names=())
+    parts = Health({"store": lambda: None}, log="test")
     texts = [
         asyncio.run(ask()),
         cas.metrics.render(cas.metrics.Metrics()),
         kca.metrics.render(kca.metrics.Metrics()),
-        myproxy.portal.metrics.render(myproxy.portal.metrics.Metrics()),
-        write_text([delegation.decision_family(), *delegation.audit_families()]),
+        myproxy.portal.metrics.render(myproxy.portal.metrics.Metrics(), [parts.family("myproxy_portal")]),
+        write_text([delegation.decision_family(), *delegation.audit_families(), parts.family("myproxy_delegation")]),
         *(Reloads().render(name) for name in ("myproxy_portal", "myproxy_delegation")),
         myproxy.renewal.monitor.render(NUMBERS),
     ]
@@ -307,6 +309,15 @@ def test_what_is_shown_is_served(title: str, expression: str, served: dict[str, 
     for group in re.findall(r"by \(([^)]*)\)", expression):
         known = {"le", "instance"}.union(*(served[name] for name in names))
         assert set(re.split(r",\s*", group)) <= known, title
+
+
+def test_a_database_that_does_not_answer_wakes_somebody() -> None:
+    """Whoever keeps something in one is in the rule."""
+    asked = {
+        re.match(r"(kca|cas|myproxy_portal|myproxy_delegation|myproxy)_", name)
+        for name in METRIC.findall(dict(expressions())["DatabaseTroubles"])
+    }
+    assert {one[1] for one in asked if one} == {"myproxy", "kca", "cas", "myproxy_portal", "myproxy_delegation"}
 
 
 def test_every_number_is_in_the_reference(served: dict[str, set[str]]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from werkzeug.test import TestResponse
 
 from gsi.authz.web.peer import Presented
@@ -26,12 +27,15 @@ from gsi.proxy.kinds import ProxyKind
 from gsi.sql.engine import open_sqlite
 from gsi.system.audit import AuditLog
 from gsi.system.config import parse_config
+from gsi.system.metrics import AuditMetrics
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.rates import RateCap
+from gsi.transport.wsgi_server import Reloads
 from myproxy.delegation.app import create_app
 from myproxy.delegation.config import DelegationConfig, ServiceSettings, load_config
 from myproxy.delegation.openapi import describe
 from myproxy.delegation.service import DelegationService, delegation_id
+from myproxy.delegation.serving import ACTIONS, make_application
 from myproxy.delegation.store import MAX_OF_ONE, Owner, Seal, open_store
 from myproxy.repository.serverkeys import ServerKey
 from tests.harness.ca import TestCA, write_file, write_trust_dir
@@ -323,6 +327,42 @@ def test_numbers_are_for_this_machine(desk: Desk) -> None:
         answer = desk.client.get("/metrics", environ_overrides={"REMOTE_ADDR": address})
         assert answer.status_code == status, address
     assert desk.client.get("/health").text == "ok\n"
+
+
+@pytest.mark.parametrize("part", ["", "store", "trust", "certificate"])
+def test_balancers_are_told_what_fails(tmp_path: Path, ca: TestCA, part: str) -> None:
+    tmp_path.chmod(0o700)
+    trust = write_trust_dir(tmp_path / "certificates", *(() if part == "trust" else (ca,)))
+    write_file(tmp_path / "one.key", base64.b64encode(bytes(32)), 0o600)
+    now = datetime.now(UTC)
+    ends = now + timedelta(days=-1 if part == "certificate" else 1)
+    host = ca.issue("/O=Grid/CN=localhost", "p256", not_before=now - timedelta(days=9), not_after=ends)
+    host.write(tmp_path / "cert.pem", tmp_path / "key.pem")
+    text = f"""
+[http]
+certificate = "{tmp_path}/cert.pem"
+key = "{tmp_path}/key.pem"
+metrics = true
+[store]
+directory = "{tmp_path}/store"
+keys = ["{tmp_path}/one.key"]
+[trust]
+directory = "{trust}"
+"""
+    metrics, reloads = AuditMetrics("myproxy_delegation", actions=ACTIONS, names=()), Reloads()
+    config = parse_config(text.encode(), DelegationConfig, path="delegation.toml")
+    app = make_application(config, metrics, reloads)
+    assert isinstance(app, Flask)
+    client = described_client(app, describe())
+    if part == "store":
+        (tmp_path / "store" / "delegation.db").rename(tmp_path / "elsewhere.db")
+    reloads.note(refused=True)
+    answer = client.get("/health")
+    assert answer.status_code == (503 if part else 200)
+    assert answer.text == (f"{part}: fails; the log has more\n" if part else "ok\n") + reloads.words
+    numbers = client.get("/metrics", environ_overrides={"REMOTE_ADDR": "127.0.0.1"}).text
+    for name in ("store", "trust", "certificate"):
+        assert f'myproxy_delegation_check{{part="{name}"}} {float(name != part)}' in numbers
 
 
 def test_configurations_that_make_no_sense(tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, render_template_string
+from werkzeug.test import Client
 
 from gsi.errors import ConfigError
+from gsi.transport.wsgi_server import Reloads
 from myproxy.portal import app as app_module
 from myproxy.portal.app import GROUP, Host
 from myproxy.portal.config import AdminSettings, CodesSettings, HTTPSettings, OwnSettings, PortalConfig, load_config
-from myproxy.portal.serving import find_flaws
-from tests.harness.ca import TestCA, write_file
+from myproxy.portal.serving import find_flaws, make_application
+from tests.harness.ca import TestCA, write_file, write_trust_dir
 from tests.harness.portal import portal_text
 from tests.harness.portal_pages import open_pages
 
@@ -95,6 +97,29 @@ def test_what_could_be_safer_is_said(tmp_path: Path, ca: TestCA) -> None:
         else:
             with pytest.raises(ConfigError, match=r"own.pem is good from"):
                 flaws(own=own)
+
+
+@pytest.mark.parametrize("part", ["", "store", "trust", "certificate"])
+def test_balancers_are_told_what_fails(tmp_path: Path, ca: TestCA, part: str) -> None:
+    tmp_path.chmod(0o700)
+    trust = write_trust_dir(tmp_path / "certificates", *(() if part == "trust" else (ca,)))
+    now = datetime.now(UTC)
+    ends = now + timedelta(days=-1 if part == "certificate" else 1)
+    host = ca.issue("/O=Grid/CN=localhost", "p256", not_before=now - timedelta(days=9), not_after=ends)
+    host.write(tmp_path / "portal.pem", tmp_path / "portal.key")
+    text = portal_text(tmp_path, trust, port=8444, server_port=7512)
+    write_file(tmp_path / "portal.toml", text.replace("[http]", "[http]\nmetrics = true").encode(), 0o600)
+    reloads = Reloads()
+    client = Client(make_application(load_config(str(tmp_path / "portal.toml")), reloads=reloads))
+    if part == "store":
+        (tmp_path / "portal-store" / "portal.db").rename(tmp_path / "elsewhere.db")
+    reloads.note(refused=True)
+    answer = client.get("/health")
+    assert answer.status_code == (503 if part else 200)
+    assert answer.text == (f"{part}: fails; the log has more\n" if part else "ok\n") + reloads.words
+    numbers = client.get("/metrics", environ_overrides={"REMOTE_ADDR": "127.0.0.1"}).text
+    for name in ("store", "trust", "certificate"):
+        assert f'myproxy_portal_check{{part="{name}"}} {float(name != part)}' in numbers
 
 
 class Extra:
