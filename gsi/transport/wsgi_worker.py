@@ -367,7 +367,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             self._refuse(one, 400, "Bad Request")
             return
         if (max(frame.least, len(one.data)) if end is None else end) > most:
-            self._refuse(one, 413, "Content Too Large")
+            self._refuse(one, 413, "Content Too Large", "What was sent is larger than this server takes.\n")
             return
         if end is None:
             if frame.expects and len(one.data) == frame.head:
@@ -386,9 +386,9 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         self._watch(one, 0)
         self._pool.submit(self._work, one, data, is_last)
 
-    def _refuse(self, one: Connection, status: int, words: str) -> None:
+    def _refuse(self, one: Connection, status: int, words: str, more: str = "") -> None:
         self._drop(one)
-        text = f"{words}\n".encode("ascii")  # without any, browsers show a page of their own
+        text = f"{words}\n{more}".encode("ascii")  # without any, browsers show a page of their own
         head = f"HTTP/1.1 {status} {words}\r\nConnection: close\r\nContent-Length: {len(text)}\r\n"
         kind = b"Content-Type: text/plain; charset=utf-8\r\n"
         self._send(one, bytearray(head.encode("ascii") + CAREFUL + kind + b"\r\n" + text))

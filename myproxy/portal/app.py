@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from flask import Flask, Response, abort, g, render_template, request
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from gsi.errors import ConfigError, GridError, StorageError, TransportError
 from gsi.keys import generate_key
@@ -289,12 +289,15 @@ def create_app(
     def refuse(error: HTTPException) -> tuple[str, int] | Response:
         if error.code is None or error.response is not None:
             return Response(status=error.code or 500)
-        text = str(error.description or "")
+        heading, text = str(error.name), str(error.description or "")
+        if isinstance(error, RequestEntityTooLarge):
+            heading = "Too large"
+            text = f"What was sent is larger than {MAX_REQUEST_BYTES >> 10} kB. A credential has a few kilobytes."
         if isinstance(error, InternalServerError):
             text = "Something went wrong on this side. It is in the log under the number below."
         if request.path.startswith(_FOR_PROGRAMS):
             return Response(f"{text}\n", error.code, mimetype="text/plain")
-        return render_template("error.html", heading=error.name, text=text), error.code
+        return render_template("error.html", heading=heading, text=text), error.code
 
     @app.errorhandler(GridError)
     def fail(error: GridError) -> Response:

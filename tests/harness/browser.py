@@ -32,7 +32,7 @@ __all__ = ["ARTEFACTS", "Browser", "open_browser"]
 ARTEFACTS: Final = Path(__file__).parents[1] / "artefacts" / "portal"
 WAIT_SECONDS: Final = 20.0
 WIDE: Final = (1180, 900)
-NARROW: Final = (390, 844)
+NARROW: Final = (360, 800)
 _AXE: Final = Path(axe_core_python.__file__).parent / "axe.min.js"
 _SERIOUS: Final = frozenset({"serious", "critical"})
 

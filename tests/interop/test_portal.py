@@ -148,6 +148,40 @@ def test_a_file_is_stored_under_another_name_and_renewed(browser: Browser, store
     assert timedelta(hours=23) < proxy.not_after - datetime.now(UTC) <= timedelta(hours=24)
 
 
+def test_the_longest_name_fits_on_small_screens(browser: Browser, stored: Place) -> None:
+    name = "W" * 64
+    stored.alice.put("-k", name).check()
+    log_on(browser, stored)
+    browser.look(narrow=True)
+    try:
+        for path in ("/", "/fetch?name=", "/store?name=", "/passphrase?name=", "/destroy?name=", "/activity"):
+            browser.get(stored.portal.url + path + (name if path.endswith("=") else ""))
+            assert name in browser.driver.page_source, path
+            assert not browser.overflows(), path
+    finally:
+        browser.look()
+        stored.alice.run("myproxy-destroy", "-l", "alice", "-k", name).check()
+
+
+def test_files_that_are_too_large_are_refused_in_words(browser: Browser, stored: Place, tmp_path: Path) -> None:
+    """By the application, and those that are far too large by the server before it."""
+    wrong = tmp_path / "holiday.jpg"
+    log_on(browser, stored)
+    for size, words in ((300 << 10, "larger than 256 kB"), (3 << 20, "larger than this server takes")):
+        wrong.write_bytes(os.urandom(size))
+        browser.get(stored.portal.url + "/store")
+        browser.type("file", str(wrong))
+        browser.type("new", "quite another one")
+        browser.type("again", "quite another one")
+        browser.press("Store")
+        assert words in browser.text, size
+        if size < 1 << 20:
+            assert browser.heading == "Too large"
+            check_page(browser, "store-too-large")
+    browser.get(stored.portal.url)
+    assert browser.heading == "Your credentials", "the session goes on"
+
+
 def test_another_pass_phrase_ends_the_other_sessions(browser: Browser, stored: Place) -> None:
     log_on(browser, stored)
     first = browser.driver.get_cookie("__Host-session")

@@ -33,7 +33,7 @@ from myproxy.portal.terminals import show_key
 from myproxy.protocol.messages import Command
 from tests.harness.ca import Issued, TestCA
 from tests.harness.myproxy import SECRET, ask
-from tests.harness.portal_pages import Pages, ServiceDesk, open_pages
+from tests.harness.portal_pages import NAME, Pages, ServiceDesk, open_pages
 from tests.harness.run import c_program, run
 
 
@@ -209,7 +209,9 @@ def test_files_that_are_no_credentials_are_refused(pages: Pages, ca: TestCA, ali
         pages.pass_time(timedelta(minutes=1))  # who sends one after the other has to wait
     assert upload(pages, alice.bundle(), days="8")[0] == 400
     assert upload(pages, alice.bundle(), again="other words here")[0] == 400
-    assert upload(pages, b"x" * (300 << 10))[0] == 413
+    status, text = upload(pages, b"x" * (300 << 10))
+    assert status == 413
+    assert "larger than 256 kB" in text
     assert "other" not in pages.audit().lower()
 
 
@@ -301,10 +303,34 @@ def test_nothing_is_changed_that_cannot_be_written_down(pages: Pages, alice: Iss
 def test_other_sessions_can_be_ended(pages: Pages) -> None:
     pages.log_on()
     pages.log_on()
-    assert len(pages.portal.store.sessions.of("alice", now=pages.now)) == 3
+    assert len(pages.portal.store.sessions.of("alice", "/O=Grid/CN=Alice", now=pages.now)) == 3
     assert pages.post("/activity").status_code == 303
-    (left,) = pages.portal.store.sessions.of("alice", now=pages.now)
+    (left,) = pages.portal.store.sessions.of("alice", "/O=Grid/CN=Alice", now=pages.now)
     assert left.row == pages.session().kept.row
+
+
+def test_who_takes_a_name_over_sees_and_ends_nothing_of_its_former_owner(pages: Pages, ca: TestCA) -> None:
+    """As at the server: sessions, and what happened, belong to the account and the identity that holds it."""
+    former = pages.session().kept
+    browser = pages.cookie(SESSION_COOKIE)
+    assert browser is not None
+    assert pages.post("/destroy", name="", sure="yes").status_code == 303
+    pages.store("alice", ca.issue("/O=Grid/CN=Successor", "p256"), "words of the successor")
+    pages.forget()
+    pages.address = "198.51.100.9"
+    pages.log_on("alice", "words of the successor")
+    shown = pages.get("/activity").text
+    assert "192.0.2.7" not in shown
+    assert "destroyed" not in shown
+    assert "192.0.2.7" not in pages.get("/").text
+    assert pages.post("/activity").status_code == 303
+    words = {"old": "words of the successor", "new": "brand new words", "again": "brand new words"}
+    assert pages.post("/passphrase", name="", **words).status_code == 303
+    assert pages.portal.store.sessions.find(former.row) is not None
+    pages.client.set_cookie(SESSION_COOKIE, browser, domain=NAME, secure=True)
+    shown = pages.get("/activity").text
+    assert "192.0.2.7" in shown
+    assert "198.51.100.9" not in shown
 
 
 # Terminals ------------------------------------------------------------------------------------------------------------
