@@ -7,6 +7,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
+# Half as many again as processors: live tests wait for other programs about a third of their time.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n + n / 2)))
+XDIST := -n $(WORKERS) --dist worksteal
 # For `make fuzz`: which decoders (all by default), up to how many executions each; it goes on where it stopped.
 DECODER ?=
 RUNS ?= 10000000
@@ -33,14 +36,14 @@ imports: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.installed-test
-	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/pytest $(XDIST) $(PYTEST_ARGS)
 
 # The pure suites once more, with the lowest versions that pyproject.toml admits.
 lowest: $(VENV)-lowest/.installed
-	$(VENV)-lowest/bin/pytest -q -n auto --dist worksteal -p no:cacheprovider tests/unit tests/wire tests/contract
+	$(VENV)-lowest/bin/pytest -q $(XDIST) -p no:cacheprovider tests/unit tests/wire tests/contract
 
 interop: $(VENV)/.installed-test
-	$(BIN)/pytest -n auto --dist worksteal tests/interop $(PYTEST_ARGS)
+	$(BIN)/pytest $(XDIST) tests/interop $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python bench/run.py $(ARGS)
