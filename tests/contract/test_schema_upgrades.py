@@ -5,6 +5,7 @@ The rows of an old version are written by SQL as that version had it, never thro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -171,6 +172,23 @@ PORTAL_ROWS: dict[str, dict[str, Any]] = {
     "guesses": {"key": "b" * 64, "failures": 3, "until_ms": BEGUN * 1000, "expires_ms": BEGUN * 1000},
 }
 
+GRANT_ROWS: dict[str, dict[str, Any]] = {
+    "grants": {
+        "row": "e" * 64,
+        "kind": "grant",
+        "username": "alice",
+        "application": "gateway",
+        "scope": "proxy:limited",
+        "sealed": b"s",
+        "begun": BEGUN,
+        "used": BEGUN,
+        "times": 1,
+        "ends": BEGUN + 60,
+        "address": "192.0.2.7",
+        "made": "",
+    },
+}
+
 TRY_ROWS: dict[str, dict[str, Any]] = {
     "guesses": {"key": "a" * 64, "failures": 3, "until_ms": BEGUN * 1000, "expires_ms": BEGUN * 1000 + 1},
     "one_time_secrets": {"username": "alice", "sealed": b"sealed", "last_step": 7, "created": BEGUN},
@@ -200,6 +218,7 @@ ROWS: dict[Version, dict[str, dict[str, Any]]] = {
     Version("myproxy", "0002"): {"credentials": credential_row()} | TRY_ROWS,
     Version("myproxy", "0003"): upkeep_rows() | TRY_ROWS,
     Version("portal", "portal0001"): PORTAL_ROWS,
+    Version("portal", "portal0002"): PORTAL_ROWS | GRANT_ROWS,
     Version("cas", "0001"): CAS_ROWS,
     Version("cas", "0002"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
     Version("cas", "0003"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
@@ -240,6 +259,12 @@ def shape(database: Database) -> dict[str, object]:
 def test_every_earlier_version_has_data_here() -> None:
     assert {"myproxy", "portal", "cas", "kca"} <= MIGRATIONS.keys()
     assert set(OLDER) == set(ROWS), "a new schema step comes with rows of the version before"
+
+
+def test_the_page_on_upgrades_names_every_version() -> None:
+    page = (ROOT / "docs/howto/upgrade.md").read_text("utf-8")
+    told = set(re.findall(r"^\| (\w+) \| (\d{4}) \|", page, re.MULTILINE))
+    assert {(one.package, one.revision[-4:]) for one in VERSIONS} <= told
 
 
 @pytest.mark.parametrize("version", OLDER, ids=lambda one: f"{one.package}-{one.revision}")
