@@ -101,13 +101,8 @@ def _scan(text: str) -> list[_Token]:
             raise _fail(f"more than {MAX_TOKENS} tokens", at)
         begun, at = at, match.end()
         match match.lastgroup:
-            case "comment":
-                at = text.find("*)", at) + 2
-                if at < 2:
-                    raise _fail("a comment without an end", begun)
-            case "quote" | "user":
-                quoted, at = _read_quoted(text, begun)
-                found.append(_Token(_TEXT, quoted, begun))
+            case "blank":
+                pass
             case "word":
                 found.append(_Token(_TEXT, match[0], begun))
                 if text.startswith("$", at):
@@ -118,8 +113,13 @@ def _scan(text: str) -> list[_Token]:
                     open_variables.append(0)
                 elif open_variables and _closes(open_variables, match[0]) and _GROWS.match(text, at):
                     found.append(_Token("#", "", at))
+            case "comment":
+                at = text.find("*)", at) + 2
+                if at < 2:
+                    raise _fail("a comment without an end", begun)
             case _:
-                pass
+                quoted, at = _read_quoted(text, begun)
+                found.append(_Token(_TEXT, quoted, begun))
     found.append(_Token(_END, "", end))
     return found
 
