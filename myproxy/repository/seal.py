@@ -11,8 +11,8 @@ the leaf certificate, each after its length. So a blob opens only in the row tha
 the parameters of an existing one. Parameters are bounded when read, so that a damaged or hostile row cannot ask for
 gigabytes.
 
-A derivation costs 7 MiB and about 15 ms, or half of them with libsodium (`argon2`). It runs outside the interpreter
-lock; `Sealer` bounds how many run at once.
+A derivation costs 7 MiB and about 8 ms (`argon2`). It runs outside the interpreter lock; `Sealer` bounds how many run
+at once.
 
 After the administrator has changed the price, rows of several prices lie in the store. Then every attempt does one
 derivation of each price in use, whether it opens a row of one of them or pretends for a row that is not there: to pay
