@@ -41,7 +41,7 @@ from myproxy.portal.guard import address, current, machine, public
 from myproxy.portal.openapi import describe, metadata
 from myproxy.portal.registered import FULL, LIMITED
 from myproxy.portal.vault import Ticket
-from myproxy.portal.views import LIFETIMES, FormError, attempt, away, code, field, log_on, notice, secret
+from myproxy.portal.views import LIFETIMES, FormError, attempt, away, check_owner, code, field, log_on, notice, secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -176,7 +176,13 @@ def make_pages(portal: Portal) -> Blueprint:
             )
             content = Content(proxy.encode().decode("ascii"), int(ends.timestamp()), asked.redirect, asked.challenge)
             made = grants.offer(
-                session.username, asked.name, asked.scope, content, now=portal.clock(), address=address()
+                session.username,
+                session.identity,
+                asked.name,
+                asked.scope,
+                content,
+                now=portal.clock(),
+                address=address(),
             )
             return leave(asked, code=made.text)
 
@@ -192,13 +198,13 @@ def make_pages(portal: Portal) -> Blueprint:
             proxy = session.proxy
         else:
             proxy = log_on(portal, session.username, secret("passphrase"), code(), lifetime=span, name=session.name)
-            if identify(proxy).subject != session.identity:
-                raise FormError("The server has given the credential of somebody else.", 403)
+            check_owner(session, proxy)
         return proxy, min(now + span, proxy.not_after)
 
     @pages.get("/applications")
     def applications() -> str:
-        found = grants.of(current().username, now=portal.clock())
+        session = current()
+        found = grants.of(session.username, session.identity, now=portal.clock())
         titles = {name: one.title for name, one in known.items()}
         return render_template("applications.html", notice=notice(), grants=found, titles=titles, full=FULL)
 
@@ -206,12 +212,13 @@ def make_pages(portal: Portal) -> Blueprint:
     def end() -> AnyResponse:
         session = current()
         row = field("grant")
-        found = next((one for one in grants.of(session.username, now=portal.clock()) if one.row == row), None)
+        mine = grants.of(session.username, session.identity, now=portal.clock())
+        found = next((one for one in mine if one.row == row), None)
         if found is not None:
             portal.note(
                 "GRANT END", Verdict.PERMIT, session.username, identity=session.identity, detail=found.application
             )
-            grants.end(row, username=session.username)
+            grants.end(row, username=session.username, identity=session.identity)
         return away("applications.applications", notice="grant_ended")
 
     # --- applications -------------------------------------------------------------------------------------------------
@@ -331,13 +338,14 @@ def make_pages(portal: Portal) -> Blueprint:
                 chain = portal.desk.sign_for(proxy, wanted, span, limited=kept.scope != FULL)
             except (ParseError, CredentialError, VerificationError) as error:
                 raise _OAuthError("invalid_request", error.message) from error
-            if not grants.use(kept, now=now):
+            subject = identify(proxy).subject
+            if not grants.use(kept, subject, now=now):
                 raise _OAuthError("slow_down", f"{PER_MINUTE} proxies a minute")
             portal.note(
                 "GRANT PROXY",
                 Verdict.PERMIT,
                 kept.username,
-                identity=identify(proxy).subject,
+                identity=subject,
                 detail=f"{name}: until {chain[0].not_after:%Y-%m-%d %H:%M}",
             )
             pem = b"".join(one.pem() for one in chain)
@@ -353,9 +361,10 @@ def make_pages(portal: Portal) -> Blueprint:
             ticket = Ticket.parse(request.form.get("token"))
             found = None if ticket is None else grants.find(ticket, now=portal.clock())
             if found is not None and found[0].application == name:
-                kept = found[0]
-                portal.note("GRANT END", Verdict.PERMIT, kept.username, detail=f"{name}: by itself")
-                grants.end(kept.row, username=kept.username)
+                kept, content = found
+                subject = _subject(content)
+                portal.note("GRANT END", Verdict.PERMIT, kept.username, identity=subject, detail=f"{name}: by itself")
+                grants.end(kept.row, username=kept.username, identity=kept.identity)
             return {}
 
         return told(work)
@@ -380,13 +389,16 @@ def allow_form_target(url: str) -> None:
 
 
 def _describe(kept: KeptGrant, content: Content) -> dict[str, object]:
-    proxy = parse_credential(content.proxy.encode("ascii"), source="the grant")
     return {
         "scope": kept.scope,
         "username": kept.username,
-        "subject": identify(proxy).subject,
+        "subject": _subject(content),
         "ends": f"{time_of(content.ends):%Y-%m-%dT%H:%M:%SZ}",
     }
+
+
+def _subject(content: Content) -> str:
+    return identify(parse_credential(content.proxy.encode("ascii"), source="the grant")).subject
 
 
 def _lifetime(text: str, most: timedelta) -> timedelta:

@@ -35,7 +35,19 @@ from myproxy.config import Method
 from myproxy.portal.config import Insistence
 from myproxy.portal.grants import Grants
 from myproxy.portal.guard import address, current
-from myproxy.portal.views import BY_PASSPHRASE, WRONG, FormError, attempt, away, code, field, judge, log_on, secret
+from myproxy.portal.views import (
+    BY_PASSPHRASE,
+    WRONG,
+    FormError,
+    attempt,
+    away,
+    check_owner,
+    code,
+    field,
+    judge,
+    log_on,
+    secret,
+)
 from myproxy.repository.codes import SQLCodeStore
 from myproxy.server import audit_path, load_config
 from myproxy.wiring.methods import make_codes
@@ -208,11 +220,12 @@ def make_pages(portal: Portal, authenticators: Authenticators, own: Credential |
         lifetime, one_time = portal.config.session.proxy_lifetime, code()
         if session.method == BY_PASSPHRASE or own is None:
             given = secret("passphrase")
-            log_on(portal, session.username, given, one_time, lifetime=lifetime, name=session.name)
+            found = log_on(portal, session.username, given, one_time, lifetime=lifetime, name=session.name)
+            check_owner(session, found)
             return
         if not one_time and portal.clock() - session.kept.begun > RECENT:
             raise FormError("Log off and on again, and set it up then: your logon was too long ago.", 403)
-        judge(
+        found = judge(
             portal,
             session.username,
             lambda: portal.desk.log_on(
@@ -227,6 +240,7 @@ def make_pages(portal: Portal, authenticators: Authenticators, own: Credential |
             wrong=WRONG,
             vouched=True,
         )
+        check_owner(session, found)
 
     @pages.get("/codes")
     def codes() -> str:
@@ -245,8 +259,8 @@ def make_pages(portal: Portal, authenticators: Authenticators, own: Credential |
             prove(session)
             portal.note("CODES", Verdict.PERMIT, session.username, identity=session.identity)
             authenticators.enrol(session.username, key, step)
-            portal.store.sessions.remove_others(session.username, but=session.kept.row)
-            Grants(portal.store.database).end_all(session.username)
+            portal.store.sessions.remove_others(session.username, session.identity, but=session.kept.row)
+            Grants(portal.store.database).end_all(session.username, session.identity)
             return away("pages.overview", notice="codes")
 
         return attempt(show, act)

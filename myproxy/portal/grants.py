@@ -1,6 +1,6 @@
 """What users have allowed applications, for all workers: codes, then grants; decides nothing about who may ask.
 
-    code = grants.offer("alice", "gateway", content, now=now, ends=ends, address="192.0.2.7")
+    code = grants.offer("alice", "/O=Grid/CN=Alice", "gateway", scope, content, now=now, address="192.0.2.7")
     kept, content = grants.take(code, now=now)                     # once
     token = grants.give(kept, content, now=now)
     kept, content = grants.find(token, now=now)
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from gsi.errors import NotFoundError
 from gsi.sql.columns import TEXT, seconds, time_of
-from myproxy.portal.store import METADATA
+from myproxy.portal.store import METADATA, UNTOLD
 from myproxy.portal.vault import Ticket
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ GRANTS: Final = sa.Table(
     sa.Column("ends", sa.BigInteger(), nullable=False),
     sa.Column("address", TEXT, nullable=False),
     sa.Column("made", sa.String(64), nullable=False),
+    sa.Column("identity", TEXT, nullable=False, server_default=UNTOLD),
     sa.Index("grants_username", "username"),
     sa.Index("grants_ends", "ends"),
 )
@@ -68,7 +69,8 @@ class KeptGrant:
 
     Attributes:
         row: Its key in the store.
-        username: Who has allowed it.
+        username: The account.
+        identity: Who has allowed it: the end entity's name, one-line form.
         application: Whom.
         scope: What.
         begun: When.
@@ -80,6 +82,7 @@ class KeptGrant:
 
     row: str
     username: str
+    identity: str
     application: str
     scope: str
     begun: datetime
@@ -112,7 +115,15 @@ class Grants:
         self._database = database
 
     def offer(
-        self, username: str, application: str, scope: str, content: Content, *, now: datetime, address: str
+        self,
+        username: str,
+        identity: str,
+        application: str,
+        scope: str,
+        content: Content,
+        *,
+        now: datetime,
+        address: str,
     ) -> Ticket:
         """Keep what a user has allowed until the application comes for it; return its code.
 
@@ -121,7 +132,14 @@ class Grants:
         """
         code = Ticket.make()
         values = _values(
-            _CODE, code, content, username=username, application=application, scope=scope, now=now, address=address
+            _CODE,
+            code,
+            content,
+            owner=(username, identity),
+            application=application,
+            scope=scope,
+            now=now,
+            address=address,
         )
         values["ends"] = seconds(now + CODE_LIFETIME)
 
@@ -171,7 +189,7 @@ class Grants:
             _GRANT,
             token,
             settled,
-            username=kept.username,
+            owner=(kept.username, kept.identity),
             application=kept.application,
             scope=kept.scope,
             now=now,
@@ -180,7 +198,8 @@ class Grants:
         mark = sa.update(GRANTS).where(table.row == code.row, table.kind == _USED).values(made=token.row)
         mine = (
             sa.select(table.row)
-            .where(table.kind == _GRANT, table.username == kept.username, table.application == kept.application)
+            .where(table.kind == _GRANT, table.username == kept.username, table.identity == kept.identity)
+            .where(table.application == kept.application)
             .order_by(table.begun.desc())
             .offset(MAX_GRANTS - 1)
         )
@@ -203,8 +222,10 @@ class Grants:
         row = self._database.reading(lambda connection: connection.execute(query).mappings().first())
         return None if row is None else _open(row, token)
 
-    def use(self, kept: KeptGrant, *, now: datetime) -> bool:
-        """Note that a proxy is made; False where too many were made in this minute, or the grant has ended.
+    def use(self, kept: KeptGrant, identity: str, *, now: datetime) -> bool:
+        """Note that a proxy is made, and whose it is where that was not kept.
+
+        False where too many were made in this minute, or the grant has ended.
 
         Raises:
             StorageError: It cannot be written.
@@ -219,27 +240,31 @@ class Grants:
             times = row.times + 1 if row.used // 60 == moment // 60 else 1
             if times > PER_MINUTE:
                 return False
-            connection.execute(sa.update(GRANTS).where(table.row == kept.row).values(used=moment, times=times))
+            values = {"used": moment, "times": times, "identity": identity}
+            connection.execute(sa.update(GRANTS).where(table.row == kept.row).values(values))
             return True
 
         return self._database.writing(note, durable=False)
 
-    def of(self, username: str, *, now: datetime) -> Sequence[KeptGrant]:
+    def of(self, username: str, identity: str, *, now: datetime) -> Sequence[KeptGrant]:
         """Return a user's grants that are not over, the newest first."""
         table = GRANTS.c
-        query = sa.select(GRANTS).where(table.username == username, table.kind == _GRANT, table.ends > seconds(now))
+        owned = (table.username == username, table.identity == identity)
+        query = sa.select(GRANTS).where(*owned, table.kind == _GRANT, table.ends > seconds(now))
         rows = self._database.reading(lambda one: one.execute(query.order_by(table.begun.desc())).mappings().all())
         return [_kept(one) for one in rows]
 
-    def end(self, row: str, *, username: str) -> bool:
+    def end(self, row: str, *, username: str, identity: str) -> bool:
         """End a grant of a user; return whether there was such a one."""
         table = GRANTS.c
-        change = sa.delete(GRANTS).where(table.row == row, table.username == username, table.kind == _GRANT)
+        owned = (table.username == username, table.identity == identity)
+        change = sa.delete(GRANTS).where(table.row == row, *owned, table.kind == _GRANT)
         return self._database.writing(lambda connection, again: bool(connection.execute(change).rowcount) or again)
 
-    def end_all(self, username: str) -> None:
+    def end_all(self, username: str, identity: str) -> None:
         """End all that a user has allowed, codes as well."""
-        change = sa.delete(GRANTS).where(GRANTS.c.username == username)
+        table = GRANTS.c
+        change = sa.delete(GRANTS).where(table.username == username, table.identity.in_((identity, UNTOLD)))
         self._database.writing(lambda connection, _again: connection.execute(change))
 
 
@@ -248,7 +273,7 @@ def _values(
     ticket: Ticket,
     content: Content,
     *,
-    username: str,
+    owner: tuple[str, str],
     application: str,
     scope: str,
     now: datetime,
@@ -257,7 +282,8 @@ def _values(
     return {
         "row": ticket.row,
         "kind": kind,
-        "username": username,
+        "username": owner[0],
+        "identity": owner[1],
         "application": application,
         "scope": scope,
         "sealed": ticket.seal(json.dumps(content._asdict()).encode()),
@@ -284,6 +310,7 @@ def _kept(row: RowMapping) -> KeptGrant:
     return KeptGrant(
         row["row"],
         row["username"],
+        row["identity"],
         row["application"],
         row["scope"],
         time_of(row["begun"]),

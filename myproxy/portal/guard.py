@@ -138,7 +138,7 @@ class Portal:
             )
         )
         if verdict is Verdict.PERMIT and shown:
-            self._show(action, username, detail)
+            self._show(action, username, identity, detail)
 
     def note_again(self, action: str, username: str, reason: str) -> None:
         """Write down a refusal that costs whoever asks nothing: once in a while for each network, with their number.
@@ -168,12 +168,12 @@ class Portal:
             self.note(action, Verdict.DENY, username, reason=error.message, detail=detail, identity=identity)
             raise
         try:
-            self._show(action, username, detail)
+            self._show(action, username, identity, detail)
         except StorageError as error:
             _log.error("%s: %s is done, and cannot be shown to %r: %s", request_id(), action, username, error)
 
-    def _show(self, action: str, username: str, detail: str) -> None:
-        self.store.activity.add(Event(username, self.clock(), action, address(), detail))
+    def _show(self, action: str, username: str, identity: str, detail: str) -> None:
+        self.store.activity.add(Event(username, identity, self.clock(), action, address(), detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +290,7 @@ class Guard:
         kept = KeptSession(
             ticket.row,
             username,
+            identify(proxy).subject,
             ticket.seal(json.dumps(content).encode()),
             now,
             now,
@@ -348,7 +349,7 @@ class Guard:
         content = json.loads(data)
         proxy = parse_credential(content["proxy"].encode("ascii"), source="the session")
         if idle.total_seconds() >= SEEN_SECONDS:
-            self._portal.store.sessions.touch(kept.row, now=now)
+            self._portal.store.sessions.touch(kept.row, identify(proxy).subject, now=now)
         has_code = bool(content.get("has_code"))  # sessions of an earlier version do not say
         return Session(ticket, kept, kept.username, proxy, content["name"], content["method"], has_code)
 

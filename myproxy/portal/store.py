@@ -2,7 +2,10 @@
 
     store = open_store(config.store)
     store.sessions.put(KeptSession(...))
-    store.activity.add(Event(...)), store.activity.of("alice")
+    store.activity.add(Event(...)), store.activity.of("alice", "/O=Grid/CN=Alice")
+
+What belongs to a user belongs to an account and the identity that holds it, as at the MyProxy server: whoever takes a
+name over sees nothing of its former owner, and ends nothing of his.
 
 One SQLite file, or a PostgreSQL database that several nodes share. Credentials in it are sealed with keys that are not
 in it (`myproxy.portal.vault`). What a power loss may take is written without waiting for the disk: users log on again.
@@ -49,6 +52,8 @@ MAX_SHOWN: Final = 200
 """Events that one page shows."""
 MAX_SESSIONS: Final = 20
 """Sessions of one user; beyond it the oldest end, so that a script that never logs off does not fill the store."""
+UNTOLD: Final = ""
+"""Identity of what is from before it was kept: shown to nobody, and ended by whoever ends what an account has."""
 
 METADATA: Final = sa.MetaData()
 SESSIONS: Final = sa.Table(
@@ -62,6 +67,7 @@ SESSIONS: Final = sa.Table(
     sa.Column("ends", sa.BigInteger(), nullable=False),
     sa.Column("address", TEXT, nullable=False),
     sa.Column("browser", TEXT, nullable=False),
+    sa.Column("identity", TEXT, nullable=False, server_default=UNTOLD),
     sa.Index("sessions_username", "username"),
     sa.Index("sessions_ends", "ends"),
 )
@@ -74,6 +80,7 @@ ACTIVITY: Final = sa.Table(
     sa.Column("action", TEXT, nullable=False),
     sa.Column("address", TEXT, nullable=False),
     sa.Column("detail", TEXT, nullable=False),
+    sa.Column("identity", TEXT, nullable=False, server_default=UNTOLD),
     sa.Index("activity_username", "username", "id"),
     sa.Index("activity_at", "at"),
 )
@@ -100,7 +107,8 @@ class KeptSession:
 
     Attributes:
         row: Its key in the store.
-        username: Whose it is.
+        username: The account.
+        identity: Whose it is: the end entity's name, one-line form.
         sealed: What only its cookie opens.
         begun: When the user logged on.
         seen: The last request, as exactly as it is kept.
@@ -111,6 +119,7 @@ class KeptSession:
 
     row: str
     username: str
+    identity: str
     sealed: bytes
     begun: datetime
     seen: datetime
@@ -123,6 +132,7 @@ class Event(NamedTuple):
     """Something that happened to a user's credentials through the portal."""
 
     username: str
+    identity: str
     at: datetime
     action: str
     address: str
@@ -144,6 +154,7 @@ class SessionStore:
         values = {
             "row": session.row,
             "username": session.username,
+            "identity": session.identity,
             "sealed": session.sealed,
             "begun": seconds(session.begun),
             "seen": seconds(session.seen),
@@ -157,7 +168,8 @@ class SessionStore:
             connection.execute(sa.delete(SESSIONS).where(table.ends <= values["begun"]))
             if again:
                 connection.execute(sa.delete(SESSIONS).where(table.row == session.row))
-            mine = sa.select(table.row).where(table.username == session.username).order_by(table.begun.desc())
+            owned = (table.username == session.username, table.identity == session.identity)
+            mine = sa.select(table.row).where(*owned).order_by(table.begun.desc())
             old = connection.execute(mine.offset(MAX_SESSIONS - 1)).scalars().all()
             connection.execute(sa.delete(SESSIONS).where(table.row.in_(old)))
             connection.execute(sa.insert(SESSIONS).values(values))
@@ -170,16 +182,17 @@ class SessionStore:
         found = self._database.reading(lambda connection: connection.execute(query).mappings().first())
         return None if found is None else _session(found)
 
-    def of(self, username: str, *, now: datetime) -> Sequence[KeptSession]:
+    def of(self, username: str, identity: str, *, now: datetime) -> Sequence[KeptSession]:
         """Return a user's sessions that are not over, the newest first."""
         table = SESSIONS.c
-        query = sa.select(SESSIONS).where(table.username == username, table.ends > seconds(now))
+        owned = (table.username == username, table.identity == identity)
+        query = sa.select(SESSIONS).where(*owned, table.ends > seconds(now))
         found = self._database.reading(lambda one: one.execute(query.order_by(table.begun.desc())).mappings().all())
         return [_session(one) for one in found]
 
-    def touch(self, row: str, *, now: datetime) -> None:
-        """Note a request."""
-        change = sa.update(SESSIONS).where(SESSIONS.c.row == row).values(seen=seconds(now))
+    def touch(self, row: str, identity: str, *, now: datetime) -> None:
+        """Note a request, and whose session it is where that was not kept."""
+        change = sa.update(SESSIONS).where(SESSIONS.c.row == row).values(seen=seconds(now), identity=identity)
         self._database.writing(lambda connection, _again: connection.execute(change), durable=False)
 
     def remove(self, row: str) -> None:
@@ -188,10 +201,11 @@ class SessionStore:
             lambda connection, _again: connection.execute(sa.delete(SESSIONS).where(SESSIONS.c.row == row))
         )
 
-    def remove_others(self, username: str, *, but: str) -> int:
+    def remove_others(self, username: str, identity: str, *, but: str) -> int:
         """End all other sessions of a user; return how many there were."""
         table = SESSIONS.c
-        others = sa.delete(SESSIONS).where(table.username == username, table.row != but)
+        owned = (table.username == username, table.identity.in_((identity, UNTOLD)))
+        others = sa.delete(SESSIONS).where(*owned, table.row != but)
         return self._database.writing(lambda connection, _again: connection.execute(others).rowcount)
 
 
@@ -206,6 +220,7 @@ class ActivityStore:
         """Note an event, and forget what is too old."""
         values = {
             "username": event.username,
+            "identity": event.identity,
             "at": seconds(event.at),
             "action": event.action,
             "address": event.address,
@@ -219,12 +234,14 @@ class ActivityStore:
 
         self._database.writing(insert, durable=False)
 
-    def of(self, username: str, limit: int = MAX_SHOWN) -> Sequence[Event]:
+    def of(self, username: str, identity: str, limit: int = MAX_SHOWN) -> Sequence[Event]:
         """Return what happened to a user's credentials, the newest first."""
-        query = sa.select(ACTIVITY).where(ACTIVITY.c.username == username).order_by(ACTIVITY.c.id.desc()).limit(limit)
+        table = ACTIVITY.c
+        owned = (table.username == username, table.identity == identity)
+        query = sa.select(ACTIVITY).where(*owned).order_by(table.id.desc()).limit(limit)
         found = self._database.reading(lambda connection: connection.execute(query).mappings().all())
         return [
-            Event(one["username"], time_of(one["at"]), one["action"], one["address"], one["detail"]) for one in found
+            Event(username, identity, time_of(one["at"]), one["action"], one["address"], one["detail"]) for one in found
         ]
 
 
@@ -288,6 +305,7 @@ def _session(row: RowMapping) -> KeptSession:
     return KeptSession(
         row["row"],
         row["username"],
+        row["identity"],
         bytes(row["sealed"]),
         time_of(row["begun"]),
         time_of(row["seen"]),

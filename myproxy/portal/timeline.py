@@ -1,6 +1,6 @@
 """What happened to a user's credentials, as the portal and the MyProxy server tell it, in one list; pure.
 
-entries = merge(portal.store.activity.of(username), account.history, 200)
+entries = merge(portal.store.activity.of(username, identity), account.history, 200)
 """
 
 from __future__ import annotations

@@ -48,12 +48,13 @@ if TYPE_CHECKING:
 
     from gsi.credential import Credential
     from myproxy.portal.desk import CredentialView
-    from myproxy.portal.guard import Guard, Portal
+    from myproxy.portal.guard import Guard, Portal, Session
 
 __all__ = [
     "BY_PASSPHRASE",
     "NOTICES",
     "FormError",
+    "check_owner",
     "field",
     "judge",
     "log_on",
@@ -210,6 +211,16 @@ def judge(
         raise FormError(wrong, 403) from error
 
 
+def check_owner(session: Session, proxy: Credential) -> None:
+    """Insist on a proof's being that of whoever is logged on: the account may have got another owner since.
+
+    Raises:
+        FormError: It is somebody else's.
+    """
+    if identify(proxy).subject != session.identity:
+        raise FormError("The server has given the credential of somebody else.", 403)
+
+
 def too_many(error: ThrottledError, what: str = "wrong tries") -> FormError:
     """Return what a page says about a try that was not judged."""
     wait = max(1, int(error.seconds) + 1)
@@ -326,7 +337,7 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
             found=account.credentials,
             tells=account.history is not None,
             mine=identify(session.proxy),
-            events=merge(portal.store.activity.of(session.username, LATELY), account.history, LATELY),
+            events=merge(portal.store.activity.of(session.username, session.identity, LATELY), account.history, LATELY),
         )
 
     def show_fetch(error: FormError | None) -> str:
@@ -404,8 +415,8 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
             except ThrottledError as error:
                 raise too_many(error) from error
             try:
-                portal.store.sessions.remove_others(session.username, but=session.kept.row)
-                Grants(portal.store.database).end_all(session.username)
+                portal.store.sessions.remove_others(session.username, session.identity, but=session.kept.row)
+                Grants(portal.store.database).end_all(session.username, session.identity)
             except StorageError:  # the new pass phrase holds, whatever else cannot be done
                 return away("pages.activity", notice="changed_alone")
             return away("pages.overview", notice="changed")
@@ -446,17 +457,17 @@ def make_pages(portal: Portal, guard: Guard) -> Blueprint:
         return render_template(
             "activity.html",
             notice=notice(),
-            events=merge(portal.store.activity.of(session.username), account.history, MAX_SHOWN),
+            events=merge(portal.store.activity.of(session.username, session.identity), account.history, MAX_SHOWN),
             tells=account.history is not None,
             trouble=trouble,
-            sessions=portal.store.sessions.of(session.username, now=portal.clock()),
+            sessions=portal.store.sessions.of(session.username, session.identity, now=portal.clock()),
         )
 
     @pages.post("/activity")
     def end_others() -> AnyResponse:
         session = current()
         with portal.doing("END OTHER SESSIONS", session.username, identity=session.identity):
-            portal.store.sessions.remove_others(session.username, but=session.kept.row)
+            portal.store.sessions.remove_others(session.username, session.identity, but=session.kept.row)
         return away("pages.activity", notice="ended")
 
     return pages

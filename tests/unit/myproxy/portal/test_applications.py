@@ -23,6 +23,7 @@ from gsi.proxy.chain import ProxyChain
 from gsi.system.config import parse_config
 from myproxy.portal.config import PortalConfig
 from myproxy.portal.grants import MAX_GRANTS, PER_MINUTE
+from myproxy.portal.guard import SESSION_COOKIE
 from myproxy.portal.registered import FULL, LIMITED, ApplicationSettings, hash_secret, register
 from tests.harness.ca import Issued, TestCA
 from tests.harness.myproxy import SECRET
@@ -319,6 +320,30 @@ def test_grants_of_others_are_not_mine_to_end(pages: Pages, ca: TestCA) -> None:
     assert row not in pages.get("/applications").text
     pages.post("/applications", grant=row)
     assert call(pages, "grant", access_token=access_token).status_code == 200
+
+
+def test_who_takes_a_name_over_neither_sees_nor_ends_what_its_former_owner_has_allowed(
+    pages: Pages, ca: TestCA
+) -> None:
+    access_token = token(pages)
+    row = re.findall(r'name="grant" value="([0-9a-f]{64})"', pages.get("/applications").text)[0]
+    former = pages.cookie(SESSION_COOKIE)
+    assert former is not None
+    pages.post("/destroy", name="", sure="yes")
+    pages.store("alice", ca.issue("/O=Grid/CN=Successor", "p256"), "words of the successor")
+    pages.log_on("alice", "words of the successor")
+    assert row not in pages.get("/applications").text
+    pages.post("/applications", grant=row)
+    words = {"old": "words of the successor", "new": "brand new words", "again": "brand new words"}
+    assert pages.post("/passphrase", **words).status_code == 303
+    assert call(pages, "grant", access_token=access_token).status_code == 200
+    assert ask_proxy(pages, access_token)[1].status_code == 200
+    assert "Proxy for an application" not in pages.get("/activity").text
+    pages.client.set_cookie(SESSION_COOKIE, former, domain=NAME, secure=True)
+    assert row in pages.get("/applications").text
+    assert "Proxy for an application" in pages.get("/activity").text
+    pages.post("/applications", grant=row)
+    assert error(call(pages, "grant", access_token=access_token)) == "invalid_token"
 
 
 def test_not_too_many(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,17 @@ def test_the_first_authenticator_and_the_logons_after_it(pages: Pages) -> None:
     assert set_up(pages, passphrase=SECRET, code=code(pages, key))[0].status_code == 303
 
 
+def test_a_session_of_a_former_owner_sets_nothing_up(pages: Pages, ca: TestCA) -> None:
+    """Not even with the pass phrase of who has the account now."""
+    pages.log_on()
+    pages.portal.desk.destroy(pages.session().proxy, "alice", None)
+    pages.store("alice", ca.issue("/O=Grid/CN=Successor", "p256"))
+    refused, _, _ = set_up(pages, passphrase=SECRET)
+    assert (refused.status_code, "somebody else" in refused.text) == (403, True)
+    pages.forget()
+    assert pages.log_on().status_code == 303
+
+
 def test_pages_of_administrators_need_a_logon_with_a_code(pages: Pages, alice: Issued) -> None:
     pages.store("alice", alice, SECRET + "123456")
     pages.log_on(code="123456")  # no authenticator: that was the end of the pass phrase

@@ -186,7 +186,7 @@ def test_sessions_end_by_themselves(pages: Pages) -> None:
     pages.pass_time(timedelta(minutes=31))
     answer = pages.get("/")
     assert answer.status_code == 303
-    assert pages.portal.store.sessions.of("alice", now=pages.now) == []
+    assert pages.portal.store.sessions.of("alice", "/O=Grid/CN=Alice", now=pages.now) == []
     pages.log_on()
     for _ in range(16):
         pages.pass_time(timedelta(minutes=29))
