@@ -28,7 +28,9 @@ def build_parser() -> LongOptionParser:
     """Return the command's parser."""
     parser = LongOptionParser(PROG, "keep delegated proxies for transfers and jobs")
     section = add_service_options(parser, VARIABLE, DEFAULT_CONFIG)
-    section.flag("-n", "--check", dest="check", text="look at all that the configuration names, say so, and exit")
+    section.flag(
+        "-n", "--check", "-check", dest="check", text="look at all that the configuration names, say so, and exit"
+    )
     return parser
 
 

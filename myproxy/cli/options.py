@@ -7,8 +7,9 @@
     arguments.given                        # (("stdin_pass", None), ("username", "alice"), ("proxy_lifetime", "3"))
 
 Unlike the grid-proxy commands: long names need two dashes and may be shortened while they stay unique, single letters
-may be joined (`-Sl alice`), a value may begin with a dash, and there are no operands. `given` keeps the order, for
-options that change the ones after them.
+may be joined (`-Sl alice`), a value may begin with a dash, and there are no operands. A flag of our own servers may
+have a word behind one dash as well (`-check`), as all servers here. `given` keeps the order, for options that change
+the ones after them.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ class LongOptionParser(CommandParser):
 
     def _read(self, words: list[str]) -> Iterator[tuple[str, str | None]]:
         """Give each option as its long name and its value, None for a flag."""
-        short = {name[1]: spec for spec in self._specs() for name in spec.names if not name.startswith("--")}
+        short = {name[1]: spec for spec in self._specs() for name in spec.names if len(name) == 2}
+        whole = {name: spec for spec in self._specs() for name in spec.names if _is_whole(name)}
         long = {name[2:]: spec for spec in self._specs() for name in spec.names if name.startswith("--")}
         position = 0
         while position < len(words):
@@ -130,6 +132,8 @@ class LongOptionParser(CommandParser):
                     value = words[position]
                     position += 1
                 yield _long_name(spec), None if spec.metavar is None else value
+            elif word in whole:
+                yield _long_name(whole[word]), None
             elif word.startswith("-") and word not in ("-", "--"):
                 letters = word[1:]
                 while letters:
@@ -165,6 +169,11 @@ class LongOptionParser(CommandParser):
 def _long_name(spec: OptionSpec) -> str:
     """The name that argparse is given; every option has a long one or is registered by its letter too."""
     return next((name[2:] for name in spec.names if name.startswith("--")), spec.names[0][1:])
+
+
+def _is_whole(name: str) -> bool:
+    """Say whether a flag's name is a word behind one dash, which is not read letter by letter."""
+    return len(name) > 2 and not name.startswith("--")
 
 
 def add_server_options(parser: LongOptionParser) -> None:

@@ -37,7 +37,9 @@ def build_parser() -> LongOptionParser:
         text="print a table [applications.ID] with a new secret for a web application, and exit",
     )
     section.value("--url", dest="url", metavar="URL", text="with --register: where users are sent back to")
-    section.flag("-n", "--check", dest="check", text="look at all that the configuration names, say so, and exit")
+    section.flag(
+        "-n", "--check", "-check", dest="check", text="look at all that the configuration names, say so, and exit"
+    )
     return parser
 
 

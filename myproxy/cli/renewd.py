@@ -42,7 +42,9 @@ def build_parser() -> LongOptionParser:
     )
     section = parser.section("How to run")
     section.flag("-1", "--once", dest="once", text="renew what is due or has failed before, tell of it, and exit")
-    section.flag("-n", "--check", dest="check", text="read the configuration and the credentials, say so, and exit")
+    section.flag(
+        "-n", "--check", "-check", dest="check", text="read the configuration and the credentials, say so, and exit"
+    )
     section.flag("-s", "--status", dest="status", text="print how every credential is, and exit")
     section.flag("-j", "--json", dest="json", text="print the status as one JSON list")
     section.value(

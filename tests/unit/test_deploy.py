@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,16 @@ def test_secrets_in_memory_reach_no_core_dump(path: Path) -> None:
 def test_every_server_has_a_unit() -> None:
     servers = {name for name in SCRIPTS if re.search(r"-server$|-http$|-portal$|-renewd$|^myproxy-delegation$", name)}
     assert {path.stem for path in SERVICES} >= servers
+
+
+def test_servers_can_be_checked_as_the_runbook_says() -> None:
+    page = (ROOT / "docs/howto/runbook.md").read_text()
+    (told,) = re.findall(r"`-check` \(([^)]*)\)", page)
+    names = set(re.findall(r"`([a-z0-9-]+)`", told))
+    assert names == {path.stem for path in SERVICES} - {"myproxy-server", "gsi-doctor", "grid-fetch-crl"}
+    for name in names:
+        found = import_module(SCRIPTS[name].partition(":")[0]).build_parser().parse_args(["-c", "file", "-check"])
+        assert (found.check, found.config) == (True, "file"), name
 
 
 def test_every_directive_is_explained() -> None:
