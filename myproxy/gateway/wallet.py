@@ -16,11 +16,13 @@ import contextlib
 import json
 import os
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gsi.credential import MAX_CREDENTIAL_BYTES, Credential, parse_credential
 from gsi.errors import GridError, StorageError
+from gsi.proxy.chain import ProxyChain
 from gsi.system import clock
 from gsi.system.files import read_private, write_private
 from myproxy.gateway.base import Grant, LogOnAgainError
@@ -135,15 +137,16 @@ class Wallet:
         """Keep what a user has allowed; return what belongs into the user's session, and nowhere else.
 
         Args:
-            grant: What the user has allowed.
+            grant: What the user has allowed; where it names no identity, the proxy's is kept with it.
             proxy: A proxy that is there already; None fetches one, so that it is known now whether that works.
 
         Raises:
-            LogOnAgainError: The grant is over.
+            LogOnAgainError: The grant is over, or the proxy is another's than it says.
             GridError: No proxy could be had, or it cannot be stored.
         """
         ticket = Ticket.make()
-        self._put(ticket, grant, self._issue(grant) if proxy is None else proxy)
+        first = self._issue(grant) if proxy is None else proxy
+        self._put(ticket, _claim(grant, first), first)
         return ticket.text
 
     def proxy(self, ticket: str | None) -> Credential:
@@ -153,7 +156,7 @@ class Wallet:
             ticket: What `keep` gave; None where the session has none.
 
         Raises:
-            LogOnAgainError: There is none, or it is over.
+            LogOnAgainError: There is none, it is over, or the account has got another owner meanwhile.
             GridError: It is over, and no new one can be had at the moment.
         """
         found, grant, proxy = self._open(ticket)
@@ -171,6 +174,7 @@ class Wallet:
             return proxy
         try:
             fresh = self._issue(grant)
+            grant = _claim(_claim(grant, proxy), fresh)
         except LogOnAgainError:
             self.forget(ticket)
             raise
@@ -228,3 +232,18 @@ class Wallet:
             "proxy": proxy.encode().decode("ascii"),
         }
         self._store[ticket.row] = ticket.seal(json.dumps(content).encode())
+
+
+def _claim(grant: Grant, proxy: Credential) -> Grant:
+    """Return a grant with the identity of its proxy.
+
+    Raises:
+        LogOnAgainError: The grant is another's.
+    """
+    identity = ProxyChain.split(proxy.certificates).identity_text
+    if grant.identity not in {"", identity}:
+        raise LogOnAgainError(
+            f"a proxy of {identity} came in place of one of {grant.identity}",
+            hint=f"the account {grant.username} has another owner now",
+        )
+    return replace(grant, identity=identity)

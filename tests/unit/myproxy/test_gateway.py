@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from gsi.credential import Credential
+from gsi.credential import Credential, parse_credential
 from gsi.errors import AuthenticationError, ConfigError, GridError, RefusedError, RemoteProtocolError, TransportError
+from gsi.proxy.issue import ProxyOptions, make_proxy
 from gsi.secret import Passphrase
 from myproxy import gateway
 from myproxy.gateway import FileStore, Grant, LogOnAgainError, Portal, Wallet, explain
@@ -85,6 +86,42 @@ def test_what_was_ended_is_over_at_the_next_renewal(portal: NearPortal) -> None:
         with pytest.raises(LogOnAgainError):
             other.proxy(wrong)
     other.forget(ticket)
+
+
+class _Accounts:
+    """A server that gives proxies of whoever has an account at the moment."""
+
+    def __init__(self, owner: Issued, now: Callable[[], datetime]) -> None:
+        self.owner = owner
+        self.now = now
+
+    def issue(self, grant: Grant, *, lifetime: timedelta | None = None) -> Credential:
+        owner = parse_credential(self.owner.bundle(), source=grant.username)
+        return make_proxy(owner, ProxyOptions(lifetime=lifetime or timedelta(hours=2)), now=self.now())
+
+
+def test_an_account_that_gets_another_owner_gives_no_proxy_to_sessions_of_the_former(ca: TestCA, alice: Issued) -> None:
+    clock = [datetime.now(UTC)]
+    server = _Accounts(alice, lambda: clock[0])
+    store: dict[str, bytes] = {}
+    wallet = Wallet(server, store, now=lambda: clock[0])
+    ticket = wallet.keep(Grant("alice"))
+    clock[0] += timedelta(hours=1, minutes=1)
+    renewed = wallet.proxy(ticket)
+    assert wallet.proxy(ticket).certificates == renewed.certificates
+    assert wallet.grant(ticket).identity == "/O=Grid/CN=Alice"
+    server.owner = ca.issue("/O=Grid/CN=Mallory", "p256")
+    assert wallet.proxy(ticket).certificates == renewed.certificates
+    clock[0] += timedelta(hours=1, minutes=1)
+    with pytest.raises(LogOnAgainError, match="a proxy of /O=Grid/CN=Mallory came in place of one of /O=Grid/CN=Alice"):
+        wallet.proxy(ticket)
+    assert not store
+    with pytest.raises(LogOnAgainError):
+        wallet.keep(Grant("alice", identity="/O=Grid/CN=Alice"))
+    with pytest.raises(LogOnAgainError):
+        wallet.keep(Grant("alice", identity="/O=Grid/CN=Alice"), server.issue(Grant("alice")))
+    assert not store
+    assert wallet.grant(wallet.keep(Grant("alice"))).identity == "/O=Grid/CN=Mallory"
 
 
 def test_a_proxy_without_a_source_lasts_until_it_ends(portal: NearPortal) -> None:
