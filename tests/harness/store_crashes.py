@@ -70,7 +70,7 @@ def find(repository: SQLRepository, username: str) -> StoredCredential | None:
 def crash_while_storing(how: How, open_store: Callable[[], SQLRepository]) -> int:
     """PUT a new one, PUT over it, change its key, remove another: killed at each call."""
     prepared = open_store()
-    for count in range(400):
+    for count in range(200):
         prepared.put(credential(f"gone{count}", 0))
     prepared.close()
     trial_number = 0

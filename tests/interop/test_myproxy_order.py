@@ -35,6 +35,11 @@ SASL_RIGHT, SASL_WRONG = "sasl-words", "other-words"
 HOUR = timedelta(hours=1)
 USES = ("disabled", "sufficient", "required")
 STORED = {"sealed-both": BOTH, "sealed-alone": SEAL, "unsealed": ""}
+ASKED = {  # one of each kind: what opens, what PAM knows, what nobody knows
+    "sealed-both": ("", BOTH, PAM, WRONG),
+    "sealed-alone": ("", BOTH, SEAL, WRONG),
+    "unsealed": ("", BOTH, WRONG),
+}
 CONFIG = """\
 accepted_credentials "*"
 authorized_retrievers "*"
@@ -57,11 +62,10 @@ class Case:
 
 def cases(sasl: str) -> Iterator[Case]:
     words = (SASL_RIGHT,) if sasl == "disabled" else (SASL_RIGHT, SASL_WRONG)
-    for stored, passphrase, word, who in itertools.product(
-        STORED, ("", BOTH, SEAL, PAM, WRONG), words, ("nobody", "portal", "agent", "other")
-    ):
-        if word == SASL_RIGHT or passphrase in ("", BOTH):  # the others never get as far as SASL
-            yield Case(stored, passphrase, word, who)
+    for stored, word, who in itertools.product(STORED, words, ("nobody", "portal", "agent", "other")):
+        for passphrase in ASKED[stored]:
+            if word == SASL_RIGHT or passphrase in (STORED[stored], BOTH):  # the others never get as far as SASL
+                yield Case(stored, passphrase, word, who)
 
 
 def expected(case: Case, pam: str, sasl: str) -> bool:
