@@ -105,21 +105,18 @@ def _node(tag: int, content: bytes, depth: int, count: list[int]) -> Node:
 
 def encode_tree(nodes: list[Node]) -> bytes:
     """Return the bytes of values, lengths in their shortest form."""
-    out = bytearray()
-    for node in nodes:
-        content = node.content if node.children is None else node.prefix + encode_tree(node.children)
-        if node.tag >= 0:
-            out.append(node.tag)
-            out += _length(len(content))
-        out += content
-    return bytes(out)
+    return b"".join([_encode(node) for node in nodes])
 
 
-def _length(size: int) -> bytes:
+def _encode(node: Node) -> bytes:
+    content = node.content if node.children is None else node.prefix + encode_tree(node.children)
+    size = len(content)
+    if node.tag < 0:
+        return content
     if size < 0x80:
-        return bytes((size,))
+        return bytes((node.tag, size)) + content
     octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((0x80 | len(octets),)) + octets
+    return bytes((node.tag, 0x80 | len(octets))) + octets + content
 
 
 def walk(nodes: list[Node]) -> list[tuple[list[Node], int]]:
