@@ -73,7 +73,7 @@ def build_parser() -> CommandParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    return run(build_parser, _execute, argv)
+    return run(build_parser, _execute, argv, short_lived=True)
 
 
 def _execute(arguments: Namespace) -> int:

@@ -35,6 +35,9 @@ HOST: Final = "localhost"
 DENIED: Final = 162
 """What clients exit with: GRAM's error for a job that policy denies."""
 
+MAX_SOCKET_BYTES: Final = 107  # sun_path of Linux
+
+_SOCKET: Final = "{place}/state/{account}/localhost/fork.01234567.sock"
 _GATEKEEPER: Final = """\
 -x509_cert_dir {place}/certificates
 -x509_user_cert {place}/hostcert.pem
@@ -79,8 +82,11 @@ def contribution(vo: VO) -> Contribution:
     if not python:
         notice = "no gatekeeper: no Python 3.11 or newer that other accounts may run (jobs ask by it); going on without"
         return Contribution(ORDER, notices=(notice,))
-    place, port = vo.common / "gatekeeper", vo.port(NAME)
-    account = ordinary_account().pw_name
+    place, account = vo.common / "gatekeeper", ordinary_account().pw_name
+    if len(os.fsencode(_SOCKET.format(place=place, account=account))) > MAX_SOCKET_BYTES:
+        notice = f"no gatekeeper: names of its sockets in {vo.common} are too long; going on without it"
+        return Contribution(ORDER, notices=(notice,))
+    port = vo.port(NAME)
     service = Service(
         name=NAME,
         argv=(

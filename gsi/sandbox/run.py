@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -25,9 +23,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from gsi.errors import ConfigError, NotFoundError
+from gsi.errors import ConfigError, CredentialError
+from gsi.sandbox.place import LOCK, clear, forget, forget_open_dir, make_root, open_up, temporary_root
 from gsi.sandbox.report import exports_of
-from gsi.sandbox.services import Health, Launch, Started, end, look
+from gsi.sandbox.services import Health, Launch, Started, began, end, look
 from gsi.sandbox.state import FILE, State, load_state, save_state
 from gsi.sandbox.tour import run_tour
 from gsi.sandbox.vo import PEOPLE, VO, make_vo, open_vo
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["bring_down", "bring_up", "reset", "run_sandbox", "take_tour"]
 
 _GROUP: Final = "gsi.sandbox"
-_LOCK: Final = "lock"
 _PATIENCE_SECONDS: Final = 2.0  # a second signal after this long means that somebody lost patience
 
 
@@ -72,13 +70,13 @@ def run_sandbox(
     """
     stream = sys.stdout if out is None else out
     good = True
-    with _root(directory, keep=keep) as root, _stop_signals() as stopped, contextlib.ExitStack() as tidying:
+    with temporary_root(directory, keep=keep) as root, _stop_signals() as stopped, contextlib.ExitStack() as tidying:
         if not keep:
-            tidying.callback(_forget_open_dir, root)
+            tidying.callback(forget_open_dir, root)
         vo, contributions = _make(root, State(kerberos=kerberos), stream)
-        record = _Record(root, State(foreground=os.getpid()))
+        record = _Record(root, State(foreground=os.getpid(), foreground_began=began(os.getpid()) or 0))
         launch = _launch(vo, contributions, record)
-        tidying.callback(record.change, lambda state: replace(state, services=(), foreground=0))
+        tidying.callback(record.end)
         tidying.callback(launch.end)
         if tour:
             good = _tour(vo, _steps(contributions, stream, launch), record, stream, stopped)
@@ -105,10 +103,16 @@ def bring_up(root: Path, *, kerberos: bool, out: TextIO) -> None:
         ConfigError: The directory holds something else, or the sandbox runs in the foreground of another process.
         TransportError: A service did not start; those that this call has started are ended.
     """
-    if not (root / FILE).exists():
-        _make_root(root)
-    with FileLock(str(root / _LOCK)):
-        _up(root, kerberos=kerberos, out=out)
+    new = not _is_there(root)
+    if new:
+        make_root(root)
+    try:
+        with FileLock(str(root / LOCK)):
+            _up(root, kerberos=kerberos, out=out)
+    except (KeyboardInterrupt, SystemExit):
+        if new:
+            forget(root)
+        raise
 
 
 def take_tour(root: Path, *, out: TextIO) -> bool:
@@ -143,17 +147,16 @@ def bring_down(root: Path, *, delete: bool, out: TextIO) -> None:
         NotFoundError: There is no sandbox.
     """
     load_state(root)
-    with FileLock(str(root / _LOCK)):
+    with FileLock(str(root / LOCK)):
         state = load_state(root)
         _refuse_foreground(state)
         if not _end(state, out):
             out.write(f"the sandbox in {root} was not up\n")
         if delete:
-            _forget_open_dir(root)
-            shutil.rmtree(root)
+            forget(root)
             out.write(f"deleted {root}\n")
             return
-        save_state(root, replace(state, services=()))
+        save_state(root, replace(state, services=(), foreground=0))
         out.write("everything else stays for the next `grid-sandbox up`; -delete removes it\n")
 
 
@@ -166,11 +169,11 @@ def reset(root: Path, *, out: TextIO) -> None:
         TransportError: A service did not start.
     """
     load_state(root)
-    with FileLock(str(root / _LOCK)):
+    with FileLock(str(root / LOCK)):
         state = load_state(root)
         _refuse_foreground(state)
         was_up = _end(state, out)
-        _clear(root, state)
+        clear(root, state)
         save_state(root, State(kerberos=state.kerberos, ports=state.ports, open_dir=state.open_dir))
         if was_up:
             _up(root, kerberos=state.kerberos, out=out)
@@ -179,7 +182,7 @@ def reset(root: Path, *, out: TextIO) -> None:
 
 
 def _up(root: Path, *, kerberos: bool, out: TextIO) -> None:
-    state = load_state(root) if (root / FILE).exists() else State()
+    state = load_state(root) if _is_there(root) else State()
     _refuse_foreground(state)
     kerberos = kerberos or state.kerberos
     running = [one for one in state.services if look(one) is Health.UP]
@@ -189,26 +192,26 @@ def _up(root: Path, *, kerberos: bool, out: TextIO) -> None:
     end([one for one in state.services if one not in running])  # with what is left of them
     state = replace(state, kerberos=kerberos)
     if state.exports:
-        state = _open_up(state)
+        state = open_up(state)
         vo = _open(root, state)
         contributions = _contributions(vo)
         out.write("".join(f"{line}\n" for one in contributions for line in one.notices))
     else:  # new, or never got as far as this
-        _clear(root, state)
+        clear(root, state)
         vo, contributions = _make(root, state, out)
     joining = {service.name for one in contributions for service in one.services} - {one.name for one in state.services}
     know_others = {service.name for one in contributions for service in one.services if service.knows_others}
     if running and joining:
         end([one for one in running if one.name in know_others])
         running = [one for one in running if one.name not in know_others]
-    before = replace(state, services=running, ports=vo.ports, open_dir=str(vo.open_dir or ""))
+    before = replace(state, foreground=0, services=running, ports=vo.ports, open_dir=str(vo.open_dir or ""))
     record = _Record(root, before)
     launch = _launch(vo, contributions, record)
     try:
         launch.wait_for(told=lambda one: _tell(one, out))
     except BaseException:
         launch.end()
-        save_state(root, before)
+        record.end(before.services)
         raise
     out.write(
         f"\nthe sandbox in {root} is up; in a shell, be Alice with\n\n"
@@ -228,28 +231,13 @@ def _make(root: Path, state: State, out: TextIO) -> tuple[VO, list[Contribution]
     """Make a VO in an empty root."""
     out.write(f"making a demo virtual organisation in {root}\n")
     out.flush()
-    state = _open_up(state)
+    state = open_up(state)
     save_state(root, state)  # now it is a sandbox, which `down -delete` removes
     vo = _open(root, state)
     make_vo(vo, now=now())
     contributions = _contributions(vo)
     out.write("".join(f"{line}\n" for one in contributions for line in one.notices))
     return vo, contributions
-
-
-def _open_up(state: State) -> State:
-    """For root, make the directory that other accounts may enter, where there is none (any more).
-
-    Services of C map nobody to root, and whoever they run as may not enter the root of the sandbox.
-    """
-    if os.geteuid() != 0:
-        return state
-    with contextlib.suppress(FileNotFoundError):
-        if state.open_dir and os.lstat(state.open_dir).st_uid == 0:
-            return state
-    open_dir = Path(tempfile.mkdtemp(prefix="grid-sandbox-open-")).resolve()
-    open_dir.chmod(0o755)
-    return replace(state, open_dir=str(open_dir))
 
 
 def _open(root: Path, state: State) -> VO:
@@ -283,6 +271,11 @@ class _Record:
             CredentialError: It cannot be written.
         """
         self.change(lambda state: replace(state, services=(*state.services, started)))
+
+    def end(self, left: Sequence[Started] = ()) -> None:
+        """Remember that nothing runs but what is left; on a full disk that is seen by the processes alone."""
+        with contextlib.suppress(CredentialError):
+            self.change(lambda state: replace(state, services=left, foreground=0))
 
 
 def _launch(vo: VO, contributions: Sequence[Contribution], record: _Record) -> Launch:
@@ -349,58 +342,16 @@ def _tour(vo: VO, steps: Iterator[Step], record: _Record, out: TextIO, stopped: 
     return good
 
 
+def _is_there(root: Path) -> bool:
+    """Tell whether there is a sandbox, or what was one."""
+    return os.path.lexists(root / FILE)
+
+
 def _refuse_foreground(state: State) -> None:
-    if state.foreground and any(look(one) is not Health.DOWN for one in state.services):
+    if state.foreground and began(state.foreground) == state.foreground_began:
         raise ConfigError(
             f"this sandbox runs in the foreground, as process {state.foreground}", hint="end it there with Ctrl-C"
         )
-
-
-@contextlib.contextmanager
-def _root(directory: str | None, *, keep: bool) -> Iterator[Path]:
-    if directory is not None:
-        root = Path(directory).resolve()
-        _make_root(root)
-        yield root
-        return
-    root = Path(tempfile.mkdtemp(prefix="grid-sandbox-")).resolve()
-    try:
-        yield root
-    finally:
-        if not keep:
-            shutil.rmtree(root, ignore_errors=True)
-
-
-def _make_root(root: Path) -> None:
-    """Make an empty private directory.
-
-    Raises:
-        ConfigError: There is something in it, or it cannot be made.
-    """
-    try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(root.iterdir()):
-            raise ConfigError(f"{root} is not empty", hint="name a new directory, or leave --dir out")
-        root.chmod(0o700)
-    except OSError as error:
-        raise ConfigError(f"{root} cannot be used: {error.strerror}") from error
-
-
-def _clear(root: Path, state: State) -> None:
-    """Remove all that was made but the directories themselves, and the lock, which is held."""
-    for directory in (root, Path(state.open_dir or root)):
-        for path in directory.iterdir() if directory.is_dir() else ():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != _LOCK:
-                path.unlink()
-
-
-def _forget_open_dir(root: Path) -> None:
-    """Remove what lies outside of the root, where there is such a directory."""
-    with contextlib.suppress(NotFoundError):
-        if open_dir := load_state(root).open_dir:
-            shutil.rmtree(open_dir, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gsi.sandbox.plan import Service
     from gsi.sandbox.vo import VO
 
-__all__ = ["Health", "Launch", "Started", "end", "log_path", "look"]
+__all__ = ["Health", "Launch", "Started", "began", "end", "log_path", "look"]
 
 START_SECONDS: Final = 30.0  # a cold start with a new database takes 2 s; slow disks get the rest
 STOP_SECONDS: Final = 10.0  # a server drains its open requests first
@@ -242,7 +242,7 @@ def _spawn(service: Service, vo: VO, exports: Mapping[str, str]) -> Started:
     return Started(
         service.name,
         process.pid,
-        _began(process.pid) or 0,
+        began(process.pid) or 0,
         service.port or 0,
         str(service.socket_path or ""),
         service.summary,
@@ -256,7 +256,7 @@ def _group(account: str) -> int:
     return pwd.getpwnam(account).pw_gid
 
 
-def _began(pid: int) -> int | None:
+def began(pid: int) -> int | None:
     """Return the moment at which a process began, 0 where there is no /proc; None when there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:
@@ -277,8 +277,7 @@ def _began(pid: int) -> int | None:
 
 
 def _is_running(started: Started) -> bool:
-    began = _began(started.pid)
-    return began is not None and began == started.began
+    return began(started.pid) == started.began
 
 
 def _wait_for_end(started: Started) -> None:
@@ -287,7 +286,7 @@ def _wait_for_end(started: Started) -> None:
         time.sleep(_POLL_SECONDS)
     # Its own session, so the group is the service and its workers. Those that a killed one has left behind are ended,
     # too; a number that somebody else has got by now is left alone.
-    if _is_running(started) or _began(started.pid) is None:
+    if _is_running(started) or began(started.pid) is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(started.pid, signal.SIGKILL)
     while _is_running(started):

@@ -8,6 +8,7 @@ save_state(root, state)
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FILE", "State", "choose_root", "load_state", "save_state"]
 
 FILE: Final = "sandbox.json"
+_ANOTHER: Final = "-dir or GRID_SANDBOX names another"
 MAX_BYTES: Final = 1 << 20  # a dozen services and four people take some kilobytes
 
 
@@ -38,6 +40,7 @@ class State:
         exports: For each person, the variables of a shell of theirs.
         notices: What of it cannot be shown on this machine, and why.
         foreground: The process that keeps it up until Ctrl-C; 0 for a sandbox in the background.
+        foreground_began: When that process began, as for services.
         toured: Whether a tour has left its traces.
     """
 
@@ -48,6 +51,7 @@ class State:
     exports: dict[str, dict[str, str]] = field(default_factory=dict)
     notices: Sequence[str] = ()
     foreground: int = 0
+    foreground_began: int = 0
     toured: bool = False
 
 
@@ -69,17 +73,22 @@ def load_state(root: Path) -> State:
     """Return what is remembered.
 
     Raises:
-        ConfigError: The file cannot be used.
+        ConfigError: The file cannot be used, or somebody else could have written it: it says what is ended and removed.
         NotFoundError: There is no sandbox.
     """
     try:
+        place = root.stat()
+        if place.st_uid != os.geteuid() or place.st_mode & 0o022:
+            raise ConfigError(f"{root} belongs to others, or they can write there", hint=_ANOTHER)
         with open(root / FILE, "rb") as stream:
             found = json.loads(stream.read(MAX_BYTES))
         return State(**{**found, "services": tuple(Started(**one) for one in found["services"])})
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFoundError(
-            f"there is no sandbox in {root}", hint="`grid-sandbox up` makes one; -dir or GRID_SANDBOX names another"
+            f"there is no sandbox in {root}", hint=f"`grid-sandbox up` makes one; {_ANOTHER}"
         ) from error
+    except PermissionError as error:
+        raise ConfigError(f"{root / FILE} cannot be read: {error.strerror}", hint=_ANOTHER) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(
             f"{root / FILE} cannot be used: {error}", hint="remove the directory and begin anew"

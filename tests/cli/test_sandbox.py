@@ -9,7 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.harness.run import require_peer
 
@@ -37,9 +41,16 @@ def _processes_of(directory: Path) -> list[str]:
     return found
 
 
-def test_the_tour_works_and_leaves_nothing_running(tmp_path: Path) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory whose name leaves room for sockets of the gatekeeper's."""
+    with tempfile.TemporaryDirectory(prefix="gs-") as directory:
+        yield Path(directory).resolve()
+
+
+def test_the_tour_works_and_leaves_nothing_running(short: Path) -> None:
     require_peer("globus-gridftp-server", "globus-url-copy", "globus-gatekeeper", "globus-job-run", "cc", *KDC)
-    root = tmp_path / "vo"
+    root = short / "vo"
     argv = [COMMAND, "--once", "--kerberos", "--dir", str(root)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -158,6 +169,22 @@ def test_a_signal_during_the_tour_stops_it(tmp_path: Path) -> None:
     assert rest.count("\n$ ") <= 1  # the command that ran may end; at most one had begun
     assert "every step worked" not in rest
     assert _processes_of(root) == []
+
+
+def test_who_breaks_off_its_making_has_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "vo"
+    env = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    argv = [COMMAND, "up", "-dir", str(root)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "gsi-authz-server listens on" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert _processes_of(root) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_life_in_the_background(tmp_path: Path) -> None:

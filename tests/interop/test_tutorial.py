@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.harness.console import Typed, make_script, read_console, split_output
 from tests.harness.environment import clean_environment
@@ -12,12 +16,18 @@ from tests.harness.run import our_program, require_peer, run
 PAGES = sorted((Path(__file__).resolve().parents[2] / "docs/tutorial").glob("[1-9]-*.md"))
 
 
-def test_every_command_shows_what_the_page_says(tmp_path: Path) -> None:
+@pytest.fixture
+def short_home() -> Iterator[Path]:
+    """A home whose name leaves room for sockets of the gatekeeper's in the sandbox there."""
+    with tempfile.TemporaryDirectory(prefix="gs-") as directory:
+        yield Path(directory).resolve()
+
+
+def test_every_command_shows_what_the_page_says(tmp_path: Path, short_home: Path) -> None:
     require_peer("globus-gridftp-server", "globus-url-copy", "globus-gatekeeper", "globus-job-run", "cc")
     require_peer("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
     typed = [(page.name, one) for page in PAGES for one in read_console(page.read_text("utf-8"))]
-    home = tmp_path / "home"
-    home.mkdir(mode=0o700)
+    home = short_home
     path = f"{os.path.dirname(our_program('grid-sandbox'))}:/usr/bin:/bin"
     # Where the sandbox did not start, nothing may go to the default place.
     env = clean_environment(home) | {"PATH": path, "X509_USER_PROXY": str(home / "proxy.pem")}
