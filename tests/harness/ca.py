@@ -594,16 +594,18 @@ def _general_name(text: str) -> x509.GeneralName:
     raise ValueError(f"not an alternative name: {text!r}")
 
 
-@functools.cache
-def _openssl_hash(pem: bytes, option: str) -> str:
-    done = subprocess.run(["openssl", "x509", "-noout", option], input=pem, capture_output=True, check=True, timeout=30)
-    return done.stdout.decode().strip()
+_hashes: dict[tuple[bytes, str], str] = {}  # of subjects: the rest of a certificate has no part in them
 
 
 def subject_hash(certificate: x509.Certificate, *, old: bool = False) -> str:
     """The subject hash as the `openssl` program computes it (`old`: the form before OpenSSL 1.0)."""
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    return _openssl_hash(pem, "-subject_hash_old" if old else "-subject_hash")
+    place = certificate.subject.public_bytes(), "-subject_hash_old" if old else "-subject_hash"
+    if place not in _hashes:
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        argv = ["openssl", "x509", "-noout", place[1]]
+        done = subprocess.run(argv, input=pem, capture_output=True, check=True, timeout=30)
+        _hashes[place] = done.stdout.decode().strip()
+    return _hashes[place]
 
 
 def write_file(path: str | Path, data: bytes, mode: int) -> None:
