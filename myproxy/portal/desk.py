@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Final
 from gsi import der
 from gsi.credential import MAX_CREDENTIAL_BYTES, Credential, parse_credential, parse_pkcs12
 from gsi.delegation import DelegationRequester, grant_delegation, parse_delegation_request
-from gsi.errors import CredentialError, CredentialProblem, GridError, RefusedError, TransportError
+from gsi.errors import (
+    CredentialError,
+    CredentialProblem,
+    GridError,
+    RefusedError,
+    TransportError,
+    VerificationError,
+)
 from gsi.keylocks import kdf_cost
 from gsi.keys import generate_key
 from gsi.names import oneline
@@ -280,7 +287,7 @@ class Desk:
             RefusedError: The server says no.
             ThrottledError: It has not judged the try.
             LocalProtocolError: What was typed cannot travel.
-            GridError: No connection, or the server is not trusted.
+            TransportError: No connection, or the server is not trusted.
         """
         given = Passphrase(passphrase.reveal() + code.encode("utf-8")) if code else passphrase
         client, user_at = own, None
@@ -300,7 +307,7 @@ class Desk:
 
         Raises:
             RefusedError: The server says no; having nothing is no refusal.
-            GridError: No connection, or the server is not trusted.
+            TransportError: No connection, or the server is not trusted.
         """
         return self._tell(proxy, username, history=True)
 
@@ -319,7 +326,7 @@ class Desk:
 
         Raises:
             RefusedError: The server says no.
-            GridError: No connection, or the server is not trusted.
+            TransportError: No connection, or the server is not trusted.
         """
         with self._asking(username):
             self._client(proxy).destroy(username, name)
@@ -333,7 +340,7 @@ class Desk:
             RefusedError: The server says no.
             ThrottledError: It has not judged the former pass phrase.
             LocalProtocolError: A pass phrase cannot travel.
-            GridError: No connection, or the server is not trusted.
+            TransportError: No connection, or the server is not trusted.
         """
         request = Request(Command.CHANGE_PASSPHRASE, username, old, new_passphrase=new, credential_name=name)
         with self._asking(username):
@@ -362,7 +369,7 @@ class Desk:
         Raises:
             RefusedError: The server says no.
             CredentialError: The credential cannot sign.
-            GridError: No connection, or the server is not trusted.
+            TransportError: No connection, or the server is not trusted.
         """
         request = Request(
             Command.PUT,
@@ -388,7 +395,7 @@ class Desk:
         Raises:
             RefusedError: The server says no.
             CredentialError: The key cannot be locked.
-            GridError: No connection, or the server is not trusted.
+            TransportError: No connection, or the server is not trusted.
         """
         request = Request(Command.STORE, username, credential_name=name, description=description)
         text = credential.encode(passphrase=passphrase)
@@ -432,6 +439,8 @@ class Desk:
                 if other is error:
                     raise
                 raise other from error
+            except VerificationError as error:  # it is the server's, not the user's: for the log, not for a form
+                raise TransportError(f"the MyProxy server is not trusted: {error.message}") from error
 
     def _client(self, credential: Credential | None = None) -> MyProxyClient:
         return MyProxyClient(self._address, self._anchors(), credential=credential, now=self._clock)

@@ -34,7 +34,7 @@ from myproxy.renewal.config import load_config as load_renewal
 from myproxy.renewal.monitor import Numbers
 from myproxy.repository.census import Census
 from myproxy.server import load_config as load_myproxy
-from tests.harness.ca import TestCA, write_trust_dir
+from tests.harness.ca import TestCA, write_file, write_trust_dir
 from tests.harness.environment import clean_environment
 from tests.harness.run import c_program, our_program, run
 
@@ -70,14 +70,46 @@ def place(path: Path, target: Path) -> Path:
     return target
 
 
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    units = [place(path, tmp_path / path.name) for path in UNITS]
-    for path in DROP_INS:
-        place(path, tmp_path / path.parent.name / path.name)
-    done = run([c_program("systemd-analyze"), "verify", "--man=no", *units], env=clean_environment(tmp_path))
-    assert done.returncode == 0, done
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A machine on which the programs are as the page on installation says, seen from its root."""
+    root = tmp_path_factory.mktemp("machine")
+    for place in ("opt/gsi/bin", "usr/sbin", "usr/bin", "usr/local/bin", "bin", "etc/systemd/system"):
+        (root / place).mkdir(parents=True)
+    for path in (*(root / "opt/gsi/bin" / name for name in SCRIPTS), root / "bin/kill"):
+        write_file(path, b"#!/bin/sh\n", 0o755)
+    page = (ROOT / "docs/howto/install.md").read_text()
+    (lines,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    lines = re.sub(r"(?<= )/(opt|usr)/", rf"{root}/\1/", lines)
+    run(["/bin/bash", "-euc", lines], env=clean_environment(root)).check()
+    for place in ("usr/sbin", "usr/bin", "usr/local/bin"):
+        for link in (root / place).iterdir():
+            assert link.is_file()
+            target = f"/{link.readlink().relative_to(root)}"
+            link.unlink()
+            link.symlink_to(target)
+    for path in (*UNITS, *DROP_INS):
+        unit = root / "etc/systemd/system" / (path.name if path in UNITS else f"{path.parent.name}/{path.name}")
+        unit.parent.mkdir(exist_ok=True)
+        unit.write_bytes(path.read_bytes())
+    for path in Path("/usr/lib/systemd/system").glob("*.target"):
+        (root / "etc/systemd/system" / path.name).write_bytes(path.read_bytes())
+    return root
+
+
+def test_systemd_takes_the_units_and_finds_their_programs(machine: Path) -> None:
+    argv: list[str | Path] = [c_program("systemd-analyze"), "verify", "--man=no", f"--root={machine}"]
+    done = run([*argv, *(f"/etc/systemd/system/{path.name}" for path in UNITS)], env=clean_environment(machine))
     about = [line for line in done.output.splitlines() if any(path.name in line for path in (*UNITS, *DROP_INS))]
     assert not about, done
+    assert done.returncode == 0, done
+
+
+def test_what_is_typed_is_where_it_is_installed(machine: Path) -> None:
+    assert {path.name for path in (machine / "usr/local/bin").iterdir()} == set(SCRIPTS)
+    pages = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
+    called = {word for word in re.findall(r"/usr/s?bin/([\w-]+)", pages) if word in SCRIPTS}
+    assert called <= {path.name for place in ("usr/sbin", "usr/bin") for path in (machine / place).iterdir()}
 
 
 def test_systemd_takes_the_units_of_users(tmp_path: Path) -> None:
@@ -203,7 +235,8 @@ def test_examples_are_taken(path: Path, tmp_path: Path) -> None:
 
 def test_there_is_an_example_of_each_kind() -> None:
     assert {path.parent.name for path in EXAMPLES} == {"one-node", "two-nodes", "site-ca"}
-    assert all("postgresql://" in path.read_text() for path in EXAMPLES if path.parent.name == "two-nodes")
+    two = [path.read_text() for path in EXAMPLES if path.parent.name == "two-nodes"]
+    assert all(re.search(r"postgresql://\S+sslmode=verify-full", text) for text in two)
     assert all("pkcs11:" in path.read_text() for path in EXAMPLES if path.parent.name == "site-ca")
 
 
