@@ -23,6 +23,7 @@ RUN = {
     "docs/howto/cas-admin.md": "interop/test_howto_cas_admin.py",
     "docs/howto/delegation.md": "interop/test_delegation.py",
     "docs/howto/gsi-context.md": "interop/test_howto_gsi_context.py",
+    "docs/howto/install.md": "unit/test_deploy.py",
     "docs/howto/kca.md": "interop/test_howto_kca.py",
     "docs/howto/migrate-gridmap.md": "cli/test_howto.py",
     "docs/howto/migrate-myproxy.md": "interop/test_myproxy_store.py",
