@@ -404,7 +404,8 @@ def parse_oneline(text: str) -> bytes:
     for index, (found, oid) in enumerate(starts):
         end = starts[index + 1][0].start() if index + 1 < len(starts) else len(text)
         value = encode_text(text[found.end() : end], what)
-        value = re.sub(_ONELINE_ESCAPE, lambda escape: escape[1] or bytes((int(escape[2], 16),)), value)
+        if b"\\" in value:
+            value = re.sub(_ONELINE_ESCAPE, lambda escape: escape[1] or bytes((int(escape[2], 16),)), value)
         pair = der.encode_sequence(der.encode_oid(oid), _encode_value(oid, value))
         if found[1] == "/":
             parts.append([pair])

@@ -120,7 +120,7 @@ def find_attribute_type(text: str) -> str | None:
 
     As in OpenSSL the exact spelling goes first (`uid` is not `UID`), then case is ignored. Numbers stay as they are.
     """
+    if known := _EXACT.get(text) or _FOLDED.get(text.lower()):
+        return known
     numbers = re.match(_OID, text)
-    if numbers:
-        return numbers[1]
-    return _EXACT.get(text) or _FOLDED.get(text.lower())
+    return numbers[1] if numbers else None
