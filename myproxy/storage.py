@@ -189,15 +189,14 @@ class StorageCommands(Commands):
         return tuple(_with_use(one, uses.get(one.name)) for one in found)
 
     def happenings(self, caller: Caller, request: Request) -> tuple[Happening, ...] | None:
-        """Return what happened to the client's own credentials under a user name, the newest first, after `info`.
+        """Return what happened to the client's own credentials under a user name, newest first, after `info`.
 
         None where that was not asked for, or is not kept.
         """
         if self._history is None or not request.wants_history or caller.client.is_anonymous:
             return None
-        found = self._history.of(request.username, caller.client.name, limit=MAX_HAPPENINGS)
-        wanted = request.credential_name
-        return found if wanted is None else tuple(one for one in found if one.name == wanted)
+        owner, name = caller.client.name, request.credential_name
+        return self._history.of(request.username, owner, name=name, limit=MAX_HAPPENINGS)
 
     def destroy(self, caller: Caller, request: Request) -> None:
         """Remove a credential of the client. Gone from disk when it returns.

@@ -49,7 +49,7 @@ __all__ = [
 FILE: Final = "portal.db"
 MIGRATIONS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "migrations")
 MAX_SHOWN: Final = 200
-"""Events that one page shows."""
+"""Events that one page shows of what was done, and as many of what was refused."""
 MAX_SESSIONS: Final = 20
 """Sessions of one user; beyond it the oldest end, so that a script that never logs off does not fill the store."""
 UNTOLD: Final = ""

@@ -57,10 +57,16 @@ class Entry(NamedTuple):
 
 
 def merge(events: Iterable[Event], history: Iterable[Happening] | None, limit: int) -> list[Entry]:
-    """Return the newest of both, the newest first; None is a server that tells nothing."""
+    """Return the newest of both, the newest first; None is a server that tells nothing.
+
+    `limit` is for what was done, and for what was refused: so no flood of tries hides a logon.
+    """
     entries = [Entry(one.at, action(one.action), one.detail, one.address, "Portal", refused=False) for one in events]
     entries += map(_entry, history or ())
-    return sorted(entries, key=lambda entry: entry.at, reverse=True)[:limit]
+    entries.sort(key=lambda entry: entry.at, reverse=True)
+    done = [entry for entry in entries if not entry.refused][:limit]
+    refused = [entry for entry in entries if entry.refused][:limit]
+    return sorted(done + refused, key=lambda entry: entry.at, reverse=True)
 
 
 def _entry(one: Happening) -> Entry:

@@ -67,7 +67,7 @@ __all__ = [
 MAX_FIELD: Final = 1024
 """The longest text in a form; the protocol's pass phrases are as long."""
 LATELY: Final = 5
-"""Events on the first page."""
+"""Events on the first page of what was done, and as many of what was refused."""
 WRONG: Final = "The user name, the pass phrase or the code is not right."
 LIFETIMES: Final = {hours: timedelta(hours=hours) for hours in (1, 4, 12, 24, 72, 168)}
 NOTICES: Final = {

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_HAPPENINGS", "history_lines", "parse_history"]
 
 MAX_HAPPENINGS: Final = 200
-"""What one answer tells: four pages of it; a user looks for the last days."""
+"""What one answer tells of what was done, and as many of what was refused: pages; users look for the last days."""
 _MOST: Final = 4096
-"""Lines that a client takes: twenty times what our server sends."""
+"""Lines that a client takes: ten times what our server sends."""
 _VERDICTS: Final = {b"yes": True, b"no": False}
 
 

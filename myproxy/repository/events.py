@@ -6,7 +6,7 @@
 
 Nothing is kept about credentials that are not there: whoever tries names at random leaves no row. Refused tries of one
 network are one row with their number. Of each credential the newest are kept, `KEPT` of what was done and as many of
-what was refused, so that neither pushes out the other.
+what was refused, so that neither pushes out the other; and what is told is shared out in the same way.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ _COUNT: Final = (
     )
 )
 _INSERT: Final = sa.insert(EVENTS)
+_NEWEST: Final = (_E.at.desc(), _E.id.desc())
 _SURPLUS: Final = (
     sa.select(_E.id)
     .where(
@@ -78,12 +79,28 @@ _SURPLUS: Final = (
         _E.name == sa.bindparam("its_name"),
         _E.permitted == sa.bindparam("its_permitted"),
     )
-    .order_by(_E.at.desc(), _E.id.desc())
+    .order_by(*_NEWEST)
     .offset(KEPT)
 )
 _EVICT: Final = sa.delete(EVENTS).where(_E.id.in_(_SURPLUS))
 _MINE: Final = (_E.username == sa.bindparam("username"), _E.owner == sa.bindparam("owner"))
-_OF: Final = sa.select(EVENTS).where(*_MINE).order_by(_E.at.desc(), _E.id.desc()).limit(sa.bindparam("most"))
+
+
+def _shared_out(*which: sa.ColumnElement[bool]) -> sa.Select[tuple[object, ...]]:
+    """Return the query for `most` events of what was done, and as many of what was refused.
+
+    Each credential's newest come first, then the second of each: so no flood hides what happened to another one.
+    """
+    alone = sa.func.row_number().over(partition_by=(_E.permitted, _E.name), order_by=_NEWEST).label("place")
+    mine = sa.select(EVENTS, alone).where(*which).subquery()
+    of = mine.c
+    turn = sa.func.row_number().over(partition_by=of.permitted, order_by=(of.place, of.at.desc(), of.id.desc()))
+    told = sa.select(mine, turn.label("turn")).subquery()
+    return sa.select(told).where(told.c.turn <= sa.bindparam("most")).order_by(told.c.at.desc(), told.c.id.desc())
+
+
+_OF: Final = _shared_out(*_MINE)
+_OF_ONE: Final = _shared_out(*_MINE, _E.name == sa.bindparam("its_name"))
 _LAST: Final = sa.select(sa.func.max(_E.id)).where(*_MINE, _E.permitted == 1, _E.kind.in_(USES)).group_by(_E.name)
 _USES: Final = sa.select(EVENTS).where(_E.id.in_(_LAST))
 
@@ -155,13 +172,22 @@ class SQLEvents:
             else:
                 return
 
-    def of(self, username: str, owner: str, *, limit: int) -> tuple[Happening, ...]:
+    def of(self, username: str, owner: str, *, name: str | None = None, limit: int) -> tuple[Happening, ...]:
         """Return what happened to an owner's credentials under a user name, the newest first.
+
+        Args:
+            username: The account.
+            owner: Whose credentials.
+            name: The one credential to tell of; None for all.
+            limit: How many events of what was done, and of what was refused, shared out among the credentials.
 
         Raises:
             StorageError: The database cannot be read.
         """
-        return tuple(map(_happening, self._select(_OF, {"username": username, "owner": owner, "most": limit})))
+        values: dict[str, object] = {"username": username, "owner": owner, "most": limit}
+        if name is None:
+            return tuple(map(_happening, self._select(_OF, values)))
+        return tuple(map(_happening, self._select(_OF_ONE, values | {"its_name": name})))
 
     def uses(self, username: str, owner: str) -> dict[str | None, Happening]:
         """Return the last use of each of an owner's credentials under a user name, by name.

@@ -3,7 +3,7 @@
     history = History(SQLEvents(database), clock=clock.now)
     history.start()                                             # a thread of its own
     history.note("logon", "alice", None, "192.0.2.7", owner=...)    # takes microseconds, and never fails
-    history.of("alice", owner, limit=200), history.uses("alice", owner)
+    history.of("alice", owner, name=None, limit=200), history.uses("alice", owner)
     history.stop()                                              # writes what is left
 
 What a worker has noted is written once a second, in one transaction that waits for no disk. So no request waits for it
@@ -110,13 +110,13 @@ class History:
         if not self._due.is_set():
             self._due.set()
 
-    def of(self, username: str, owner: str, *, limit: int) -> tuple[Happening, ...]:
-        """Return what happened to an owner's credentials under a user name, the newest first.
+    def of(self, username: str, owner: str, *, name: str | None = None, limit: int) -> tuple[Happening, ...]:
+        """Return what happened to an owner's credentials under a user name, or to one; see `SQLEvents.of`.
 
         Raises:
             StorageError: It cannot be read.
         """
-        return self._store.of(username, owner, limit=limit)
+        return self._store.of(username, owner, name=name, limit=limit)
 
     def uses(self, username: str, owner: str) -> dict[str | None, Happening]:
         """Return the last use of each of an owner's credentials under a user name, by name.

@@ -86,7 +86,8 @@ def test_what_was_done_and_what_was_refused(store: SQLEvents) -> None:
         Happening(later, "logon", False, "198.51.100.1", None, 3, later),
         Happening(NOW, "logon", True, "192.0.2.7", None, 1, NOW),
     )
-    assert len(store.of("alice", ALICE, limit=1)) == 1
+    store.add([done(NOW - SECOND), refused(NOW - SECOND, "203.0.113.1")])
+    assert [one.permitted for one in store.of("alice", ALICE, limit=1)] == [False, True], "of each"
     assert store.of("alice", BOB, limit=9) == store.of("bob", ALICE, limit=9) == ()
 
 
@@ -142,6 +143,25 @@ def test_neither_side_pushes_out_the_other(store: SQLEvents) -> None:
     assert found[0].address == f"10.0.{3 * KEPT - 1}.1"
     store.add([done(NOW + SECOND * number) for number in range(KEPT + 7)])
     assert sum(one.permitted for one in store.of("alice", ALICE, limit=1000)) == KEPT
+
+
+def test_no_flood_hides_what_happened_to_another_credential(repository: SQLRepository, store: SQLEvents) -> None:
+    """The tries at all of them do not hide a logon, and logons with one not what was done with another."""
+    names = [None, "jobs", "robot", "backup"]
+    for name in names[1:]:
+        put(repository, "alice", name, ALICE)
+    store.add([done(NOW, "198.51.100.66", name="backup")])
+    later = NOW + SECOND
+    store.add([refused(later, f"2001:db8:0:{net:x}::1", name=name) for name in names for net in range(KEPT)])
+    store.add([done(later, name=name) for name in names[:3] for _ in range(KEPT)])
+    found = store.of("alice", ALICE, limit=8)
+    assert [one.address for one in found if one.permitted] == ["192.0.2.7"] * 7 + ["198.51.100.66"]
+    assert [one.permitted for one in found].count(False) == 8
+    assert {one.name for one in found if not one.permitted} == set(names)
+    (last,) = [one for one in store.of("alice", ALICE, name="backup", limit=8) if one.permitted]
+    assert (last.address, last.name) == ("198.51.100.66", "backup")
+    assert {one.name for one in store.of("alice", ALICE, name="jobs", limit=8)} == {"jobs"}
+    assert store.of("alice", BOB, name="jobs", limit=8) == ()
 
 
 def test_what_is_old_is_forgotten(store: SQLEvents) -> None:
