@@ -12,6 +12,7 @@ it is used, and what a pass phrase costs to try is bounded before the first try.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
@@ -66,6 +67,7 @@ MAX_RSA_BITS: Final = 16384  # OpenSSL verifies no larger one, and time grows wi
 MAX_EXPONENT_BITS: Final = 64  # OpenSSL's limit for moduli over 3072 bits, for the same reason
 MIN_EXPONENT: Final = 65537  # FIPS 186-5 section 5.1; smaller ones live from perfect padding checks
 MAX_PRIVATE_KEY_BYTES: Final = 16 << 10  # RSA of 16384 bits takes 9.3 kB
+KNOWN_PUBLIC_KEYS: Final = 16  # who reads a request and who signs for its key both ask; a few requests at once
 RSA_SIZES: Final = (2048, 3072, 4096)
 KEY_LABELS: Final = frozenset({"PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"})
 _WHAT: Final = "private key"
@@ -323,6 +325,7 @@ def _read_curve(reader: der.Reader) -> ec.EllipticCurve:
     return curve
 
 
+@lru_cache(maxsize=KNOWN_PUBLIC_KEYS)
 def parse_public_key(spki: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -> PublicKey:
     """Return the public key in a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), judged by `check_public_key`.
 

@@ -208,6 +208,7 @@ class MyProxyServer:
         self._trust = TrustDirectory(read_locations().trust_dir, recheck_seconds=TRUST_RECHECK_SECONDS)
         self._client_attributes = make_client_attributes(self._trust.anchors)
         self._cache = VerificationCache()
+        self._stored_cache = VerificationCache(keeps_leaves=True)
         self._haste = Haste()
         self._validation = ValidationOptions()
         self._repository = open_repository(setup.config, options.storage, patient=True, create=False)
@@ -427,7 +428,8 @@ class MyProxyServer:
             _log.error("%s: a failed handshake is not in the audit: %s", peer, trouble)
 
     def _verify_stored(self, chain: Sequence[Certificate], *, now: datetime) -> VerifiedPeer:
-        return verify_chain(chain, self._trust.anchors(), now=now, options=self._validation, cache=self._cache)
+        anchors = self._trust.anchors()
+        return verify_chain(chain, anchors, now=now, options=self._validation, cache=self._stored_cache)
 
     def _report_notes(self) -> None:
         config = self._equipment.setup.config

@@ -12,6 +12,7 @@ key and not the digest of the signer's own certificate, and nothing asked for is
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import der, keys, names, oids
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["ProxyOptions", "hashed_serial", "make_proxy", "sign_proxy"]
 
 RANDOM_SERIAL_BITS: Final = 128  # RFC 5280 section 4.1.2.2 allows 159; 64 of them random are asked for
+KNOWN_SIGNERS: Final = 256  # chains whose rules are remembered as good; parsed, they take 5 MB
 _REROLLS: Final = 4  # a hash of 0 comes once in 2^31 keys; more than one in a row is a broken generator
 _LANGUAGE_OF_KIND: Final = {
     ProxyKind.FULL: oids.INHERIT_ALL,
@@ -200,8 +202,7 @@ def _check_signer(credential: Credential, now: datetime) -> ProxyChain:
     """Insist that the credential can sign proxies at all, and return its chain."""
     signer = credential.certificate
     try:
-        chain = ProxyChain.split(credential.certificates)
-        check_proxy_rules(chain)
+        chain = _split(credential.certificates)
         usage = key_usage_bits(signer)
     except (VerificationError, ParseError) as error:
         hint = error.hint or "sign with a user's or host's own credential, or a proxy made from it"
@@ -218,6 +219,14 @@ def _check_signer(credential: Credential, now: datetime) -> ProxyChain:
             "this proxy allows no further proxies below it (path length 0)",
             hint="sign with the credential above it, or make it again with a larger path length",
         )
+    return chain
+
+
+@lru_cache(maxsize=KNOWN_SIGNERS)
+def _split(certificates: tuple[Certificate, ...]) -> ProxyChain:
+    """Return a chain that keeps the rules of proxies; a portal's server signs with the same ones again and again."""
+    chain = ProxyChain.split(certificates)
+    check_proxy_rules(chain)
     return chain
 
 

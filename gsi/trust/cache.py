@@ -6,7 +6,8 @@ The next chain of that end entity costs no signature, and one with another proxy
     verify_chain(chain, anchors, now=now, cache=cache)
 
 Kept is the state above a proxy, or with the end entity where that is the leaf, under a key of everything the verdict
-came from: the bytes of those certificates, the contents of the trust directory, the caller's switches. It is used only
+came from: the bytes of those certificates, the contents of the trust directory, the caller's switches. Proxies at the
+leaf are kept only where the same chains come again and again (`keeps_leaves`), as stored ones do. A state is used only
 within the time for which it was proven (the validity of every certificate and CRL in it). Refusals are never kept. Safe
 to share between threads: every step is one operation of a dictionary, and a lost race costs one verification more, or
 leaves one entry's size uncounted.
@@ -35,11 +36,16 @@ MAX_TOTAL_BYTES: Final = 8 << 20  # of DER in all: the usual 1024 take 5 MB; par
 
 
 class VerificationCache:
-    """Remembers up to `max_entries` issuer parts of `MAX_TOTAL_BYTES` in all; the least recently used go first."""
+    """Remembers up to `max_entries` issuer parts of `MAX_TOTAL_BYTES` in all; the least recently used go first.
 
-    __slots__ = ("_entries", "_max_entries", "_sizes")
+    Attributes:
+        keeps_leaves: Whether whole chains of proxies are kept, too.
+    """
 
-    def __init__(self, max_entries: int = DEFAULT_ENTRIES) -> None:
+    __slots__ = ("_entries", "_max_entries", "_sizes", "keeps_leaves")
+
+    def __init__(self, max_entries: int = DEFAULT_ENTRIES, *, keeps_leaves: bool = False) -> None:
+        self.keeps_leaves = keeps_leaves
         self._entries: OrderedDict[Hashable, ProxyState] = OrderedDict()
         self._sizes: dict[Hashable, int] = {}  # of its own, because a plain dict's values can be listed in one step
         self._max_entries = max_entries
@@ -82,8 +88,8 @@ def cache_key(
         certificates: Those above a leaf, or a whole chain.
         anchors: What they are judged by.
         options: The caller's switches.
-        whole: Whether it is a whole chain, whose leaf is an end entity: it stands at another place there than above a
-            proxy, and errors name places.
+        whole: Whether it is a whole chain: its certificates stand at other places there than above a proxy, and errors
+            name places.
     """
     total = 0
     digest = sha256()

@@ -72,7 +72,7 @@ def verify_chain(
         anchors: The contents of the trust directory.
         now: The time for which the chain is judged (aware UTC). There is no grace for clocks that differ.
         options: The caller's switches.
-        cache: Where what was found good is kept and found again: end entities, and issuer parts of proxies.
+        cache: Where what was found good is kept and found again.
 
     Raises:
         VerificationError: The chain must not be trusted.
@@ -91,7 +91,10 @@ def verify_chain(
             leaf = _parse(chain[0], 0)
             found = classify_at(leaf, 0)
             if found.role is Role.PROXY:
-                return _finish(add_proxy(state, leaf, found, 0, now=now, options=options), now, options)
+                state = add_proxy(state, leaf, found, 0, now=now, options=options)
+                if whole is not None and cache.keeps_leaves:
+                    cache.keep(whole, state)
+                return _finish(state, now, options)
     # A. Parse everything before judging anything.
     certificates = [_parse(item, position) for position, item in enumerate(chain)]
     # B. Split: proxies up to the end entity, CAs above.
@@ -99,14 +102,14 @@ def verify_chain(
     eec_position = len(split.proxies)
     _check_names(certificates[eec_position:], eec_position, anchors)
     state = _judge_end_entity(certificates, eec_position, anchors, now, options)
-    if eec_position == 0 and cache is not None and whole is not None:
-        cache.keep(whole, state)
     # E. Each proxy, from the end entity down.
     for position in range(eec_position - 1, -1, -1):
         if position == 0 and cache is not None and key is not None:
             cache.keep(key, state)
         found = split.classifications[position]
         state = add_proxy(state, certificates[position], found, position, now=now, options=options)
+    if cache is not None and whole is not None and (eec_position == 0 or cache.keeps_leaves):
+        cache.keep(whole, state)
     return _finish(state, now, options)
 
 

@@ -127,6 +127,20 @@ def test_not_for_other_handlers() -> None:
     assert refused(leaf, cache) is Reason.PROXY_RESTRICTION
 
 
+def test_whole_chains_of_proxies_are_kept_where_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = VerificationCache(keeps_leaves=True)
+    above = ALICE.proxy()
+    first, second = (above.proxy(not_after=NOW + timedelta(hours=hours)) for hours in (1, 2))
+    found = [judge(first, cache), judge(second, cache)]  # the second finds the issuer part
+    assert len(cache) == 3
+    monkeypatch.delattr("gsi.trust.verify.add_proxy")
+    assert [judge(first, cache), judge(second, cache)] == found
+    monkeypatch.undo()
+    assert refused(first, cache, now=NOW + timedelta(hours=1, minutes=1)) is Reason.EXPIRED
+    assert refused(second, cache, anchors=make_anchors(CA, crl=CA.crl([ALICE]))) is Reason.REVOKED
+    assert refused(first, cache, options=ValidationOptions(max_chain=1)) is Reason.CHAIN_TOO_LONG
+
+
 def test_end_entity_below_the_same_ca_is_not_taken_for_a_proxy() -> None:
     cache = VerificationCache()
     judge(ALICE.proxy(), cache)
