@@ -229,6 +229,7 @@ class _Tour:
                 ),
                 admin("cas-who-can", "file/read", "object", NAMESPACE, "ftp://localhost/data/run1", expect="alice"),
             ),
+            beside=True,
         )  # fmt: skip
 
     def fetch(self) -> Step:

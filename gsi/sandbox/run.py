@@ -75,7 +75,7 @@ def run_sandbox(
             tidying.callback(forget_open_dir, root)
         vo, contributions = _make(root, State(kerberos=kerberos), stream)
         record = _Record(root, State(foreground=os.getpid(), foreground_began=began(os.getpid()) or 0))
-        launch = _launch(vo, contributions, record)
+        launch = _launch(vo, contributions, record, leisurely=tour)
         tidying.callback(record.end)
         tidying.callback(launch.end)
         if tour:
@@ -278,7 +278,7 @@ class _Record:
             self.change(lambda state: replace(state, services=left, foreground=0))
 
 
-def _launch(vo: VO, contributions: Sequence[Contribution], record: _Record) -> Launch:
+def _launch(vo: VO, contributions: Sequence[Contribution], record: _Record, *, leisurely: bool = False) -> Launch:
     """Begin to start the services that do not run yet, and write down what runs where."""
     exports = {name: _exports(vo, contributions, name) for name in PEOPLE}
     running = {one.name for one in record.state.services}
@@ -293,7 +293,7 @@ def _launch(vo: VO, contributions: Sequence[Contribution], record: _Record) -> L
         )
     )
     wanted = [service for one in contributions for service in one.services if service.name not in running]
-    return Launch(wanted, vo, exports["alice"], record.add)
+    return Launch(wanted, vo, exports["alice"], record.add, leisurely=leisurely)
 
 
 def _exports(vo: VO, contributions: Sequence[Contribution], name: str) -> dict[str, str]:

@@ -89,6 +89,8 @@ class Launch:
         vo: VO,
         exports: Mapping[str, str],
         noted: Callable[[Started], None] = lambda _started: None,
+        *,
+        leisurely: bool = False,
     ) -> None:
         """Begin.
 
@@ -97,6 +99,8 @@ class Launch:
             vo: Where they live.
             exports: What a shell knows of all services, for those that have to know others.
             noted: Called with each that was started, by another thread; one that cannot be noted is ended.
+            leisurely: Whether each has to listen before the next is started, so that the first ones are there early,
+                and the processors have room for whoever does other things.
 
         Raises:
             TransportError: A port is in use; nothing was started.
@@ -106,6 +110,7 @@ class Launch:
             _check_port(service)
         self._vo, self._exports, self._noted = vo, exports, noted
         self._listening: set[str] = set()
+        self._leisurely = leisurely
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="launch")
         self._futures = {service.name: self._pool.submit(self._bring, service) for service in wanted}
@@ -166,6 +171,10 @@ class Launch:
         except BaseException:
             end([started])
             raise
+        deadline = time.monotonic() + START_SECONDS
+        while self._leisurely and look(started) is Health.SILENT and time.monotonic() < deadline:
+            if self._ended.wait(_POLL_SECONDS):
+                break
         return started
 
 

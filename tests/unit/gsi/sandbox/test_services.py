@@ -164,6 +164,28 @@ def test_nobody_waits_for_who_takes_long(tmp_path: Path) -> None:
     assert [_runs(tmp_path, name) for name in ("one", "slow", "last")] == [False, False, False]
 
 
+def test_at_leisure_each_listens_before_the_next_is_made(tmp_path: Path) -> None:
+    first, second = _service(tmp_path, "one"), _service(tmp_path, "two")
+
+    def prepare(_exports: Mapping[str, str]) -> None:
+        socket.create_connection(("127.0.0.1", first.port or 0), timeout=10).close()
+
+    launch = Launch([first, dataclasses.replace(second, prepare=prepare)], _vo(tmp_path), {}, leisurely=True)
+    try:
+        assert [one.name for one in launch.wait_for()] == ["one", "two"]
+    finally:
+        launch.end()
+
+
+def test_at_leisure_one_that_ends_is_told_all_the_same(tmp_path: Path) -> None:
+    gone = Service("gone", ("sh", "-c", "exit 3"), {}, "", free_port())
+    launch = Launch([gone, _service(tmp_path, "two")], _vo(tmp_path), {}, leisurely=True)
+    with pytest.raises(TransportError, match="gone ended with status 3"):
+        launch.wait_for()
+    launch.end()
+    assert not _runs(tmp_path, "two")
+
+
 def test_one_that_cannot_be_noted_does_not_stay(tmp_path: Path) -> None:
     def fail(_started: Started) -> None:
         raise StorageError("the disk is full")
