@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from gsi.system.metrics import AuditMetrics
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.rates import RateCap
 from gsi.transport.wsgi_server import Reloads
+from myproxy.delegation import config
 from myproxy.delegation.app import create_app
 from myproxy.delegation.config import DelegationConfig, ServiceSettings, load_config
 from myproxy.delegation.openapi import describe
@@ -419,3 +422,12 @@ def test_the_document_is_held_to_the_routes(tmp_path: Path, ca: TestCA, people: 
     assert not {one for one in statuses(document) - seen if one[2] < "300"}
     desk.audit.close()
     busy.close()
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/http-api.md").read_text("utf-8")
+    told = page.partition("### Its configuration")[2]
+    tables = (config.HTTPSettings, config.StoreSettings, config.TrustSettings, config.DelegationSettings)
+    for table in (*tables, config.ServiceSettings):
+        for field in fields(table):
+            assert re.search(rf"`{field.name}`", told), (table, field.name)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gsi.authz.ban import _KINDS
+from gsi.authz.callout import config as callout
+from gsi.authz.callout.fileops import FileRules
 from gsi.authz.combine import Combining, combine
 from gsi.authz.decision import Effect
 from gsi.authz.mapping import MapSettings, VomsMapSettings
 from gsi.authz.policyfile import PolicySettings, parse_policy
 from gsi.authz.registry import Place
 from gsi.authz.rulefile import KEYWORDS, parse_rules
+from gsi.authz.web import config as web
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs/reference/authorization.md").read_text("utf-8")
 EFFECTS = {
@@ -59,6 +63,35 @@ def test_every_key_is_explained() -> None:
     assert set(keys) == {field.name for field in fields(PolicySettings)}
     maps = re.findall(r"^\| `([a-z_]+)` \|", section("Accounts"), re.MULTILINE)
     assert set(maps) == {field.name for plugin in (MapSettings, VomsMapSettings) for field in fields(plugin)}
+
+
+DAEMONS = (Path(__file__).resolve().parents[4] / "docs/reference/authorization-daemons.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("heading", "table"),
+    [
+        ("`[server]`", callout.ServerSettings),
+        ("`[files]`", FileRules),
+        ("`[[services]]`", callout.ServicePolicy),
+        ("`[server]` of the endpoint", web.ServerSettings),
+        ("`[front_end]`", web.FrontEndSettings),
+        ("`[requests]`", web.RequestSettings),
+    ],
+)
+def test_every_key_of_the_servers_is_explained_with_its_default(heading: str, table: type[Any]) -> None:
+    text = DAEMONS.split(f"### {heading}\n")[1].split("\n##")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE)
+    assert [name for name, _ in rows] == [field.name for field in fields(table)]
+    known = {field.name: field.default for field in fields(table)}
+    for name, told in rows:
+        value = known[name]
+        if isinstance(value, bool | int) and not name.endswith("_mode"):
+            assert told == str(value).lower(), name
+        elif name.endswith("_mode"):
+            assert told == f"`0o{value:o}`", name
+        elif isinstance(value, str) and value and type(value) is str:
+            assert value in told, name
 
 
 def test_the_examples_are_good(tmp_path: Path) -> None:
