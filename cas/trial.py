@@ -1,134 +1,74 @@
-"""What changes would do: finds the rights that they touch, and compares who holds them before and after; makes none.
+"""What changes would do: compares who has what before them and after them; makes none, and opens no transaction.
 
-    touched = find(view, changes)                          # in the policy before them, and in that after them
-    plan = make_plan(before, after, now)
-    compare(plan, look(view_before, plan), look(view_after, plan), revision)
+    trial = Trial(changes, now)
+    for is_after, step in trial.steps: ...               # each with the policy before the changes, or after them
+    trial.preview(revision)
 
-Objects of statements are single names or trees, so two of them are nested or apart. Who holds a right is the same at
-all places of an object that are in no smaller one on which statements are. So one place of each object is asked about:
-of those that changed statements name, and of all within these. In the same way one moment is asked about for each
-window of time, one peer for each kind of proxy and strength, of all that the statements there tell apart.
+While the policy is looked at with the changes made, nobody else can change it. So what can be found out before them is,
+and all that is asked of the policy is sets: the groups that statements name, and the people in these. Which of them
+hold a right under which circumstances is found here. One moment is asked about for each window of time, and one peer
+for each kind of proxy and strength, of all that the statements of either state tell apart.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from cas.policy.changes import AddMember, Enrol, Grant, Remove, RemoveMember, Revoke
-from cas.policy.conditions import ALWAYS, Circumstances, Proxies, Strength
-from cas.policy.matching import below, covers
-from cas.policy.model import CAS, EVERYONE, GRANT_ALL, SERVER, SUPERUSER, Effect, Kind, Ref
-from cas.repository.base import MAX_PAGE
-from gsi.errors import NotFoundError, ParseError
+from cas.policy.conditions import Circumstances, Proxies, Strength
+from cas.policy.model import Effect
+from cas.touched import MAX_LOOKS, Fqan, Right, Touched, find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from cas.assertion.value import Comparison
     from cas.policy.changes import Change
     from cas.policy.conditions import Terms
-    from cas.policy.model import Statement
-    from cas.repository.base import View
+    from cas.policy.model import Feed, Ref
+    from cas.repository.base import Clause, Person, Reach, View
 
-__all__ = ["Difference", "Look", "Plan", "Preview", "Right", "Sight", "Touched", "compare", "find", "look", "make_plan"]
-
-MAX_LOOKS: Final = 200
-"""How many rights are compared, each under its circumstances; where changes touch more, the answer says so."""
+__all__ = ["Difference", "Preview", "Trial"]
 
 MAX_NAMED: Final = 10_000
-"""How many holders of a right are compared by name; above that their numbers are."""
+"""How many holders of a right are told apart; above that their numbers are compared."""
 
-T = TypeVar("T")
-
-_ANYWHERE: Final = "|"
-"""A name in a tree that nothing smaller covers: no object has a stroke in its name."""
-
-
-class Right(NamedTuple):
-    """A right whose holders a change may change.
-
-    Attributes:
-        action: To do what.
-        on: On what, for people.
-        at: The same, or a place in it that is in nothing smaller.
-    """
-
-    action: Ref
-    on: Ref
-    at: Ref
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """What changes touch in one state of the policy.
-
-    Attributes:
-        rights: Which rights, each with the terms of the statements that speak of it.
-        is_complete: Whether these are all.
-    """
-
-    rights: dict[Right, frozenset[Terms]]
-    is_complete: bool
-
-
-class Look(NamedTuple):
-    """A right under certain circumstances."""
-
-    right: Right
-    circumstances: Circumstances
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be compared.
-
-    Attributes:
-        looks: Those of one right together.
-        is_complete: Whether changes touch nothing else.
-    """
-
-    looks: tuple[Look, ...]
-    is_complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """The holders of a right, at one state.
-
-    Attributes:
-        total: How many.
-        names: Their nicknames, or None where there are too many.
-    """
-
-    total: int
-    names: frozenset[str] | None
+_Groups: TypeAlias = tuple[frozenset[int], frozenset[int]]
+"""To whom something is permitted, and to whom it is denied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """What becomes of the holders of a right.
 
+    A nickname that becomes another person's is in both lists, with the subject; who is named `NICKNAME (by voms/ldap)`
+    has the right, or not, by what they prove.
+
     Attributes:
-        action: What they may do.
-        on: To what; of a tree, to all in it that no smaller object covers.
+        action: What they may do; None for an FQAN.
+        on: To what; of a tree, to all in it that no smaller object covers. None for an FQAN.
+        fqan: The FQAN by which they are told in attribute certificates and tokens; empty for a right.
         gains: Who gets it, sorted.
         loses: Who has it no longer, sorted.
-        before: How many had it.
-        after: How many have it. Where there are too many to compare them by name, these numbers alone say something.
+        feeds_gain: By which attributes it is got, sorted.
+        feeds_lose: By which attributes it is no longer had, sorted.
+        before: How many had it by name.
+        after: How many have it by name. Where they are too many to compare them, these numbers alone say something.
         when: Under which circumstances, in words; empty for all.
     """
 
-    action: Ref
-    on: Ref
+    action: Ref | None
+    on: Ref | None
+    fqan: str
     gains: tuple[str, ...]
     loses: tuple[str, ...]
+    feeds_gain: tuple[Feed, ...]
+    feeds_lose: tuple[Feed, ...]
     before: int
     after: int
-    when: str = ""
+    when: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,202 +86,178 @@ class Preview:
     is_complete: bool
 
 
-# --- what is touched --------------------------------------------------------------------------------------------------
+class _Look(NamedTuple):
+    """A right under certain circumstances, and to which groups it is then permitted and denied in both states."""
+
+    right: Right | Fqan
+    circumstances: Circumstances
+    before: _Groups
+    after: _Groups
 
 
-def find(view: View, changes: Sequence[Change]) -> Touched:
-    """Return the rights that changes may touch, as far as this state of the policy has them.
+class _Who(NamedTuple):
+    """Whom changes are about, of the holders of one right; users are numbers.
 
-    To find all, look at the policy before the changes, which knows what they take away, and at that after them.
+    Attributes:
+        gains: Who gets it.
+        loses: Who has it no longer.
+        proof_gains: Who gets it with what they prove: it was denied to them by name.
+        proof_loses: Who has it no longer with what they prove.
+        feeds_gain: What is to be proven to get it.
+        feeds_lose: With what it is had no longer.
+        is_counted: Whether users are too many, and their numbers all that is known.
+        is_part: Whether what is proven cannot be compared.
     """
-    finder = _Finder(view)
-    for change in changes:
-        finder.add(change)
-    return Touched({right: view.terms_at(right.action, right.at) for right in finder.rights}, finder.is_complete)
+
+    gains: frozenset[int] = frozenset()
+    loses: frozenset[int] = frozenset()
+    proof_gains: frozenset[int] = frozenset()
+    proof_loses: frozenset[int] = frozenset()
+    feeds_gain: frozenset[Feed] = frozenset()
+    feeds_lose: frozenset[Feed] = frozenset()
+    is_counted: bool = False
+    is_part: bool = False
 
 
-class _Finder:
-    """The rights that changes touch, in one state of the policy."""
+class _Told(NamedTuple):
+    """What is said of a right under some circumstances."""
 
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._comparisons: dict[str, Comparison | None] = {}
-        self._spots: dict[tuple[Ref, bool], tuple[tuple[Ref, Ref], ...]] = {}
-        self.rights: dict[Right, None] = {}
-        self.is_complete = True
-
-    def add(self, change: Change) -> None:
-        """Add what a change touches."""
-        match change:
-            case Grant(statement=one) | Revoke(statement=one):
-                self._add_statement(one)
-            case Enrol(entity=entity, owner=owner):
-                if owner is not None:
-                    self._add([GRANT_ALL], self._normal(entity.ref), Effect.PERMIT)
-                if entity.ref.kind is Kind.USER:
-                    self._add_members_of(Ref(Kind.USER_GROUP, EVERYONE))
-            case Remove(ref=ref):
-                for statement in self._statements(self._normal(ref)):
-                    self._add_statement(statement)
-                if ref.kind is Kind.USER:
-                    self._add_members_of(Ref(Kind.USER_GROUP, EVERYONE))
-            case AddMember(group=group, member=member) | RemoveMember(group=group, member=member):
-                self._add_member(group, self._normal(member))
-            case _:  # what others prove of themselves is known to nobody here
-                return
-
-    def _add_member(self, group: Ref, member: Ref) -> None:
-        if group.kind is Kind.USER_GROUP:
-            self._add_members_of(group)
-            return
-        for around in self._around(group):
-            for one in self._statements(around):
-                if group.kind is Kind.OBJECT_GROUP and one.object == around:
-                    self._add(self._actions(one.action), member, one.effect)
-                elif one.action == around:
-                    self._add(self._actions(member), one.object, one.effect)
-
-    def _add_members_of(self, group: Ref) -> None:
-        """Add what all members of a user group have; of a superuser all that is permitted is to be superuser."""
-        found = [one for around in self._around(group) for one in self._statements(around) if one.group == around.name]
-        is_all = any(one.action == SUPERUSER and one.object == SERVER and one.terms == ALWAYS for one in found)
-        for one in found:
-            if not is_all or one.effect is Effect.DENY or one.action == SUPERUSER:
-                self._add_statement(one)
-
-    def _add_statement(self, one: Statement) -> None:
-        self._add(self._actions(one.action), self._normal(one.object), one.effect)
-
-    def _add(self, actions: Sequence[Ref], on: Ref, effect: Effect) -> None:
-        is_denial = effect is Effect.DENY
-        for shown, at in self._spots_of(on, everywhere=is_denial):
-            for action in actions:
-                if is_denial and action.scope == CAS:  # never denied
-                    continue
-                right = Right(action, shown, at)
-                if right in self.rights:
-                    continue
-                if len(self.rights) >= MAX_LOOKS:
-                    self.is_complete = False
-                    return
-                self.rights[right] = None
-
-    # --- where --------------------------------------------------------------------------------------------------------
-
-    def _spots_of(self, on: Ref, *, everywhere: bool) -> tuple[tuple[Ref, Ref], ...]:
-        """Return what is within something, each with where to ask; a denial holds for a place in every namespace."""
-        key = (on, everywhere)
-        if key not in self._spots:
-            self._spots[key] = tuple(self._find_spots(on, everywhere=everywhere))
-        return self._spots[key]
-
-    def _find_spots(self, on: Ref, *, everywhere: bool) -> Iterator[tuple[Ref, Ref]]:
-        if on.kind is Kind.OBJECT:
-            yield from self._in_object(on, everywhere=everywhere)
-            return
-        yield on, on
-        if on.kind is Kind.OBJECT_GROUP:
-            for member in self._inside(on):
-                if member.kind is Kind.OBJECT:
-                    yield from self._in_object(member, everywhere=everywhere)
-                else:
-                    yield member, member
-
-    def _inside(self, group: Ref) -> Iterable[Ref]:
-        found: dict[Ref, None] = {}
-        left = [group]
-        while left:
-            one, after = left.pop(), None
-            while page := _or_nothing(lambda: self._view.list_members(one, after=after)):  # noqa: B023  called at once
-                after = page[-1]
-                left += [member for member in page if member.kind is Kind.OBJECT_GROUP and member not in found]
-                found.update(dict.fromkeys(page))
-                if len(found) > MAX_LOOKS:
-                    self.is_complete = False
-                    return tuple(found)[:MAX_LOOKS]
-        return found
-
-    def _in_object(self, on: Ref, *, everywhere: bool) -> Iterator[tuple[Ref, Ref]]:
-        how = self._comparison(on.scope)
-        if how is None:
-            return
-        near = self._view.objects_near(on, limit=MAX_LOOKS, stated=True)
-        if len(near) >= MAX_LOOKS:
-            self.is_complete = False
-        known = dict.fromkeys((on, *near))
-        spots: dict[tuple[Ref, Ref], None] = {}
-        for one in known:
-            own = self._comparison(one.scope)
-            if own is None or not covers(on.name, one.name, how):
-                continue
-            prefix = below(one.name, own)
-            name = one.name if prefix is None else prefix + _ANYWHERE
-            scopes = {other.scope for other in known} if everywhere else {on.scope}
-            if prefix is None and "*" in name:  # no place
-                scopes &= {one.scope}
-            for scope in sorted(scopes):
-                if any(other.scope == scope and self._covers(other, name) for other in known):
-                    spots[Ref(Kind.OBJECT, one.name, scope), Ref(Kind.OBJECT, name, scope)] = None
-        yield from spots
-
-    def _covers(self, one: Ref, name: str) -> bool:
-        how = self._comparison(one.scope)
-        return how is not None and covers(one.name, name, how)
-
-    # --- what the policy says -----------------------------------------------------------------------------------------
-
-    def _comparison(self, namespace: str) -> Comparison | None:
-        if namespace not in self._comparisons:
-            found = self._view.find_namespace(namespace)
-            self._comparisons[namespace] = None if found is None else found.comparison
-        return self._comparisons[namespace]
-
-    def _normal(self, ref: Ref) -> Ref:
-        namespace = self._view.find_namespace(ref.scope) if ref.kind is Kind.OBJECT else None
-        if namespace is None:
-            return ref
-        try:
-            return Ref(ref.kind, namespace.full_name(ref.name), ref.scope)
-        except ParseError:  # the change is refused
-            return ref
-
-    def _actions(self, action: Ref) -> Sequence[Ref]:
-        if action.kind is Kind.SERVICE_ACTION:
-            return (action,)
-        return [Ref(Kind.SERVICE_ACTION, one.name, one.service_type) for one in sorted(self._view.actions_of(action))]
-
-    def _statements(self, ref: Ref) -> Sequence[Statement]:
-        found = _or_nothing(lambda: self._view.list_statements(ref))
-        if len(found) >= MAX_PAGE:
-            self.is_complete = False
-        return found
-
-    def _around(self, group: Ref) -> Sequence[Ref]:
-        return (group, *_or_nothing(lambda: self._view.groups_around(group)))
+    gains: tuple[str, ...]
+    loses: tuple[str, ...]
+    feeds_gain: tuple[Feed, ...]
+    feeds_lose: tuple[Feed, ...]
+    before: int
+    after: int
 
 
-def _or_nothing(ask: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
-    try:
-        return ask()
-    except NotFoundError:  # something that is there before or after the changes alone
-        return ()
+class Trial:
+    """Changes that are tried."""
+
+    def __init__(self, changes: Sequence[Change], now: datetime) -> None:
+        """Try changes.
+
+        Args:
+            changes: In their order.
+            now: The time (aware UTC).
+        """
+        self._changes = changes
+        self._now = now
+        self._before = self._after = Touched()
+        self._rights: tuple[Right | Fqan, ...] = ()
+        self._clauses: tuple[frozenset[Clause], ...] = ()
+        self._looks: tuple[_Look, ...] = ()
+        self._is_whole = False
+        self._first: tuple[Reach, ...] = ()
+        self._changed: tuple[tuple[Reach, _Who], ...] = ()
+        self._gainers: tuple[Mapping[int, Person], ...] = ()
+        self._losers: tuple[Mapping[int, Person], ...] = ()
+
+    @property
+    def steps(self) -> tuple[tuple[bool, Callable[[View, Callable[[], bool]], None]], ...]:
+        """What is to be done, in this order: each with whether the policy after the changes is looked at.
+
+        All have to see the policy at one revision. Each may be done again, and ends soon when the time is over.
+        """
+        return (
+            (False, self._find_before),
+            (True, self._find_after),
+            (False, self._look_before),
+            (True, self._look_after),
+            (False, self._name_losers),
+        )
+
+    def _find_before(self, view: View, is_over: Callable[[], bool]) -> None:
+        self._before = find(view, self._changes, is_over)
+
+    def _find_after(self, view: View, is_over: Callable[[], bool]) -> None:
+        self._after = find(view, self._changes, is_over)
+        self._rights = tuple(dict.fromkeys((*self._before.rights, *self._after.rights)))
+        self._clauses = _clauses(view, self._rights[:MAX_LOOKS], is_over)
+
+    def _look_before(self, view: View, is_over: Callable[[], bool]) -> None:
+        looks: list[_Look] = []
+        first = _clauses(view, self._rights[: len(self._clauses)], is_over)
+        for right, before, after in zip(self._rights, first, self._clauses, strict=False):
+            apart = _tell_apart({clause.terms for clause in before | after}, self._now)
+            looks += (_Look(right, one, _groups(before, one), _groups(after, one)) for one in apart)
+        self._looks = tuple(looks[:MAX_LOOKS])
+        self._is_whole = len(looks) <= MAX_LOOKS and len(first) == len(self._rights)
+        self._first = _reached(view, [one.before for one in self._looks], is_over)
+
+    def _look_after(self, view: View, is_over: Callable[[], bool]) -> None:
+        second = _reached(view, [one.after for one in self._looks[: len(self._first)]], is_over)
+        moved = self._before.groups | self._after.groups
+        self._changed = tuple(
+            (after, _compare(before, after, moved)) for before, after in zip(self._first, second, strict=False)
+        )
+        self._gainers = _people(view, [one.gains | one.proof_gains for _, one in self._changed], is_over)
+
+    def _name_losers(self, view: View, is_over: Callable[[], bool]) -> None:
+        named = self._changed[: len(self._gainers)]
+        self._losers = _people(view, [one.loses | one.proof_loses for _, one in named], is_over)
+
+    def preview(self, revision: int) -> Preview:
+        """Return what the steps have found, at a revision of the policy."""
+        by_right: dict[Right | Fqan, dict[_Told, list[Circumstances]]] = {}
+        hows: dict[Right | Fqan, list[Circumstances]] = {}
+        is_complete = self._before.is_complete and self._after.is_complete and self._is_whole
+        seen = zip(self._looks, self._first, self._changed, self._gainers, self._losers, strict=False)
+        for look, before, (after, who), gainers, losers in seen:
+            hows.setdefault(look.right, []).append(look.circumstances)
+            is_complete = is_complete and not who.is_part
+            told = _tell(before, after, who, losers, gainers)
+            if told[:4] != ((), (), (), ()) or who.is_counted:
+                by_right.setdefault(look.right, {}).setdefault(told, []).append(look.circumstances)
+        differences = tuple(
+            _difference(right, told, _tell_when(some, hows[right]))
+            for right, found in by_right.items()
+            for told, some in found.items()
+        )
+        return Preview(differences, revision, is_complete and len(self._losers) == len(self._looks))
 
 
-# --- before and after -------------------------------------------------------------------------------------------------
+# --- what is asked of the policy --------------------------------------------------------------------------------------
 
 
-def make_plan(before: Touched, after: Touched, now: datetime) -> Plan:
-    """Return what is to be compared of what changes touch in the policy before and after them."""
-    looks: list[Look] = []
-    rights = dict.fromkeys((*before.rights, *after.rights))
-    is_complete = before.is_complete and after.is_complete
+def _clauses(view: View, rights: Sequence[Right | Fqan], is_over: Callable[[], bool]) -> tuple[frozenset[Clause], ...]:
+    """Return what statements say of rights, as far as there is time."""
+    found: list[frozenset[Clause]] = []
     for right in rights:
-        terms = before.rights.get(right, frozenset()) | after.rights.get(right, frozenset())
-        some = _tell_apart(terms, now)
-        if len(looks) + len(some) > MAX_LOOKS:
-            return Plan((*looks, *(Look(right, one) for one in some[: MAX_LOOKS - len(looks)])), is_complete=False)
-        looks += (Look(right, one) for one in some)
-    return Plan(tuple(looks), is_complete)
+        if is_over():
+            break
+        found.append(view.fqan_clauses(right.fqan) if isinstance(right, Fqan) else view.clauses(right.action, right.at))
+    return tuple(found)
+
+
+def _reached(view: View, groups: Sequence[_Groups], is_over: Callable[[], bool]) -> tuple[Reach, ...]:
+    """Return whom statements reach, as far as there is time; most rights are those of the same groups."""
+    known: dict[_Groups, Reach] = {}
+    found: list[Reach] = []
+    for pair in groups:
+        if pair not in known:
+            if is_over():
+                break
+            known[pair] = view.reach(*pair, limit=MAX_NAMED)
+        found.append(known[pair])
+    return tuple(found)
+
+
+def _people(
+    view: View, numbers: Sequence[frozenset[int]], is_over: Callable[[], bool]
+) -> tuple[Mapping[int, Person], ...]:
+    """Return who users are, for each set of their numbers, as far as there is time; nothing for who is not there."""
+    known: dict[int, Person] = {}
+    asked: set[int] = set()
+    found: list[Mapping[int, Person]] = []
+    for some in numbers:
+        new = some - asked
+        if new:
+            if is_over():
+                break
+            known |= view.people(new)
+            asked |= new
+        found.append(known)
+    return tuple(found)
 
 
 def _tell_apart(terms: Iterable[Terms], now: datetime) -> list[Circumstances]:
@@ -354,56 +270,95 @@ def _tell_apart(terms: Iterable[Terms], now: datetime) -> list[Circumstances]:
     return [Circumstances(*one) for one in product([now, *sorted(moments)], kinds, strengths)]
 
 
-def look(view: View, plan: Plan) -> tuple[Sight, ...]:
-    """Return the holders of rights at a state of the policy."""
-    return tuple(_look(view, one) for one in plan.looks)
+def _groups(clauses: Collection[Clause], circumstances: Circumstances) -> _Groups:
+    """Return to which groups something is permitted and denied."""
+    held: dict[Effect, set[int]] = {Effect.PERMIT: set(), Effect.DENY: set()}
+    for one in clauses:
+        if one.terms.holds(circumstances, is_denial=one.effect is Effect.DENY):
+            held[one.effect].add(one.group)
+    return frozenset(held[Effect.PERMIT]), frozenset(held[Effect.DENY])
 
 
-def _look(view: View, one: Look) -> Sight:
-    names: list[str] = []
-    right = one.right
-    while True:
-        try:
-            found = view.holders(right.action, right.at, one.circumstances, after=names[-1] if names else "")
-        except NotFoundError:
-            return Sight(0, frozenset())
-        if found.total > MAX_NAMED:
-            return Sight(found.total, None)
-        names += found.users
-        if len(found.users) < MAX_PAGE:
-            return Sight(found.total, frozenset(names))
+# --- before and after -------------------------------------------------------------------------------------------------
 
 
-class _Change(NamedTuple):
-    gains: tuple[str, ...] = ()
-    loses: tuple[str, ...] = ()
-    numbers: tuple[int, int] | None = None  # where they are all that is known
+def _compare(before: Reach, after: Reach, moved: frozenset[int]) -> _Who:
+    """Return whom changes are about.
+
+    Args:
+        before: Who had a right.
+        after: Who has it.
+        moved: The groups in which somebody comes or goes by name; in all others the same people are as before.
+    """
+    feeds = _compare_feeds(before, after)
+    is_same = before.groups == after.groups and not moved & (before.groups[0] | before.groups[1])
+    if is_same:
+        return feeds
+    if before.users is None or after.users is None:
+        return feeds._replace(is_counted=True)
+    gains, loses = after.users - before.users, before.users - after.users
+    found = feeds._replace(gains=gains, loses=loses)
+    if not all(one.everyone or one.feeds for one in (before, after)):
+        return found
+    if before.barred is None or after.barred is None:
+        return found._replace(is_part=True)
+    return found._replace(
+        proof_gains=before.barred - after.barred - gains - loses,
+        proof_loses=after.barred - before.barred - gains - loses,
+    )
 
 
-def compare(plan: Plan, before: Sequence[Sight], after: Sequence[Sight], revision: int) -> Preview:
-    """Return what is different between two states of the policy."""
-    differences: list[Difference] = []
-    compared = zip(plan.looks, before, after, strict=True)
-    for right, group in groupby(compared, key=lambda one: one[0].right):
-        all_of_it: list[Circumstances] = []
-        changed: dict[_Change, list[tuple[Circumstances, int, int]]] = {}
-        for one, first, second in group:
-            all_of_it.append(one.circumstances)
-            found = (one.circumstances, first.total, second.total)
-            changed.setdefault(_change(first, second), []).append(found)
-        for change, some in changed.items():
-            if change == _Change():
-                continue
-            _, total, total_after = some[0]
-            when = _tell_when([one for one, _, _ in some], all_of_it)
-            differences.append(Difference(right.action, right.on, change.gains, change.loses, total, total_after, when))
-    return Preview(tuple(differences), revision, plan.is_complete)
+def _compare_feeds(before: Reach, after: Reach) -> _Who:
+    """Return by which attributes a right is got, and by which it is had no longer, by whoever proves them."""
+    had, has, barred, is_barred = before.feeds, after.feeds, before.barring, after.barring
+    if had is None or has is None or barred is None or is_barred is None:
+        return _Who(is_part=True)
+    every = had | has | barred | is_barred
+    first = frozenset(one for one in every if one not in barred and (before.everyone or one in had))
+    second = frozenset(one for one in every if one not in is_barred and (after.everyone or one in has))
+    gains, loses = second - first, first - second
+    if before.total or before.everyone or had:  # who had it otherwise, and now proves this in vain
+        loses |= is_barred - barred - first
+    if after.total or after.everyone or has:
+        gains |= barred - is_barred - second
+    return _Who(feeds_gain=gains, feeds_lose=loses)
 
 
-def _change(first: Sight, second: Sight) -> _Change:
-    if first.names is None or second.names is None:
-        return _Change(numbers=(first.total, second.total))
-    return _Change(tuple(sorted(second.names - first.names)), tuple(sorted(first.names - second.names)))
+def _tell(before: Reach, after: Reach, who: _Who, losers: Mapping[int, Person], gainers: Mapping[int, Person]) -> _Told:
+    """Return in words whom changes are about; who has been enrolled anew as the same person is not."""
+    loses = {losers[number] for number in who.loses if number in losers}
+    gains = {gainers[number] for number in who.gains if number in gainers}
+    gains, loses = gains - loses, loses - gains
+    return _Told(
+        _named(gains, loses, who.proof_gains, gainers),
+        _named(loses, gains, who.proof_loses, losers),
+        tuple(sorted(who.feeds_gain)),
+        tuple(sorted(who.feeds_lose)),
+        before.total,
+        after.total,
+    )
+
+
+def _named(
+    people: Collection[Person], others: Collection[Person], by_proof: Collection[int], known: Mapping[int, Person]
+) -> tuple[str, ...]:
+    """Return the names of people: where another one of these has the nickname, with whose it is."""
+    taken = {one.nickname: one for one in others}
+    names = [one.nickname if one.nickname not in taken else _in_full(one, taken[one.nickname]) for one in people]
+    names += [f"{known[number].nickname} (by voms/ldap)" for number in by_proof if number in known]
+    return tuple(sorted(names))
+
+
+def _in_full(one: Person, other: Person) -> str:
+    if one.subject != other.subject:
+        return f"{one.nickname} ({one.subject})"
+    return f"{one.nickname} ({one.subject} of {one.issuer}, strength {Strength(one.strength).name.lower()})"
+
+
+def _difference(right: Right | Fqan, told: _Told, when: str) -> Difference:
+    if isinstance(right, Fqan):
+        return Difference(None, None, right.fqan, *told, when)
+    return Difference(right.action, right.on, "", *told, when)
 
 
 def _tell_when(some: Sequence[Circumstances], all_of_it: Sequence[Circumstances]) -> str:

@@ -11,7 +11,7 @@ faster.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cas.cli.common import add_json_option, add_old_options, add_service_options, connect, write_json
 from gsi.cli.arguments import UsageError, count
@@ -77,7 +77,7 @@ def change(
     Raises:
         GridError: They are none, or the server refuses them.
     """
-    from cas.policy.changes import AddFeed, Enrol, RemoveFeed, about, encode_change, encode_ref
+    from cas.policy.changes import Enrol, about, encode_change, encode_ref
     from cas.policy.model import check_new
 
     if arguments.wants_version:
@@ -106,8 +106,6 @@ def change(
         write_json(answer)
     elif arguments.dry_run:
         tell_preview(answer)
-        if any(isinstance(one, AddFeed | RemoveFeed) for one in changes):
-            sys.stdout.write("Who proves an attribute is not known beforehand, and is not counted.\n")
     elif _is_changed(answer):
         sys.stdout.write(f"Done; the policy has revision {answer.get('revision')}.\n")
     else:
@@ -136,17 +134,30 @@ def _is_changed(answer: Mapping[str, object]) -> bool:
     return not isinstance(changed, list) or any(changed)
 
 
-def tell_preview(answer: Mapping[str, object]) -> None:
-    """Print who would gain and who would lose what."""
+def tell_right(one: Mapping[str, Any]) -> str:
+    """Return in words what a difference is about."""
     from cas.policy.changes import decode_ref
 
+    if "fqan" in one:
+        return f"FQAN {one['fqan']}"
+    action, on = decode_ref(one["action"]), decode_ref(one["on"])
+    return f"{action.scope}/{action.name} on {on}"
+
+
+def tell_who(one: Mapping[str, Any], word: str) -> list[str]:
+    """Return who `gains` or `loses`, by name and by what they prove."""
+    feeds = one["feeds_gain" if word == "gains" else "feeds_lose"]
+    return [*one[word], *(f"whoever proves {' '.join(feed)}" for feed in feeds)]
+
+
+def tell_preview(answer: Mapping[str, object]) -> None:
+    """Print who would gain and who would lose what."""
     differences = answer.get("differences")
     found = differences if isinstance(differences, list) else []
     for one in found:
-        action, on = decode_ref(one["action"]), decode_ref(one["on"])
         when = f", {one['when']}" if one.get("when") else ""
-        lines = [f"{action.scope}/{action.name} on {on}{when}: {one['before']} -> {one['after']}"]
-        lines += [f"  {word}: {', '.join(one[word])}" for word in ("gains", "loses") if one[word]]
+        lines = [f"{tell_right(one)}{when}: {one['before']} -> {one['after']}"]
+        lines += [f"  {word}: {', '.join(who)}" for word in ("gains", "loses") if (who := tell_who(one, word))]
         if len(lines) == 1:
             lines.append("  too many to compare them by name")
         sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))

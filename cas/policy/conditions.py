@@ -110,11 +110,6 @@ class Terms:
             return False
         return self.proxies in {Proxies.ANY, other.proxies} and self.strength <= other.strength
 
-    @property
-    def is_unconditional(self) -> bool:
-        """Whether it holds for every peer while it holds."""
-        return self.proxies is Proxies.ANY and self.strength is Strength.NONE
-
     def encode(self) -> tuple[int | None, int | None, str, int]:
         """Return it as plain values: Unix seconds, words, numbers."""
         return _seconds(self.not_before), _seconds(self.not_after), self.proxies.value, int(self.strength)

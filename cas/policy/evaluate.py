@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cas.policy.conditions import Circumstances, Terms
     from cas.policy.request import PolicyRequest, Wanted
 
-__all__ = ["MAX_RIGHTS", "Applicable", "Matched", "Outcome", "Place", "Verdict", "judge", "narrow"]
+__all__ = ["MAX_RIGHTS", "Applicable", "Matched", "Outcome", "Place", "Verdict", "judge", "narrow", "reaches"]
 
 MAX_RIGHTS: Final = 1024
 """The most rights in a capability: a hundred kilobytes of SAML, ten times what fits into a proxy for TLS."""
@@ -46,6 +46,16 @@ class Place(NamedTuple):
     namespace: str
     name: str
     comparison: Comparison
+
+
+def reaches(denied: Place, place: Place) -> bool:
+    """Say whether a denial on an object reaches another: something is within both.
+
+    A resource is the same one, whichever namespace it was named in. Whoever finds denials asks here (`cas.repository`).
+    """
+    if denied.namespace != place.namespace and not (is_place(denied.name) and is_place(place.name)):
+        return False
+    return meets(denied.name, denied.comparison, place.name, place.comparison)
 
 
 class Matched(NamedTuple):
@@ -218,7 +228,7 @@ def _take_denied(
                 continue
             del pieces[piece]
             if not any(
-                _meets(place, piece.place)
+                reaches(place, piece.place)
                 and common(place.name, piece.place.name, place.comparison) == piece.place.name
                 for place in one.places
             ):
@@ -229,14 +239,7 @@ def _take_denied(
 def _touches(denial: Applicable, piece: _Piece) -> bool:
     if denial.actions is not None and piece.action not in denial.actions:
         return False
-    return any(_meets(place, piece.place) for place in denial.places)
-
-
-def _meets(first: Place, second: Place) -> bool:
-    """Say whether something is within both: a resource is the same one, whichever namespace it was named in."""
-    if first.namespace != second.namespace and not (is_place(first.name) and is_place(second.name)):
-        return False
-    return meets(first.name, first.comparison, second.name, second.comparison)
+    return any(reaches(place, piece.place) for place in denial.places)
 
 
 def _is_within_another(piece: _Piece, pieces: Mapping[_Piece, datetime]) -> bool:

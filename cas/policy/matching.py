@@ -38,7 +38,6 @@ __all__ = [
     "meets",
     "normal_host",
     "normal_object",
-    "overlaps",
 ]
 
 MAX_OBJECT_BYTES: Final = 1500
@@ -123,11 +122,6 @@ def covers(pattern: str, name: str, comparison: Comparison) -> bool:
         return True
     below_what = below(pattern, comparison)
     return below_what is not None and len(name) > len(below_what) and name.startswith(below_what)
-
-
-def overlaps(first: str, second: str, comparison: Comparison) -> bool:
-    """Say whether there is something within both."""
-    return covers(first, second, comparison) or covers(second, first, comparison)
 
 
 def is_place(name: str) -> bool:

@@ -260,15 +260,23 @@ def _tell(value: object) -> str:
 
 
 def _difference(value: Mapping[str, object]) -> Difference:
-    action, on = decode_ref(value.get("action")), decode_ref(value.get("on"))
+    if "fqan" in value:
+        what = f"FQAN {_text(value, 'fqan')}"
+    else:
+        action, on = decode_ref(value.get("action")), decode_ref(value.get("on"))
+        what = f"{action.scope}/{action.name} on {on}"
     when = value.get("when")
     return Difference(
-        f"{action.scope}/{action.name} on {on}" + (f", {when}" if isinstance(when, str) and when else ""),
-        _texts(value.get("gains")),
-        _texts(value.get("loses")),
+        what + (f", {when}" if isinstance(when, str) and when else ""),
+        (*_texts(value.get("gains")), *_feeds(value.get("feeds_gain"))),
+        (*_texts(value.get("loses")), *_feeds(value.get("feeds_lose"))),
         _number(value, "before"),
         _number(value, "after"),
     )
+
+
+def _feeds(value: object) -> tuple[str, ...]:
+    return tuple(f"whoever proves {' '.join(_texts(one))}" for one in _list(value))
 
 
 def _attributes(given: Given) -> AttributeCertificate:

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
+from cas.policy.conditions import ALWAYS
 from gsi.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from cas.policy.changes import Change
     from cas.policy.conditions import Circumstances, Strength, Terms
     from cas.policy.evaluate import Applicable, Matched
-    from cas.policy.model import ActionName, Entity, Feed, Kind, Namespace, Ref, Statement
+    from cas.policy.model import ActionName, Effect, Entity, Feed, Kind, Namespace, Ref, Statement
     from cas.policy.request import PolicyRequest
     from cas.policy.userfile import UserLine
 
@@ -35,12 +36,15 @@ __all__ = [
     "MAX_SKEW",
     "Applied",
     "Author",
+    "Clause",
     "Found",
     "FoundUser",
     "HistoryEntry",
     "Holders",
     "LinesRefusedError",
+    "Person",
     "PolicyRepository",
+    "Reach",
     "View",
     "check_clock",
 ]
@@ -160,6 +164,59 @@ class Holders:
     everyone: bool
     feeds: tuple[Feed, ...] = ()
     conditional: tuple[Statement, ...] = ()
+
+
+class Clause(NamedTuple):
+    """What a statement says of one action on one thing.
+
+    Attributes:
+        group: To which user group, by its number.
+        effect: Permit or deny.
+        terms: When and for whom.
+    """
+
+    group: int
+    effect: Effect
+    terms: Terms = ALWAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whom permits and denials reach.
+
+    Attributes:
+        total: How many enrolled users may do it, by name.
+        users: Their numbers; None where there are too many.
+        everyone: Whether all may but for whom it is denied to.
+        feeds: Attributes by which others may, who prove them; None where there are too many.
+        barring: Attributes by which it is denied to whoever proves them; None where there are too many.
+        barred: To whom it is denied by name, where others may by what they prove; None where there are too many.
+        groups: The groups of the permits and those of the denials, all within them among these.
+    """
+
+    total: int = 0
+    users: frozenset[int] | None = frozenset()
+    everyone: bool = False
+    feeds: frozenset[Feed] | None = frozenset()
+    barring: frozenset[Feed] | None = frozenset()
+    barred: frozenset[int] | None = frozenset()
+    groups: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
+
+
+class Person(NamedTuple):
+    """Who a user is: another one may get the nickname.
+
+    Attributes:
+        nickname: What the community calls them.
+        subject: The name in their certificate.
+        issuer: That of its CA.
+        strength: What the trust anchor says of its names.
+    """
+
+    nickname: str
+    subject: str
+    issuer: str
+    strength: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +365,32 @@ class View(Protocol):
         """Say whether a statement names a group of actions."""
         ...
 
-    def terms_at(self, action: Ref, on: Ref) -> frozenset[Terms]:
-        """Return the terms of all statements that speak of an action on something; empty for what is not known."""
+    def clauses(self, action: Ref, on: Ref) -> frozenset[Clause]:
+        """Return what statements say of an action on something; nothing for what is not known."""
+        ...
+
+    def fqan_clauses(self, fqan: str) -> frozenset[Clause]:
+        """Return to which group an FQAN is said, as a permit; nothing where no group has it."""
+        ...
+
+    def fqans_around(self, group: Ref) -> tuple[str, ...]:
+        """Return the FQANs of a user group and of those that it is in, sorted; none where it is not there."""
+        ...
+
+    def grants_of_all(self, *, limit: int) -> tuple[Statement, ...]:
+        """Return statements by which every action on objects is permitted, but to whom everything is."""
+        ...
+
+    def number_of(self, ref: Ref) -> int | None:
+        """Return the number of what has a name, or None."""
+        ...
+
+    def reach(self, permitted: Collection[int], denied: Collection[int], *, limit: int) -> Reach:
+        """Return whom permits to some groups and denials to others reach; so many people are told apart."""
+        ...
+
+    def people(self, numbers: Collection[int]) -> dict[int, Person]:
+        """Return who users are, by their numbers."""
         ...
 
     def objects_near(self, ref: Ref, *, limit: int, stated: bool = False) -> tuple[Ref, ...]:
@@ -376,8 +457,10 @@ class PolicyRepository(Protocol):
 
     def preview(
         self, changes: Sequence[Change], by: Author, look: Callable[[View], T], *, guard: Callable[[View, Change], None]
-    ) -> tuple[T, T, int]:
-        """Return what a look at the policy says before changes and after them, and the revision; none is made.
+    ) -> tuple[T, int]:
+        """Return what a look at the policy says after changes, and the revision before them; none is made.
+
+        No other change is made while they are tried and looked at, so the look has to be short.
 
         Raises:
             GridError: As `apply`.

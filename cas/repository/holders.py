@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cas.policy.conditions import Circumstances
 
-__all__ = ["find_holders", "has_superuser"]
+__all__ = ["GroupedUsers", "find_feeds", "find_holders", "has_superuser"]
 
 _TERMS: Final = (
     "(s.not_before IS NULL OR s.not_before <= :now) AND (s.not_after IS NULL OR s.not_after > :now)"
@@ -57,7 +57,7 @@ def find_holders(
     total = 0
     users: tuple[str, ...] = ()
     if permitted and EVERYONE_ID not in denied:
-        query = _Query(connection, permitted, denied, everyone=everyone)
+        query = GroupedUsers(connection, permitted, denied, everyone=everyone)
         total, users = query.count(), query.page(after=after, limit=limit)
     names = refs_of(connection, yes)
     return Holders(
@@ -65,7 +65,7 @@ def find_holders(
         users=users,
         groups=tuple(sorted(ref.name for ref in names.values())),
         everyone=everyone and not denied,
-        feeds=_feeds(connection, permitted),
+        feeds=() if EVERYONE_ID in denied else _feeds(connection, permitted, denied),
         conditional=statements_of(connection, conditional[:MAX_PAGE]),
     )
 
@@ -84,7 +84,7 @@ def has_superuser(connection: Connection, now: datetime) -> bool:
     groups = down(connection, {int(row[0]) for row in found}, Kind.USER_GROUP)
     if not groups:
         return False
-    return _Query(connection, groups, frozenset(), everyone=EVERYONE_ID in groups).count() > 0
+    return GroupedUsers(connection, groups, frozenset(), everyone=EVERYONE_ID in groups).count() > 0
 
 
 def _statements(
@@ -113,12 +113,20 @@ def _statements(
     return found
 
 
-class _Query:
+class GroupedUsers:
     """Users in some groups, but for those in others."""
 
     def __init__(
         self, connection: Connection, permitted: frozenset[int], denied: frozenset[int], *, everyone: bool
     ) -> None:
+        """Ask for users.
+
+        Args:
+            connection: In a transaction.
+            permitted: Which groups, all within them among these.
+            denied: But for whom of these.
+            everyone: Whether the whole community is one of the groups.
+        """
         self._connection = connection
         self._values: dict[str, object] = {"user": CODES[Kind.USER]}
         yes, no = self._in("yes", permitted), self._in("no", denied)
@@ -127,10 +135,12 @@ class _Query:
         if everyone:
             where = f"kind = :user AND scope = 0{but.format('id')}"
             self._counted = f"SELECT count(*) FROM entities WHERE {where}"
+            self._numbered = f"SELECT id FROM entities WHERE {where} LIMIT :limit"
             self._paged = f"SELECT name FROM entities WHERE {where} AND name > :after ORDER BY name LIMIT :limit"
         else:
             where = f"{yes} AND member_kind = :user{but.format('member_id')}"
             self._counted = f"SELECT count(DISTINCT member_id) FROM members WHERE {where}"
+            self._numbered = f"SELECT DISTINCT member_id FROM members WHERE {where} LIMIT :limit"
             self._paged = (
                 f"SELECT DISTINCT member_id FROM members WHERE {where} AND member_id > :after"
                 " ORDER BY member_id LIMIT :limit"
@@ -152,6 +162,10 @@ class _Query:
         """Return how many they are."""
         return int(scalar(self._connection, self._counted, **self._values))
 
+    def numbers(self, limit: int) -> list[int]:
+        """Return their numbers, in no order; so many at most."""
+        return [int(row[0]) for row in rows(self._connection, self._numbered, **self._values, limit=limit)]
+
     def page(self, *, after: str, limit: int) -> tuple[str, ...]:
         """Return the first nicknames behind one: of the whole community by name, else as they were enrolled.
 
@@ -167,10 +181,34 @@ class _Query:
         return tuple(ref.name for ref in place_refs(self._connection, found))
 
 
-def _feeds(connection: Connection, groups: frozenset[int]) -> tuple[Feed, ...]:
+def _feeds(connection: Connection, permitted: frozenset[int], denied: frozenset[int]) -> tuple[Feed, ...]:
+    """Return the attributes that make somebody a member of some groups and not of others; some where they are many."""
+    yes = find_feeds(connection, permitted, limit=MAX_PAGE)
+    values: dict[str, set[str]] = {}
+    for one in yes:
+        values.setdefault(one.source.value, set()).add(one.value)
+    no: set[Feed] = set()
+    for source, some in values.items():
+        for part in chunks(sorted(some)):
+            query = "SELECT group_id, value FROM feeds WHERE source = :source AND value IN :values"
+            got = rows(connection, query, source=source, values=part)
+            no.update(Feed(FeedSource(source), str(value)) for group, value in got if group in denied)
+    return tuple(sorted(yes - no)[:MAX_PAGE])
+
+
+def find_feeds(connection: Connection, groups: frozenset[int], *, limit: int) -> frozenset[Feed]:
+    """Return the attributes that make somebody a member of groups; where they are more than a limit, so many at least.
+
+    Args:
+        connection: In a transaction.
+        groups: Which groups, all within them among these.
+        limit: How many are asked for.
+    """
     found: set[Feed] = set()
     for part in chunks(groups):
         query = "SELECT DISTINCT source, value FROM feeds WHERE group_id IN :ids LIMIT :limit"
-        got = rows(connection, query, ids=part, limit=MAX_PAGE)
-        found.update(Feed(FeedSource(str(source)), str(value)) for source, value in got)
-    return tuple(sorted(found)[:MAX_PAGE])
+        for source, value in rows(connection, query, ids=part, limit=limit):
+            found.add(Feed(FeedSource(str(source)), str(value)))
+        if len(found) >= limit:
+            break
+    return frozenset(found)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-__all__ = ["objects_near"]
+__all__ = ["objects_near", "superuser_groups"]
 
 _OBJECT: Final = CODES[Kind.OBJECT]
 _OBJECT_GROUP: Final = CODES[Kind.OBJECT_GROUP]
@@ -57,7 +57,7 @@ def objects_near(connection: Connection, ref: Ref, *, limit: int, stated: bool =
 
 def _stated_below(connection: Connection, within: dict[str, object]) -> list[Sequence[Any]]:
     """Return scope and name of objects in a range that statements are on, or on a group that holds them."""
-    supers = _superuser_groups(connection)
+    supers = superuser_groups(connection)
     counts = "(s.effect = 0 OR s.group_id NOT IN :supers)"
     found = rows(
         connection,
@@ -89,7 +89,7 @@ def _stated_below(connection: Connection, within: dict[str, object]) -> list[Seq
     return more
 
 
-def _superuser_groups(connection: Connection) -> frozenset[int]:
+def superuser_groups(connection: Connection) -> frozenset[int]:
     """Return the groups whose members are superusers whatever the circumstances."""
     ((actions, objects),) = targets(connection, SUPERUSER, SERVER).permits
     found = rows(

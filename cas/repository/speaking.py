@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cas.assertion.value import Comparison
-from cas.policy.evaluate import Applicable, Matched, Place
+from cas.policy.evaluate import Applicable, Matched, Place, reaches
 from cas.policy.matching import below, covering_names, is_place
 from cas.policy.model import CAS, GRANT_ALL, SERVER, SUPERUSER, ActionName, Effect, Kind, Namespace, Ref
 from cas.repository.base import MAX_ROWS
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, RowMapping
 
-    from cas.policy.conditions import Terms
     from cas.policy.request import PolicyRequest, Wanted
 
     _Add: TypeAlias = Callable[[RowMapping, str, str, Comparison], None]
@@ -42,7 +41,6 @@ __all__ = [
     "objects_around",
     "range_end",
     "targets",
-    "terms_at",
 ]
 
 _COLUMNS: Final = (
@@ -130,7 +128,7 @@ def _denied_below(connection: Connection, scopes: list[int], low: str, high: str
     found = rows(
         connection,
         "SELECT DISTINCT s.object_id FROM statements s CROSS JOIN entities e WHERE s.effect = 0 AND e.id = s.object_id"
-        " AND e.kind = :kind AND e.scope IN :scopes AND e.name >= :low AND e.name < :high",
+        " AND e.kind = :kind AND e.scope IN :scopes AND e.name > :low AND e.name < :high",
         kind=_OBJECT,
         **within,
     )
@@ -144,7 +142,7 @@ def _denied_below(connection: Connection, scopes: list[int], low: str, high: str
         connection,
         DOWN + "SELECT DISTINCT down.origin FROM down CROSS JOIN members m CROSS JOIN entities e"
         " WHERE m.container_id = down.id AND m.member_kind = :leaf AND e.id = m.member_id AND e.scope IN :scopes"
-        " AND e.name >= :low AND e.name < :high",
+        " AND e.name > :low AND e.name < :high",
         ids=[int(row[0]) for row in groups],
         kind=_OBJECT_GROUP,
         leaf=_OBJECT,
@@ -366,27 +364,6 @@ def find_namespace(connection: Connection, nickname: str) -> tuple[int, Namespac
     return number, Namespace(nickname, str(base), Comparison(str(comparison)))
 
 
-def terms_at(connection: Connection, action: Ref, on: Ref) -> frozenset[Terms]:
-    """Return the terms of all statements that speak of an action on something; empty for what is not known."""
-    if find_id(connection, action) is None:
-        return frozenset()
-    wanted = targets(connection, action, on)
-    found: set[Terms] = set()
-    for effect, pairs in ((1, wanted.permits), (0, wanted.denials)):
-        for actions, objects in pairs:
-            for part in chunks(objects):
-                got = run(
-                    connection,
-                    "SELECT DISTINCT s.not_before, s.not_after, s.proxies, s.strength FROM statements s"
-                    " WHERE s.object_id IN :objects AND s.action_id IN :actions AND s.effect = :effect",
-                    objects=part,
-                    actions=actions,
-                    effect=effect,
-                )
-                found.update(map(terms_of, got.mappings()))
-    return frozenset(found)
-
-
 def namespaces_like(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Namespace]:
     """Return the namespaces in which a name of one of them means the same, by number: all, for a URL or a path."""
     if not is_place(name):
@@ -404,7 +381,6 @@ def namespaces_like(connection: Connection, own: tuple[int, Namespace], name: st
 def objects_around(connection: Connection, own: tuple[int, Namespace], name: str) -> dict[int, Place]:
     """Return the enrolled objects that cover a name of a namespace, in whichever: by number, as they are compared."""
     there = namespaces_like(connection, own, name)
-    is_tree = below(name, own[1].comparison) is not None
     names = set(covering_names(name, Comparison.WILDCARD if is_place(name) else own[1].comparison)) | {name}
     found = rows(
         connection,
@@ -416,12 +392,8 @@ def objects_around(connection: Connection, own: tuple[int, Namespace], name: str
     places = {
         int(number): Place(there[scope].nickname, str(other), there[scope].comparison) for number, scope, other in found
     }
-    return {
-        number: place
-        for number, place in places.items()
-        if place.namespace == own[1].nickname or is_tree or "*" not in name
-        if place.name == name or below(place.name, place.comparison) is not None
-    }
+    asked = Place(own[1].nickname, name, own[1].comparison)
+    return {number: place for number, place in places.items() if reaches(place, asked)}
 
 
 def _named(connection: Connection, namespace: int, names: Iterable[str]) -> frozenset[int]:

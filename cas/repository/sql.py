@@ -198,16 +198,14 @@ class SQLPolicy:
 
     def preview(
         self, changes: Sequence[Change], by: Author, look: Callable[[View], T], *, guard: Callable[[View, Change], None]
-    ) -> tuple[T, T, int]:
+    ) -> tuple[T, int]:
         """See `PolicyRepository.preview`."""
-        answer: list[tuple[T, T, int]] = []
+        answer: list[tuple[T, int]] = []
 
         def work(connection: Connection, _again: bool) -> NoReturn:
             transaction = Transaction(connection, by)
-            view = SQLView(connection)
-            first = look(view)
             _make_all(transaction, changes, guard)
-            answer[:] = [(first, look(view), transaction.revision - 1)]
+            answer[:] = [(look(SQLView(connection)), transaction.revision - 1)]
             raise _UndoError
 
         try:

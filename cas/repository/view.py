@@ -27,7 +27,7 @@ from cas.policy.model import (
     User,
     UserGroup,
 )
-from cas.repository import speaking
+from cas.repository import reach, speaking
 from cas.repository.base import MAX_PAGE, Found, FoundUser
 from cas.repository.cache import MAX_KEPT_STATEMENTS
 from cas.repository.closures import up
@@ -40,16 +40,16 @@ from gsi.errors import ParseError, StorageError
 from gsi.sql.columns import time_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Collection, Hashable, Sequence
     from datetime import datetime
 
     from sqlalchemy.engine import Connection, RowMapping
 
-    from cas.policy.conditions import Circumstances, Terms
+    from cas.policy.conditions import Circumstances
     from cas.policy.evaluate import Applicable, Matched
     from cas.policy.model import ActionName, Entity, Statement
     from cas.policy.request import PolicyRequest
-    from cas.repository.base import HistoryEntry, Holders
+    from cas.repository.base import Clause, HistoryEntry, Holders, Person, Reach
     from cas.repository.cache import ViewCache
 
 __all__ = ["SQLView"]
@@ -326,9 +326,33 @@ class SQLView:
         query = "SELECT 1 FROM statements WHERE action_id IN :ids LIMIT 1"
         return scalar(self._connection, query, ids=around) is not None
 
-    def terms_at(self, action: Ref, on: Ref) -> frozenset[Terms]:
-        """See `View.terms_at`."""
-        return speaking.terms_at(self._connection, action, on)
+    def clauses(self, action: Ref, on: Ref) -> frozenset[Clause]:
+        """See `View.clauses`."""
+        return reach.find_clauses(self._connection, action, on)
+
+    def fqan_clauses(self, fqan: str) -> frozenset[Clause]:
+        """See `View.fqan_clauses`."""
+        return reach.fqan_clauses(self._connection, fqan)
+
+    def fqans_around(self, group: Ref) -> tuple[str, ...]:
+        """See `View.fqans_around`."""
+        return reach.fqans_around(self._connection, group)
+
+    def grants_of_all(self, *, limit: int) -> tuple[Statement, ...]:
+        """See `View.grants_of_all`."""
+        return reach.grants_of_all(self._connection, limit=limit)
+
+    def number_of(self, ref: Ref) -> int | None:
+        """See `View.number_of`."""
+        return find_id(self._connection, ref)
+
+    def reach(self, permitted: Collection[int], denied: Collection[int], *, limit: int) -> Reach:
+        """See `View.reach`."""
+        return reach.reach(self._connection, permitted, denied, limit=limit)
+
+    def people(self, numbers: Collection[int]) -> dict[int, Person]:
+        """See `View.people`."""
+        return reach.find_people(self._connection, numbers)
 
     def objects_near(self, ref: Ref, *, limit: int, stated: bool = False) -> tuple[Ref, ...]:
         """See `View.objects_near`."""

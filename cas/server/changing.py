@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cas.policy.changes import Change
     from cas.policy.model import Ref
     from cas.server.operation import Asked
+    from cas.trial import Difference
 
 __all__ = ["CHANGE_OPERATIONS", "MAX_CHANGES"]
 
@@ -62,19 +63,23 @@ def _versions(value: object) -> dict[Ref, int] | None:
 
 def _preview(asked: Asked, changes: Sequence[Change]) -> dict[str, object]:
     found = asked.community.service.preview(asked.caller, changes)
-    differences: list[dict[str, object]] = [
-        {
-            "action": encode_ref(one.action),
-            "on": encode_ref(one.on),
-            "gains": list(one.gains),
-            "loses": list(one.loses),
-            "before": one.before,
-            "after": one.after,
-            "when": one.when,
-        }
-        for one in found.differences
-    ]
+    differences = [_encode(one) for one in found.differences]
     return {"revision": found.revision, "differences": differences, "complete": found.is_complete}
+
+
+def _encode(one: Difference) -> dict[str, object]:
+    what: dict[str, object] = {"fqan": one.fqan}
+    if one.action is not None and one.on is not None:
+        what = {"action": encode_ref(one.action), "on": encode_ref(one.on)}
+    return what | {
+        "gains": list(one.gains),
+        "loses": list(one.loses),
+        "feeds_gain": [[feed.source.value, feed.value] for feed in one.feeds_gain],
+        "feeds_lose": [[feed.source.value, feed.value] for feed in one.feeds_lose],
+        "before": one.before,
+        "after": one.after,
+        "when": one.when,
+    }
 
 
 CHANGE_OPERATIONS: Final = (
@@ -96,7 +101,14 @@ CHANGE_OPERATIONS: Final = (
             Field("expected_revision", NUMBER, "the revision that they were prepared for"),
             Field("expected_versions", {"type": "array"}, "pairs of a name and the version it had"),
         ),
-        {"revision": "the policy's revision", "changed": "for each change whether it changed anything"},
+        {
+            "revision": "the policy's revision",
+            "changed": "for each change whether it changed anything",
+            "differences": "of a dry run: rights (action, on) and FQANs (fqan), each with who gains and who loses it"
+            " by name, and by attributes that are proven (feeds_gain, feeds_lose), how many have it by name before and"
+            " after, and when it is so",
+            "complete": "of a dry run: whether all that the changes touch was compared",
+        },
     ),
 )
 """What changes the policy."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from cas import effects, trial
-from cas.policy.changes import AddMember, Change, Enrol, Grant, Remove, RemoveMember, Revoke
-from cas.policy.model import Kind, Ref, ServiceAction
+from cas import effects
+from cas.policy.changes import Change, Enrol, Grant, Remove, Revoke
 from cas.repository.base import Author
 from cas.rights import Rights
 from cas.service.base import Deciding, Note
+from cas.trial import Trial
 from gsi.errors import ConflictError, GridError
 from gsi.system.audit import Verdict
 
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cas.policy.caller import Caller
-    from cas.policy.model import Entity, Statement
+    from cas.policy.model import Entity, Ref, Statement
     from cas.repository.base import Applied, View
     from cas.trial import Preview
 
 __all__ = ["Changes"]
 
 _TRIES: Final = 5
-"""How often a trial is begun anew because the policy has moved between finding what is touched and looking at it."""
+"""How often a trial is begun anew because the policy has moved between two of its steps."""
+
+MAX_TRIAL_SECONDS: Final = 2.0
+"""How long one step of a trial looks: others' changes wait for it, who give up after ten seconds.
+
+What was not looked at by then makes the answer incomplete.
+"""
 
 
 class Changes(Deciding):
@@ -101,13 +108,18 @@ class Changes(Deciding):
         with self._deciding(caller, "preview", now):
             self._repository.reading(lambda view: Rights.of(view, caller, now).require_query())
             for _ in range(_TRIES):
-                before, after, revision = self._repository.preview(
-                    changes, by, lambda view: trial.find(view, changes), guard=guard
-                )
-                plan = trial.make_plan(before, after, now)
-                first, second, same = self._repository.preview(changes, by, partial(trial.look, plan=plan), guard=guard)
-                if same == revision:
-                    return trial.compare(plan, first, second, revision)
+                trial, revisions = Trial(changes, now), set[int]()
+                for is_after, step in trial.steps:
+                    look = partial(_look, step)
+                    if is_after:
+                        _, revision = self._repository.preview(changes, by, look, guard=guard)
+                    else:
+                        revision = self._repository.reading(look)
+                    revisions.add(revision)
+                    if len(revisions) > 1:
+                        break
+                else:
+                    return trial.preview(revision)
             raise ConflictError("the policy is being changed all the time", hint="try again")
 
     def _guard(self, caller: Caller, now: datetime) -> Callable[[View, Change], None]:
@@ -126,26 +138,6 @@ class Changes(Deciding):
         """Remove something: removeTrustAnchor, removeUser, deleteObject, deleteGroup, ...; none is no error."""
         return self.apply(caller, [Remove(ref)], reason=reason)
 
-    def create_group(self, caller: Caller, group: Entity, owner: str, *, reason: str = "") -> Applied:
-        """Create a group of users, objects or actions: createGroup."""
-        return self.apply(caller, [Enrol(group, owner)], reason=reason)
-
-    def add_member(self, caller: Caller, group: Ref, member: Ref, *, reason: str = "") -> Applied:
-        """Put something into a group: manageUserGroups, manageObjectGroups, manageServiceActionGroups."""
-        return self.apply(caller, [AddMember(group, member)], reason=reason)
-
-    def remove_member(self, caller: Caller, group: Ref, member: Ref, *, reason: str = "") -> Applied:
-        """Take something out of a group."""
-        return self.apply(caller, [RemoveMember(group, member)], reason=reason)
-
-    def add_action(self, caller: Caller, service_type: str, name: str, *, reason: str = "") -> Applied:
-        """Add an action to a service type: manageServiceAction."""
-        return self.apply(caller, [Enrol(ServiceAction(service_type, name))], reason=reason)
-
-    def remove_action(self, caller: Caller, service_type: str, name: str, *, reason: str = "") -> Applied:
-        """Remove an action of a service type."""
-        return self.apply(caller, [Remove(Ref(Kind.SERVICE_ACTION, name, service_type))], reason=reason)
-
     def grant(self, caller: Caller, statement: Statement, *, reason: str = "") -> Applied:
         """Add a statement to the policy."""
         return self.apply(caller, [Grant(statement)], reason=reason)
@@ -153,3 +145,10 @@ class Changes(Deciding):
     def revoke(self, caller: Caller, statement: Statement, *, reason: str = "") -> Applied:
         """Take a statement out of the policy; one that is not there is no error."""
         return self.apply(caller, [Revoke(statement)], reason=reason)
+
+
+def _look(step: Callable[[View, Callable[[], bool]], None], view: View) -> int:
+    """Do one step of a trial while there is time; return the revision of the policy that it saw."""
+    end = time.monotonic() + MAX_TRIAL_SECONDS
+    step(view, lambda: time.monotonic() > end)
+    return view.revision()

@@ -179,7 +179,11 @@ QUESTIONS: dict[str, Callable[[View], object]] = {
     "statements": lambda view: view.list_statements(group("readers")),
     "history": lambda view: view.history(about=user("alice")),
     "near and stated": lambda view: view.objects_near(object_ref("ftp://h/*"), limit=10, stated=True),
-    "terms": lambda view: view.terms_at(READ, object_ref(DATA)),
+    "clauses": lambda view: view.clauses(READ, object_ref(DATA)),
+    "FQANs around": lambda view: view.fqans_around(group("readers")),
+    "all of it": lambda view: view.grants_of_all(limit=10),
+    "reach": lambda view: view.reach(groups_of(view), {0}, limit=10),
+    "people": lambda view: view.people(groups_of(view)),
     "near": lambda view: view.objects_near(object_ref("ftp://h/*"), limit=10),
 }
 LARGE = re.compile(

@@ -12,8 +12,8 @@ from cas.policy.matching import (
     common,
     covering_names,
     covers,
+    meets,
     normal_object,
-    overlaps,
 )
 from gsi.errors import ParseError
 
@@ -44,7 +44,7 @@ def test_wildcard(pattern: str, name: str, is_covered: bool) -> None:
     assert covers(pattern, name, WILDCARD) is is_covered
     assert (pattern in covering_names(name, WILDCARD)) is is_covered, "what the index is asked for is the same"
     assert covers(pattern, name, EXACT) is (pattern == name)
-    assert overlaps(pattern, name, WILDCARD) is (is_covered or covers(name, pattern, WILDCARD))
+    assert meets(pattern, WILDCARD, name, WILDCARD) is (is_covered or covers(name, pattern, WILDCARD))
 
 
 def test_what_two_names_have_in_common() -> None:

@@ -16,7 +16,8 @@ from cas.policy.nicknames import _FORBIDDEN, MAX_NICKNAME_CHARS
 from cas.policy.request import MAX_REQUEST_BYTES, MAX_WANTED, parse_request
 from cas.repository.base import MAX_DEPTH, MAX_GROUPS, MAX_ROWS, MAX_SKEW
 from cas.service import BATCH_LINES
-from cas.trial import MAX_LOOKS, MAX_NAMED
+from cas.touched import MAX_LOOKS
+from cas.trial import MAX_NAMED
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/reference/cas-policy.md").read_text("utf-8")
 

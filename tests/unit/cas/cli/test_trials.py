@@ -19,7 +19,8 @@ def told(capsys: pytest.CaptureFixture[str], *differences: dict[str, object], co
 
 def difference(**more: object) -> dict[str, object]:
     names = {"action": encode_ref(READ), "on": encode_ref(object_ref("ftp://h/d/*"))}
-    return {**names, "gains": [], "loses": [], "before": 1, "after": 2, **more}
+    feeds: dict[str, object] = {"feeds_gain": [], "feeds_lose": []}
+    return {**names, **feeds, "gains": [], "loses": [], "before": 1, "after": 2, **more}
 
 
 def test_nobody_is_said_when_all_was_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,3 +37,14 @@ def test_who_gains_what_and_when(capsys: pytest.CaptureFixture[str]) -> None:
     )
     many = difference(before=30000, after=30000, when="")
     assert told(capsys, many) == f"{right}: 30000 -> 30000\n  too many to compare them by name\n{LAST}"
+
+
+def test_attributes_and_fqans(capsys: pytest.CaptureFixture[str]) -> None:
+    right = f"file/read on object {FTP}|ftp://h/d/*"
+    fed = difference(gains=["alice"], feeds_gain=[["voms", "/climate"]], feeds_lose=[["ldap", "night shift"]])
+    assert told(capsys, fed) == (
+        f"{right}: 1 -> 2\n  gains: alice, whoever proves voms /climate\n"
+        f"  loses: whoever proves ldap night shift\n{LAST}"
+    )
+    fqan = {key: value for key, value in difference(gains=["bob"]).items() if key not in {"action", "on"}}
+    assert told(capsys, {**fqan, "fqan": "/climate/prod"}) == f"FQAN /climate/prod: 1 -> 2\n  gains: bob\n{LAST}"
