@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import tomllib
 from datetime import UTC, datetime
 from importlib import import_module
@@ -234,7 +235,7 @@ def test_examples_are_taken(path: Path, tmp_path: Path) -> None:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    assert {path.parent.name for path in EXAMPLES} == {"one-node", "two-nodes", "site-ca"}
+    assert {path.parent.name for path in EXAMPLES} == {"one-node", "two-nodes", "site-ca", "containers"}
     two = [path.read_text() for path in EXAMPLES if path.parent.name == "two-nodes"]
     assert all(re.search(r"postgresql://\S+sslmode=verify-full", text) for text in two)
     assert all("pkcs11:" in path.read_text() for path in EXAMPLES if path.parent.name == "site-ca")
@@ -248,6 +249,14 @@ def test_the_server_of_two_nodes_believes_their_portal(tmp_path: Path) -> None:
     assert portal.own.front_end
     (rule,) = server.trusted_front_ends or ()
     assert rule.matches(Client(f"/O=Example/CN={portal.names[0]}"))
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.name == "portal.toml"], ids=str)
+def test_portals_of_the_examples_know_the_name_that_browsers_send(path: Path, tmp_path: Path) -> None:
+    write_file(tmp_path / path.name, path.read_bytes(), 0o600)
+    portal = load_portal(str(tmp_path / path.name))
+    port = portal.http.listen.rpartition(":")[2]
+    assert f"portal.example.org:{port}" in portal.names
 
 
 def test_monitors_of_the_examples_are_where_prometheus_looks() -> None:
@@ -270,14 +279,67 @@ def test_the_image_copies_what_is_there() -> None:
     assert set(wanted.split(",")) <= set(extras)
 
 
-def test_containers_run_our_commands(tmp_path: Path) -> None:
-    text = (DEPLOY / "container/compose.yaml").read_text()
-    commands = [json.loads(line) for line in re.findall(r"^ +command: (\[.*\])$", text, re.MULTILINE)]
-    assert {command[0] for command in commands} == {"myproxy-server", "myproxy-portal", "myproxy-delegation"}
-    for name, *words in commands:
-        told = run([our_program(name), "--help"], env=clean_environment(tmp_path)).check().output
-        for option in (word for word in words if word.startswith("-")):
-            assert re.search(rf"(^|[ ,|\[])-?{re.escape(option.replace('--', '-'))}\b", told, re.MULTILINE), option
+class Composed:
+    """The directory of compose.yaml after its first lines.
+
+    Attributes:
+        directory: It.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.directory = place / "deploy/container"
+        self._text = (DEPLOY / "container/compose.yaml").read_text()
+        shutil.copytree(DEPLOY / "examples", place / "deploy/examples")
+        self.directory.mkdir()
+        ca = TestCA("/O=Example/CN=CA", "p256")
+        for kind, name in (("HOST", "myproxy"), ("WEB", "portal")):
+            ca.issue(f"/O=Example/CN={name}.example.org", "p256").write(place / f"{kind}CERT", place / f"{kind}KEY")
+        lines = "\n".join(re.findall(r"^#   (.*)$", self._text, re.MULTILINE))
+        lines = re.sub(r"\b(HOST|WEB)(CERT|KEY)\b", rf"{place}/\1\2", lines).replace("chown -R 7512", "ls -R")
+        run(["/bin/bash", "-euc", lines], env=clean_environment(place), cwd=self.directory).check()
+        write_trust_dir(self.directory / "etc/certificates", ca)
+
+    def command(self, service: str) -> list[str]:
+        """What a container runs."""
+        (lines,) = re.findall(rf"^  {service}:\n((?:    .*\n)+)", self._text, re.MULTILINE)
+        (command,) = re.findall(r"^    command: (.*)$", lines, re.MULTILINE)
+        assert "read_only: true" in lines
+        (volumes,) = re.findall(r"^    volumes: (.*)$", lines, re.MULTILINE)
+        name = "store" if service == "myproxy" else service
+        assert json.loads(volumes) == [f"{name}:/var/lib/grid/store", "./etc:/etc/grid:ro", "./secrets:/run/grid:ro"]
+        return [str(word) for word in json.loads(command)]
+
+    def outside(self, text: str) -> str:
+        """Return a text with the places of a container as they are here."""
+        here = {"/etc/grid/": "etc/", "/run/grid/": "secrets/", "/var/lib/grid/store": "store"}
+        for place, name in here.items():
+            text = text.replace(place, f"{self.directory}/{name}")
+        return text
+
+
+def test_containers_start_as_the_first_lines_of_their_file_say(tmp_path: Path) -> None:
+    """Each service finds what its configuration names, and writes nowhere but in its volume: all else is read-only."""
+    tmp_path.chmod(0o700)
+    composed = Composed(tmp_path)
+    for path in sorted((composed.directory / "etc").glob("*.*")):
+        text = path.read_text()
+        for place in re.findall(r"/(?:etc|run|var|srv|opt|usr)/[\w./-]+", re.sub("(?m)^#.*$", "", text)):
+            if place != "/var/lib/grid/store":
+                assert Path(composed.outside(place)).is_file(), (path.name, place)
+        path.write_text(composed.outside(text))
+        path.chmod(0o600)
+    assert load_myproxy(str(composed.directory / "etc/myproxy-server.config")).server_key
+    env = clean_environment(tmp_path) | {"X509_CERT_DIR": str(composed.directory / "etc/certificates")}
+    for service in ("portal", "delegation"):
+        name, *words = map(composed.outside, composed.command(service))
+        config = LOADERS[f"{service}.toml"](str(composed.directory / f"etc/{service}.toml"))
+        assert config.store.directory == str(composed.directory / "store"), "the one place that it can write"
+        run([our_program(name), *words, "-check"], env=env).check()
+    assert {path.name for path in (composed.directory / "store").iterdir()} >= {"portal.db", "delegation.db"}
+    name, *words = composed.command("myproxy")
+    told = run([our_program(name), "--help"], env=env).check().output
+    for option in (word for word in words if word.startswith("-")):
+        assert re.search(rf"(^|[ ,|\[]){re.escape(option)}\b", told, re.MULTILINE), option
 
 
 # --- Monitoring ------------------------------------------------------------------------------------------------------
