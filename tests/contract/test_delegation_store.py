@@ -13,17 +13,11 @@ from gsi.errors import ConflictError
 from myproxy.delegation.config import StoreSettings
 from myproxy.delegation.store import DelegationStore, Owner, open_store
 from tests.harness.ca import write_file
-from tests.harness.postgres import Postgres, postgres
+from tests.harness.postgres import Postgres
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ALICE = Owner("a" * 16, "/O=Grid/CN=Alice", ("/vo/Role=NULL",))
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[Postgres]:
-    with postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -20,22 +20,18 @@ from myproxy.repository.events import KEPT, Noted, SQLEvents
 from myproxy.repository.history import History
 from myproxy.repository.sql import SQLRepository, open_postgres_repository, open_sqlite_repository
 from myproxy.repository.tables import EVENTS
-from tests.harness.postgres import Postgres, postgres
+from tests.harness.postgres import Postgres
+from tests.harness.stores import lay_store
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 ALICE, BOB = "/O=Grid/CN=Alice", "/O=Grid/CN=Bob"
 
 
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[Postgres]:
-    with postgres() as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLRepository]:
     if request.param == "sqlite":
+        lay_store(open_sqlite_repository, tmp_path / "store")
         store = open_sqlite_repository(str(tmp_path / "store"))
         yield store
         store.close()

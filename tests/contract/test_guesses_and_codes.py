@@ -18,16 +18,10 @@ from myproxy.auth.totp import StoredSecret
 from myproxy.repository.codes import SQLCodeStore
 from myproxy.repository.guesses import SQLGuessStore
 from myproxy.repository.sql import open_postgres_repository, open_sqlite_repository
-from tests.harness.postgres import Postgres, postgres
+from tests.harness.postgres import Postgres
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 KEY, OTHER = "a" * 64, "b" * 64
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[Postgres]:
-    with postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -29,18 +29,12 @@ from kca.repository.base import (
 )
 from kca.repository.sql import SQLBooks, open_postgres_books, open_sqlite_books
 from kca.repository.tables import METADATA
-from tests.harness.postgres import Postgres, postgres
+from tests.harness.postgres import Postgres
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 CA = "ca" * 32
 MIGRATIONS = Path(__file__).resolve().parents[2] / "kca/repository/migrations"
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[Postgres]:
-    with postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -59,23 +59,19 @@ from cas.repository.transfer import export_lines, import_lines
 from cas.repository.withdrawn import Withdrawn
 from gsi.errors import ConflictError, DeniedError, NotFoundError, ParseError, StorageError
 from tests.harness.cas import ADMINS, FTP, NOW, READ, WRITE, action, begin, dn, group, object_ref, permit, user
-from tests.harness.postgres import Postgres, postgres
+from tests.harness.postgres import Postgres
+from tests.harness.stores import lay_store
 
 BY = Author("/O=Grid/CN=admin", NOW, "a reason", "r1")
 HOW = Circumstances(NOW)
 DATA = "ftp://h/data/*"
 
 
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[Postgres]:
-    with postgres() as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], SQLPolicy]]:
     """Opens one and the same store, as each of several nodes does."""
     if request.param == "sqlite":
+        lay_store(open_sqlite_policy, tmp_path / "store")
         yield lambda: open_sqlite_policy(str(tmp_path / "store"))
     else:
         server = request.getfixturevalue("postgres_server")

@@ -29,16 +29,10 @@ from myproxy.portal.store import (
 )
 from myproxy.portal.terminals import MAX_PER_NETWORK, WAIT, Terminals
 from myproxy.portal.vault import Ticket
-from tests.harness.postgres import Postgres, postgres
+from tests.harness.postgres import Postgres
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[Postgres]:
-    with postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -5,7 +5,6 @@ The trials themselves are in `tests.harness.store_crashes`, which runs in a proc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from gsi.pem import split_pem
 from myproxy.repository.spool import SpoolEntry, write_entry
 from tests.harness.ca import TestCA
 from tests.harness.killpoints import How, build_library, run_with_killpoints
-from tests.harness.postgres import Postgres, postgres
+from tests.harness.postgres import Postgres
 
 SCRIPT = "tests.harness.store_crashes"
 CREDENTIALS_TO_IMPORT = 5
@@ -25,12 +24,6 @@ CREDENTIALS_TO_IMPORT = 5
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_library(tmp_path_factory.mktemp("library"))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with postgres() as running:
-        yield running
 
 
 def count(done: str) -> int:
@@ -53,7 +46,7 @@ def test_what_was_acknowledged_is_whole(
         done = run_with_killpoints(SCRIPT, kind, how.name, tmp_path, library=library).check()
         assert count(done.stdout) > 40
         return
-    server = request.getfixturevalue("server")
+    server = request.getfixturevalue("postgres_server")
     assert isinstance(server, Postgres)
     with server.database() as conninfo:
         done = run_with_killpoints(SCRIPT, kind, how.name, tmp_path, conninfo, library=library).check()

@@ -25,7 +25,7 @@ from myproxy.repository.base import StoredCredential
 from myproxy.repository.seal import Place, Sealer, SealParameters
 from myproxy.repository.sealforms import describe_form
 from myproxy.repository.sql import SQLRepository
-from tests.harness.postgres import Postgres, postgres
+from tests.harness.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGUN = 1_700_000_000
@@ -64,12 +64,6 @@ def revisions(package: str) -> list[str]:
 
 VERSIONS = [Version(package, one) for package in MIGRATIONS for one in revisions(package)]
 OLDER = [one for one in VERSIONS if one.revision != revisions(one.package)[-1]]
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[Postgres]:
-    with postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

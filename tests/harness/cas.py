@@ -46,6 +46,7 @@ from gsi.certificate import Certificate
 from gsi.errors import StorageError
 from gsi.system.audit import AuditRecord
 from tests.harness.ca import TestCA
+from tests.harness.stores import lay_store
 
 __all__ = [
     "ADMINS",
@@ -167,6 +168,7 @@ class Community:
 @contextlib.contextmanager
 def make_community(ca: TestCA, directory: Path) -> Iterator[Community]:
     """A community of one superuser, with what GridFTP needs."""
+    lay_store(open_sqlite_policy, directory / "store")
     repository = open_sqlite_policy(str(directory / "store"))
     try:
         community = Community(ca, repository)

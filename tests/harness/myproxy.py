@@ -38,6 +38,7 @@ from myproxy.repository.seal import Sealer, SealParameters
 from myproxy.repository.sql import SQLRepository, open_sqlite_repository
 from myproxy.service import MyProxyService
 from tests.harness.ca import Issued, TestCA, write_trust_dir
+from tests.harness.stores import lay_store
 
 __all__ = ["EVERYONE", "HOUR", "OPEN", "SECRET", "CountingSealer", "Sink", "World", "ask", "make_world"]
 
@@ -179,6 +180,7 @@ class World:
 def make_world(ca: TestCA, directory: Path) -> Iterator[World]:
     """A service with an open policy and cheap seals."""
     trust = write_trust_dir(directory / "certificates", ca, crl=True)
+    lay_store(open_sqlite_repository, directory / "store")
     repository = open_sqlite_repository(str(directory / "store"))
     sealer = CountingSealer(SealParameters(memory_kib=8, iterations=1))
     made = World(ca, None, repository, sealer, TrustDirectory(str(trust)), trust)  # type: ignore[arg-type]  # set at once

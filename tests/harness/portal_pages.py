@@ -36,10 +36,11 @@ from myproxy.portal.config import PortalConfig, StoreSettings
 from myproxy.portal.desk import AccountView, Desk, plain_address, told_apart, view
 from myproxy.portal.guard import FORM_COOKIE, SESSION_COOKIE, Portal, Session, current
 from myproxy.portal.limits import Limits
-from myproxy.portal.store import open_store
+from myproxy.portal.store import PortalStore, open_store
 from myproxy.protocol.messages import Account, Command, Request
 from tests.harness.ca import Issued, TestCA
 from tests.harness.myproxy import SECRET, World, ask, make_world
+from tests.harness.stores import lay_store
 
 __all__ = ["NAME", "Pages", "ServiceDesk", "open_node", "open_pages"]
 
@@ -242,6 +243,10 @@ def open_pages(
         yield pages
 
 
+def _open_alone(directory: str) -> PortalStore:
+    return open_store(StoreSettings(directory=directory))
+
+
 @contextlib.contextmanager
 def open_node(
     world: World, config: PortalConfig, *, ways: Ways | None = None, authenticators: Authenticators | None = None
@@ -254,6 +259,8 @@ def open_node(
         ways: Other ways to log on.
         authenticators: Where the secrets of one-time codes are.
     """
+    if not config.store.database:
+        lay_store(_open_alone, Path(config.store.directory))
     store = open_store(config.store)
 
     def clock() -> datetime:
