@@ -32,6 +32,7 @@ RUN = {
     "docs/howto/portal.md": "interop/test_portal_applications.py",
     "docs/howto/renewal.md": "interop/test_howto_renewal.py",
     "docs/howto/runbook.md": "interop/test_runbook.py",
+    "docs/howto/site-ca-token.md": "cli/test_howto.py",
     "docs/howto/site-ca.md": "cli/test_howto.py",
     "docs/howto/user-certificate.md": "interop/test_howto_users.py",
     "docs/howto/user-proxy.md": "interop/test_howto_users.py",
