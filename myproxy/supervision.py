@@ -9,6 +9,7 @@ whatever has become of the files.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from myproxy.server import ServerOptions, ServerSetup
 
 __all__ = ["ManagedWatcher", "ServerFactory"]
+
+YOUNG_OBJECTS: Final = 5000
+"""New objects between two searches for cycles; Python's 700 would mean several searches in each logon, for hardly any."""
 
 _log: Final = logging.getLogger("myproxy.server")
 
@@ -110,6 +114,7 @@ class ServerFactory:
             GridError: Something other than configuration and credential cannot be used.
         """
         limit_arenas()
+        gc.set_threshold(YOUNG_OBJECTS)
         self.metrics.use(self._worker)
         try:
             server = MyProxyServer(
