@@ -19,6 +19,7 @@ from myproxy.repository.codes import SQLCodeStore
 from myproxy.repository.guesses import SQLGuessStore
 from myproxy.repository.sql import open_postgres_repository, open_sqlite_repository
 from tests.harness.postgres import Postgres
+from tests.harness.stores import lay_store
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 KEY, OTHER = "a" * 64, "b" * 64
@@ -27,6 +28,7 @@ KEY, OTHER = "a" * 64, "b" * 64
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     if request.param == "sqlite":
+        lay_store(open_sqlite_repository, tmp_path / "store")
         store = open_sqlite_repository(str(tmp_path / "store"))
         yield store.database
         store.close()

@@ -30,6 +30,7 @@ from kca.repository.base import (
 from kca.repository.sql import SQLBooks, open_postgres_books, open_sqlite_books
 from kca.repository.tables import METADATA
 from tests.harness.postgres import Postgres
+from tests.harness.stores import lay_store
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -40,6 +41,7 @@ MIGRATIONS = Path(__file__).resolve().parents[2] / "kca/repository/migrations"
 @pytest.fixture(params=["sqlite", "postgresql"])
 def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLBooks]:
     if request.param == "sqlite":
+        lay_store(open_sqlite_books, tmp_path / "store")
         store = open_sqlite_books(str(tmp_path / "store"))
         yield store
         store.close()

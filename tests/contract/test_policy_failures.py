@@ -22,6 +22,7 @@ from gsi.errors import StorageError
 from gsi.system.audit import AuditLog, AuditRecord, Verdict
 from tests.harness.cas import ADMINS, FTP, NOW, READ, begin, dn, group, object_ref, permit, user
 from tests.harness.postgres import postgres
+from tests.harness.stores import lay_store
 
 BY = Author("/O=Grid/CN=admin", NOW)
 DATA = "ftp://h/data/*"
@@ -29,6 +30,7 @@ DATA = "ftp://h/data/*"
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Iterator[SQLPolicy]:
+    lay_store(open_sqlite_policy, tmp_path / "store")
     store = open_sqlite_policy(str(tmp_path / "store"))
     store.apply(begin(), BY)
     store.apply(

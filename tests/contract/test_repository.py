@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gsi.errors import ConflictError, NotFoundError, StorageError
 from gsi.secret import Passphrase
+from myproxy.repository import sql
 from myproxy.repository.base import (
     MAX_ADDRESS_BYTES,
     MAX_OWNER_BYTES,
@@ -283,8 +284,9 @@ def test_searching(repository: Repository) -> None:
     assert found(username="nobody") == []
 
 
-def test_searching_goes_on_from_page_to_page(repository: Repository) -> None:
-    names = sorted(f"user{number:04}" for number in range(1203))
+def test_searching_goes_on_from_page_to_page(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "_PAGE", 5)
+    names = [f"user{number:02}" for number in range(13)]
     for name in names:
         repository.put(credential(username=name))
     assert [one.username for one in repository.search(Selection())] == names

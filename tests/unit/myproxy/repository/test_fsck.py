@@ -20,6 +20,7 @@ from myproxy.repository.sealforms import is_wrapped
 from myproxy.repository.sql import SQLRepository, open_sqlite_repository
 from myproxy.repository.tables import CREDENTIALS, pack
 from tests.harness.ca import Issued, TestCA
+from tests.harness.stores import lay_store
 from tests.unit.myproxy.repository.support import NOW, OWNER, SECRET, Sink, make_sealer, stored
 
 SEALER = make_sealer(1, keeps_copies=False)
@@ -37,6 +38,7 @@ def alice(authority: TestCA) -> Issued:
 
 @pytest.fixture
 def repository(tmp_path: Path, alice: Issued) -> Iterator[SQLRepository]:
+    lay_store(open_sqlite_repository, tmp_path / "ours")
     opened = open_sqlite_repository(str(tmp_path / "ours"))
     opened.put(stored(alice, SEALER))
     opened.put(stored(alice, SEALER, "bob", passphrase=Passphrase(""), renewers="*"))

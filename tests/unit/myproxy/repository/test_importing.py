@@ -20,6 +20,7 @@ from myproxy.repository.seal import Place, Sealer
 from myproxy.repository.sealforms import GUARDED, LOCKED_BY_OWNER, UNSEALED, is_wrapped, method_of
 from myproxy.repository.sql import SQLRepository, open_sqlite_repository
 from tests.harness.ca import Issued, TestCA, write_file
+from tests.harness.stores import lay_store
 from tests.unit.myproxy.repository.support import NOW, OWNER, SECRET, make_sealer, put_files, stored
 
 
@@ -30,6 +31,7 @@ def alice() -> Issued:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[SQLRepository]:
+    lay_store(open_sqlite_repository, tmp_path / "ours")
     opened = open_sqlite_repository(str(tmp_path / "ours"))
     yield opened
     opened.close()

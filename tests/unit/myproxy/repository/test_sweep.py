@@ -16,6 +16,7 @@ from myproxy.repository.sweep import BATCH, LEASE, SETTLING, ServerStart, Sweepe
 from myproxy.repository.tables import IMPORTS
 from myproxy.repository.upkeep import take_lease
 from tests.harness.ca import Issued, TestCA
+from tests.harness.stores import lay_store
 from tests.unit.myproxy.repository.support import NOW, OWNER, Sink, make_sealer, stored
 
 GRACE = timedelta(days=30)
@@ -40,6 +41,7 @@ def alice() -> Issued:
 
 @pytest.fixture
 def repository(tmp_path: Path, alice: Issued) -> Iterator[SQLRepository]:
+    lay_store(open_sqlite_repository, tmp_path / "ours")
     opened = open_sqlite_repository(str(tmp_path / "ours"))
     for days in (-100, -31, -29, 5):
         username = f"expires{days:+}"
