@@ -29,7 +29,7 @@ _REFUSALS: Final[dict[str, dict[str, object]]] = {
     "403": {"description": "It is not the caller's to do; or a browser asks.", "content": _ERROR},
     "404": {"description": "There is no such delegation, or no request waits.", "content": _ERROR},
     "409": {"description": "The identity has too many delegations.", "content": _ERROR},
-    "413": {"description": "The body is longer than 1 MiB.", "content": _ERROR},
+    "413": {"description": "The body is longer than 1 MiB, and not looked at.", "content": _ERROR | _PLAIN},
     "429": {"description": "The identity asks too often.", "content": _ERROR, "headers": _WAIT},
     "500": {"description": "Trouble on this side; the log has more.", "content": _ERROR},
     "503": {"description": "The store does not answer; the log has more.", "content": _ERROR},

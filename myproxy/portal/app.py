@@ -57,8 +57,6 @@ if TYPE_CHECKING:
 __all__ = ["GROUP", "Host", "Page", "Ways", "create_app", "open_portal", "open_watch", "open_ways"]
 
 GROUP: Final = "myproxy.portal_pages"
-MAX_REQUEST_BYTES: Final = 256 << 10
-"""The longest form: a credential with a long chain and attributes takes 60 kB."""
 MAX_FORM_PARTS: Final = 40
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
@@ -230,8 +228,8 @@ def create_app(
     """
     app = Flask("myproxy.portal")
     app.debug = False  # whatever FLASK_DEBUG says
-    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
-    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_REQUEST_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = upload.MAX_REQUEST_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = upload.MAX_REQUEST_BYTES
     app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -292,7 +290,7 @@ def create_app(
         heading, text = str(error.name), str(error.description or "")
         if isinstance(error, RequestEntityTooLarge):
             heading = "Too large"
-            text = f"What was sent is larger than {MAX_REQUEST_BYTES >> 10} kB. A credential has a few kilobytes."
+            text = upload.TOO_LARGE
         if isinstance(error, InternalServerError):
             text = "Something went wrong on this side. It is in the log under the number below."
         if request.path.startswith(_FOR_PROGRAMS):

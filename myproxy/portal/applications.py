@@ -69,9 +69,10 @@ _NO_CODE: Final = "the code stands for nothing, or not for this application"
 class _OAuthError(Exception):
     """What an application is told (RFC 6749 section 5.2, RFC 6750 section 3.1)."""
 
-    def __init__(self, error: str, text: str) -> None:
+    def __init__(self, error: str, text: str, *, retry_seconds: int = 0) -> None:
         super().__init__(text)
         self.error = error
+        self.retry_seconds = retry_seconds
 
 
 class _Asked(NamedTuple):
@@ -231,11 +232,11 @@ def make_pages(portal: Portal) -> Blueprint:
             if any(len(request.form.getlist(name)) > 1 for name in request.form):
                 raise _OAuthError("invalid_request", "a parameter is there twice")
             made = work(authenticate())
-        except ThrottledError as error:
-            return _json({"error": "slow_down", "error_description": error.message}, 429)
         except _OAuthError as error:
             status = _STATUSES.get(error.error, 400)
             response = _json({"error": error.error, "error_description": str(error)}, status)
+            if error.retry_seconds:
+                response.headers["Retry-After"] = str(error.retry_seconds)
             if status == 401:
                 response.headers["WWW-Authenticate"] = 'Basic realm="applications"'
             return response
@@ -245,8 +246,7 @@ def make_pages(portal: Portal) -> Blueprint:
         """Return which application asks.
 
         Raises:
-            _OAuthError: It has not proved that.
-            ThrottledError: Too many wrong tries.
+            _OAuthError: It has not proved that, or there were too many wrong tries.
         """
         given = request.authorization
         if given is not None and given.type == "basic":
@@ -263,8 +263,10 @@ def make_pages(portal: Portal) -> Blueprint:
 
         try:
             portal.limits.judge("an application", address(), refuse)
-        except ThrottledError:
-            raise
+        except ThrottledError as error:
+            wait = max(1, int(error.seconds) + 1)
+            words = f"too many wrong secrets from this network; try again in {wait} seconds"
+            raise _OAuthError("slow_down", words, retry_seconds=wait) from error
         except RefusedError as error:
             portal.note("GRANT PROXY", Verdict.DENY, "", reason=error.message, detail=name[:64])
             raise _OAuthError("invalid_client", error.message) from error
@@ -340,7 +342,8 @@ def make_pages(portal: Portal) -> Blueprint:
                 raise _OAuthError("invalid_request", error.message) from error
             subject = identify(proxy).subject
             if not grants.use(kept, subject, now=now):
-                raise _OAuthError("slow_down", f"{PER_MINUTE} proxies a minute")
+                wait = 60 - int(now.timestamp()) % 60
+                raise _OAuthError("slow_down", f"{PER_MINUTE} proxies a minute", retry_seconds=wait)
             portal.note(
                 "GRANT PROXY",
                 Verdict.PERMIT,

@@ -29,12 +29,13 @@ def _operation(
 ) -> dict[str, object]:
     schema = {"type": "object", "properties": fields, "required": required}
     error = _json("No.", {"error": _TEXT, "error_description": _TEXT})
+    wait = {"Retry-After": {"description": "Seconds until the next try is judged.", "schema": _TEXT}}
     return {
         "post": {
             "summary": summary,
             "security": [{"application": []}],
             "requestBody": {"required": True, "content": {_FORM: {"schema": schema}}},
-            "responses": {"200": answer, "400": error, "401": error, "429": error},
+            "responses": {"200": answer, "400": error, "401": error, "429": error | {"headers": wait}},
         }
     }
 

@@ -19,11 +19,12 @@ from gsi.system.files import read_public
 from gsi.system.health import Health, check_anchors, check_dates
 from gsi.transport.activation import Given
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, rows, serve_wsgi
-from myproxy.portal.app import MAX_REQUEST_BYTES, create_app, open_portal, open_ways
+from myproxy.portal.app import create_app, open_portal, open_ways
 from myproxy.portal.codes import open_authenticators
 from myproxy.portal.config import Insistence
 from myproxy.portal.keypool import KeyPool
 from myproxy.portal.metrics import PREFIX, Metrics, render
+from myproxy.portal.upload import MAX_REQUEST_BYTES
 from myproxy.portal.webtls import WebCertificate
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, Response, g, render_template, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from gsi.errors import AuthenticationError, CredentialError, ParseError, RefusedError, VerificationError
 from myproxy.auth.base import ThrottledError
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
     from gsi.secret import Passphrase
     from myproxy.portal.guard import Portal
 
-__all__ = ["make_pages"]
+__all__ = ["MAX_REQUEST_BYTES", "TOO_LARGE", "make_pages"]
 
+MAX_REQUEST_BYTES: Final = 256 << 10
+"""The longest form: a credential with a long chain and attributes takes 60 kB."""
+TOO_LARGE: Final = f"What was sent is larger than {MAX_REQUEST_BYTES >> 10} kB. A credential has a few kilobytes."
 DAYS: Final = (7, 14, 30, 90, 365)
 MAX_DESCRIPTION: Final = 200
 MAX_USERNAME: Final = 200
@@ -60,9 +64,11 @@ def make_pages(portal: Portal) -> Blueprint:
     def deposit(username: str) -> None:
         """Store what the form brings."""
         sent = request.files.get("file")
-        data = b"" if sent is None else sent.read()
-        if not data:
+        if sent is None or not sent.filename:
             raise FormError("Choose a file.")
+        data = sent.read()
+        if not data:
+            raise FormError("The file is empty.")
         new = secret("new")
         check_new(new, secret("again"), username)
         name, description = field("name", most=64) or None, field("description", most=MAX_DESCRIPTION) or None
@@ -92,6 +98,16 @@ def make_pages(portal: Portal) -> Blueprint:
             raise FormError(words, 429, retry_seconds=wait) from error
         except _UnusableError as error:
             raise error.cause from None
+
+    @pages.errorhandler(RequestEntityTooLarge)
+    def say_too_large(_error: RequestEntityTooLarge) -> AnyResponse:
+        """Show the form again; nothing of what was sent was read, so nothing of it is in the form."""
+        first = request.endpoint == "upload.begin"
+        if not first and g.get("session") is None:
+            return away("pages.logon", notice="over")
+        error = FormError(TOO_LARGE)
+        page = render_template("store.html", error=error, found=(), wanted="", days=DAYS, first=first, username="")
+        return Response(page, 413, mimetype="text/html")
 
     @pages.get("/store")
     def store() -> str:

@@ -30,6 +30,7 @@ from tests.harness.daemons import free_port, running
 from tests.harness.doctor import Found, look
 from tests.harness.environment import UserEnvironment, clean_environment
 from tests.harness.howto import run_block
+from tests.harness.openapi import check_answer
 from tests.harness.run import our_program, run
 from tests.interop.conftest import ALICE, Grid
 
@@ -219,6 +220,9 @@ def test_a_transfer_service_s_client_and_a_service(place: Place, tmp_path: Path)
 
     assert client.call("DELETE", f"/delegation/{delegation_id}").status_code == 404
     assert client.call("GET", f"/delegation/{delegation_id}").json() is None
+    large = client.call("PUT", f"/delegation/{delegation_id}/credential", b"#" * 1_200_000)
+    assert large.status_code == 413
+    check_answer(describe(), "PUT", large.request.path_url, 413, large.headers.items(), large.content)
     document = requests.get(f"{place.url}/openapi.json", verify=str(place.directory / "ca.pem"), timeout=30)
     assert document.json() == describe()
     numbers = requests.get(f"{place.url}/metrics", verify=str(place.directory / "ca.pem"), timeout=30).text

@@ -176,7 +176,7 @@ def test_files_that_are_too_large_are_refused_in_words(browser: Browser, stored:
         browser.press("Store")
         assert words in browser.text, size
         if size < 1 << 20:
-            assert browser.heading == "Too large"
+            assert browser.heading == "Store or renew a credential", "the form is there again"
             check_page(browser, "store-too-large")
     browser.get(stored.portal.url)
     assert browser.heading == "Your credentials", "the session goes on"

@@ -77,6 +77,16 @@ storage = "{site.store}"
         yield Place(cas, portal)
 
 
+_WITH_A_LONG_NAME = """
+    const cells = document.querySelector("section:has(#expiring-title) tbody tr").cells, word = document.createRange();
+    cells[0].textContent = "admin";
+    cells[1].textContent = "w".repeat(64);
+    word.selectNodeContents(cells[0]);
+    return word.getClientRects().length;
+"""
+"""Says on how many lines a user name is."""
+
+
 def log_on(browser: Browser, place: Place, username: str) -> None:
     browser.driver.delete_all_cookies()
     browser.get(place.portal.url)
@@ -159,6 +169,7 @@ def test_what_the_site_s_administrators_see(browser: Browser, place: Place) -> N
     assert ALICE in browser.find("section:has(#expiring-title)").text
     assert browser.find("rect.good").is_displayed()
     check_page(browser, "site")
+    assert browser.driver.execute_script(_WITH_A_LONG_NAME) == 1, "a short word beside a long one stays whole"
     browser.press("Search the audit")
     browser.choose("verdict", "deny")
     browser.press("Search")

@@ -235,6 +235,11 @@ def test_applications_prove_who_they_are_and_cannot_guess(pages: Pages) -> None:
     assert error(other) == "invalid_token"
     found = [call(pages, "grant", word="guessed", access_token=access_token) for _ in range(5)]
     assert {one.status_code for one in found} == {401, 429}
+    slow = next(one for one in found if one.status_code == 429)
+    wait = int(slow.headers["Retry-After"])
+    assert wait >= 1
+    told = f"too many wrong secrets from this network; try again in {wait} seconds"
+    assert slow.get_json() == {"error": "slow_down", "error_description": told}
     assert found[0].headers["WWW-Authenticate"].startswith("Basic")
     assert call(pages, "grant", access_token=access_token).status_code == 200, "who knows the secret waits for nobody"
     for headers in ({"Origin": "https://gateway.example.org"}, {"Sec-Fetch-Mode": "cors"}):

@@ -195,7 +195,7 @@ def test_files_that_are_no_credentials_are_refused(pages: Pages, ca: TestCA, ali
         "/O=Grid/CN=Old", "p256", not_before=pages.now - timedelta(days=9), not_after=pages.now - timedelta(days=1)
     )
     for data, words in (
-        (b"", "Choose a file"),
+        (b"", "The file is empty."),
         (b"hello", "PKCS#12"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", ""),
         (alice.pem, "key"),
@@ -266,6 +266,25 @@ def test_the_first_time(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
         authority = TestCA("/O=Grid/CN=Nobody", "p256")  # a file that opens, and a server that knows no such CA
         strange = authority.issue("/O=Grid/CN=Eve", "p256").bundle()
         assert [send(strange) for _ in range(2)] == [400, 429]
+
+
+def test_files_that_are_too_large_lead_back_to_the_form(tmp_path: Path, ca: TestCA, alice: Issued) -> None:
+    with open_pages(ca, tmp_path, logon=LogonSettings(first_time=True)) as pages:
+        pages.store("alice", alice)
+        for path in ("/store", "/first"):
+            large = pages.post(path, token="", file=(io.BytesIO(b"x" * (300 << 10)), "file.p12"))
+            if path == "/store":
+                assert large.headers["Location"].endswith("notice=over")
+                pages.log_on()
+                large = pages.post(path, file=(io.BytesIO(b"x" * (300 << 10)), "file.p12"))
+            assert large.status_code == 413
+            assert "larger than 256 kB" in large.text
+            assert f'action="{path}"' in large.text
+            token = re.search(r'name="form_token" value="([0-9a-f]+)"', large.text)
+            assert token is not None
+            again = pages.post(path, token=token[1], username="bob")
+            assert (again.status_code, "Choose a file." in again.text) == (400, True)
+            pages.forget()
 
 
 def test_files_that_take_long_to_open_are_refused(pages: Pages, alice: Issued) -> None:
