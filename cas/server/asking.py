@@ -158,7 +158,12 @@ QUESTION_OPERATIONS: Final = (
         "QUERY",
         _get,
         (Field("name", NAME, "its name", required=True),),
-        {"entity": "the thing", "version": "how often it was changed"},
+        {
+            "entity": "the thing",
+            "version": "how often it was changed",
+            "fqan": "the group or role that it stands for in VOMS, or null",
+            "feeds": "where members of a group come from: kind and value of each",
+        },
     ),
     Operation(
         "/cas/v1/members",
@@ -216,7 +221,14 @@ QUESTION_OPERATIONS: Final = (
             Field("after", TEXT, "the last nickname of the page before"),
             Field("limit", NUMBER, "how many at most"),
         ),
-        {"total": "how many", "users": "nicknames", "groups": "the groups to which it is permitted"},
+        {
+            "total": "how many",
+            "users": "nicknames",
+            "groups": "the groups to which it is permitted",
+            "everyone": "whether it is permitted to the whole community",
+            "feeds": "whose members may by what is proven of them: kind and value of each",
+            "conditional": "statements that hold at times only",
+        },
     ),
     Operation(
         "/cas/v1/why",
@@ -230,7 +242,7 @@ QUESTION_OPERATIONS: Final = (
             Field("on", NAME, "on what", required=True),
             Field("limited", YES, "with a limited proxy"),
         ),
-        {"permitted": "whether", "lines": "why"},
+        {"user": "whose", "permitted": "whether", "lines": "why"},
     ),
 )
 """What is asked about the policy."""

@@ -210,7 +210,12 @@ CAPABILITY_OPERATIONS: Final = (
         "Say what the community calls the caller.",
         "QUERY",
         _whoami,
-        answers={"nickname": "the nickname", "identity": "the distinguished name", "community": "the community"},
+        answers={
+            "nickname": "the nickname",
+            "identity": "the distinguished name",
+            "community": "the community",
+            "limited": "whether the caller has shown a limited proxy",
+        },
     ),
     Operation(
         "/cas/v1/capability",
@@ -229,6 +234,11 @@ CAPABILITY_OPERATIONS: Final = (
             Field("profile", {"type": "string", "enum": [one.value for one in Profile]}, "of tokens"),
         ),
         {
+            "form": "what it is written as",
+            "not_before": "when it begins",
+            "scope": "of a token: its scopes, with a blank between each two",
+            "groups": "of a token: those that it says",
+            "left_out": "of a token: rights that its profile cannot say",
             "capability": "XML, base64 of an attribute certificate's DER, or a token",
             "id": "its identifier in hex",
             "not_after": "when it ends",
@@ -243,7 +253,12 @@ CAPABILITY_OPERATIONS: Final = (
         "QUERY",
         _rights_of,
         (Field("user", TEXT, "the nickname; the caller's where it is missing"), Field("rights", _RIGHTS, "which")),
-        {"rights": "the rights", "withheld": "those within which something is denied", "not_after": "how long"},
+        {
+            "user": "whose",
+            "rights": "the rights",
+            "withheld": "those within which something is denied",
+            "not_after": "how long",
+        },
     ),
     Operation(
         "/cas/v1/withdraw",

@@ -18,17 +18,21 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
+from cas.assertion.jwks import well_known_paths
 from cas.config import CASConfig, load_config
 from cas.policy.changes import AddMember, Change, Enrol, Grant, SetFqan
 from cas.policy.model import Effect, ObjectName, Statement, User, UserGroup
 from cas.repository.base import Author
 from cas.repository.sql import open_sqlite_policy
 from cas.server.app import create_app
+from cas.server.openapi import document
+from cas.server.operations import OPERATIONS
 from cas.wiring.service import OpenedCommunity, open_community
 from gsi.system import clock
 from gsi.transport.rates import RateCap
 from tests.harness.ca import Issued, TestCA, write_file, write_trust_dir
 from tests.harness.cas import ADMINS, CA_NAME, READ, begin, dn, group, object_ref, user
+from tests.harness.openapi import described_client
 
 __all__ = ["DATA", "ISSUER", "STORAGE", "Web", "config_text", "open_web"]
 
@@ -168,4 +172,4 @@ def open_web(
         policy.apply(setup(), Author("test", clock.now()))
     with open_community(config) as community:
         app = create_app(community, rates=RateCap(per_minute))
-        yield Web(ca, community, app.test_client(), place)
+        yield Web(ca, community, described_client(app, document(OPERATIONS, well_known_paths(ISSUER))), place)
