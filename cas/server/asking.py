@@ -226,8 +226,8 @@ QUESTION_OPERATIONS: Final = (
             "users": "nicknames",
             "groups": "the groups to which it is permitted",
             "everyone": "whether it is permitted to the whole community",
-            "feeds": "whose members may by what is proven of them: kind and value of each",
-            "conditional": "statements that hold at times only",
+            "feeds": "attributes that make others, who prove them, members of these groups: kind and value of each",
+            "conditional": "statements that hold for some peers only, and were taken to hold",
         },
     ),
     Operation(
