@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, Final
 from gsi.errors import ConfigError, CredentialError, GridError
 from gsi.system import clock as system_clock
 from gsi.system.notify import Manager
-from myproxy.renewal.attempt import Looked, Renewed, Renewer, look_at
+from myproxy.renewal.attempt import Renewed, Renewer
 from myproxy.renewal.config import Kind, Proof
 from myproxy.renewal.monitor import Numbers
 from myproxy.renewal.notes import MAX_ERROR, Delivery, Note, Notebook
-from myproxy.renewal.place import BusyError, ChangedError, Place, Stamp
-from myproxy.renewal.schedule import LAST_RETRY, State, judge, renewal_time, retry_time
+from myproxy.renewal.place import BusyError, ChangedError, Place
+from myproxy.renewal.schedule import State, retry_time
+from myproxy.renewal.slot import Slot
 from myproxy.renewal.tell import RENEWED, News, Teller, run_program
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from myproxy.renewal.attempt import Fetch
-    from myproxy.renewal.config import Entry, RenewalConfig
+    from myproxy.renewal.config import RenewalConfig
 
-__all__ = ["Agent", "Slot"]
+__all__ = ["Agent"]
 
 LONGEST_WAIT: Final = 10.0
 """Seconds until the clock is looked at again."""
@@ -51,88 +52,12 @@ _TOLD: Final = frozenset({State.EXPIRING, State.EXPIRED, State.MISSING, State.UN
 _TELLERS: Final = 2
 """Threads that tell: one that hangs leaves another."""
 _SOON: Final = timedelta(seconds=5)
-_LONGEST_LOCK: Final = timedelta(minutes=15)
-"""Sources may take ten minutes at the most."""
 _COUNT: Final = timedelta(seconds=5)
 """How old the numbers for monitors may be: counting ten thousand takes as long as a renewal."""
 _OVERDUE: Final = timedelta(minutes=15)
 _FIRST_TELL: Final = 5.0
 _LAST_TELL: Final = 600.0
 _log = logging.getLogger("myproxy.renewal")
-
-
-class Slot:
-    """An entry with all that is known of it; changed by the deciding thread only.
-
-    Attributes:
-        entry: What is to be renewed.
-        note: What survives a restart.
-        looked: What is in its place; None where that is nothing usable.
-        trouble: MISSING or UNREADABLE where `looked` is None.
-        error: Why it is UNREADABLE.
-        stamp: Of the file when it was looked at.
-        due: When to renew; None for not until the file changes.
-        busy: Whether a worker has it.
-        telling: The ways on which somebody is being told.
-    """
-
-    __slots__ = ("busy", "due", "entry", "error", "looked", "note", "stamp", "telling", "trouble")
-
-    def __init__(self, entry: Entry, note: Note) -> None:
-        self.entry = entry
-        self.note = note
-        self.looked: Looked | None = None
-        self.trouble: State | None = None
-        self.error = ""
-        self.stamp: Stamp | None = None
-        self.due: datetime | None = None
-        self.busy = False
-        self.telling: set[str] = set()
-
-    def look(self) -> None:
-        """Read the file, and forget failures that were about another one."""
-        self.looked, self.trouble, self.error = None, None, ""
-        self.stamp = Place(self.entry.path, self.entry.key).look()
-        try:
-            self.looked = look_at(self.entry)
-        except GridError as error:
-            self.trouble = State.MISSING if self.stamp is None else State.UNREADABLE
-            self.error = error.message
-        found = "" if self.looked is None else self.looked.life.fingerprint
-        if self.looked is not None and self.note.fingerprint not in {"", found}:
-            self.note = replace(self.note, failures=0, next_try=0.0, error="")
-        if self.looked is not None:
-            self.note = replace(self.note, fingerprint=found)
-
-    def state(self, now: datetime) -> State:
-        """Return how it is."""
-        if self.looked is None:
-            return self.trouble or State.MISSING
-        return judge(self.looked.life, failures=self.note.failures, now=now, warn=self.entry.warn)
-
-    def plan(self, now: datetime, *, can_renew_expired: bool) -> None:
-        """Set when to renew."""
-        if self.looked is None:
-            fetches = self.trouble is State.MISSING and self.entry.create
-            self.due = (self.note.retry_at or now) if fetches else None
-        elif now >= self.looked.life.not_after and not can_renew_expired:
-            self.due = None
-        else:
-            self.due = self.note.retry_at or renewal_time(self.looked.life, self.entry.name)
-        if self.due is not None and self.note.failures and self.due > now + LAST_RETRY:
-            self.due = now + LAST_RETRY  # the clock was set back
-
-    def news(self, event: str) -> News:
-        """Return what is to be told."""
-        looked = self.looked
-        return News(
-            event,
-            self.entry.name,
-            self.entry.path,
-            "" if looked is None else looked.identity,
-            None if looked is None else looked.life.not_after,
-            "" if event in {RENEWED, State.OK} else (self.error or self.note.error),
-        )
 
 
 class Agent:
@@ -419,7 +344,7 @@ class Agent:
         now = self._clock()
         if isinstance(outcome, Renewed):
             self._take_success(slot, outcome, now)
-        elif isinstance(outcome, ChangedError) or (isinstance(outcome, BusyError) and not _waits_too_long(slot, now)):
+        elif isinstance(outcome, ChangedError) or (isinstance(outcome, BusyError) and not slot.is_held_too_long(now)):
             _log.info("%s: %s", slot.entry.name, outcome.message)
             slot.look()
             self._plan(slot, now)
@@ -532,8 +457,3 @@ class Agent:
             again = replace(delivery, tries=tries, error=problem[:MAX_ERROR], next_try=self._clock().timestamp() + wait)
             rest = (*rest, again)
         self._keep(slot, replace(slot.note, deliveries=rest))
-
-
-def _waits_too_long(slot: Slot, now: datetime) -> bool:
-    """Say whether somebody has kept the file for longer than a renewal takes: a lock that is never let go of."""
-    return slot.looked is not None and now > renewal_time(slot.looked.life, slot.entry.name) + _LONGEST_LOCK

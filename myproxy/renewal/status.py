@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from myproxy.renewal.agent import Slot
 from myproxy.renewal.config import Kind, Proof
 from myproxy.renewal.notes import Notebook
 from myproxy.renewal.schedule import State
+from myproxy.renewal.slot import Slot
 
 if TYPE_CHECKING:
     from datetime import datetime

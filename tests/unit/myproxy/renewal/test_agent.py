@@ -16,10 +16,11 @@ import pytest
 from gsi.credential import Credential, parse_credential
 from gsi.errors import ConfigError, GridError, TransportError
 from gsi.trust.anchors import TrustAnchors
-from myproxy.renewal.agent import Agent, Slot
+from myproxy.renewal.agent import Agent
 from myproxy.renewal.config import Entry, RenewalConfig, SourceSettings, load_config
 from myproxy.renewal.place import Place
 from myproxy.renewal.schedule import LAST_RETRY, State
+from myproxy.renewal.slot import Slot
 from myproxy.renewal.status import take_status
 from tests.harness.ca import FULL_INFO, LIMITED_INFO, Extra, Issued, TestCA, write_file, write_trust_dir
 from tests.harness.voms import VOMSServer, ac_extension
