@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ManagedWatcher", "ServerFactory"]
 
 YOUNG_OBJECTS: Final = 5000
-"""New objects between two searches for cycles; Python's 700 would mean several searches in each logon, for hardly any."""
+"""New objects between two searches for cycles; Python's 700 mean several searches in each logon, for hardly any."""
 
 _log: Final = logging.getLogger("myproxy.server")
 
