@@ -33,6 +33,7 @@ __all__ = [
     "find_output",
     "load_credential",
     "make_client",
+    "read_named",
     "read_request",
     "word_parser",
     "write_json",
@@ -204,6 +205,22 @@ def make_client(arguments: Namespace, credential: Credential) -> CASClient:
     return CASClient(url, credential, anchors=trust.anchors, now=clock.now, expected_dn=expected)
 
 
+def read_named(path: str, *, max_bytes: int) -> bytes:
+    """Return the content of a file that was named and is no credential.
+
+    Raises:
+        GridError: It cannot be read, or is longer.
+    """
+    from gsi.errors import CredentialError
+    from gsi.system.files import read_public
+
+    try:
+        return read_public(path, max_bytes=max_bytes)
+    except CredentialError as error:  # the general hints are about credentials
+        hint = error.hint or "name a file that can be read"
+        raise CredentialError(error.message, problem=error.problem, path=path, hint=hint) from error
+
+
 def read_request(path: str | None) -> list[dict[str, object]] | None:
     """Return what a policy request file asks for, as the server wants it; None without a file.
 
@@ -214,10 +231,9 @@ def read_request(path: str | None) -> list[dict[str, object]] | None:
         return None
     from cas.client import describe_request
     from cas.policy.request import MAX_REQUEST_BYTES, parse_request
-    from gsi.system.files import read_public
 
     wanted = []
-    for one in parse_request(read_public(path, max_bytes=MAX_REQUEST_BYTES)).wanted:
+    for one in parse_request(read_named(path, max_bytes=MAX_REQUEST_BYTES)).wanted:
         resource = "" if one.namespace is None else f"{one.namespace}|{one.name}"
         actions = None if one.actions is None else [f"{each.service_type}/{each.name}" for each in sorted(one.actions)]
         wanted.append((resource, actions))

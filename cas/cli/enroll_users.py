@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cas.cli.common import add_service_options, load_credential, make_client
+from cas.cli.common import add_service_options, load_credential, make_client, read_named
 from gsi.cli.arguments import CommandParser, Completion
 from gsi.cli.run import EXIT_OK, printable, run
 
@@ -73,10 +73,9 @@ def _execute(arguments: Namespace) -> int:
     import hashlib
 
     from gsi.errors import ConfigError
-    from gsi.system.files import read_public
 
     path = arguments.file
-    data = read_public(path, max_bytes=MAX_FILE_BYTES)
+    data = read_named(path, max_bytes=MAX_FILE_BYTES)
     lines = data.removesuffix(b"\n").split(b"\n") if data else []
     faults, users = _look(lines)
     if faults:

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cas.cli.changing import CHANGES, add_change_options, print_version, tell_preview
-from cas.cli.common import connect, write_json
+from cas.cli.common import connect, read_named, write_json
 from gsi.cli.arguments import CommandParser, UsageError
 from gsi.cli.run import EXIT_OK, run, warn
 from gsi.errors import ConflictError, GridError
@@ -105,9 +105,8 @@ def _try(client: CASClient, parts: Sequence[Sequence[object]], count: int, *, as
 
 def _read(path: str) -> list[Change]:
     from cas.repository.transfer import parse_export
-    from gsi.system.files import read_public
 
-    data = read_public(path, max_bytes=MAX_FILE_BYTES)
+    data = read_named(path, max_bytes=MAX_FILE_BYTES)
     return list(parse_export(data.decode("ascii", errors="replace").splitlines()))
 
 

@@ -93,7 +93,7 @@ class AddMember:
 
 @dataclass(frozen=True, slots=True)
 class RemoveMember:
-    """Something leaves a group."""
+    """Something leaves a group; what is not in it changes nothing."""
 
     group: Ref
     member: Ref

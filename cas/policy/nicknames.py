@@ -69,6 +69,9 @@ _KANA: Final = (
 )
 """Katakana that look like Hiragana or Chinese characters: code point, and that of the other one."""
 
+_ARABIC: Final = "0649064A 06CC064A 06A90643 06AA0643 06BE0647 06C10647 06D50647"
+"""Yeh, Kaf and Heh of Persian, Kurdish and Urdu, which look like the Arabic ones in some places of a word or in all."""
+
 _ALIKE: Final = str.maketrans("i10", "llo")
 """A great I is a small l in many types, and so is a one; nulls are round (UTS 39, confusables.txt)."""
 
@@ -78,7 +81,9 @@ def _table(text: str) -> dict[int, str]:
 
 
 _PLAIN_CAPITALS: Final = _table(_CAPITALS)
-_PLAIN_SMALL: Final = _table(_SMALL) | {int(word[:4], 16): chr(int(word[4:], 16)) for word in _KANA.split()}
+_PLAIN_SMALL: Final = _table(_SMALL) | {
+    int(word[:4], 16): chr(int(word[4:], 16)) for word in f"{_KANA} {_ARABIC}".split()
+}
 
 
 def check_nickname(name: str, what: str) -> None:

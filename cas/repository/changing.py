@@ -376,8 +376,8 @@ class Changer:
         return frozenset(up(self._connection, [number], Kind.SERVICE_ACTION_GROUP) | {number})
 
     def _remove_member(self, group: Ref, member: Ref) -> bool:
-        container, inner = find_id(self._connection, group), find_id(self._connection, member)
-        if container is None or inner is None:
+        container, inner = get_id(self._connection, group), find_id(self._connection, member)
+        if inner is None:
             return False
         gone = run(
             self._connection,
@@ -462,10 +462,10 @@ class Changer:
         return True
 
     def _remove_feed(self, group: str, feed: Feed) -> bool:
-        number = find_id(self._connection, Ref(Kind.USER_GROUP, group))
+        number = get_id(self._connection, Ref(Kind.USER_GROUP, group))
         key = {"source": feed.source.value, "value": feed.value, "group_id": number}
         query = "DELETE FROM feeds WHERE source = :source AND value = :value AND group_id = :group_id"
-        if number is None or not run(self._connection, query, **key).rowcount:
+        if not run(self._connection, query, **key).rowcount:
             return False
         self._touch(number)
         return True

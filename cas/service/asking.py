@@ -57,8 +57,19 @@ class Questions(Deciding):
         return self._ask(caller, "whoami", now, lambda view: Rights.of(view, caller, now).user.nickname)
 
     def list_names(self, caller: Caller, kind: Kind, *, scope: str = "", after: str = "") -> tuple[str, ...]:
-        """Return names of a kind, so many at a time: list."""
-        return self._query(caller, "list", lambda view: view.list_names(kind, scope=scope, after=after))
+        """Return names of a kind, so many at a time: list.
+
+        Raises:
+            NotFoundError: The scope is not enrolled.
+        """
+
+        def look(view: View) -> tuple[str, ...]:
+            around = Ref(Kind.NAMESPACE if kind is Kind.OBJECT else Kind.SERVICE_TYPE, scope)
+            if kind in {Kind.OBJECT, Kind.SERVICE_ACTION} and view.number_of(around) is None:
+                raise NotFoundError(f"there is no {around}")
+            return view.list_names(kind, scope=scope, after=after)
+
+        return self._query(caller, "list", look)
 
     def get(self, caller: Caller, ref: Ref) -> Found:
         """Return something that is enrolled: getCasObject.

@@ -217,6 +217,7 @@ ROWS: dict[Version, dict[str, dict[str, Any]]] = {
     Version("cas", "0002"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
     Version("cas", "0003"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
     Version("cas", "0004"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
+    Version("cas", "0005"): CAS_ROWS | {"withdrawn": {"identifier": "e" * 32, "until": BEGUN}},
 }
 
 
@@ -412,3 +413,15 @@ def test_a_portal_s_store_from_before_there_were_versions(tmp_path: Path) -> Non
             table: [row] for table, row in PORTAL_ROWS.items()
         }
         assert shape(database) == shape(fresh)
+
+
+def test_letters_of_arabic_look_alike(databases: Callable[[str], Database]) -> None:
+    version, database = Version("cas", "0005"), databases("old")
+    bring_to(database, version)
+    for number, name in ((101, "\u0645\u06cc\u0631"), (102, "\u0645\u064a\u0631"), (103, "\u06a9")):
+        row = {"id": number, "kind": 2, "scope": 0, "name": name, "skeleton": name, "version": 1}
+        insert(database, "entities", row)
+    upgrade(database, version.directory)
+    found = {one["id"]: one["skeleton"] for one in rows(database, "entities", ["id", "skeleton"])}
+    meer = "\u0645\u064a\u0631"
+    assert [found[number] for number in (101, 102, 103)] == [f"{meer}|101", meer, "\u0643"]

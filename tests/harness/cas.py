@@ -19,7 +19,18 @@ from pathlib import Path
 from cas.assertion.value import Comparison
 from cas.policy.bootstrap import Bootstrap, bootstrap_changes, implicit_changes
 from cas.policy.caller import Caller
-from cas.policy.changes import AddFeed, AddMember, Change, Enrol, Grant, Remove, RemoveFeed, RemoveMember, Revoke
+from cas.policy.changes import (
+    AddFeed,
+    AddMember,
+    Change,
+    Enrol,
+    Grant,
+    Remove,
+    RemoveFeed,
+    RemoveMember,
+    Revoke,
+    SetFqan,
+)
 from cas.policy.conditions import Circumstances
 from cas.policy.matching import covers, is_place, meets
 from cas.policy.model import (
@@ -190,6 +201,8 @@ class NaivePolicy:
         self.members: set[tuple[Ref, Ref]] = set()
         self.feeds: set[tuple[str, Feed]] = set()
         self.statements: set[Statement] = set()
+        self.persons: dict[str, str] = {}
+        self.fqans: dict[str, str] = {}
 
     def make(self, changes: Iterable[Change]) -> None:
         """Make changes that are known to be allowed, their names normal."""
@@ -198,6 +211,8 @@ class NaivePolicy:
                 case Enrol(entity=entity, owner=owner):
                     if isinstance(entity, Namespace):
                         self.namespaces[entity.nickname] = entity
+                    if isinstance(entity, User):
+                        self.persons[entity.nickname] = entity.subject
                     self.refs.add(entity.ref)
                     if owner is not None:
                         self.statements.add(Statement(owner, Effect.PERMIT, GRANT_ALL, entity.ref))
@@ -216,13 +231,19 @@ class NaivePolicy:
                     self.feeds.add((name, feed))
                 case RemoveFeed(group=name, feed=feed):
                     self.feeds.discard((name, feed))
-                case _:
-                    pass
+                case SetFqan(group=name, fqan=fqan):
+                    self.fqans.pop(name, None)
+                    if fqan is not None:
+                        self.fqans[name] = fqan
 
     def _within(self, member: Ref, container: Ref) -> bool:
         return member == container or any(
             self._within(outer, container) for outer, inner in self.members if inner == member
         )
+
+    def told_by(self, fqan: str) -> list[str]:
+        """The groups that are told by an FQAN."""
+        return [name for name, told in self.fqans.items() if told == fqan]
 
     def holds(self, container: Ref, member: Ref) -> bool:
         """Whether something is another thing, or in it."""

@@ -130,9 +130,10 @@ def test_every_kind_of_thing(desk: Desk) -> None:
     desk.do("cas-group-add-entry", "serviceAction", "handling", "serviceActionGp", "reading")
     desk.do("cas-group-add-entry", "user", "keepers", "userGroup", "friends")
     feed = ("user", "friends", "voms", "/atlas/production/Role=NULL")
-    assert "Who proves an attribute is not known" in desk.do("cas-group-add-entry", "-n", *feed)
     desk.do("cas-group-add-entry", *feed)
     desk.do("cas-group-admin", "user", "fqan", "keepers", "/climate/keepers")
+    tried = desk.do("cas-group-remove-entry", "-n", *feed)
+    assert tried.startswith("FQAN /climate/keepers: 0 -> 0\n  loses: whoever proves voms /atlas/production\n")
     grant = ("keepers", "objectGroup", "holdings", "serviceActionGp", "handling")
     desk.do("cas-rights-admin", "-until", "2999-01-01", "-proxies", "full", "grant", *grant)
 
@@ -277,6 +278,11 @@ def test_what_is_in_use_stays(desk: Desk) -> None:
         (("cas-group-list-entries", "user", "nobody"), "there is no userGroup nobody"),
         (("cas-why", "-user", "nobody", "file/read", "server"), "there is no user 'nobody'"),
         (("cas-who-can", "file/fly", "server"), "there is no serviceAction file/fly"),
+        (("cas-list-object", "object", "nowhere"), "there is no namespace nowhere"),
+        (("cas-list-object", "serviceAction", "nothing"), "there is no serviceType nothing"),
+        (("cas-group-remove-entry", "user", "nobodies", "admin"), "there is no userGroup nobodies"),
+        (("cas-group-remove-entry", "user", "nobodies", "voms", "/x"), "there is no userGroup nobodies"),
+        (("cas-import", "/nonexistent/policy"), "name a file that can be read"),
         (("cas-withdraw", "12"), "id is no name of a capability"),
     ):
         assert why in desk.refused(*words)

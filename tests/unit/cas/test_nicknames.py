@@ -83,6 +83,10 @@ def test_what_is_no_nickname(name: str) -> None:
         ("\u3078", "\u30d8"),  # Hiragana and Katakana
         ("\u529b\u53e3", "\u30ab\u30ed"),  # Chinese and Katakana
         ("\u5de5\u4e8c", "\u30a8\u30cb"),
+        ("\u0645\u064a\u0631", "\u0645\u06cc\u0631"),  # a Yeh of Arabic, and of Persian
+        ("\u0643\u0631\u064a\u0645", "\u06a9\u0631\u06cc\u0645"),
+        ("\u0647\u0649", "\u06c1\u06cc"),
+        ("\u06be", "\u06d5"),
     ],
 )
 def test_what_looks_alike(one: str, other: str) -> None:

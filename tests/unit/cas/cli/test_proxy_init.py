@@ -45,3 +45,11 @@ def test_a_request_file_with_a_proxy_that_carries_something(
     assert not (tmp_path / "out").exists()
     plain.write_bundle(tmp_path / "plain")
     proxy_init._check_carries_nothing(load_proxy(str(tmp_path / "plain")))
+
+
+def test_a_request_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is said is about the file, not about credentials."""
+    assert proxy_init.main(["-f", str(tmp_path / "none"), "-c", "https://127.0.0.1:1"]) != EXIT_OK
+    said = capsys.readouterr().err
+    assert "name a file that can be read" in said
+    assert "X509" not in said
