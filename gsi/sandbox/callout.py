@@ -52,6 +52,7 @@ def hand_over(vo: VO, place: Path, *names: str) -> None:
         place: The directory.
         names: Directories to make in it.
     """
+    shutil.rmtree(place, ignore_errors=True)  # half made when a disk was full
     place.mkdir(mode=0o755)
     shutil.copytree(vo.trust_dir, place / "certificates")
     write_public(str(place / "hostcert.pem"), vo.host_certificate_path.read_bytes(), mode=0o644)

@@ -132,7 +132,8 @@ def _is_open(path: str) -> bool:
 def _prepare(vo: VO, place: Path, python: str) -> None:
     """Make the gatekeeper's directory, once."""
     make_callout(vo)
-    if place.exists():
+    last = place / "gatekeeper.conf"
+    if last.exists():
         return
     hand_over(vo, place, "home", "log", "state", "grid-services")
     manager = find_program(MANAGER)
@@ -146,7 +147,6 @@ def _prepare(vo: VO, place: Path, python: str) -> None:
         "uid": os.geteuid(),
     }
     files = {
-        "gatekeeper.conf": _GATEKEEPER,
         "manager.conf": _MANAGER,
         "grid-mapfile": "",
         "grid-services/jobmanager-fork": _SERVICE,
@@ -154,6 +154,7 @@ def _prepare(vo: VO, place: Path, python: str) -> None:
     for name, text in files.items():
         write_public(str(place / name), text.format(**facts).encode(), mode=0o644)
     give(place)
+    write_public(str(last), _GATEKEEPER.format(**facts).encode(), mode=0o644)
 
 
 def _install_gate(vo: VO, place: Path, python: str) -> Path:

@@ -6,6 +6,7 @@ Everything that it needs lies in a directory that the account it runs as may ent
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Final
 
 from gsi.authz.callout.build import render_gridftp_conf
@@ -73,9 +74,10 @@ def contribution(vo: VO) -> Contribution:
 def _prepare(vo: VO, place: Path) -> None:
     """Make the server's directory and the files that it gives away, once."""
     make_callout(vo)
-    if place.exists():
+    if (place / "gridftp.conf").exists():  # the last that is made
         return
     files = files_dir(vo)
+    shutil.rmtree(files, ignore_errors=True)
     (files / "public").mkdir(mode=0o755, parents=True)
     (files / "alice").mkdir(mode=0o700)
     write_public(str(files / "public" / "results"), b"forty-two\n", mode=0o644)

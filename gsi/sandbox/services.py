@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -158,11 +159,16 @@ class Launch:
         """Prepare and start one service.
 
         Raises:
-            TransportError: It cannot be run, or the launch has ended meanwhile.
+            TransportError: It cannot be run, the launch has ended meanwhile, or there is no room for what it needs.
             GridError: What it needs cannot be made, or it cannot be noted.
         """
-        if service.prepare is not None:
-            service.prepare(self._exports)
+        try:
+            if service.prepare is not None:
+                service.prepare(self._exports)
+        except shutil.Error as error:  # it lists every file that could not be copied
+            raise TransportError(f"what {service.name} needs cannot be made: {error.args[0][0][2]}") from error
+        except OSError as error:
+            raise TransportError(f"what {service.name} needs cannot be made: {error}") from error
         if self._ended.is_set():
             raise TransportError(f"{service.name} is not started: the others are being ended")
         started = _spawn(service, self._vo, self._exports)

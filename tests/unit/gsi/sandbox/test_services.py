@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -213,6 +215,23 @@ def test_when_it_cannot_be_made_the_others_are_ended(tmp_path: Path) -> None:
         launch.wait_for({"two"})
     launch.end()
     assert not _runs(tmp_path, "one")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        shutil.Error([("a", "b", "[Errno 28] No space left on device")]),
+    ],
+)
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path, error: OSError) -> None:
+    def fail(_exports: Mapping[str, str]) -> None:
+        raise error
+
+    launch = Launch([Service("one", ("true",), {}, "", prepare=fail)], _vo(tmp_path), {})
+    with pytest.raises(TransportError, match=r"what one needs cannot be made: \[Errno 28\] No space left on device$"):
+        launch.wait_for()
+    launch.end()
 
 
 def test_a_service_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
