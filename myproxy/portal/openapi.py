@@ -11,6 +11,9 @@ __all__ = ["describe", "metadata"]
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _TEXT: Final = {"type": "string"}
+_WORDS: Final = {"text/plain": {"schema": _TEXT}}
+_WAIT: Final = {"Retry-After": {"description": "Seconds until the next try is judged.", "schema": _TEXT}}
+_CHALLENGE: Final = {"WWW-Authenticate": {"description": "`Basic`.", "schema": _TEXT, "required": True}}
 _GRANT: Final = {
     "scope": {"type": "string", "enum": list(SCOPES)},
     "username": {"type": "string", "description": "The user's account at the MyProxy server."},
@@ -28,14 +31,23 @@ def _operation(
     summary: str, fields: dict[str, object], required: list[str], answer: dict[str, object]
 ) -> dict[str, object]:
     schema = {"type": "object", "properties": fields, "required": required}
-    error = _json("No.", {"error": _TEXT, "error_description": _TEXT})
-    wait = {"Retry-After": {"description": "Seconds until the next try is judged.", "schema": _TEXT}}
+    refused = _json("", {"error": _TEXT, "error_description": _TEXT})
+    responses: dict[str, object] = {
+        "200": answer,
+        "400": refused | {"description": "What was sent cannot be understood, or is not to be had."},
+        "401": refused | {"description": "The application or its token is not known.", "headers": _CHALLENGE},
+        "403": {"description": "A browser asks.", "content": _WORDS},
+        "413": {"description": "What was sent is larger than 256 kB.", "content": _WORDS},
+        "429": refused | {"description": "`slow_down`.", "headers": _WAIT},
+        "500": {"description": "Trouble on this side; the log has more.", "content": _WORDS},
+        "503": {"description": "The store does not answer.", "headers": _WAIT, "content": _WORDS},
+    }
     return {
         "post": {
             "summary": summary,
             "security": [{"application": []}],
             "requestBody": {"required": True, "content": {_FORM: {"schema": schema}}},
-            "responses": {"200": answer, "400": error, "401": error, "429": error | {"headers": wait}},
+            "responses": responses,
         }
     }
 
@@ -83,6 +95,15 @@ _PATHS: Final[dict[str, object]] = {
         ["token"],
         _json("It is over, or was never there.", {}),
     ),
+    "/api/v1/openapi.json": {
+        "get": {
+            "summary": "This document.",
+            "security": [],
+            "responses": {
+                "200": {"description": "It.", "content": {"application/json": {"schema": {"type": "object"}}}}
+            },
+        }
+    },
 }
 
 

@@ -21,7 +21,7 @@ __all__ = ["DescribedClient", "check_answer", "described_client", "routes", "ser
 
 Document = Mapping[str, Any]  # JSON
 _METHODS = ("get", "post", "put", "delete")
-_TELLING = re.compile(r"X-(?!Content-Type-Options)|Retry-After|WWW-Authenticate|Allow")
+_TELLING = re.compile(r"X-(?!Content-Type-Options|Frame-Options)|Retry-After|WWW-Authenticate|Allow")
 """Headers that say something of one answer; a document has to name them."""
 
 
