@@ -73,7 +73,7 @@ def decide(
     authorizer: Authorizer, subject: Subject, action: str = "read", resource: str = "", **more: object
 ) -> Decision:
     """What an authorizer says."""
-    return authorizer.decide(request_of(subject, action, resource, **more))  # type: ignore[arg-type]
+    return authorizer.decide(request_of(subject, action, resource, **more))  # type: ignore[arg-type]  # values by name
 
 
 def policy_of(

@@ -111,7 +111,7 @@ class Gram:
 
     def query(self, contact: str, owner: str, credential: Credential, anchors: TrustAnchors, query: str) -> str:
         """Ask about a job as anyone at all, which `globusrun` does not: it insists on the owner. Returns the reply."""
-        host, port, _ = re.fullmatch(r"https://([^:/]+):(\d+)(/.*)", contact).groups()  # type: ignore[union-attr]
+        host, port, _ = re.fullmatch(r"https://([^:/]+):(\d+)(/.*)", contact).groups()  # type: ignore[union-attr]  # a contact always has them
         stream, _ = connect(parse_hosts(f"{host}:{port}", default_port=1), timeout=10, read_timeout=20)
         secured = ContextStream(
             stream,

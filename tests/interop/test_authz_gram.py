@@ -249,7 +249,7 @@ def test_denied_job_does_not_run_later(grid: Grid, alice: UserEnvironment, gated
 
     def answer(request: Request) -> bytes | None:
         is_start = isinstance(request, GateRequest) or (isinstance(request, JobRequest) and request.query == "start")
-        return deny if is_start and "forbidden" in request.rsl else permit(request)  # type: ignore[union-attr]
+        return deny if is_start and "forbidden" in request.rsl else permit(request)  # type: ignore[union-attr]  # both have one
 
     with (
         callout_site() as callout,

@@ -97,12 +97,12 @@ class Community:
         """Alice's, issued some time from now."""
         moment = _now() + issued
         issuer = AttributeIssuer(key or signing_key(self.server), vo, place)
-        capability = make_capability(holder or self.alice, community=vo, now=moment, **changes)  # type: ignore[arg-type]
+        capability = make_capability(holder or self.alice, community=vo, now=moment, **changes)  # type: ignore[arg-type]  # values by name
         return issuer.issue(capability, now=moment)
 
     def resigned(self, **changes: object) -> AttributeCertificate:
         """One that our issuer refuses to write, signed by its key all the same."""
-        info = self.ac().info._replace(**changes)  # type: ignore[arg-type]
+        info = self.ac().info._replace(**changes)  # type: ignore[arg-type]  # values by name
         signature = signing_key(self.server).signer.sign(info.encode())
         return AttributeCertificate.assemble(info.encode(), info.signature_algorithm_der, signature)
 

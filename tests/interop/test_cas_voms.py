@@ -74,7 +74,7 @@ class World:
             "/O=Grid/CN=Down": "down",
             "/O=Grid/CN=Defect": "defect",
         }
-        return VOMSListener(self.directory, self.host, self.trust_dir, members, **changes)  # type: ignore[arg-type]
+        return VOMSListener(self.directory, self.host, self.trust_dir, members, **changes)  # type: ignore[arg-type]  # values by name
 
     def init(self, tool: str, listener: VOMSListener, voms: str = VO, *more: str | Path) -> Done:
         vomses = self.directory / "vomses"

@@ -120,7 +120,7 @@ def test_kx509_and_its_cache(server: KCA, alice: dict[str, str], tmp_path: Path)
     shown = server.ours("kxlist", "-quiet", "-o", tmp_path / "two.pem", env=alice).check()
     assert shown.stdout == ""
     key = serialization.load_pem_private_key((tmp_path / "two.pem").read_bytes(), None)
-    modulus = key.private_numbers().public_numbers.n.to_bytes(256, "big")  # type: ignore[union-attr]
+    modulus = key.private_numbers().public_numbers.n.to_bytes(256, "big")  # type: ignore[union-attr]  # an RSA key
     cache = Path(alice["KRB5CCNAME"].removeprefix("FILE:"))
     assert modulus in cache.read_bytes()
     server.ours("kxdestroy", env=alice).check()

@@ -84,7 +84,7 @@ class Case(NamedTuple):
 
 def _with(make: Callable[[Site], bytes], **more: object) -> Case:
     """A row whose proxy carries one attribute certificate of Alice's."""
-    return Case(lambda site: site.alice.proxy(extensions=[ac_extension(make(site))]), **more)  # type: ignore[arg-type]
+    return Case(lambda site: site.alice.proxy(extensions=[ac_extension(make(site))]), **more)  # type: ignore[arg-type]  # values by name
 
 
 def _below(listed: str, lsc: str, **more: object) -> Case:

@@ -11,7 +11,7 @@ from lxml import etree
 
 from cas.assertion.attribute_cert import order_fqans, select_fqans
 from cas.assertion.canonical import element, escape
-from cas.assertion.scopes import SCITOKENS_RULES, WLCG_RULES, ScopeBase, ScopeMapping, map_rights
+from cas.assertion.scopes import SCITOKENS_RULES, WLCG_RULES, ScopeBase, ScopeMapping, ScopeRule, map_rights
 from cas.assertion.text import encode_rights, parse_rights
 from cas.assertion.value import Comparison, Right, subject_of
 from cas.protocol.voms import VOMSServerSession
@@ -80,9 +80,9 @@ def _grants(right: Right, action: str, parts: list[str]) -> bool:
 
 @given(st.lists(RIGHTS, max_size=5), BASES, st.sampled_from([WLCG_RULES, SCITOKENS_RULES]))
 @settings(max_examples=400)
-def test_scopes_never_widen(rights: list[Right], base: ScopeBase, rules: object) -> None:
+def test_scopes_never_widen(rights: list[Right], base: ScopeBase, rules: tuple[ScopeRule, ...]) -> None:
     """Whatever a token allows, at whatever path, the rights allow."""
-    mapped = map_rights(rights, ScopeMapping(bases=(base,)), audience=(SE,), rules=rules)  # type: ignore[arg-type]
+    mapped = map_rights(rights, ScopeMapping(bases=(base,)), audience=(SE,), rules=rules)
     prefix = base.prefix.removeprefix("ftp://se").strip("/")
     above = prefix.split("/") if prefix else []
     for scope in parse_scopes(" ".join(mapped.scopes)).capabilities:

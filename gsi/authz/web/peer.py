@@ -355,7 +355,7 @@ def _socket_chain(connected: object) -> tuple[bytes, ...]:
     """
     try:
         chain = chain_of(connected)  # type: ignore[arg-type]  # any server's TLS socket
-        leaf = None if chain else connected.getpeercert(True)  # type: ignore[attr-defined]
+        leaf = None if chain else connected.getpeercert(True)  # type: ignore[attr-defined]  # of SSL sockets alone
     except (AttributeError, OSError, ValueError) as error:
         raise ParseError("the TLS connection does not tell the client's certificates", what=_WHAT) from error
     if not chain:

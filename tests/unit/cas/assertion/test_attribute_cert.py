@@ -148,7 +148,7 @@ def test_it_ends_with_what_it_stands_on() -> None:
 def test_not_issued(change: dict[str, object]) -> None:
     issuer = AttributeIssuer(signing_key(SERVER), VO, PLACE)
     with pytest.raises(IssuanceError):
-        issuer.issue(make_capability(ALICE, **change), now=datetime.now(UTC))  # type: ignore[arg-type]
+        issuer.issue(make_capability(ALICE, **change), now=datetime.now(UTC))  # type: ignore[arg-type]  # values by name
 
 
 def test_nothing_to_say() -> None:
@@ -254,7 +254,7 @@ def test_carried_bounds() -> None:
     issuer, now = AttributeIssuer(signing_key(SERVER), VO, PLACE), datetime.now(UTC).replace(microsecond=0)
 
     def make(*fqans: str, **more: object) -> AttributeCertificate:
-        return issuer.issue(make_capability(ALICE, fqans=fqans, now=now, **more), now=now)  # type: ignore[arg-type]
+        return issuer.issue(make_capability(ALICE, fqans=fqans, now=now, **more), now=now)  # type: ignore[arg-type]  # values by name
 
     assert _carried() == ()
     assert _carried([], []) == ()

@@ -15,7 +15,7 @@ from cas.assertion.signing import SigningKey, b64url
 from cas.assertion.token import sign_claims
 from gsi.errors import CapabilityError, CapabilityProblem, IssuanceError
 from gsi.tokens.keys import StaticKeys, parse_key_set
-from tests.harness.ca import pooled_key
+from tests.harness.ca import KeyKind, pooled_key
 from tests.harness.capabilities import token_key
 
 ISSUER = "https://cas.example.org"
@@ -28,7 +28,7 @@ P = CapabilityProblem
 
 
 def _list(**changes: object) -> RevocationList:
-    return RevocationList(ISSUER, NOW, NOW + HOUR, {FIRST: NOW + HOUR, SECOND: NOW - HOUR})._replace(**changes)  # type: ignore[arg-type]
+    return RevocationList(ISSUER, NOW, NOW + HOUR, {FIRST: NOW + HOUR, SECOND: NOW - HOUR})._replace(**changes)  # type: ignore[arg-type]  # values by name
 
 
 def _parse(text: str, now: datetime = NOW, previous: RevocationList | None = None) -> RevocationList:
@@ -36,8 +36,8 @@ def _parse(text: str, now: datetime = NOW, previous: RevocationList | None = Non
 
 
 @pytest.mark.parametrize("kind", ["rsa2048", "p256", "ed25519"])
-def test_round_trip(kind: str) -> None:
-    key = token_key(pooled_key(kind))  # type: ignore[arg-type]
+def test_round_trip(kind: KeyKind) -> None:
+    key = token_key(pooled_key(kind))
     text = sign_revocations(_list(), key)
     keys = StaticKeys({ISSUER: parse_key_set(key_set([key]))})
     found = parse_revocations(text + "\n", keys, issuer=ISSUER, now=NOW)

@@ -13,7 +13,7 @@ from lxml import etree
 from signxml.verifier import XMLVerifier
 
 from cas.assertion.saml import FQAN_ATTRIBUTE, AssertionWriter, SAMLOptions, SAMLVersion
-from cas.assertion.value import Comparison, Right
+from cas.assertion.value import Capability, Comparison, Right
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError, DeniedError, IssuanceError, IssuanceStep
 from gsi.saml.assertion import Action, AuthorizationDecision
 from gsi.saml.trust import AssertionIssuer
@@ -45,9 +45,9 @@ def _believe(
     )
 
 
-def _issue(capability: object = None, **options: object) -> bytes:
-    writer = AssertionWriter(signing_key(CAS), SAMLOptions(**options))  # type: ignore[arg-type]
-    return writer.issue(capability or make_capability(ALICE, rights=RIGHTS), now=datetime.now(UTC))  # type: ignore[arg-type]
+def _issue(capability: Capability | None = None, **options: object) -> bytes:
+    writer = AssertionWriter(signing_key(CAS), SAMLOptions(**options))  # type: ignore[arg-type]  # values by name
+    return writer.issue(capability or make_capability(ALICE, rights=RIGHTS), now=datetime.now(UTC))
 
 
 def canonical(xml: bytes) -> bytes:
@@ -208,7 +208,7 @@ def test_it_ends_with_what_it_stands_on() -> None:
 @pytest.mark.parametrize("version", SAMLVersion)
 def test_not_issued(change: dict[str, object], version: SAMLVersion) -> None:
     with pytest.raises(IssuanceError):
-        _issue(make_capability(ALICE, **change), version=version)  # type: ignore[arg-type]
+        _issue(make_capability(ALICE, **change), version=version)  # type: ignore[arg-type]  # values by name
 
 
 def test_nothing_to_say() -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from cas.assertion.jwks import discovery_document, key_set, well_known_paths
 from cas.assertion.scopes import ScopeBase, ScopeMapping
+from cas.assertion.signing import SigningKey
 from cas.assertion.token import MAX_LIFETIME, IssuedToken, TokenContent, TokenIssuer, TokenOptions, groups_of
+from cas.assertion.value import Capability, Right
 from gsi.errors import CapabilityError, CapabilityProblem, ConfigError, DeniedError, IssuanceError
 from gsi.tokens.compact import CompactToken
 from gsi.tokens.keys import StaticKeys, parse_key_set
@@ -35,23 +37,29 @@ FQANS = (f"/{VO}/Role=NULL/Capability=NULL", f"/{VO}/prod/Role=writer/Capability
 KEY = token_key(pooled_key("p256"))
 
 
-def _issue(capability: object = None, *, key: object = KEY, now: datetime | None = None, client_id: str = "",
-           **options: object) -> IssuedToken:  # fmt: skip
+def _issue(
+    capability: Capability | None = None,
+    *,
+    key: SigningKey = KEY,
+    now: datetime | None = None,
+    client_id: str = "",
+    **options: object,
+) -> IssuedToken:
     capability = capability or make_capability(ALICE, rights=(DATA, OUT), fqans=FQANS)
     settings = TokenOptions(issuer=ISSUER, mapping=MAPPING, **options)  # type: ignore[arg-type]  # named by the caller
-    issuer = TokenIssuer(key, settings)  # type: ignore[arg-type]
-    return issuer.issue(capability, now=now or datetime.now(UTC), client_id=client_id)  # type: ignore[arg-type]
+    issuer = TokenIssuer(key, settings)
+    return issuer.issue(capability, now=now or datetime.now(UTC), client_id=client_id)
 
 
 def _believe(
-    text: str, holder: Issued | None = None, *, key: object = KEY, now: datetime | None = None, **rules: object
+    text: str, holder: Issued | None = None, *, key: SigningKey = KEY, now: datetime | None = None, **rules: object
 ) -> VerifiedToken:
     now = now or datetime.now(UTC)
     settings: dict[str, object] = {
         "audiences": frozenset({SE}),
         "issuers": (IssuerRules(issuer=ISSUER, groups=(f"/{VO}",)),),
     }
-    keys = parse_key_set(key_set([key]))  # type: ignore[list-item]
+    keys = parse_key_set(key_set([key]))
     peer = None if holder is None else verify_chain(holder.chain_der, ANCHORS, now=now)
     verifier = TokenVerifier(TokenRules(**settings | rules), StaticKeys({ISSUER: keys}))  # type: ignore[arg-type]  # handed on by name
     return verifier.verify(text, now=now, peer=peer)
@@ -170,9 +178,9 @@ def test_not_issued(change: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("rights", [(), (file_right("ftp://elsewhere/*", "read"),)])
-def test_nothing_to_say(rights: tuple[object, ...]) -> None:
+def test_nothing_to_say(rights: tuple[Right, ...]) -> None:
     with pytest.raises(DeniedError):
-        _issue(make_capability(ALICE, rights=rights, fqans=FQANS))  # type: ignore[arg-type]
+        _issue(make_capability(ALICE, rights=rights, fqans=FQANS))
 
 
 def test_options_that_contradict() -> None:

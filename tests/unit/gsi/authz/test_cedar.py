@@ -131,7 +131,7 @@ def test_attributes_tags_and_context() -> None:
         "peer_address": "::ffff:192.0.2.7",
         "attributes": {"exists": ("true",)},
     }
-    asked = request_of(alice, "read", "ftp://h/a/b", **around)  # type: ignore[arg-type]
+    asked = request_of(alice, "read", "ftp://h/a/b", **around)  # type: ignore[arg-type]  # values by name
     asked = replace(asked, environment=replace(asked.environment, attributes={"x": ("y",)}))
     assert authorizer(text).decide(asked).effect is PERMIT
     for address in ("", "unknown", "192.0.3.1"):

@@ -391,8 +391,8 @@ def test_decisions_are_recorded(folder: Path) -> None:
     record = DecisionFile(str(folder / "decisions.jsonl"))
     found = record.find(ids[1])
     assert found["effect"] == "permit"
-    assert found["subject"]["identity"] == "/O=Grid/CN=Alice"  # type: ignore[index]
-    assert [step["authorizer"] for step in found["trace"]][:2] == ["policy", "bans"]  # type: ignore[attr-defined]
+    assert found["subject"]["identity"] == "/O=Grid/CN=Alice"  # type: ignore[index]  # JSON
+    assert [step["authorizer"] for step in found["trace"]][:2] == ["policy", "bans"]  # type: ignore[attr-defined]  # JSON
     assert (folder / "decisions.jsonl").stat().st_mode & 0o777 == 0o600
     for wrong in ("0" * 24, "", "../x", '","', ids[0][:8]):
         with pytest.raises(NotFoundError):

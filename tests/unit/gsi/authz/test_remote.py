@@ -84,7 +84,7 @@ class Script2:
 def remote(url: str, anchors: TrustAnchors, *, seconds: float = 10, **more: object) -> RemoteAuthorizer:
     options = more.pop("options", None)
     assert options is None or isinstance(options, EncodingOptions)
-    place = RemotePlace(url=url, anchors=lambda: anchors, seconds=seconds, **more)  # type: ignore[arg-type]
+    place = RemotePlace(url=url, anchors=lambda: anchors, seconds=seconds, **more)  # type: ignore[arg-type]  # values by name
     return RemoteAuthorizer("remote", place, options)
 
 

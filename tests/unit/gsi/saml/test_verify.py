@@ -64,11 +64,11 @@ class World:
 
     def cas_xml(self, **changes: object) -> bytes:
         """A signed assertion of CAS, with changes."""
-        return self.issuer.sign(self.issuer.cas_assertion(self.alice, **changes))  # type: ignore[arg-type]
+        return self.issuer.sign(self.issuer.cas_assertion(self.alice, **changes))  # type: ignore[arg-type]  # values by name
 
     def xml_2(self, **changes: object) -> bytes:
         """A signed SAML 2.0 assertion, with changes."""
-        return self.issuer.sign(self.issuer.assertion_2(self.alice, **changes))  # type: ignore[arg-type]
+        return self.issuer.sign(self.issuer.assertion_2(self.alice, **changes))  # type: ignore[arg-type]  # values by name
 
 
 @pytest.fixture(scope="module")

@@ -46,13 +46,13 @@ class World:
         self.now: datetime = utc_now()
 
     def verifier(self, **options: object) -> AttributeVerifier:
-        return AttributeVerifier(self.servers, lambda: self.anchors, VOMSOptions(**options))  # type: ignore[arg-type]
+        return AttributeVerifier(self.servers, lambda: self.anchors, VOMSOptions(**options))  # type: ignore[arg-type]  # values by name
 
     def peer(self, issued: Issued) -> VerifiedPeer:
         return verify_chain(issued.chain_der, self.anchors, now=self.now)
 
     def ac(self, **changes: object) -> AttributeCertificate:
-        return AttributeCertificate.parse(self.server.attribute_certificate(self.alice, **changes))  # type: ignore[arg-type]
+        return AttributeCertificate.parse(self.server.attribute_certificate(self.alice, **changes))  # type: ignore[arg-type]  # values by name
 
 
 @pytest.fixture(scope="module")

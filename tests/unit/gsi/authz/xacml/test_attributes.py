@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -233,8 +234,8 @@ COMMON: Final = "http://dci-sec.org/xacml/"
 INTEROP: Final = "http://authz-interop.org/xacml/"
 
 
-def _find(account: str, primary: str, groups: object) -> PosixIds:
-    assert (account, primary, list(groups)) == ("alice", "users", ["a", "b"])  # type: ignore[call-overload]
+def _find(account: str, primary: str, groups: Sequence[str]) -> PosixIds:
+    assert (account, primary, list(groups)) == ("alice", "users", ["a", "b"])
     return PosixIds(500, 600, (7, 8))
 
 
