@@ -65,7 +65,7 @@ def conninfo(site: Site, file: str) -> str:
     text = re.sub(r"@[^/]+/", f"@127.0.0.1:{site.server.port}/", text.replace("&sslmode=verify-full", ""))
     (account,) = re.findall(r"//(\w+)@", text)
     (named,) = re.findall(r"passfile=(\S+)", text)
-    (installed,) = re.findall(rf"^    install -o \S+ -m 0600 (\S+) {named}$", PAGE, re.MULTILINE)
+    (installed,) = re.findall(rf"^    install -m 0600 -o \S+ (\S+) {named}$", PAGE, re.MULTILINE)
     assert installed == account
     return str(text.replace(named, str(site.place / installed)))
 

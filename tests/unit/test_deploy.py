@@ -199,6 +199,17 @@ def test_servers_can_be_checked_as_the_runbook_says() -> None:
         assert (found.check, found.config) == (True, "file"), name
 
 
+def test_pages_forget_no_service_that_keeps_something() -> None:
+    found = {path.parent for name in ("myproxy", "cas", "kca") for path in (ROOT / name).rglob("migrations")}
+    names = {(path.parent if path.name == "repository" else path).name for path in found}
+    assert names >= {"myproxy", "delegation"}
+    _, _, section = (ROOT / "docs/howto/runbook.md").read_text().partition("## The database has failed over")
+    assert set(re.findall(r"-only (\w+)", section.partition("\n## ")[0])) == names
+    backup = (ROOT / "docs/howto/backup.md").read_text()
+    places = {f"/var/lib/myproxy-{name}" if name in {"portal", "delegation"} else f"/var/lib/{name}" for name in names}
+    assert places <= set(re.findall(r"/var/lib/[\w-]+", backup))
+
+
 def test_every_directive_is_explained() -> None:
     page = (ROOT / "docs/howto/install.md").read_text()
     rows = re.findall(r"^\| (`[^|]+`) \|", page.partition("| directive |")[2], re.MULTILINE)
