@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cas.policy.changes import AddMember, Enrol, Grant, Remove, RemoveMember, Revoke, encode_change, encode_statement
 from cas.policy.model import Effect, Kind, Ref, Statement, User, UserGroup
+from cas.portal.desk import _difference
 from cas.portal.words import MAX_CHANGE_CHARS, read_change
 from gsi.errors import ParseError
 
@@ -90,3 +91,17 @@ def test_what_is_none(form: dict[str, str]) -> None:
 def test_any_text_is_a_change_or_an_error_of_ours(do: str, fields: dict[str, str]) -> None:
     with contextlib.suppress(ParseError):
         assert read_change(fields | {"do": do})
+
+
+def test_attributes_and_fqans_of_a_trial() -> None:
+    """As the server says it of a dry run."""
+    common = {"loses": [], "feeds_lose": [["ldap", "night shift"]], "before": 1, "after": 2, "when": "now"}
+    gains = {"gains": ["alice"], "feeds_gain": [["voms", "/climate"]]}
+    told = _difference({"fqan": "/climate/prod", **gains, **common})
+    assert told[:3] == (
+        "FQAN /climate/prod, now",
+        ("alice", "whoever proves voms /climate"),
+        ("whoever proves ldap night shift",),
+    )
+    right = {"action": ["serviceAction", "file", "read"], "on": ["server", "casServer"]}
+    assert _difference({**right, **gains, **common}).what == "file/read on server casServer, now"

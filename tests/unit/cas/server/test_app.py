@@ -13,8 +13,8 @@ import pytest
 from cas.assertion.jwks import well_known_paths
 from cas.assertion.revocations import identifier_of, parse_revocations
 from cas.config import MAX_LIFETIME
-from cas.policy.changes import Enrol, encode_change
-from cas.policy.model import UserGroup
+from cas.policy.changes import AddFeed, Enrol, SetFqan, encode_change
+from cas.policy.model import Feed, FeedSource, UserGroup
 from cas.server import asking
 from cas.server.openapi import PUBLIC_PATHS, document
 from cas.server.operations import OPERATIONS
@@ -185,6 +185,22 @@ def test_changes_and_questions(web: Web) -> None:
     assert status == 403, answer
     status, tried = web.ask("admin", "POST", "/cas/v1/changes", {"changes": [change], "dry_run": True})
     assert status == 200, tried
+    told = [
+        change,
+        *map(encode_change, (AddFeed("writers", Feed(FeedSource.VOMS, "/climate")), SetFqan("writers", "/climate/w"))),
+    ]
+    _, preview = web.ask("admin", "POST", "/cas/v1/changes", {"changes": told, "dry_run": True})
+    (fed,) = [one for one in preview["differences"] if "fqan" in one]
+    assert fed == {
+        "fqan": "/climate/w",
+        "gains": [],
+        "loses": [],
+        "feeds_gain": [["voms", "/climate"]],
+        "feeds_lose": [],
+        "before": 0,
+        "after": 0,
+        "when": "",
+    }
     stale = {"changes": [change], "expected_revision": tried["revision"] - 1}
     assert web.ask("admin", "POST", "/cas/v1/changes", stale)[0] == 409
     body = {"changes": [change], "reason": "ticket 12", "expected_revision": tried["revision"]}
