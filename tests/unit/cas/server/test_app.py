@@ -185,10 +185,8 @@ def test_changes_and_questions(web: Web) -> None:
     assert status == 403, answer
     status, tried = web.ask("admin", "POST", "/cas/v1/changes", {"changes": [change], "dry_run": True})
     assert status == 200, tried
-    told = [
-        change,
-        *map(encode_change, (AddFeed("writers", Feed(FeedSource.VOMS, "/climate")), SetFqan("writers", "/climate/w"))),
-    ]
+    feed, fqan = AddFeed("writers", Feed(FeedSource.VOMS, "/climate")), SetFqan("writers", "/climate/w")
+    told = [change, encode_change(feed), encode_change(fqan)]
     _, preview = web.ask("admin", "POST", "/cas/v1/changes", {"changes": told, "dry_run": True})
     (fed,) = [one for one in preview["differences"] if "fqan" in one]
     assert fed == {
