@@ -109,6 +109,7 @@ def fetch(
     context: ssl.SSLContext | None = None,
     max_redirects: int = MAX_REDIRECTS,
     post: Post | None = None,
+    accepts: frozenset[int] = _OK,
 ) -> Fetched:
     """Get a document.
 
@@ -120,6 +121,7 @@ def fetch(
         context: Made by `make_context`; None makes one.
         max_redirects: How many redirections are followed.
         post: What to send; redirections of it are not followed.
+        accepts: What the status of a good answer may be, where nothing is sent.
 
     Raises:
         ParseError: Not such a URL.
@@ -131,7 +133,7 @@ def fetch(
     target = _parse_url(url)
     for _ in range(max_redirects + 1):
         try:
-            answer = _get(target, deadline, max_bytes, proxies or Proxies(), context, post=post)
+            answer = _get(target, deadline, max_bytes, proxies or Proxies(), context, post=post, accepts=accepts)
         except TimeoutError as error:
             raise TimeoutExpiredError(f"{target.netloc}: no answer within {timeout:g} seconds") from error
         except ssl.SSLError as error:
@@ -182,6 +184,7 @@ def _get(
     context: ssl.SSLContext | None,
     *,
     post: Post | None,
+    accepts: frozenset[int],
 ) -> bytes | _Redirection:
     host, port = target.hostname or "", target.port or _PORTS[target.scheme]
     proxy = proxies.find(target)
@@ -199,7 +202,7 @@ def _get(
         elif proxy is not None:
             path = target._replace(path=target.path or "/").geturl()
         connected.settimeout(_left(deadline))
-        return _request(connected, target.netloc, path, max_bytes, post)
+        return _request(connected, target.netloc, path, max_bytes, post=post, accepts=accepts)
     finally:
         connected.close()
 
@@ -285,7 +288,7 @@ def _start_tls(connected: socket.socket, host: str, deadline: float, context: ss
 
 
 def _request(
-    connected: socket.socket, netloc: str, path: str, max_bytes: int, post: Post | None
+    connected: socket.socket, netloc: str, path: str, max_bytes: int, *, post: Post | None, accepts: frozenset[int]
 ) -> bytes | _Redirection:
     connection = http.client.HTTPConnection("unused")
     connection.sock = connected
@@ -306,7 +309,7 @@ def _request(
     connection.endheaders(None if post is None else post.body)
     answer = connection.getresponse()
     try:
-        return _take(answer, netloc, max_bytes, accepts=_OK if post is None else post.accepts)
+        return _take(answer, netloc, max_bytes, accepts=accepts if post is None else post.accepts)
     finally:
         answer.close()
 

@@ -43,6 +43,7 @@ HOURS: Final = 24
 SOON: Final = timedelta(days=7)
 MAX_SOURCES: Final = 20
 _SLOW: Final = 0.95
+_WELL_OR_NOT: Final = frozenset({200, 503})
 
 
 class Latency(NamedTuple):
@@ -232,8 +233,8 @@ class Watch:
 
 def _ask(name: str, url: str) -> ServiceView:
     try:
-        health = fetch(f"{url}/health", timeout=ASK_SECONDS, max_bytes=MAX_ANSWER_BYTES).data
-        trouble, checks = _read_health(health)
+        told = fetch(f"{url}/health", timeout=ASK_SECONDS, max_bytes=MAX_ANSWER_BYTES, accepts=_WELL_OR_NOT)
+        trouble, checks = _read_health(told.data)
     except GridError as error:
         return ServiceView(name, error.message)
     try:

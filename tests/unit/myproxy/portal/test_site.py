@@ -50,7 +50,7 @@ def alice(ca: TestCA) -> Issued:
 class _Monitor(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = {"/health": HEALTH, "/metrics": NUMBERS}[self.path]
-        self.send_response(200)
+        self.send_response(503 if self.path == "/health" else 200)  # as a server of which a part fails
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
