@@ -1,4 +1,4 @@
-"""What a CA's package installs for `grid-cert-request`, in the shape that `grid-ca-create` writes it.
+"""Certificate requests: what a CA's package installs for `grid-cert-request`, and one that openssl makes.
 
 write_request_config(home / "security")                      # the default CA's
 write_request_config(trust_dir, suffix=f".{ca_hash}")        # that of a CA with a hash
@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.harness.ca import write_file
+from tests.harness.environment import clean_environment
+from tests.harness.run import c_program, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["FIELDS", "HOST_FIELDS", "ssl_conf", "write_request_config"]
+__all__ = ["FIELDS", "HOST_FIELDS", "openssl_request", "ssl_conf", "write_request_config"]
 
 FIELDS: Final = (
     ("0.organizationName", "Level 0 Organization", "Grid"),
@@ -58,3 +60,11 @@ def write_request_config(
     write_file(directory / f"globus-host-ssl.conf{suffix}", ssl_conf(host_fields).encode(), 0o644)
     write_file(directory / f"grid-security.conf{suffix}", _SETTINGS.encode(), 0o644)
     return directory
+
+
+def openssl_request(directory: Path) -> tuple[Path, Path]:
+    """Have `openssl` make an RSA key and a request with it in a directory; return their paths."""
+    key, wanted = directory / "key.pem", directory / "request.pem"
+    words = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
+    run([c_program("openssl"), *words, "-keyout", key, "-out", wanted], env=clean_environment(directory)).check()
+    return key, wanted

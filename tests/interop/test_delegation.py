@@ -31,6 +31,7 @@ from tests.harness.doctor import Found, look
 from tests.harness.environment import UserEnvironment, clean_environment
 from tests.harness.howto import run_block
 from tests.harness.openapi import check_answer
+from tests.harness.requests import openssl_request
 from tests.harness.run import our_program, run
 from tests.interop.conftest import ALICE, Grid
 
@@ -156,22 +157,7 @@ def test_a_transfer_service_s_client_and_a_service(place: Place, tmp_path: Path)
 
     # The service: openssl makes the key, curl asks with the host certificate.
     env = clean_environment(tmp_path)
-    key, wanted, chain = tmp_path / "key.pem", tmp_path / "request.pem", tmp_path / "chain.pem"
-    make: list[str | Path] = [
-        "openssl",
-        "req",
-        "-new",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        key,
-        "-subj",
-        "/CN=x",
-        "-out",
-        wanted,
-    ]
-    run(make, env=env).check()
+    (key, wanted), chain = openssl_request(tmp_path), tmp_path / "chain.pem"
     host = place.directory / "hostcert.pem"
     curl: list[str | Path] = ["curl", "-sS", "--cacert", place.directory / "ca.pem", "-w", "%{http_code}", "-o", chain]
     ask: list[str | Path] = [

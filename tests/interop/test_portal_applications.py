@@ -26,6 +26,7 @@ from tests.harness.ca import Issued
 from tests.harness.daemons import free_port
 from tests.harness.howto import run_block
 from tests.harness.portal import start_portal
+from tests.harness.requests import openssl_request
 from tests.harness.run import run
 from tests.interop.conftest import ALICE, Grid
 from tests.interop.test_myproxy_server import OPEN, SECRET, Person, Site
@@ -120,22 +121,7 @@ def talk_without_the_library(browser: Browser, place: Place, settings: dict[str,
         verify=str(ca),
     )
     assert token["subject"] == ALICE
-    key, wanted, chain = directory / "key.pem", directory / "request.pem", directory / "chain.pem"
-    make: list[str | Path] = [
-        "openssl",
-        "req",
-        "-new",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        key,
-        "-subj",
-        "/CN=x",
-        "-out",
-        wanted,
-    ]
-    run(make, env=env).check()
+    (key, wanted), chain = openssl_request(directory), directory / "chain.pem"
     ask: list[str | Path] = [
         *curl,
         "-u",

@@ -127,8 +127,10 @@ def test_the_cost_is_summed_over_all_parts() -> None:
         parse_pkcs12_bag(pfx(part, part, part), Passphrase("secret"))
 
 
-@pytest.mark.parametrize("old", ["old", ""])
-@pytest.mark.parametrize("new", ["new one", "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}\N{EURO SIGN}", None])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("old", "new one"), ("", "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}\N{EURO SIGN}"), ("old", None)],
+)
 def test_another_pass_phrase_for_the_same_content(alice: Issued, tmp_path: Path, old: str, new: str | None) -> None:
     path = tmp_path / "alice.pem"
     path.write_bytes(alice.bundle() + alice.proxy().pem)
