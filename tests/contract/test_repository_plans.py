@@ -134,6 +134,7 @@ def watched(engine: sa.Engine) -> Iterator[list[tuple[str, object]]]:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_index_serves_every_statement(repository: SQLRepository, name: str) -> None:
     engine = repository.database.engine
+    repository.database.close()  # so that all connections are taken anew, and are watched
     with watched(engine) as seen, contextlib.suppress(NotFoundError, ConflictError):
         OPERATIONS[name](repository)
     assert seen
