@@ -162,7 +162,12 @@ class _Finder:
 
     def _add_members_of(self, group: Ref) -> None:
         """Add what all members of a user group have; of a superuser all that is permitted is to be superuser."""
-        found = [one for around in self._around(group) for one in self._statements(around) if one.group == around.name]
+        found: list[Statement] = []
+        for around in self._around(group):
+            if self._is_over():
+                self.is_complete = False
+                return
+            found += (one for one in self._statements(around) if one.group == around.name)
         is_all = any(one.action == SUPERUSER and one.object == SERVER and one.terms == ALWAYS for one in found)
         for one in found:
             if not is_all or one.effect is Effect.DENY or one.action == SUPERUSER:
