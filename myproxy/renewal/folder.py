@@ -134,17 +134,25 @@ class Folder:
     def _successor(
         self, temporary: str, data: bytes, mode: int, owner: tuple[int, int] | None
     ) -> Iterator[os.stat_result]:
-        """Write a file for the time of a `with` statement; what has its name at the end is removed."""
+        """Write a file for the time of a `with` statement; what has its name at the end is removed.
+
+        It stays open, so that no other file is given its inode.
+        """
         try:
-            yield write_new(temporary, data, mode, owner=owner, directory=self.descriptor)
+            written = write_new(temporary, data, mode, owner=owner, directory=self.descriptor)
+            kept = os.open(temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
+            try:
+                yield written
+            finally:
+                os.close(kept)
         finally:
             with contextlib.suppress(OSError):  # renamed, or never made
                 os.unlink(temporary, dir_fd=self.descriptor)
 
     def _has(self, name: str, written: os.stat_result) -> bool:
-        """Tell whether a name leads to the file that was written, unchanged."""
+        """Tell whether a name leads to the file that was written."""
         found = self.look(name)
-        return found is not None and _content_of(found) == _content_of(written)
+        return found is not None and os.path.samestat(found, written)
 
     def _stat(self, name: str) -> os.stat_result:
         return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
@@ -162,11 +170,6 @@ class Folder:
 def _successor_name(name: str) -> str:
     whole = hashlib.sha256(os.fsencode(name)).hexdigest()[:_HASH_CHARS]
     return f".{name[:_MAX_NAME_CHARS]}.{whole}.renewing"
-
-
-def _content_of(found: os.stat_result) -> tuple[int, int, int, int]:
-    """Return what tells a file and its content from others; an inode's number alone is soon given to another file."""
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _walk(path: str) -> int:
