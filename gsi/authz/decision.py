@@ -369,11 +369,6 @@ class Decision:
         return self.effect is Effect.PERMIT
 
     @property
-    def is_system_failure(self) -> bool:
-        """Whether the refusal comes from something broken, not from a rule."""
-        return self.effect is Effect.INDETERMINATE
-
-    @property
     def account(self) -> str | None:
         """The local account that the obligations name, or None; the engine refuses permits that name two."""
         for obligation in self.obligations:

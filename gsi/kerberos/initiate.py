@@ -37,7 +37,7 @@ from gsi.secret import Passphrase
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Initiation", "host_realm", "initiate"]
+__all__ = ["Initiation", "initiate"]
 
 _NT_SRV_HST: Final = 3
 _MUTUAL: Final = 0x20000000
@@ -102,18 +102,6 @@ def initiate(
             library.krb5_free_creds(context.handle, got)
             library.krb5_free_principal(context.handle, client)
             del kept
-
-
-def host_realm(host: str) -> str | None:
-    """Return the realm that krb5.conf gives a host, or None where only the KDC could tell."""
-    with Context() as context:
-        listed = ctypes.POINTER(ctypes.c_char_p)()
-        code = context.library.krb5_get_host_realm(context.handle, host.encode(), ctypes.byref(listed))
-        if code or not bool(listed):
-            return None
-        first = listed[0] or b""
-        context.library.krb5_free_host_realm(context.handle, listed)
-        return first.decode("utf-8", "replace") or None
 
 
 def _server(context: Context, service: str, host: str | None, realm: str | None) -> tuple[PrincipalData, object]:

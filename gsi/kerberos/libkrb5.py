@@ -263,8 +263,6 @@ _FUNCTIONS: Final[dict[str, tuple[object, ...]]] = {
     "krb5_sname_to_principal": (_TEXT, _TEXT, ctypes.c_int32, ctypes.POINTER(_PrincipalPointer)),
     "krb5_get_profile": (_OUT,),
     "krb5_get_default_realm": (_OUT,),
-    "krb5_get_host_realm": (_TEXT, ctypes.POINTER(ctypes.POINTER(ctypes.c_char_p))),
-    "krb5_free_host_realm": (ctypes.POINTER(ctypes.c_char_p),),
 }
 _RELEASING: Final[dict[str, tuple[object, ...]]] = {
     # These return nothing.

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FRAME_BYTES",
-    "MAC_BYTES",
     "MAX_REQUEST_BYTES",
     "MAX_RESPONSE_BYTES",
     "MAX_TEXT_BYTES",
@@ -56,7 +55,6 @@ __all__ = [
 
 VERSION: Final = b"\x00\x00\x02\x00"
 """2.0; version 1 is Kerberos 4's."""
-MAC_BYTES: Final = 20
 FRAME_BYTES: Final = 4
 MAX_REQUEST_BYTES: Final = 96 << 10
 """A ticket full of groups takes up to 64 KiB, a request for a key of 16384 bits 5."""

@@ -16,7 +16,6 @@ import contextlib
 import ipaddress
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gsi import der
@@ -46,7 +45,7 @@ from myproxy.protocol.messages import Account, Command, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from gsi.certificate import Certificate
     from gsi.keys import PrivateKey
@@ -65,8 +64,6 @@ __all__ = [
     "view",
 ]
 
-MIN_LIFETIME: Final = timedelta(minutes=5)
-"""The shortest proxy that servers make."""
 MAX_ROUNDS: Final = 1_000_000
 """Of key derivation, to open a file that somebody has sent: a quarter of a second. OWASP asks for 600,000."""
 NOTHING_STORED: Final = "no credentials found for user"

@@ -161,11 +161,6 @@ class Sealer:
         return self._prices
 
     @property
-    def shared_iterations(self) -> int:
-        """What every attempt is filled up to: the dearest owner's lock in use that everybody pays for."""
-        return self._shared_iterations
-
-    @property
     def server_keys(self) -> ServerKeys:
         """The keys of the server."""
         return self._server_keys
