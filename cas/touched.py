@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from cas.policy.changes import AddFeed, AddMember, Enrol, Grant, Remove, RemoveFeed, RemoveMember, Revoke, SetFqan
 from cas.policy.conditions import ALWAYS
 from cas.policy.matching import below, covers
-from cas.policy.model import CAS, EVERYONE, GRANT_ALL, SERVER, SUPERUSER, Effect, Kind, Ref
+from cas.policy.model import CAS, EVERYONE, GRANT_ALL, SERVER, SUPERUSER, Effect, Kind, Ref, User
 from cas.repository.base import MAX_PAGE
 from gsi.authz.principals import normal_fqan
 from gsi.errors import NotFoundError, ParseError
@@ -87,7 +87,22 @@ def find(view: View, changes: Sequence[Change], is_over: Callable[[], bool]) -> 
     finder = _Finder(view, is_over)
     for change in changes:
         finder.add(change)
-    return Touched(tuple(finder.rights), frozenset(finder.groups), finder.is_complete)
+    return Touched(tuple(finder.rights), _moved(view, changes), finder.is_complete)
+
+
+def _moved(view: View, changes: Sequence[Change]) -> frozenset[int]:
+    """Return the user groups in which somebody comes or goes by name."""
+    everyone = Ref(Kind.USER_GROUP, EVERYONE)
+    groups: set[Ref] = set()
+    for change in changes:
+        match change:
+            case Enrol(entity=User()) | Remove(ref=Ref(kind=Kind.USER)):
+                groups.add(everyone)
+            case AddMember(group=group) | RemoveMember(group=group) if group.kind is Kind.USER_GROUP:
+                groups.add(group)
+            case _:
+                pass
+    return frozenset(number for number in map(view.number_of, groups) if number is not None)
 
 
 class _Finder:
@@ -99,7 +114,7 @@ class _Finder:
         self._comparisons: dict[str, Comparison | None] = {}
         self._spots: dict[tuple[Ref, bool], tuple[tuple[Ref, Ref], ...]] = {}
         self.rights: dict[Right | Fqan, None] = {}
-        self.groups: set[int] = set()
+        self._groups: set[Ref] = set()
         self.is_complete = True
 
     def add(self, change: Change) -> None:
@@ -131,7 +146,7 @@ class _Finder:
     def _add_thing(self, ref: Ref) -> None:
         """Add what somebody has because a thing is there: of an action, whoever may do all."""
         if ref.kind is Kind.USER:
-            self._add_users(Ref(Kind.USER_GROUP, EVERYONE))
+            self._add_members_of(Ref(Kind.USER_GROUP, EVERYONE))
         elif ref.kind is Kind.SERVICE_ACTION:
             found = self._view.grants_of_all(limit=MAX_PAGE)
             if len(found) >= MAX_PAGE:
@@ -139,16 +154,9 @@ class _Finder:
             for one in found:
                 self._add([ref], one.object, Effect.PERMIT)
 
-    def _add_users(self, group: Ref) -> None:
-        """Add what the members of a user group have, of whom some are to come or to go."""
-        number = self._view.number_of(group)
-        if number is not None:
-            self.groups.add(number)
-        self._add_members_of(group)
-
     def _add_member(self, group: Ref, member: Ref) -> None:
         if group.kind is Kind.USER_GROUP:
-            self._add_users(group)
+            self._add_members_of(group)
             return
         for around in self._around(group):
             for one in self._statements(around):
@@ -162,6 +170,9 @@ class _Finder:
 
     def _add_members_of(self, group: Ref) -> None:
         """Add what all members of a user group have; of a superuser all that is permitted is to be superuser."""
+        if group in self._groups:
+            return
+        self._groups.add(group)
         found: list[Statement] = []
         for around in self._around(group):
             if self._is_over():

@@ -30,10 +30,13 @@ _TRIES: Final = 5
 """How often a trial is begun anew because the policy has moved between two of its steps."""
 
 MAX_TRIAL_SECONDS: Final = 2.0
-"""How long one step of a trial looks: others' changes wait for it, who give up after ten seconds.
+"""How long one step of a trial looks: others' changes wait for it, and give up after ten seconds.
 
 What was not looked at by then makes the answer incomplete.
 """
+
+MAX_MAKING_SECONDS: Final = 5.0
+"""How long changes may take to be made when they are tried, for the same reason: hundreds of them take a second."""
 
 
 class Changes(Deciding):
@@ -100,10 +103,20 @@ class Changes(Deciding):
         now = self._clock()
         by = Author(caller.identity, now, "", caller.request_id)
 
-        def guard(view: View, change: Change) -> None:
-            rights = Rights.of(view, caller, now)
-            rights.require_query()
-            rights.require(change)
+        def guarding() -> Callable[[View, Change], None]:
+            begun: list[float] = []
+
+            def guard(view: View, change: Change) -> None:
+                begun.append(time.monotonic())
+                if begun[-1] - begun[0] > MAX_MAKING_SECONDS:
+                    raise ConflictError(
+                        "it takes too long to try these changes together, and others wait", hint="try fewer at a time"
+                    )
+                rights = Rights.of(view, caller, now)
+                rights.require_query()
+                rights.require(change)
+
+            return guard
 
         with self._deciding(caller, "preview", now):
             self._repository.reading(lambda view: Rights.of(view, caller, now).require_query())
@@ -112,7 +125,7 @@ class Changes(Deciding):
                 for is_after, step in trial.steps:
                     look = partial(_look, step)
                     if is_after:
-                        _, revision = self._repository.preview(changes, by, look, guard=guard)
+                        _, revision = self._repository.preview(changes, by, look, guard=guarding())
                     else:
                         revision = self._repository.reading(look)
                     revisions.add(revision)

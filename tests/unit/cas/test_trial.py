@@ -40,7 +40,7 @@ from cas.repository.base import View
 from cas.repository.view import SQLView
 from cas.service import changing
 from cas.trial import Difference
-from gsi.errors import DeniedError
+from gsi.errors import ConflictError, DeniedError
 from tests.harness.ca import TestCA
 from tests.harness.cas import (
     ADMINS,
@@ -367,6 +367,14 @@ def test_nobody_waits_for_a_trial(world: Community, monkeypatch: pytest.MonkeyPa
 def test_a_trial_without_time_says_that_it_is_a_part(world: Community, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changing, "MAX_TRIAL_SECONDS", -1.0)
     assert tried(world, Grant(permit("everyone", READ, DATA)), is_complete=False) == set()
+
+
+def test_more_changes_than_others_can_wait_for(world: Community, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changing, "MAX_MAKING_SECONDS", 0.0)
+    one, other = Grant(permit("everyone", READ, DATA)), Grant(permit("everyone", WRITE, DATA))
+    assert world.service.preview(world.admin, [one]).is_complete
+    with pytest.raises(ConflictError, match="too long to try"):
+        world.service.preview(world.admin, [one, other])
 
 
 def test_what_is_said_of_the_same_groups_is_asked_once(world: Community, monkeypatch: pytest.MonkeyPatch) -> None:
