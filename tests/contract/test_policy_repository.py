@@ -248,13 +248,15 @@ def test_removing_what_is_not_there_is_no_error(policy: SQLPolicy) -> None:
     absent: list[Change] = [
         Remove(user("nobody")),
         Remove(object_ref("ftp://h/x")),
-        RemoveMember(group("nobody"), user("nobody")),
         RemoveMember(group(ADMINS), user("nobody")),
         Revoke(permit("nobody", READ, "ftp://h/x")),
-        RemoveFeed("nobody", Feed(FeedSource.VOMS, "/x")),
+        RemoveFeed(ADMINS, Feed(FeedSource.VOMS, "/x")),
     ]
     assert make(policy, *absent) == (False,) * len(absent)
     assert policy.reading(lambda view: view.history(after=1)) == ()
+    for change in (RemoveMember(group("nobody"), user("admin")), RemoveFeed("nobody", Feed(FeedSource.VOMS, "/x"))):
+        with pytest.raises(NotFoundError, match="there is no userGroup nobody"):
+            make(policy, change)
 
 
 def test_doing_it_twice_changes_nothing(policy: SQLPolicy) -> None:
