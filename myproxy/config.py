@@ -179,6 +179,7 @@ class ServerConfig:
     # Limits on what is stored and delegated.
     max_proxy_lifetime: int = _number(0)
     max_cred_lifetime: int = _number(0)
+    max_credentials_per_owner: int = _number(0)  # ours
     min_proxy_keylen: int = _number(2048)
     ignore_globus_limited_proxy_flag: bool = _bool(State.ACTED_UPON)
     proxy_extfile: str | None = _text(State.ACTED_UPON)

@@ -32,6 +32,7 @@ class Settings:
         access: Who may do what.
         max_proxy_lifetime: Longest proxy that is delegated; zero = no limit of the server.
         max_credential_lifetime: Longest credential that is stored; zero = no limit.
+        max_credentials: How many one owner may store, under all user names; zero = no limit.
         min_key_bits: Smallest RSA key that a proxy is delegated to.
         limited_stays_limited: Whether a limited client gets limited proxies only.
         check_multiple_credentials: Whether a request without a credential name is tried on the user's named ones too.
@@ -40,6 +41,7 @@ class Settings:
     access: AccessPolicy
     max_proxy_lifetime: timedelta = timedelta(0)
     max_credential_lifetime: timedelta = timedelta(0)
+    max_credentials: int = 0
     min_key_bits: int = 2048
     limited_stays_limited: bool = True
     check_multiple_credentials: bool = False

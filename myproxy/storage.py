@@ -69,8 +69,8 @@ class StorageCommands(Commands):
         """Permit a client to store a credential, and make the key that it will delegate to.
 
         Raises:
-            DeniedError: Policy, somebody else's credential at this address, a pass phrase that is too short, or a
-                name or policy that cannot be kept.
+            DeniedError: Policy, somebody else's credential at this address, too many of the client's own, a pass phrase
+                that is too short, or a name or policy that cannot be kept.
         """
         with self._trail.deciding(caller, request, "PUT"):
             permission = self._settings.access.permit_storage(caller.client, owner=None)
@@ -79,9 +79,7 @@ class StorageCommands(Commands):
             _check_storable(request)
             check_new_passphrase(request.passphrase)
             self._site_rules.check_passphrase(request.passphrase, request, caller)
-            existing = self._find(request)
-            if existing is not None and existing.owner != caller.client.name:
-                raise _occupied(caller, request)
+            self._check_place(caller, request)
             # RSA: C programs of the field cannot all sign below a proxy of another kind.
             requester = DelegationRequester(keys.generate_key(keys.KeyType.RSA, bits=2048))
             return StorageGrant(caller=caller, request=request, permission=permission, requester=requester)
@@ -121,16 +119,15 @@ class StorageCommands(Commands):
         """Permit a client to store a credential of its own making.
 
         Raises:
-            DeniedError: Policy, somebody else's credential at this address, or a name or policy that cannot be kept.
+            DeniedError: Policy, somebody else's credential at this address, too many of the client's own, or a name or
+                policy that cannot be kept.
         """
         with self._trail.deciding(caller, request, "STORE"):
             permission = self._settings.access.permit_storage(caller.client, owner=None)
             self._ask_site(caller, request, "STORE")
             self._site_rules.check_account(caller, request)
             _check_storable(request)
-            existing = self._find(request)
-            if existing is not None and existing.owner != caller.client.name:
-                raise _occupied(caller, request)
+            self._check_place(caller, request)
             return UploadGrant(caller=caller, request=request, permission=permission)
 
     def finish_store(self, grant: UploadGrant, text: bytes) -> None:
@@ -248,6 +245,20 @@ class StorageCommands(Commands):
             except ConflictError as error:
                 raise DeniedError("Unable to change pass phrase.\nThe credential has just been changed.") from error
         self._note(caller, "change", stored.username, stored.name, stored.owner)
+
+    def _check_place(self, caller: Caller, request: Request) -> None:
+        """Insist that a credential may lie there: the place is free, and its owner has not too many, or it is replaced.
+
+        Those who store several at once may pass the limit by as many.
+        """
+        existing, owner, maximum = self._find(request), caller.client.name, self._settings.max_credentials
+        if existing is not None and existing.owner != owner:
+            raise _occupied(caller, request)
+        if existing is None and maximum and self._repository.count_owned(owner, limit=maximum) >= maximum:
+            raise DeniedError(
+                f"You have stored {maximum} credentials, and this server keeps no more for one owner.\n"
+                "Destroy one that you do not need (myproxy-destroy), or store this one over another."
+            )
 
     def _put(self, grant: StorageGrant | UploadGrant, stored: StoredCredential) -> None:
         try:

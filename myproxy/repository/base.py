@@ -135,6 +135,14 @@ class Repository(Protocol):
         """
         ...
 
+    def count_owned(self, owner: str, *, limit: int) -> int:
+        """Return how many credentials an owner has under all user names; counts no further than `limit`.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        ...
+
     def list_named(self, username: str, *, limit: int) -> tuple[StoredCredential, ...]:
         """Return everybody's credentials under a user name: the unnamed one first, then by name; at most `limit`.
 

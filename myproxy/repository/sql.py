@@ -88,6 +88,12 @@ class SQLRepository:
         query = sa.select(_TABLE).where(_C.username == username, is_owners).order_by(_C.name)
         return tuple(map(from_row, self._select(query)))
 
+    def count_owned(self, owner: str, *, limit: int) -> int:
+        """See `Repository.count_owned`."""
+        if not _is_owner(owner):
+            return 0
+        return len(self._select(sa.select(_C.id).where(_C.owner == owner).limit(limit)))
+
     def list_named(self, username: str, *, limit: int) -> tuple[StoredCredential, ...]:
         """See `Repository.list_named`."""
         if not _is_address(username, None):

@@ -27,6 +27,7 @@ def make_settings(config: ServerConfig) -> Settings:
         access=config.access_policy,
         max_proxy_lifetime=timedelta(hours=config.max_proxy_lifetime),
         max_credential_lifetime=timedelta(hours=config.max_cred_lifetime),
+        max_credentials=config.max_credentials_per_owner,
         min_key_bits=config.min_proxy_keylen,
         limited_stays_limited=not config.ignore_globus_limited_proxy_flag,
         check_multiple_credentials=config.check_multiple_credentials,

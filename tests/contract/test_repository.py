@@ -167,6 +167,8 @@ def test_listing_is_by_user_and_owner_unnamed_first(repository: Repository) -> N
     assert sorted(filter(None, listed)) == ["Beta", "alpha", "zeta"]
     assert [found.name for found in repository.list_owned("alice", BOB)] == ["bobs"]
     assert repository.list_owned("nobody", ALICE) == ()
+    assert [repository.count_owned(ALICE, limit=limit) for limit in (1, 4, 9)] == [1, 4, 5]
+    assert [repository.count_owned(owner, limit=9) for owner in (BOB, "/O=Grid/CN=Nobody", "\0")] == [1, 0, 0]
 
 
 def test_replace_key_needs_the_version_that_was_read(repository: Repository) -> None:

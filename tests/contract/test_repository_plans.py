@@ -78,6 +78,7 @@ OPERATIONS: dict[str, Callable[[SQLRepository], object]] = {
     "get": lambda repository: repository.get("user7", None),
     "get nothing": lambda repository: repository.get("nobody", None),
     "list owned": lambda repository: repository.list_owned("user7", OWNER),
+    "count owned": lambda repository: repository.count_owned(OWNER, limit=16),
     "list named": lambda repository: repository.list_named("user7", limit=16),
     "put anew": lambda repository: repository.put(credential(ROWS + 5)),
     "put over": lambda repository: repository.put(credential(7)),

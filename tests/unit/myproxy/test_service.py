@@ -291,6 +291,19 @@ def test_credential_lifetime(world: World, alice: Issued) -> None:
         world.put(alice, PUT)
 
 
+def test_no_more_than_so_many_credentials_of_one_owner(world: World, ca: TestCA, alice: Issued) -> None:
+    world.configure(Settings(access=OPEN, max_credentials=2))
+    for username in ("alice", "other", "alice"):  # the last one over the first
+        world.put(alice, dataclasses.replace(PUT, username=username))
+    for begin in (world.service.begin_put, world.service.begin_store):
+        with pytest.raises(DeniedError, match=r"^You have stored 2 credentials, .*\n.*myproxy-destroy"):
+            begin(world.caller(alice), dataclasses.replace(PUT, username="third"))
+        assert world.verdicts()[-1][1] is Verdict.DENY
+    world.put(ca.issue("/O=Grid/CN=Bob"), dataclasses.replace(PUT, username="bob"))
+    world.service.destroy(world.caller(alice), ask(Command.DESTROY, username="other"))
+    world.put(alice, dataclasses.replace(PUT, username="third"))
+
+
 def test_what_chains_are_stored(world: World, ca: TestCA, alice: Issued) -> None:
     """Chains for our key, made by a client that takes no rule for granted."""
 
