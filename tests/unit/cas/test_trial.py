@@ -246,6 +246,22 @@ def test_what_an_attribute_gives_is_told(world: Community) -> None:
     assert proven(world, Revoke(permit("fed", READ, DATA))) == []
 
 
+def test_who_can_names_what_is_proven_and_not_denied(world: Community) -> None:
+    world.make(Enrol(UserGroup("fed")), AddFeed("fed", CLIMATE), AddFeed("readers", BANNED))
+    world.make(Grant(permit("fed", READ, DATA)))
+
+    def feeds() -> tuple[Feed, ...]:
+        return world.service.who_can(world.admin, READ, object_ref(DATA)).feeds
+
+    assert feeds() == (BANNED, CLIMATE)
+    world.make(AddFeed("fed", BANNED), Revoke(permit("fed", READ, DATA)), Grant(permit("fed", READ, DATA, Effect.DENY)))
+    assert feeds() == ()
+    world.make(RemoveFeed("fed", BANNED))
+    assert feeds() == (BANNED,)
+    world.make(Grant(permit("everyone", READ, DATA, Effect.DENY)))
+    assert feeds() == ()
+
+
 def test_an_attribute_that_takes_away_is_told(world: Community) -> None:
     world.make(Enrol(UserGroup("banned")), AddFeed("banned", BANNED))
     denial = permit("banned", READ, DATA, Effect.DENY)
