@@ -128,11 +128,11 @@ class ScopeBase:
 
         Args:
             name: The object.
-            holds: It stands for all below it: one that holds the base is the whole of it.
+            holds: It stands for all below it: one that holds the base is the whole of it; so is one without a name.
         """
-        prefix, text = _split(self.prefix.removesuffix("/")), _split(name)
-        if holds and text == ("", ()):
+        if holds and not name:
             return ()
+        prefix, text = _split(self.prefix.removesuffix("/")), _split(name)
         if text[0] != prefix[0]:
             return None
         if text[1][: len(prefix[1])] == prefix[1]:
@@ -141,14 +141,14 @@ class ScopeBase:
 
 
 def _split(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return scheme and host, which have no case, and the parts of the path."""
+    """Return scheme and host, which have no case, and the parts of the path; a path alone has neither."""
     scheme, mark, rest = name.partition("://")
-    place = ""
+    place, path = "", name
     if mark:
         host, slash, rest = rest.partition("/")
-        place, rest = f"{scheme}://{host}".lower(), slash + rest
-    rest = rest.removeprefix("/")
-    return place, tuple(rest.split("/")) if rest else ()
+        place, path = f"{scheme}://{host}".lower(), slash + rest
+    path = path.removeprefix("/")
+    return place, tuple(path.split("/")) if path else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +234,9 @@ def map_rights(
 def _place(right: Right, base: ScopeBase) -> tuple[tuple[str, ...], bool] | None:
     """Return the path that a right is on, and whether it is all of it that lies below; None for none."""
     is_tree = right.comparison is Comparison.WILDCARD and (right.object == "*" or right.object.endswith("/*"))
-    name = right.object[:-1].removesuffix("/") if is_tree else right.object
+    name = right.object[:-1] if is_tree else right.object
+    if is_tree and name != "/":  # which is all paths, and no URL
+        name = name.removesuffix("/")
     if "*" in name or (not is_tree and not base.single_files):
         return None
     parts = base.relative(name, holds=is_tree)

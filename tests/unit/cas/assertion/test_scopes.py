@@ -59,6 +59,9 @@ def test_written(right: Right, scopes: tuple[str, ...]) -> None:
         _vo("/data", "read"),
         file_right("ftp://se.example.org/vo/data/*", "read", comparison=Comparison.EXACT),
         # elsewhere
+        file_right("/*", "read"),
+        file_right("/vo/*", "read"),
+        file_right("data/*", "read"),
         file_right("ftp://other.example.org/vo/data/*", "read"),
         file_right("ftp://se.example.org.evil.example/vo/*", "read"),
         file_right("ftp://se.example.org/voX/data/*", "read"),
@@ -164,3 +167,10 @@ def test_many_rights_are_quick() -> None:
     """The work grows with the rights, not with their square."""
     rights = [_vo(f"/{number}/a/b/c/*", "read", "create", "delete", "write") for number in range(2000)]
     assert len(_scopes(*rights)) == 6000
+
+
+def test_all_paths_are_all_of_a_base_of_paths() -> None:
+    paths = ScopeMapping(bases=(ScopeBase(namespace="FTPDirectoryTree", prefix="/vo", audiences=frozenset({SE})),))
+    assert _scopes(file_right("/*", "read"), mapping=paths) == ("storage.read:/",)
+    assert _scopes(file_right("/vo/data/*", "read"), mapping=paths) == ("storage.read:/data",)
+    assert _scopes(file_right("/other/*", "read"), mapping=paths) == ()
