@@ -106,7 +106,7 @@ class ScopeBase:
         prefix: What objects begin with; a path of a token is what follows. `ftp://se.example.org/climate`.
         audiences: What these services call themselves: the audiences of tokens that hold there.
         single_files: Every object of this part that is no `.../*` is a file, which has nothing below it: so that
-            rights on single ones can be written.
+            rights on single ones can be written; but for the prefix itself.
 
     Raises:
         ConfigError: No namespace or audience, or a prefix with a wildcard or `..`.
@@ -240,7 +240,9 @@ def _place(right: Right, base: ScopeBase) -> tuple[tuple[str, ...], bool] | None
     if "*" in name or (not is_tree and not base.single_files):
         return None
     parts = base.relative(name, holds=is_tree)
-    return None if parts is None or any(map(_is_odd, parts)) else (parts, is_tree)
+    if parts is None or any(map(_is_odd, parts)) or (not parts and not is_tree):  # the base itself is no file
+        return None
+    return parts, is_tree
 
 
 def _is_odd(part: str) -> bool:

@@ -90,6 +90,7 @@ def test_scopes_never_widen(rights: list[Right], base: ScopeBase, rules: tuple[S
         for path in PATHS:
             for action in ALLOWED[scope.name] if scope.covers(tuple(path)) else ():
                 if base.single_files and any(_is_file(one, action, [*above, *scope.path]) for one in rights):
+                    assert scope.path, "the base is no file"
                     continue  # below a file there is nothing
                 assert any(_grants(right, action, [*above, *path]) for right in rights), (scope, path, action)
     assert set(mapped.left_out) <= set(rights)

@@ -174,3 +174,12 @@ def test_all_paths_are_all_of_a_base_of_paths() -> None:
     assert _scopes(file_right("/*", "read"), mapping=paths) == ("storage.read:/",)
     assert _scopes(file_right("/vo/data/*", "read"), mapping=paths) == ("storage.read:/data",)
     assert _scopes(file_right("/other/*", "read"), mapping=paths) == ()
+
+
+@pytest.mark.parametrize("prefix", ["ftp://se", "ftp://se/", "ftp://se/vo"])
+def test_the_base_itself_is_no_file(prefix: str) -> None:
+    """Whatever is said of single objects: a scope for it would be one for all of the base."""
+    base = ScopeBase(namespace="FTPDirectoryTree", prefix=prefix, audiences=frozenset({SE}), single_files=True)
+    for name in ("ftp://se/", "ftp://se/vo"):
+        scopes = _scopes(file_right(name, "read"), mapping=ScopeMapping(bases=(base,)))
+        assert scopes == (("storage.read:/vo",) if name == "ftp://se/vo" != prefix else ())
