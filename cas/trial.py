@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from cas.policy.changes import Change
     from cas.policy.conditions import Terms
     from cas.policy.model import Feed, Ref
-    from cas.repository.base import Clause, Person, Reach, View
+    from cas.repository.base import View
+    from cas.repository.sets import Clause, Person, Reach
 
 __all__ = ["Difference", "Preview", "Trial"]
 

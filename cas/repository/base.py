@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from cas.policy.conditions import ALWAYS
 from gsi.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
@@ -22,11 +21,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cas.policy.changes import Change
-    from cas.policy.conditions import Circumstances, Strength, Terms
+    from cas.policy.conditions import Circumstances, Strength
     from cas.policy.evaluate import Applicable, Matched
-    from cas.policy.model import ActionName, Effect, Entity, Feed, Kind, Namespace, Ref, Statement
+    from cas.policy.model import ActionName, Entity, Feed, Kind, Namespace, Ref, Statement
     from cas.policy.request import PolicyRequest
     from cas.policy.userfile import UserLine
+    from cas.repository.sets import Clause, Person, Reach
 
 __all__ = [
     "MAX_DEPTH",
@@ -36,15 +36,12 @@ __all__ = [
     "MAX_SKEW",
     "Applied",
     "Author",
-    "Clause",
     "Found",
     "FoundUser",
     "HistoryEntry",
     "Holders",
     "LinesRefusedError",
-    "Person",
     "PolicyRepository",
-    "Reach",
     "View",
     "check_clock",
 ]
@@ -164,59 +161,6 @@ class Holders:
     everyone: bool
     feeds: tuple[Feed, ...] = ()
     conditional: tuple[Statement, ...] = ()
-
-
-class Clause(NamedTuple):
-    """What a statement says of one action on one thing.
-
-    Attributes:
-        group: To which user group, by its number.
-        effect: Permit or deny.
-        terms: When and for whom.
-    """
-
-    group: int
-    effect: Effect
-    terms: Terms = ALWAYS
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Whom permits and denials reach.
-
-    Attributes:
-        total: How many enrolled users may do it, by name.
-        users: Their numbers; None where there are too many.
-        everyone: Whether all may but for whom it is denied to.
-        feeds: Attributes by which others may, who prove them; None where there are too many.
-        barring: Attributes by which it is denied to whoever proves them; None where there are too many.
-        barred: To whom it is denied by name, where others may by what they prove; None where there are too many.
-        groups: The groups of the permits and those of the denials, all within them among these.
-    """
-
-    total: int = 0
-    users: frozenset[int] | None = frozenset()
-    everyone: bool = False
-    feeds: frozenset[Feed] | None = frozenset()
-    barring: frozenset[Feed] | None = frozenset()
-    barred: frozenset[int] | None = frozenset()
-    groups: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
-
-
-class Person(NamedTuple):
-    """Who a user is: another one may get the nickname.
-
-    Attributes:
-        nickname: What the community calls them.
-        subject: The name in their certificate.
-        issuer: That of its CA.
-        strength: What the trust anchor says of its names.
-    """
-
-    nickname: str
-    subject: str
-    issuer: str
-    strength: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cas.policy.model import GRANT_ALL, Effect, Kind, Ref
-from cas.repository.base import MAX_ROWS, Clause, Person, Reach
+from cas.repository.base import MAX_ROWS
 from cas.repository.closures import down, up
 from cas.repository.holders import GroupedUsers, find_feeds
 from cas.repository.near import superuser_groups
 from cas.repository.rows import chunks, find_id, get_id, rows, run, statements_of, terms_of
+from cas.repository.sets import Clause, Person, Reach
 from cas.repository.speaking import targets
 from cas.repository.tables import CODES, EVERYONE_ID
 

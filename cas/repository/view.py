@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from cas.policy.evaluate import Applicable, Matched
     from cas.policy.model import ActionName, Entity, Statement
     from cas.policy.request import PolicyRequest
-    from cas.repository.base import Clause, HistoryEntry, Holders, Person, Reach
+    from cas.repository.base import HistoryEntry, Holders
     from cas.repository.cache import ViewCache
+    from cas.repository.sets import Clause, Person, Reach
 
 __all__ = ["SQLView"]
 
