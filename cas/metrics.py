@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from gsi.system.metrics import CONTENT_TYPE, AuditMetrics, labelled, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from prometheus_client.core import Metric
 
@@ -62,9 +62,9 @@ class Metrics(AuditMetrics):
         self._counters.add(f"answer {name}")
 
 
-def render(metrics: Metrics) -> bytes:
+def render(metrics: Metrics, more: Iterable[Metric] = ()) -> bytes:
     """Return the numbers in Prometheus's text format."""
-    return write_text(_collect(metrics))
+    return write_text([*_collect(metrics), *more])
 
 
 def _collect(metrics: Metrics) -> Iterator[Metric]:

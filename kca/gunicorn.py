@@ -18,7 +18,10 @@ from gsi.certificate import load_certificates
 from gsi.errors import ConfigError, GridError
 from gsi.kerberos.accept import use_replay_cache
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES, Negotiator, server_end_point
+from gsi.names import oneline
+from gsi.system import clock
 from gsi.system.files import read_public
+from gsi.system.health import Health, check_dates
 from gsi.transport.activation import Given
 from gsi.transport.wsgi_server import Held, Reloads, WebLimits, WebSettings, rows, serve_wsgi
 from kca.http import create_app
@@ -26,10 +29,12 @@ from kca.metrics import Metrics, render
 from kca.wiring.service import open_service, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from wsgiref.types import WSGIApplication
 
+    from gsi.certificate import Certificate
     from kca.config import HTTPSettings, KCAConfig
+    from kca.wiring.service import OpenedService
 
 __all__ = ["WebCertificate", "find_binding", "make_application", "serve_http"]
 
@@ -47,7 +52,9 @@ _FRAMING: Final = 1024
 
 _MAX_CERTIFICATE_BYTES: Final = 1 << 20
 _SOCKET_MODE: Final = 0o660
-_log: Final = logging.getLogger("kca.http")
+_PREFIX: Final = "kca_http"
+_LOG: Final = "kca.http"
+_log: Final = logging.getLogger(_LOG)
 
 
 class WebCertificate:
@@ -124,16 +131,20 @@ def find_binding(settings: HTTPSettings) -> bytes | None:
     path = settings.certificate or settings.front_end_certificate
     if not path:
         return None
-    found = load_certificates(read_public(path, max_bytes=_MAX_CERTIFICATE_BYTES), what=path)
-    if not found:
-        raise ConfigError(f"[http] certificate: {path} holds no certificate")
-    binding = server_end_point(found[0].der)
+    binding = server_end_point(_load_certificate(path).der)
     if binding is None and settings.require_channel_binding:
         raise ConfigError(
             f"[http] require_channel_binding: {path} is signed in a way that has no binding (RFC 5929 section 4.1)",
             hint="use a certificate that is signed with RSA or ECDSA",
         )
     return binding
+
+
+def _load_certificate(path: str) -> Certificate:
+    found = load_certificates(read_public(path, max_bytes=_MAX_CERTIFICATE_BYTES), what=path)
+    if not found:
+        raise ConfigError(f"[http] certificate: {path} holds no certificate")
+    return found[0]
 
 
 def make_application(
@@ -148,14 +159,37 @@ def make_application(
     settings, counted, told = config.http, metrics or Metrics(), reloads or Reloads()
     certificate = WebCertificate(settings)
     negotiator = Negotiator(SERVICE, keytab=settings.keytab, hostname=settings.hostname)
+    opened = open_service(config, meter=counted.meter)
+    health = Health(_parts(settings, opened, negotiator), log=_LOG)
+
+    def tell() -> bytes:
+        return render(counted, [health.family(_PREFIX)]) + told.render(_PREFIX)
+
     return create_app(
-        open_service(config, meter=counted.meter).service,
+        opened.service,
         negotiator,
         settings,
         binding=certificate.binding,
-        metrics=(lambda: render(counted) + told.render("kca_http")) if settings.metrics else None,
-        standing=lambda: told.words,
+        metrics=tell if settings.metrics else None,
+        standing=lambda: health.page(told.words),
     )
+
+
+def _parts(settings: HTTPSettings, opened: OpenedService, negotiator: Negotiator) -> Mapping[str, Callable[[], object]]:
+    """Return what the web server needs; a front end's certificate is the front end's."""
+
+    def look_at_certificates() -> None:
+        now = clock.now()
+        for one in opened.authority.certificates:
+            check_dates(one, now=now, what=f"the certificate of {oneline(one.subject_der)}")
+        if settings.certificate:
+            check_dates(_load_certificate(settings.certificate), now=now, what=settings.certificate)
+
+    return {
+        "keytab": negotiator.check,
+        "certificate": look_at_certificates,
+        "store": lambda: opened.books.find_owner(""),
+    }
 
 
 def serve_http(
@@ -205,7 +239,7 @@ def _describe(config: KCAConfig) -> WebSettings:
     settings = config.http
     return WebSettings(
         name="kca-http",
-        log="kca.http",
+        log=_LOG,
         workers=settings.workers,
         threads=settings.threads,
         certificate=settings.certificate,

@@ -7,7 +7,7 @@
 | `POST /kca/v1/certificate`, a PKCS#10 in PEM or DER as body, `?lifetime=SECONDS` | 200, the chain in PEM, leaf first |
 | the same with `Accept: application/json` | 200, `{"certificate", "chain", "subject", "not_after"}` |
 | `GET /get-cert?csr=BASE64` (or `/bx509`), the request of Heimdal's bx509d, `lifetime` as there | the same |
-| `GET /health` | 200 |
+| `GET /health` | whether its parts work: 200, or 503 |
 | `GET /metrics`, where the settings say so | 200, numbers for monitors |
 | `GET /openapi.json` | 200, all of this for programs |
 
@@ -255,7 +255,7 @@ def create_app(
     settings: HTTPSettings,
     *,
     binding: Callable[[], bytes | None] = lambda: None,
-    standing: Callable[[], str] = lambda: "",
+    standing: Callable[[], tuple[str, int]] = lambda: ("ok\n", 200),
     metrics: Callable[[], bytes] | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> Flask:
@@ -266,7 +266,7 @@ def create_app(
         negotiator: Knows who comes.
         settings: The `[http]` table.
         binding: Returns the channel binding of its TLS connections; None where there is none to check.
-        standing: Returns what a health page has to say besides "ok".
+        standing: Returns the health page and its status.
         metrics: Tells monitors; None where they are not to be told.
         now: The time.
     """
@@ -302,7 +302,7 @@ def create_app(
 
     @app.get("/health", provide_automatic_options=False)
     def health() -> Response:
-        return Response(f"ok\n{standing()}", mimetype="text/plain")
+        return Response(*standing(), mimetype="text/plain")
 
     if metrics is not None:
         app.add_url_rule("/metrics", "metrics", lambda: Response(metrics(), content_type=CONTENT_TYPE), methods=["GET"])

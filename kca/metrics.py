@@ -17,7 +17,7 @@ from gsi.system.metrics import CONTENT_TYPE, AuditMetrics, labelled, write_text
 from kca.trail import ISSUE, PROBE, REQUEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from prometheus_client.core import Metric
 
@@ -86,9 +86,9 @@ class Metrics(AuditMetrics):
         super().decide(record, seconds)
 
 
-def render(metrics: Metrics) -> bytes:
+def render(metrics: Metrics, more: Iterable[Metric] = ()) -> bytes:
     """Return the numbers in Prometheus's text format."""
-    return write_text(_collect(metrics))
+    return write_text([*_collect(metrics), *more])
 
 
 def _collect(metrics: Metrics) -> Iterator[Metric]:

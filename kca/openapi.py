@@ -115,13 +115,17 @@ _PATHS: Final[dict[str, object]] = {
     "/bx509": _BX509,
     "/health": {
         "get": {
-            "summary": "Whether the service answers.",
+            "summary": "Whether the service's parts work, as they did a few seconds ago.",
             "security": [],
             "responses": {
                 "200": {
                     "description": "`ok`, and a second line while an older configuration is in force.",
                     "content": {"text/plain": {"schema": _TEXT}},
-                }
+                },
+                "503": {
+                    "description": "A line for each part that fails.",
+                    "content": {"text/plain": {"schema": _TEXT}},
+                },
             },
         }
     },

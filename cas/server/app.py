@@ -60,6 +60,7 @@ LIST_PAUSE_SECONDS: Final = 1.0
 """How long one signed list is given to all who ask for it."""
 
 RETRY_SECONDS: Final = 5
+_HEALTH: Final = "/health"
 _BROWSERS: Final = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode")
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -275,6 +276,7 @@ def create_app(
     rates: RateCap,
     count: Callable[[str], None] = lambda _form: None,
     answered: Callable[[int], None] = lambda _status: None,
+    standing: Callable[[], tuple[str, int]] = lambda: ("ok\n", 200),
 ) -> Flask:
     """Return the application.
 
@@ -282,7 +284,8 @@ def create_app(
         community: The service.
         rates: Who asks too often.
         count: Told the form of each capability that was signed.
-        answered: Told the status of each answer.
+        answered: Told the status of each answer, but those about health.
+        standing: Returns the health page and its status.
 
     Raises:
         ConfigError: The issuer of tokens cannot be published.
@@ -300,7 +303,8 @@ def create_app(
         for name, value in _HEADERS.items():
             if name not in {"Cache-Control", "Pragma"} or "Cache-Control" not in response.headers:
                 response.headers[name] = value
-        answered(response.status_code)
+        if request.path != _HEALTH:  # a balancer's questions are nobody's requests
+            answered(response.status_code)
         return response
 
     @app.errorhandler(Exception)
@@ -319,7 +323,7 @@ def create_app(
         add(operation.path, operation.method, lambda one=operation: views.operation(one))  # type: ignore[misc]  # a default binds it
     add("/oauth2/token", "POST", views.token)
     add("/openapi.json", "GET", lambda: Response(described, mimetype="application/json"))
-    add("/health", "GET", lambda: _json({"status": "ok"}))
+    add(_HEALTH, "GET", lambda: Response(*standing(), mimetype="text/plain"))
     add("/cas/v1/withdrawn", "GET", views.withdrawn)
     add("/jwks", "GET", views.jwks)
     if issuer:

@@ -15,6 +15,7 @@ from cas.server.app import create_app
 from cas.wiring.service import open_community
 from gsi.system.credential_files import load_user_credential
 from gsi.system.environ import read_locations
+from gsi.system.health import Health, check_dates
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.rates import RateCap
 from gsi.transport.tls import ServerTLS
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 
     from cas.config import CASConfig
     from cas.metrics import Metrics
+    from cas.wiring.service import OpenedCommunity
     from gsi.transport.wsgi_server import Reloads
 
-__all__ = ["load_server_tls", "make_application", "serve_https"]
+__all__ = ["LOG", "load_server_tls", "make_application", "make_health", "serve_https"]
 
+LOG: Final = "cas.server"
 _MAX_LINE: Final = 4096
 _MAX_FIELD: Final = 8190
 _MAX_HEAD: Final = 64 << 10
@@ -64,7 +67,19 @@ def load_server_tls(config: CASConfig) -> ServerTLS:
     return ServerTLS(credential, trust.anchors, tickets=0)
 
 
-def make_application(config: CASConfig, metrics: Metrics) -> WSGIApplication:
+def make_health(community: OpenedCommunity) -> Health:
+    """Return what looks at the parts of the server.
+
+    Raises:
+        CredentialError: The server's certificate cannot be used.
+    """
+    http = community.config.http
+    certificate = load_user_credential(http.certificate, http.key or None).certificate  # as the TLS contexts have it
+    own = {"certificate": lambda: check_dates(certificate, now=community.now(), what=http.certificate)}
+    return Health({**own, **community.parts()}, log=LOG)
+
+
+def make_application(config: CASConfig, metrics: Metrics, reloads: Reloads) -> WSGIApplication:
     """Open the community and return the application; for the life of a process.
 
     Raises:
@@ -72,7 +87,14 @@ def make_application(config: CASConfig, metrics: Metrics) -> WSGIApplication:
     """
     community = open_community(config, meter=metrics.meter)
     rates = RateCap(max(1.0, config.http.requests_per_minute / config.http.workers))
-    return create_app(community, rates=rates, count=metrics.issued, answered=metrics.answered)
+    health = make_health(community)
+    return create_app(
+        community,
+        rates=rates,
+        count=metrics.issued,
+        answered=metrics.answered,
+        standing=lambda: health.page(reloads.words),
+    )
 
 
 def serve_https(
@@ -99,7 +121,7 @@ def serve_https(
     return serve_wsgi(
         lambda: _describe(held.config),
         sockets,
-        lambda: make_application(held.config, metrics),
+        lambda: make_application(held.config, metrics, reloads),
         renew=held.renew,
         context=lambda: contexts.context(held.config),
         reloads=reloads,
@@ -112,7 +134,7 @@ def _describe(config: CASConfig) -> WebSettings:
     http = config.http
     return WebSettings(
         name="cas-server",
-        log="cas.server",
+        log=LOG,
         workers=http.workers,
         threads=http.threads,
         certificate=http.certificate,

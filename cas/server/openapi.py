@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["DISCOVERY", "PUBLIC_PATHS", "document"]
 
+_HEALTH: Final = "/health"
 _WITHDRAWN: Final = "/cas/v1/withdrawn"
 PUBLIC_PATHS: Final = {
     "/openapi.json": "This document.",
-    "/health": "Whether the server answers.",
+    _HEALTH: "Whether the server's parts work, as they did a few seconds ago.",
     _WITHDRAWN: "The signed list of withdrawn capabilities (a JWS of the type revocations+jwt).",
     "/jwks": "The keys of tokens and of the list (RFC 7517).",
 }
 """What needs no certificate, with its summary; besides the discovery documents, whose place the issuer says."""
 
-_KINDS: Final = {_WITHDRAWN: "application/jwt", "/jwks": "application/jwk-set+json"}
+_KINDS: Final = {_HEALTH: "text/plain", _WITHDRAWN: "application/jwt", "/jwks": "application/jwk-set+json"}
 
 DISCOVERY: Final = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
 """Where these are if the issuer's URL has no path."""
@@ -150,6 +151,8 @@ def document(operations: Iterable[Operation], discovery: Iterable[str] = DISCOVE
         schema = {"type": "object"} if kind.endswith("json") else _TEXT
         answers = {"200": {"description": "It.", "content": {kind: {"schema": schema}}}}
         signed = _refusals("500", "503") if path == _WITHDRAWN else {}
+        if path == _HEALTH:
+            answers["503"] = {**answers["200"], "description": "A line for each part that fails."}
         paths[path] = {"get": {"summary": summary, "security": [], "responses": answers | signed}}
     for one in operations:
         paths[one.path] = {one.method.lower(): _describe(one)}

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cas.metrics import CONTENT_TYPE, Metrics, render
-from cas.server.gunicorn import load_server_tls, serve_https
+from cas.server.gunicorn import LOG, load_server_tls, make_health, serve_https
 from cas.server.voms import VOMSFactory
 from cas.wiring.service import open_community, prepare
 from gsi.errors import ConfigError, GridError
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cas.config import CASConfig
+    from cas.wiring.service import OpenedCommunity
+    from gsi.system.health import Health
 
 __all__ = ["CASServer", "check"]
 
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG
-_log: Final = logging.getLogger("cas.server")
+_log: Final = logging.getLogger(LOG)
 
 
 class CASServer:
@@ -82,6 +84,7 @@ class CASServer:
         self._metrics = Metrics(workers=self._rows + max(1, self._voms_workers))
         self._children: dict[int, str] = {}
         self._stopping = False
+        self._looked_at: tuple[OpenedCommunity, Health] | None = None
 
     def _load(self) -> CASConfig:
         return self._placed(self._read())
@@ -94,7 +97,11 @@ class CASServer:
         return config
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
-        """Start the children and stay until they have ended; return the exit status."""
+        """Start the children and stay until they have ended; return the exit status.
+
+        Raises:
+            GridError: What monitors ask about cannot be opened; the children end with this process.
+        """
         reader, writer = os.pipe()
 
         def ready() -> None:
@@ -125,7 +132,20 @@ class CASServer:
         wanted = len(self._children)
         for one in (*self._sockets, *self._voms_sockets):
             one.close()
+        if self._monitors:
+            self._look_at(config)
         return asyncio.run(self._watch(reader, wanted, on_ready))
+
+    def _look_at(self, config: CASConfig) -> None:
+        """Open what monitors ask about; the children have theirs.
+
+        Raises:
+            GridError: Something cannot be used.
+        """
+        community = open_community(config, is_trial=True)
+        self._looked_at, before = (community, make_health(community)), self._looked_at
+        if before is not None:
+            before[0].close()
 
     def _start(self, name: str, work: Callable[[], int]) -> None:
         parent = os.getpid()
@@ -197,11 +217,15 @@ class CASServer:
     async def _tell(self, path: str) -> Document | None:
         from http import HTTPStatus
 
+        assert self._looked_at is not None
+        health = self._looked_at[1]
         if path == "/metrics":
-            return Document(render(self._metrics) + self._reloads.render("cas"), CONTENT_TYPE)
+            family = await asyncio.to_thread(health.family, "cas")
+            return Document(render(self._metrics, [family]) + self._reloads.render("cas"), CONTENT_TYPE)
         if path == "/health":
             if self._metrics.audit_works() and not self._stopping:
-                return Document(f"ok\n{self._reloads.words}".encode())
+                text, status = await asyncio.to_thread(health.page, self._reloads.words)
+                return Document(text.encode(), status=HTTPStatus(status))
             return Document(b"the audit cannot be written, or stopping\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
         return None
 
@@ -219,6 +243,8 @@ class CASServer:
             config = self._read()
             _check_same_places(self._config, config)
             _try(config)
+            if self._monitors:
+                self._look_at(config)
         except GridError as error:
             _log.error("the new configuration is not used, the old one stays: %s", error)
             self._reloads.note(refused=True)

@@ -20,6 +20,7 @@ from cas.assertion.token import TokenContent
 from cas.issuing import Form, Forms, TokenForms
 from cas.policy.bounds import JOB_TYPES, Bounds
 from cas.policy.caller import Caller
+from cas.repository.rows import rows
 from cas.repository.sql import open_postgres_policy, open_sqlite_policy
 from cas.repository.withdrawn import Withdrawn
 from cas.rights import Rights
@@ -32,6 +33,7 @@ from gsi.sql.engine import prepare_private_directory
 from gsi.system import clock
 from gsi.system.audit import AuditLog, AuditRecord, AuditSink, Verdict
 from gsi.system.environ import read_locations
+from gsi.system.health import check_anchors, check_dates
 from gsi.system.trustdir import TrustDirectory
 from gsi.system.vomsdir import VOMSDirectory
 from gsi.transport.listening import split_address
@@ -41,7 +43,7 @@ from gsi.voms.lsc import NamePair, TrustedServer
 from gsi.voms.verify import AttributeVerifier, VOMSOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Self
@@ -148,6 +150,28 @@ class OpenedCommunity:
         self._rings.close()
         if self._token_rings is not self._rings:
             self._token_rings.close()
+
+    def parts(self) -> Mapping[str, Callable[[], object]]:
+        """Return what the community needs, for `gsi.system.health`."""
+        ask = "SELECT revision FROM policy"
+        return {
+            "trust": lambda: check_anchors(self.anchors()),
+            "key": self._check_keys,
+            "store": lambda: self._repository.database.reading(lambda connection: rows(connection, ask)),
+        }
+
+    def _check_keys(self) -> None:
+        """Insist on keys that may sign now.
+
+        Raises:
+            IssuanceError: There is none.
+            ConfigError: The key's certificate has ended.
+        """
+        now = self.now()
+        for rings in (self._rings, self._token_rings):
+            key = rings.ring.signing_key(now)
+            for one in key.certificates[:1]:
+                check_dates(one, now=now, what=f"the certificate of the signing key {key.kid}")
 
     # --- who asks -----------------------------------------------------------------------------------------------------
 

@@ -144,13 +144,21 @@ class Negotiator:
         self._service = service
         self._keytab = keytab
         self._hostname = hostname
-        gssapi = self._gssapi
+        self.check()
+
+    def check(self) -> None:
+        """Find out whether the service has a key, by reading the keytab.
+
+        Raises:
+            ConfigError: It has none.
+        """
+        gssapi, keytab, service = self._gssapi, self._keytab, self._service
         try:
             self._credentials()
         except gssapi.exceptions.GSSError as error:
             raise ConfigError(
-                f"{keytab}: no key of {service}/{hostname or '*'} that can be used: {_describe(error)}",
-                hint=f"kadmin -q 'ktadd -k {keytab} {service}/{hostname or 'HOST'}', readable by this user",
+                f"{keytab}: no key of {service}/{self._hostname or '*'} that can be used: {_describe(error)}",
+                hint=f"kadmin -q 'ktadd -k {keytab} {service}/{self._hostname or 'HOST'}', readable by this user",
             ) from error
 
     def accept(self, token: bytes, *, binding: bytes | None = None) -> Negotiated:

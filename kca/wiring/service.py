@@ -39,6 +39,7 @@ class OpenedService:
     Attributes:
         service: The service.
         books: Its books.
+        authority: The CA.
         audit: Its audit file, which `reopen` follows after a log rotation.
     """
 
@@ -46,7 +47,7 @@ class OpenedService:
         self.service = service
         self.books = books
         self.audit = audit
-        self._authority = authority
+        self.authority = authority
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +61,7 @@ class OpenedService:
         """Close books and audit, and let go of the CA's key."""
         self.books.close()
         self.audit.close()
-        self._authority.close()
+        self.authority.close()
 
 
 def prepare(config: KCAConfig) -> None:

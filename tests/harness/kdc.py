@@ -44,6 +44,7 @@ __all__ = [
     "host_name",
     "mit_kdc",
     "wait_for_line",
+    "write_keytab",
 ]
 
 REALM: Final = "TEST.EXAMPLE"
@@ -314,3 +315,15 @@ def wait_for_line(path: Path, text: str) -> None:
     while text not in (path.read_text(errors="replace") if path.exists() else ""):
         assert time.monotonic() < deadline, f"{text!r} is not in {path}"
         time.sleep(0.02)
+
+
+def write_keytab(path: Path, service: str = "HTTP") -> Path:
+    """A keytab with one random key of a service on localhost (version 0x502, aes256-cts-hmac-sha1-96)."""
+
+    def counted(data: bytes) -> bytes:
+        return len(data).to_bytes(2, "big") + data
+
+    entry = (2).to_bytes(2, "big") + counted(b"X.TEST") + counted(service.encode()) + counted(b"localhost")
+    entry += (3).to_bytes(4, "big") + bytes(4) + b"\x01" + (18).to_bytes(2, "big") + counted(os.urandom(32))
+    write_file(path, b"\x05\x02" + len(entry).to_bytes(4, "big") + entry, 0o600)
+    return path

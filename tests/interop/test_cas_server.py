@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -199,6 +200,7 @@ def test_monitors_and_audit(server: CASServer) -> None:
     numbers = fetch(f"http://{server.metrics}/metrics").decode()
     assert 'cas_issued_total{form="saml1"}' in numbers
     assert fetch(f"http://{server.metrics}/health") == b"ok\n"
+    assert all(f'cas_check{{part="{name}"}} 1.0' in numbers for name in ("certificate", "trust", "key", "store"))
     (record,) = [one for one in server.records() if given.identifier in json.dumps(one)]
     assert record["peer"] == ALICE
 
@@ -222,8 +224,20 @@ def test_reloading_keeps_what_was_good(tmp_path: Path) -> None:
         write_file(config, good.replace(b"threads = 4", b"threads = 4\nrequests_per_minute = 2"), 0o600)
         os.kill(server.daemon.pid, signal.SIGHUP)
         until(lambda: is_held_up(server))
-        assert fetch(f"http://{metrics}/health") == b"ok\n"
+        database, elsewhere = server.directory / "store" / "cas.db", server.directory / "elsewhere"
+        database.rename(elsewhere)
+        assert health(metrics) == (503, b"store: fails; the log has more\n")
+        assert b'cas_check{part="store"} 0.0' in fetch(f"http://{metrics}/metrics")
+        elsewhere.rename(database)
+        until(lambda: health(metrics) == (200, b"ok\n"))
         assert b"cas_reload_refused_timestamp_seconds 0.000" in fetch(f"http://{metrics}/metrics")
+
+
+def health(metrics: str) -> tuple[int, bytes]:
+    try:
+        return 200, fetch(f"http://{metrics}/health")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
 
 
 def is_held_up(server: CASServer) -> bool:

@@ -23,8 +23,9 @@ that bring no whole request in time are ended, and take no thread until then; on
 Sockets of a service manager (sd_listen_fds(3)) are taken, each for the place of the configuration that it is bound to.
 
 The configuration is TOML: `community`, the community's name; `metrics`, *ADDRESS*`:`*PORT* on the loopback interface,
-where monitors get `/metrics` and `/health`; `policy`, the site's authorization policy (`cas`), which is asked before
-the community's own. Tables:
+where monitors get `/metrics` and `/health`, which is 503 with the parts that fail (`store`, `trust`, `key`,
+`certificate`), for balancers on the server's port as well; `policy`, the site's authorization policy (`cas`), which is
+asked before the community's own. Tables:
 
 - `[http]`: `listen` (`"*:8443"`), `certificate`, `key`, `workers`, `threads`, `max_request_bytes`,
   `requests_per_minute` of one identity.

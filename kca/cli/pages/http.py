@@ -18,8 +18,9 @@ above it. Rules, limits, policy, books and audit are those of `kca-server`; both
 `POST /kca/v1/certificate` takes the request in PEM or DER as its body and answers with the chain in PEM, or in JSON
 with `Accept: application/json`; `?lifetime=` asks for less time than one may have (seconds, `30m`, `12h`).
 `GET /get-cert?csr=` (and `/bx509`) is the request of Heimdal's bx509d; what it could ask to be put in is refused, since
-that is the authority's to say. `GET /health` answers 200. Refusals are 401 (the token proves nothing), 400 (the
-request), 403 (rules, limits or policy), 429 (too many), 503 (try again) and 500, with a line or two of text.
+that is the authority's to say. `GET /health` answers 200, or 503 with the parts that fail: `store`, `keytab`,
+`certificate`. Refusals are 401 (the token proves nothing), 400 (the request), 403 (rules, limits or policy), 429 (too
+many), 503 (try again) and 500, with a line or two of text.
 
 Clients have to be sure whom they give a token to, and nobody on the way may change a key: TLS ends here where `[http]`
 names `certificate` and `key`, else at a front end on this machine, and without either only addresses of this machine

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,18 +15,21 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gsi.errors import AuthenticationError, ConfigError
 from gsi.kerberos.negotiate import Negotiated
-from kca.config import HTTPSettings
-from kca.gunicorn import _describe
+from gsi.transport.wsgi_server import Reloads
+from kca.config import HTTPSettings, load_config
+from kca.gunicorn import _describe, make_application
 from kca.http import PATH, UNPROVEN_RECORDS_PER_SECOND, create_app
 from kca.metrics import Metrics, render
 from kca.openapi import describe
-from tests.harness.ca import new_key, parse_name
-from tests.harness.kca import PLAIN_REALM, REALM, KCAWorld, authority
+from tests.harness.ca import TestCA, new_key, parse_name
+from tests.harness.kca import PLAIN_REALM, REALM, KCAWorld, authority, write_config
+from tests.harness.kdc import write_keytab
 from tests.harness.openapi import DescribedClient, described_client, routes, served_routes, statuses
 
 TEXT = "[limits]\ncertificates = 3\n" + PLAIN_REALM
@@ -197,6 +200,52 @@ def test_numbers(tmp_path: Path) -> None:
         assert told.status_code == 200
         assert 'kca_decisions_total{action="ISSUE",verdict="permit"} 0.0' in told.text
         assert client_of(world).get("/metrics").status_code == 404
+
+
+@pytest.mark.parametrize("part", ["store", "keytab", "certificate"])
+def test_balancers_are_told_what_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    monkeypatch.setattr("gsi.system.health.KEPT_SECONDS", 0)
+    tmp_path.chmod(0o700)
+    keytab, web = write_keytab(tmp_path / "http.keytab"), tmp_path / "web.pem"
+    issuer, now = TestCA("/O=Grid/CN=Web CA", "p256"), datetime.now(UTC)
+    issuer.issue("/O=Grid/CN=localhost", "p256").write(web, tmp_path / "web.key")
+    table = f'[http]\ncertificate = "{web}"\nkey = "{tmp_path}/web.key"\nkeytab = "{keytab}"\nmetrics = true\n'
+    reloads = Reloads()
+    config = load_config(str(write_config(tmp_path, PLAIN_REALM + table)))
+    app = make_application(config, Metrics(), reloads)
+    assert isinstance(app, Flask)
+    client = described_client(app, describe())
+    reloads.note(refused=True)
+
+    def look(*, fails: str) -> None:
+        answer = client.get("/health")
+        assert answer.status_code == (503 if fails else 200)
+        assert answer.text == (f"{fails}: fails; the log has more\n" if fails else "ok\n") + reloads.words
+        numbers = client.get("/metrics").text
+        for name in ("store", "keytab", "certificate"):
+            assert f'kca_http_check{{part="{name}"}} {float(name != fails)}' in numbers
+
+    look(fails="")
+    place = {"store": tmp_path / "store" / "kca.db", "keytab": keytab, "certificate": web}[part]
+    place.rename(tmp_path / "elsewhere")
+    if part == "certificate":
+        day = timedelta(days=1)
+        ended = issuer.issue("/O=Grid/CN=localhost", "p256", not_before=now - 9 * day, not_after=now - day)
+        ended.write(web, tmp_path / "ended.key")
+    look(fails=part)
+    (tmp_path / "elsewhere").rename(place)
+    look(fails="")
+
+
+def test_an_authority_that_has_ended_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    day, now = timedelta(days=1), datetime.now(UTC)
+    ended = TestCA("/O=Grid/CN=Old", "p256", not_before=now - 9 * day, not_after=now - day)
+    table = f'[http]\nkeytab = "{write_keytab(tmp_path / "http.keytab")}"\n'
+    app = make_application(load_config(str(write_config(tmp_path, PLAIN_REALM + table, ca=ended))))
+    assert isinstance(app, Flask)
+    answer = described_client(app, describe()).get("/health")
+    assert (answer.status_code, answer.text) == (503, "certificate: fails; the log has more\n")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)

@@ -5,25 +5,32 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from cas.assertion.jwks import well_known_paths
 from cas.assertion.revocations import identifier_of, parse_revocations
 from cas.config import MAX_LIFETIME
+from cas.metrics import Metrics
 from cas.policy.changes import AddFeed, Enrol, SetFqan, encode_change
 from cas.policy.model import Feed, FeedSource, UserGroup
 from cas.server import asking
+from cas.server.gunicorn import make_application, make_health
 from cas.server.openapi import PUBLIC_PATHS, document
 from cas.server.operations import OPERATIONS
+from cas.wiring.service import open_community
 from gsi.system.clock import now
 from gsi.tokens.keys import StaticKeys, parse_key_set
 from gsi.transport.rates import RateCap
+from gsi.transport.wsgi_server import Reloads
 from gsi.voms.attribute_cert import AttributeCertificate
 from tests.harness.ca import INDEPENDENT_INFO, LIMITED_INFO, TestCA, write_file
 from tests.harness.cas_web import DATA, ISSUER, STORAGE, Web, claims, open_web
+from tests.harness.openapi import described_client
 
 RIGHT = [{"resource": f"FTPDirectoryTree|{DATA}", "actions": ["file/read"]}]
 MORE = {"changes": [encode_change(Enrol(UserGroup("more"), "superUserGroup"))]}
@@ -244,6 +251,59 @@ def test_withdrawing(web: Web) -> None:
     )
     assert (status, answer["error"]) == (400, "invalid_request")
     assert "withdrawn" in answer["error_description"]
+
+
+# --- health -----------------------------------------------------------------------------------------------------------
+
+
+def test_balancers_are_told_what_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gsi.system.health.KEPT_SECONDS", 0)
+    with open_web(tmp_path) as web:
+        metrics, reloads = Metrics(), Reloads()
+        app = make_application(web.community.config, metrics, reloads)
+    assert isinstance(app, Flask)
+    client = described_client(app, document(OPERATIONS, well_known_paths(ISSUER)))
+    reloads.note(refused=True)
+    database = tmp_path / "store" / "cas.db"
+    for is_there in (True, False, True):
+        if not is_there:
+            database.rename(tmp_path / "elsewhere")
+        elif not database.exists():
+            (tmp_path / "elsewhere").rename(database)
+        answer = client.get("/health")
+        assert answer.status_code == (200 if is_there else 503)
+        assert answer.text == ("ok\n" if is_there else "store: fails; the log has more\n") + reloads.words
+    assert metrics.count("answer 503") == metrics.count("answer 2xx") == 0
+
+
+def test_a_trust_directory_without_a_ca_is_told(tmp_path: Path) -> None:
+    with open_web(tmp_path) as web:
+        for path in (tmp_path / "trust").iterdir():
+            path.unlink()
+        with open_community(web.community.config) as community:
+            assert make_health(community).page() == ("trust: fails; the log has more\n", 503)
+
+
+@pytest.mark.parametrize(
+    ("later", "failing"),
+    [
+        (timedelta(), set()),
+        (timedelta(hours=2), {"key"}),  # its time is over, its certificate's is not
+        (timedelta(days=3650), {"key", "certificate"}),
+    ],
+    ids=["good", "key", "both"],
+)
+def test_keys_and_certificates_that_have_ended(web: Web, tmp_path: Path, later: timedelta, failing: set[str]) -> None:
+    (tmp_path / "store").mkdir(mode=0o700)
+    config, moment = web.community.config, now()
+    (key,) = config.key
+    ends = later + timedelta(hours=1) if "certificate" in failing else timedelta(hours=1)
+    begins = later if "certificate" in failing else timedelta()
+    key = replace(key, begins=(moment + begins).isoformat(), ends=(moment + ends).isoformat())
+    config = replace(config, key=(key,), store=replace(config.store, directory=str(tmp_path / "store")))
+    with open_community(config, now=lambda: moment + later) as community:
+        told = make_health(community).checks()
+    assert {part for part, text in told.items() if text} == failing
 
 
 # --- what is published ------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,8 @@ from hypothesis import strategies as st
 from gsi.errors import AuthenticationError, ConfigError, ParseError
 from gsi.kerberos import negotiate
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES, Negotiator, server_end_point
-from tests.harness.ca import Digest, TestCA, write_file
+from tests.harness.ca import Digest, TestCA
+from tests.harness.kdc import write_keytab
 
 PREFIX = b"tls-server-end-point:"
 
@@ -93,29 +93,17 @@ def test_what_is_no_certificate() -> None:
         server_end_point(b"nothing")
 
 
-def keytab(path: Path, service: str = "HTTP") -> Path:
-    """A keytab with one random key of a service on localhost (version 0x502, aes256-cts-hmac-sha1-96)."""
-
-    def counted(data: bytes) -> bytes:
-        return len(data).to_bytes(2, "big") + data
-
-    entry = (2).to_bytes(2, "big") + counted(b"X.TEST") + counted(service.encode()) + counted(b"localhost")
-    entry += (3).to_bytes(4, "big") + bytes(4) + b"\x01" + (18).to_bytes(2, "big") + counted(os.urandom(32))
-    write_file(path, b"\x05\x02" + len(entry).to_bytes(4, "big") + entry, 0o600)
-    return path
-
-
 def test_keytabs_without_the_key(tmp_path: Path) -> None:
-    for place in (tmp_path / "none", keytab(tmp_path / "garbage")):
+    for place in (tmp_path / "none", write_keytab(tmp_path / "garbage")):
         if place.exists():
             place.write_bytes(b"garbage")
         with pytest.raises(ConfigError, match=r"no key of HTTP/\*") as caught:
             Negotiator(keytab=str(place))
         assert caught.value.hint is not None
     with pytest.raises(ConfigError, match="no key of HTTP/www"):
-        Negotiator(keytab=str(keytab(tmp_path / "keytab")), hostname="www.example.org")
-    Negotiator(keytab=str(keytab(tmp_path / "keytab")))
-    Negotiator(keytab=str(keytab(tmp_path / "keytab")), hostname="localhost")
+        Negotiator(keytab=str(write_keytab(tmp_path / "keytab")), hostname="www.example.org")
+    Negotiator(keytab=str(write_keytab(tmp_path / "keytab")))
+    Negotiator(keytab=str(write_keytab(tmp_path / "keytab")), hostname="localhost")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -125,12 +113,12 @@ def test_keytabs_without_the_key(tmp_path: Path) -> None:
     | st.binary(max_size=60).map(lambda rest: bytes.fromhex("604006092a864886f71201020201006e36") + rest)
 )
 def test_whatever_comes_only_our_errors_come_out(tmp_path: Path, token: bytes) -> None:
-    negotiator = Negotiator(keytab=str(keytab(tmp_path / "keytab")))
+    negotiator = Negotiator(keytab=str(write_keytab(tmp_path / "keytab")))
     with pytest.raises(AuthenticationError):
         negotiator.accept(token, binding=b"x")
 
 
 def test_tokens_that_are_too_long(tmp_path: Path) -> None:
-    negotiator = Negotiator(keytab=str(keytab(tmp_path / "keytab")))
+    negotiator = Negotiator(keytab=str(write_keytab(tmp_path / "keytab")))
     with pytest.raises(AuthenticationError, match="limit"):
         negotiator.accept(b"\x60" * (MAX_TOKEN_BYTES + 1))
