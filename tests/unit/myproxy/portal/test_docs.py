@@ -28,6 +28,14 @@ TABLES = {
 }
 
 
+ELSEWHERE = {
+    "deploy": "tests/unit",
+    "bounds": "tests/unit",
+    "release": "tests/docs",
+    "service": "tests/unit/myproxy",
+}
+
+
 def test_every_table_is_there() -> None:
     names = {field.name for field in dataclasses.fields(config.PortalConfig)} - {"names", "server", "title", "pages"}
     assert names == {name.partition(".")[0] for name in TABLES}
@@ -45,8 +53,8 @@ def test_every_test_that_is_named_exists() -> None:
     named = set(re.findall(r"`(\w+)::(test_\w+)`", SECURITY))
     assert len(named) > 40
     for file, test in named:
-        folder = {"deploy": "tests/unit", "bounds": "tests/unit", "release": "tests/docs"}.get(file)
-        folder = folder or ("tests/interop" if file.startswith("portal") else "tests/unit/myproxy/portal")
+        own = "tests/interop" if file.startswith("portal") else "tests/unit/myproxy/portal"
+        folder = ELSEWHERE.get(file, own)
         assert f"def {test}(" in (ROOT / folder / f"test_{file}.py").read_text("utf-8"), test
 
 
