@@ -171,9 +171,9 @@ def test_a_signal_during_the_tour_stops_it(tmp_path: Path) -> None:
     assert _processes_of(root) == []
 
 
-def test_who_breaks_off_its_making_has_nothing(tmp_path: Path) -> None:
-    root = tmp_path / "vo"
-    env = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+def test_who_breaks_off_its_making_has_nothing(short: Path) -> None:
+    root = short / "vo"
+    env = {"PATH": os.environ["PATH"], "TMPDIR": str(short)}
     argv = [COMMAND, "up", "-dir", str(root)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
@@ -184,7 +184,7 @@ def test_who_breaks_off_its_making_has_nothing(tmp_path: Path) -> None:
         process.stdout.read()
         assert process.wait(timeout=60) == 128 + signal.SIGTERM
     assert _processes_of(root) == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(short.iterdir()) == []
 
 
 def test_a_life_in_the_background(tmp_path: Path) -> None:
