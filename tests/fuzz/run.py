@@ -48,8 +48,9 @@ _COUNTER: Final = re.compile(r"^#(\d+)\s", re.MULTILINE)
 class Run:
     """The state of one decoder on disk, and its rounds."""
 
-    def __init__(self, name: str, corpus: Path) -> None:
+    def __init__(self, name: str, corpus: Path, *, seed: int = 0) -> None:
         self.name = name
+        self._seed = seed
         self._inputs = corpus / name / "inputs"
         self._findings = corpus / name / "findings"
         self._count = corpus / name / "executions"
@@ -110,8 +111,8 @@ class Run:
         committed = [str(SEEDS / self.name)] if self.name not in TRAPS else []
         folders = committed if seeds_only else [str(self._inputs), *committed]
         command = [sys.executable, "-m", "tests.fuzz.guided", self.name, manner, *options]
-        command += [f"-max_len={self._max_length}", "-print_final_stats=1", f"-artifact_prefix={self._findings}/"]
-        command += folders
+        command += [f"-seed={self._seed}", f"-max_len={self._max_length}", "-print_final_stats=1"]
+        command += [f"-artifact_prefix={self._findings}/", *folders]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
 
     def _forgive(self) -> bool:
@@ -144,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("decoders", nargs="*", help=f"which, all by default: {', '.join(NAMES)}")
     parser.add_argument("--runs", type=int, default=RUNS, help="executions to reach for each, earlier runs included")
     parser.add_argument("--corpus", type=Path, default=ROOT / "tests" / "fuzz" / "corpus")
+    parser.add_argument("--seed", type=int, default=0, help="begin like any other run with this number; 0: like none")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one input outside the fuzzer")
     given = parser.parse_args(arguments)
     names = given.decoders or list(NAMES)
@@ -153,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.replay is not None:
         _replay(names[0], given.replay)
         return 0
-    good = [Run(name, given.corpus).reach(given.runs) for name in names]
+    good = [Run(name, given.corpus, seed=given.seed).reach(given.runs) for name in names]
     return 0 if all(good) else 1
 
 
