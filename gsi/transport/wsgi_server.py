@@ -302,6 +302,11 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         super().start()
         self.systemd = True
 
+    def init_signals(self) -> None:
+        """Listen for signals; one that has come since the configuration was read is taken now."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
     def handle_hup(self) -> None:
         """SIGHUP."""
         if self.app.renew():
@@ -331,7 +336,7 @@ def serve_wsgi(
         on_ready: Called when connections are being accepted.
         on_worker: Called in each worker, with its row of counters, below `rows(workers)`.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until gunicorn listens for it: what is about to begin is the newest
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # it waits until gunicorn listens for it
     raise_descriptor_limit()
     settings = describe()
     most = rows(settings.workers)

@@ -22,7 +22,7 @@ from tests.harness.nginx import WebAnswer, ask, exchange
 from tests.harness.run import our_program
 
 SERVER = """
-import logging, os, ssl, sys
+import contextlib, logging, os, signal, ssl, sys
 from gsi.errors import ConfigError
 from gsi.transport.listening import listen_unix
 from gsi.transport.serve import listen
@@ -70,6 +70,9 @@ def make():
     return application
 
 def describe():
+    with contextlib.suppress(FileNotFoundError):  # somebody changes the file and tells it while the server begins
+        os.rename(os.path.join(PLACE, "early"), os.path.join(PLACE, "config"))
+        os.kill(os.getpid(), signal.SIGHUP)
     return WebSettings(
         name="test", log="test", workers=1, threads=1, certificate=f"{PLACE}/cert.pem" if TLS else "", connections=24,
         limits=WebLimits(per_source=16, head_seconds=HEAD, body_seconds=HEAD, write_seconds=HEAD, head_bytes=4096,
@@ -364,6 +367,14 @@ def test_a_reload_takes_what_is_good_and_says_what_is_not(tmp_path: Path) -> Non
         assert not (site.place / "ended").exists()
     assert not (site.place / "socket").exists()
     assert (site.place / "ended").read_text() == "0 "
+
+
+def test_a_reload_while_it_begins_is_not_lost(tmp_path: Path) -> None:
+    place = tmp_path / "s"
+    place.mkdir(mode=0o700)
+    (place / "early").write_text("second.")
+    with web(place) as site:
+        until("second.", site)
 
 
 def test_a_worker_that_cannot_begin_answers_503_until_it_can(tmp_path: Path) -> None:
