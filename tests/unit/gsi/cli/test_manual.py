@@ -122,6 +122,7 @@ def test_completion_at_the_prompt(tmp_path: Path) -> None:
     child.expect_exact("ready")
     child.send("grid-proxy-init -lim\t-cert my\t-key-type ed\t\n")
     child.expect_exact("<-limited><-cert><my cert.pem><-key-type><ed25519>")
+    child.expect_exact("now> ")  # between two prompts the end of file would get lost
     child.sendeof()
     child.expect(pexpect.EOF)
 
