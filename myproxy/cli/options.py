@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LongOptionParser",
     "add_address_options",
+    "add_config_option",
     "add_passphrase_options",
     "add_proof_options",
     "add_server_options",
@@ -133,7 +134,14 @@ class LongOptionParser(CommandParser):
                     position += 1
                 yield _long_name(spec), None if spec.metavar is None else value
             elif word in whole:
-                yield _long_name(whole[word]), None
+                spec = whole[word]
+                if spec.metavar is None:
+                    yield _long_name(spec), None
+                    continue
+                if position == len(words):
+                    self.error(f"option '{word}' requires an argument")
+                yield _long_name(spec), words[position]
+                position += 1
             elif word.startswith("-") and word not in ("-", "--"):
                 letters = word[1:]
                 while letters:
@@ -172,7 +180,7 @@ def _long_name(spec: OptionSpec) -> str:
 
 
 def _is_whole(name: str) -> bool:
-    """Say whether a flag's name is a word behind one dash, which is not read letter by letter."""
+    """Say whether an option's name is a word behind one dash, which is not read letter by letter."""
     return len(name) > 2 and not name.startswith("--")
 
 
@@ -264,6 +272,25 @@ def add_proof_options(section: Section, *, authorization: str) -> None:
     )
 
 
+def add_config_option(section: Section, variable: str, default: str) -> None:
+    """Add the option that names the configuration of a service that runs without a terminal.
+
+    Args:
+        section: Where it is listed.
+        variable: The environment variable with the configuration's path.
+        default: The path where neither says one.
+    """
+    section.value(
+        "-c",
+        "--config",
+        "-config",
+        dest="config",
+        metavar="FILE",
+        completion=Completion.FILE,
+        text=f"the configuration ({variable} or {default})",
+    )
+
+
 def add_service_options(parser: LongOptionParser, variable: str, default: str) -> Section:
     """Add the options of a web service that stays in the foreground; return the section, for more of its own.
 
@@ -272,14 +299,7 @@ def add_service_options(parser: LongOptionParser, variable: str, default: str) -
         variable: The environment variable with the configuration's path.
         default: The path where neither says one.
     """
-    parser.section("What to serve").value(
-        "-c",
-        "--config",
-        dest="config",
-        metavar="FILE",
-        completion=Completion.FILE,
-        text=f"the configuration ({variable} or {default})",
-    )
+    add_config_option(parser.section("What to serve"), variable, default)
     section = parser.section("How to run")
     section.value(
         "-P",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from gsi.cli.arguments import Completion, UsageError
 from gsi.cli.run import EXIT_OK, printable, run
-from myproxy.cli.options import LongOptionParser
+from myproxy.cli.options import LongOptionParser, add_config_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,15 +31,7 @@ EXIT_NOT_WELL: Final = 2
 def build_parser() -> LongOptionParser:
     """Return the command's parser."""
     parser = LongOptionParser(PROG, "renew credentials before they end")
-    section = parser.section("What to renew")
-    section.value(
-        "-c",
-        "--config",
-        dest="config",
-        metavar="FILE",
-        completion=Completion.FILE,
-        text=f"the configuration (MYPROXY_RENEWD_CONFIG or {DEFAULT_CONFIG})",
-    )
+    add_config_option(parser.section("What to renew"), "MYPROXY_RENEWD_CONFIG", DEFAULT_CONFIG)
     section = parser.section("How to run")
     section.flag("-1", "--once", dest="once", text="renew what is due or has failed before, tell of it, and exit")
     section.flag(

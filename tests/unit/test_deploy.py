@@ -195,8 +195,10 @@ def test_servers_can_be_checked_as_the_runbook_says() -> None:
     names = set(re.findall(r"`([a-z0-9-]+)`", told))
     assert names == {path.stem for path in SERVICES} - {"myproxy-server", "gsi-doctor", "grid-fetch-crl"}
     for name in names:
-        found = import_module(SCRIPTS[name].partition(":")[0]).build_parser().parse_args(["-c", "file", "-check"])
-        assert (found.check, found.config) == (True, "file"), name
+        parser = import_module(SCRIPTS[name].partition(":")[0]).build_parser()
+        for word in ("-c", "-config"):
+            found = parser.parse_args([word, "file", "-check"])
+            assert (found.check, found.config) == (True, "file"), name
 
 
 def test_pages_forget_no_service_that_keeps_something() -> None:

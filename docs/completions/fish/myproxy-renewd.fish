@@ -1,6 +1,6 @@
 # Completion for myproxy-renewd. Made by gsi.cli.manual from the command's parser; do not edit.
 complete -c myproxy-renewd -f
-complete -c myproxy-renewd -s c -l config -r -F -d 'the configuration (MYPROXY_RENEWD_CONFIG or /etc/myproxy/renewd.toml)'
+complete -c myproxy-renewd -s c -l config -o config -l config -r -F -d 'the configuration (MYPROXY_RENEWD_CONFIG or /etc/myproxy/renewd.toml)'
 complete -c myproxy-renewd -s 1 -l once -d 'renew what is due or has failed before, tell of it, and exit'
 complete -c myproxy-renewd -s n -l check -o check -l check -d 'read the configuration and the credentials, say so, and exit'
 complete -c myproxy-renewd -s s -l status -d 'print how every credential is, and exit'
