@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -18,30 +16,12 @@ from myproxy.repository import history as history_module
 from myproxy.repository.base import StoredCredential
 from myproxy.repository.events import KEPT, Noted, SQLEvents
 from myproxy.repository.history import History
-from myproxy.repository.sql import SQLRepository, open_postgres_repository, open_sqlite_repository
+from myproxy.repository.sql import SQLRepository
 from myproxy.repository.tables import EVENTS
-from tests.harness.postgres import Postgres
-from tests.harness.stores import lay_store
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 ALICE, BOB = "/O=Grid/CN=Alice", "/O=Grid/CN=Bob"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLRepository]:
-    if request.param == "sqlite":
-        lay_store(open_sqlite_repository, tmp_path / "store")
-        store = open_sqlite_repository(str(tmp_path / "store"))
-        yield store
-        store.close()
-    else:
-        server = request.getfixturevalue("postgres_server")
-        assert isinstance(server, Postgres)
-        with server.database() as conninfo:
-            store = open_postgres_repository(conninfo)
-            yield store
-            store.close()
 
 
 @pytest.fixture

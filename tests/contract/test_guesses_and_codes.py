@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -17,28 +16,15 @@ from myproxy.auth.throttle import Guesses, Throttle, ThrottleRules, _keys
 from myproxy.auth.totp import StoredSecret
 from myproxy.repository.codes import SQLCodeStore
 from myproxy.repository.guesses import SQLGuessStore
-from myproxy.repository.sql import open_postgres_repository, open_sqlite_repository
-from tests.harness.postgres import Postgres
-from tests.harness.stores import lay_store
+from myproxy.repository.sql import SQLRepository
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 KEY, OTHER = "a" * 64, "b" * 64
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        lay_store(open_sqlite_repository, tmp_path / "store")
-        store = open_sqlite_repository(str(tmp_path / "store"))
-        yield store.database
-        store.close()
-    else:
-        server = request.getfixturevalue("postgres_server")
-        assert isinstance(server, Postgres)
-        with server.database() as conninfo:
-            store = open_postgres_repository(conninfo)
-            yield store.database
-            store.close()
+@pytest.fixture
+def database(repository: SQLRepository) -> Database:
+    return repository.database
 
 
 def at_once(count: int, work: object) -> list[object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +29,7 @@ from kca.repository.base import (
 from kca.repository.sql import SQLBooks, open_postgres_books, open_sqlite_books
 from kca.repository.tables import METADATA
 from tests.harness.postgres import Postgres
-from tests.harness.stores import lay_store
+from tests.harness.stores import NewStore
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -38,20 +37,9 @@ CA = "ca" * 32
 MIGRATIONS = Path(__file__).resolve().parents[2] / "kca/repository/migrations"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLBooks]:
-    if request.param == "sqlite":
-        lay_store(open_sqlite_books, tmp_path / "store")
-        store = open_sqlite_books(str(tmp_path / "store"))
-        yield store
-        store.close()
-    else:
-        server = request.getfixturevalue("postgres_server")
-        assert isinstance(server, Postgres)
-        with server.database() as conninfo:
-            store = open_postgres_books(conninfo)
-            yield store
-            store.close()
+@pytest.fixture
+def books(new_store: NewStore) -> SQLBooks:
+    return new_store(open_sqlite_books, open_postgres_books)
 
 
 def entry(serial: int = 1, who: str = "alice", **changes: object) -> Entry:

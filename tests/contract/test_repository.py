@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,30 +22,11 @@ from myproxy.repository.base import (
     StoredCredential,
 )
 from myproxy.repository.seal import Place, Sealer, SealParameters
-from myproxy.repository.sql import SQLRepository, open_postgres_repository, open_sqlite_repository
-from tests.harness.postgres import Postgres
-from tests.harness.stores import lay_store
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 ALICE = "/O=Grid/CN=Alice"
 BOB = "/O=Grid/CN=Bob"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLRepository]:
-    if request.param == "sqlite":
-        lay_store(open_sqlite_repository, tmp_path / "store")
-        store = open_sqlite_repository(str(tmp_path / "store"))
-        yield store
-        store.close()
-    else:
-        server = request.getfixturevalue("postgres_server")
-        assert isinstance(server, Postgres)
-        with server.database() as conninfo:
-            store = open_postgres_repository(conninfo)
-            yield store
-            store.close()
 
 
 def credential(**changes: object) -> StoredCredential:

@@ -13,12 +13,12 @@ import atexit
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["lay_store"]
+__all__ = ["NewStore", "lay_store"]
 
 
 class Closable(Protocol):
@@ -26,6 +26,16 @@ class Closable(Protocol):
 
     def close(self) -> None:
         """Close it."""
+
+
+S = TypeVar("S", bound=Closable)
+
+
+class NewStore(Protocol):
+    """Opens an empty store of the kind that a test is for, by the function for that kind."""
+
+    def __call__(self, open_sqlite: Callable[[str], S], open_postgres: Callable[[str], S]) -> S:
+        """Return it; who gave this closes it."""
 
 
 _made: dict[Callable[[str], Closable], Path] = {}
