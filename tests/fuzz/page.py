@@ -36,8 +36,8 @@ harnesses ask for more, such as that what is read is written back the same; a br
 - `python -m tests.fuzz.run DECODER --replay FILE` judges one input outside the fuzzer.
 
 Inputs are changed by libFuzzer and, half of the time, by structure: DER as a tree with right lengths, text by lines.
-One round of five is traced in full: how often each block of code runs, and what is compared with what. That costs
-several times the decoder's own time. The other four are traced by blocks alone, at little more than the decoder's
+One round of ten is traced in full: how often each block of code runs, and what is compared with what. That costs
+several times the decoder's own time. The others are traced by blocks alone, at little more than the decoder's
 time, and start from everything that the full rounds have found.
 Key derivation may take seconds by intent; in `keylocks` and `pkcs12` its bounds are lowered so that the decoder's own
 time is seen.

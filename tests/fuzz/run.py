@@ -4,7 +4,7 @@
     python -m tests.fuzz.run crl pem --runs 50000         # two of them
     python -m tests.fuzz.run crl --replay FILE            # one input, outside the fuzzer: seconds and what is raised
 
-A decoder runs in rounds, each a process of its own (`tests.fuzz.guided`): the first of five, and so on, traced in full,
+A decoder runs in rounds, each a process of its own (`tests.fuzz.guided`): the first of ten, and so on, traced in full,
 the others by blocks of code alone, which is several times as fast. In the corpus folder, which is not committed,
 `<decoder>/inputs` holds what reached new code, `<decoder>/findings` what broke the rule, `<decoder>/executions` the
 count so far. A finding ends the decoder's run; exit status 1 says that there is one.
@@ -34,9 +34,9 @@ ROOT: Final = Path(__file__).parents[2]
 RUNS: Final = 10_000_000
 ROUND: Final = 500_000
 """Executions per process: what libFuzzer itself remembers must not grow into the memory limit."""
-FULL_EVERY: Final = 5
+FULL_EVERY: Final = 10
 """Of so many rounds one is traced in full."""
-MIN_LENGTH: Final = 512
+MIN_LENGTH: Final = 256
 """Inputs grow to this, or to twice the longest seed: more only repeats what is in them, and takes its time."""
 MAX_SECONDS: Final = 1
 _TIMEOUT_STATUS: Final = 70  # libFuzzer's exit status for an input that took too long
