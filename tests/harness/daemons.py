@@ -11,8 +11,10 @@ Workflow:
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -97,12 +99,28 @@ class GridFTPServer(Daemon):
         return f"gsiftp://{self.host}:{self.port}{path}"
 
 
+def _candidates() -> Iterator[int]:
+    """The ports of this worker of pytest in turn, below those that the kernel gives to whoever connects.
+
+    A connection of another test, or its server, could else take a port before the one that it was found for does.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20000 + worker % 3 * 4000
+    ports = range(first, first + 4000)
+    begin = random.randrange(len(ports))  # beside another run on the same machine
+    return itertools.cycle([*ports[begin:], *ports[:begin]])
+
+
+_CANDIDATES: Final = _candidates()
+
+
 def free_port() -> int:
     """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in itertools.islice(_CANDIDATES, 4000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("every port is taken")
 
 
 def _accepts(port: int) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ import pytest
 
 from gsi.doctor.owner import as_owner
 from gsi.errors import ConfigError
+from myproxy.repository.history import EVERY_SECONDS
 from tests.harness.ca import subject_hash, write_file
 from tests.harness.clocks import time_server
 from tests.harness.daemons import Daemon, free_port
@@ -108,9 +110,23 @@ def visitor(tmp_path: Path, running_site: tuple[Site, Daemon]) -> Visitor:
     return Visitor(site, tmp_path, trust_dir, store, config, "localhost", f"localhost:{site.port}", variables)
 
 
+def state_of(store: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in store.iterdir()}
+
+
+def still(store: Path) -> dict[Path, tuple[int, int]]:
+    """The state of a store once the server has written what it writes behind the requests."""
+    found, since = state_of(store), time.monotonic()
+    while time.monotonic() < since + 3 * EVERY_SECONDS:
+        time.sleep(0.1)
+        if (now := state_of(store)) != found:
+            found, since = now, time.monotonic()
+    return found
+
+
 def test_a_healthy_site(visitor: Visitor) -> None:
     visitor.only.append("clock")
-    before = {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in visitor.site.store.iterdir()}
+    before = still(visitor.site.store)
     visitor.store = visitor.site.store
     with time_server() as visitor.time:
         found = visitor.look()
@@ -124,7 +140,7 @@ def test_a_healthy_site(visitor: Visitor) -> None:
         *(("myproxy", check) for check in ("configuration", "store", "database", "server-key", "methods", "audit")),
         *(("myproxy", check) for check in ("certificate", "key", "rules", "connection", "tls", "health")),
     }
-    after = {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in visitor.site.store.iterdir()}
+    after = state_of(visitor.site.store)
     changed = {path.name for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     assert changed <= {"myproxy.db-shm"}, "looking changes nothing"
 
