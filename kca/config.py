@@ -167,7 +167,7 @@ class ServerSettings:
             ones are dropped.
         realm_tickets: Whether tickets for `krbtgt/REALM@REALM` are taken, whose key must then be in the keytab. Only
             for a KDC's own machine.
-        metrics: ADDRESS:PORT, on the loopback interface, where monitors get `/metrics`; empty for none.
+        metrics: ADDRESS:PORT, on the loopback interface, where monitors get `/metrics` and `/health`; empty for none.
     """
 
     listen: tuple[str, ...] = (f"*:{KCA_PORT}",)

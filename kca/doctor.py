@@ -87,7 +87,7 @@ def _ports(config: KCAConfig, visit: Visit) -> Iterator[Finding]:
     place = visit.places.get("kca") or local_place(config.server.listen[0])
     yield look_at_stream(place, visit, fix="systemctl start kca-server; journalctl -u kca-server")
     if config.server.metrics:
-        yield from look_at_health(config.server.metrics, visit, path="/metrics")
+        yield from look_at_health(config.server.metrics, visit)
     http = config.http
     if not os.path.lexists(http.keytab) or http.listen.startswith("/"):
         return

@@ -18,7 +18,6 @@ from gsi.certificate import load_certificates
 from gsi.errors import ConfigError, GridError
 from gsi.kerberos.accept import use_replay_cache
 from gsi.kerberos.negotiate import MAX_TOKEN_BYTES, Negotiator, server_end_point
-from gsi.names import oneline
 from gsi.system import clock
 from gsi.system.files import read_public
 from gsi.system.health import Health, check_dates
@@ -179,17 +178,11 @@ def _parts(settings: HTTPSettings, opened: OpenedService, negotiator: Negotiator
     """Return what the web server needs; a front end's certificate is the front end's."""
 
     def look_at_certificates() -> None:
-        now = clock.now()
-        for one in opened.authority.certificates:
-            check_dates(one, now=now, what=f"the certificate of {oneline(one.subject_der)}")
+        opened.check_certificates()
         if settings.certificate:
-            check_dates(_load_certificate(settings.certificate), now=now, what=settings.certificate)
+            check_dates(_load_certificate(settings.certificate), now=clock.now(), what=settings.certificate)
 
-    return {
-        "keytab": negotiator.check,
-        "certificate": look_at_certificates,
-        "store": lambda: opened.books.find_owner(""),
-    }
+    return {"keytab": negotiator.check, "certificate": look_at_certificates, "store": opened.check_books}
 
 
 def serve_http(

@@ -13,17 +13,20 @@ restart.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import ConfigError, GridError, ParseError
 from gsi.kerberos.accept import Acceptor, use_replay_cache
 from gsi.kerberos.profile import default_realm
+from gsi.system.health import Health
 from gsi.system.memory import limit_arenas
 from gsi.transport.activation import Given
 from gsi.transport.documents_server import Document, listen_loopback, offer
@@ -40,7 +43,7 @@ from kca.wiring.service import open_service, prepare
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gsi.transport.serve import Connection
     from gsi.transport.stream import HostPort
@@ -63,33 +66,62 @@ _log = logging.getLogger("kca.server")
 class _Generation:
     """A service with its configuration, closed when it has been replaced and the last request is done with it."""
 
-    def __init__(self, config: KCAConfig, opened: OpenedService, answerer: Answerer) -> None:
+    def __init__(
+        self, config: KCAConfig, opened: OpenedService, answerer: Answerer, acceptors: Sequence[Acceptor]
+    ) -> None:
         self.config = config
         self._opened = opened
         self._answerer = answerer
+        self._acceptors = acceptors
         self._lock = threading.Lock()
         self._users = 0
         self._retired = False
         self._closed = False
+        parts = {
+            "keytab": self._check_keytab,
+            "certificate": opened.check_certificates,
+            "store": opened.check_books,
+        }
+        self.health = Health({name: self._while_in_use(look) for name, look in parts.items()}, log="kca.server")
 
     def answer(self, message: bytes, peer: str, transport: str) -> tuple[bytes | None] | None:
         """Return in a tuple what `Answerer.answer` gives; None when another generation has taken over."""
-        with self._lock:
-            if self._retired:
-                return None
-            self._users += 1
-        try:
-            return (self._answerer.answer(message, peer=peer, transport=transport),)
-        finally:
-            with self._lock:
-                self._users -= 1
-            self._close_unused()
+        with self._use() as is_current:
+            return (self._answerer.answer(message, peer=peer, transport=transport),) if is_current else None
 
     def retire(self) -> None:
         """Close the service, now or when the last request is done with it; may be called once."""
         with self._lock:
             self._retired = True
         self._close_unused()
+
+    def _check_keytab(self) -> None:
+        for one in self._acceptors:
+            one.check()
+
+    def _while_in_use(self, check: Callable[[], object]) -> Callable[[], None]:
+        """Return a look at a part; of a service that was replaced nothing is wrong."""
+
+        def look() -> None:
+            with self._use() as is_current:
+                if is_current:
+                    check()
+
+        return look
+
+    @contextlib.contextmanager
+    def _use(self) -> Iterator[bool]:
+        """Keep the service open; False where another has taken over."""
+        with self._lock:
+            is_current = not self._retired
+            self._users += is_current
+        try:
+            yield is_current
+        finally:
+            if is_current:
+                with self._lock:
+                    self._users -= 1
+                self._close_unused()
 
     def _close_unused(self) -> None:
         with self._lock:
@@ -121,7 +153,7 @@ def _open(config: KCAConfig, replies: ReplyCache, metrics: Metrics) -> _Generati
         policy=MACPolicy(settings.response_mac.value),
         observe=metrics.observe,
     )
-    return _Generation(config, opened, answerer)
+    return _Generation(config, opened, answerer, acceptors)
 
 
 def _make_rates(config: KCAConfig) -> dict[str, RateCap]:
@@ -229,7 +261,16 @@ class KCAServer:
         await offer(self._monitors, self._tell, on_defect=lambda error: _log.error("monitor: %r", error))
 
     async def _tell(self, path: str) -> Document | None:
-        return Document(render(self._metrics), CONTENT_TYPE) if path == "/metrics" else None
+        health = self._current.health
+        if path == "/metrics":
+            family = await asyncio.to_thread(health.family, "kca")
+            return Document(render(self._metrics, [family]), CONTENT_TYPE)
+        if path == "/health":
+            if not self._metrics.audit_works():
+                return Document(b"the audit cannot be written\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+            text, status = await asyncio.to_thread(health.page)
+            return Document(text.encode(), status=HTTPStatus(status))
+        return None
 
     def reload(self) -> None:
         """Read configuration, policy and the CA's key again, and reopen books and audit.

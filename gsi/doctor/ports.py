@@ -82,24 +82,23 @@ def look_at_unix(path: str, visit: Visit, *, fix: str) -> Finding:
     return Finding(Severity.OK, "port", path, "somebody listens")
 
 
-def look_at_health(listen: str, visit: Visit, *, path: str = "/health") -> Iterator[Finding]:
+def look_at_health(listen: str, visit: Visit) -> Iterator[Finding]:
     """Look at what a server tells monitors.
 
     Args:
         listen: Where it tells them, as in its configuration.
         visit: What is asked.
-        path: What to ask for; a server without `/health` is asked for `/metrics`.
     """
     try:
         place = local_place(listen)
     except GridError as error:
         yield finding_of(error, listen, check="health")
         return
-    where = f"http://{place}{path}"
+    where = f"http://{place}/health"
     host, _, port = place.rpartition(":")
     connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=visit.timeout)
     try:
-        connection.request("GET", path)
+        connection.request("GET", "/health")
         answer = connection.getresponse()
         body = answer.read(MAX_HEALTH_BYTES)
     except (OSError, http.client.HTTPException) as error:

@@ -121,7 +121,7 @@ class Acceptor:
         self._keytab_name = keytab if keytab is None or ":" in keytab else f"FILE:{keytab}"
         self._server, self._kept = _server_principal(service)
         self._local = _Local()
-        self._check_keytab()
+        self.check()
 
     def accept(self, ap_req: bytes, *, address: str | None = None) -> Accepted:
         """Return what the AP-REQ says, once it is proved.
@@ -171,6 +171,21 @@ class Acceptor:
             library.krb5_free_ticket(context.handle, ticket)
             library.krb5_auth_con_free(context.handle, auth)
 
+    def check(self) -> None:
+        """Find out whether there still is a key, by reading the keytab.
+
+        Raises:
+            ConfigError: krb5.conf or the keytab cannot be used, or there is nothing in it.
+        """
+        context, keytab = self._open()
+        code = context.library.krb5_kt_have_content(context.handle, keytab)
+        if code:
+            raise ConfigError(
+                f"no key for the service: {context.describe(code)}",
+                path=None if self._keytab_name is None else self._keytab_name.removeprefix("FILE:"),
+                hint="write one with ktadd (kadmin), readable for this server",
+            )
+
     def _open(self) -> tuple[Context, ctypes.c_void_p]:
         """Return this thread's context and keytab."""
         local = self._local
@@ -185,16 +200,6 @@ class Acceptor:
                 raise ConfigError(f"keytab {self._keytab_name}: {context.describe(code)}")
             local.context, local.keytab = context, keytab
         return local.context, local.keytab
-
-    def _check_keytab(self) -> None:
-        context, keytab = self._open()
-        code = context.library.krb5_kt_have_content(context.handle, keytab)
-        if code:
-            raise ConfigError(
-                f"no key for the service: {context.describe(code)}",
-                path=None if self._keytab_name is None else self._keytab_name.removeprefix("FILE:"),
-                hint="write one with ktadd (kadmin), readable for this server",
-            )
 
 
 def _server_principal(service: str) -> tuple[PrincipalData, object]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from gsi.names import oneline
 from gsi.sql.engine import prepare_private_directory
 from gsi.system import clock
 from gsi.system.audit import AuditLog, AuditSink
+from gsi.system.health import check_dates
 from kca.repository.sql import open_postgres_books, open_sqlite_books
 from kca.service import KCAService
 from kca.trail import Trail
@@ -56,6 +58,24 @@ class OpenedService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def check_certificates(self) -> None:
+        """Insist that the CA's certificate and those above it are good now.
+
+        Raises:
+            ConfigError: One of them is not.
+        """
+        now = clock.now()
+        for one in self.authority.certificates:
+            check_dates(one, now=now, what=f"the certificate of {oneline(one.subject_der)}")
+
+    def check_books(self) -> None:
+        """Insist that the books can be read.
+
+        Raises:
+            StorageError: They cannot.
+        """
+        self.books.find_owner("")
 
     def close(self) -> None:
         """Close books and audit, and let go of the CA's key."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
+import shutil
 import signal
 import socket
+import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -219,8 +223,6 @@ def test_reload_and_stop(realm: Realm, alice: dict[str, str], tmp_path: Path) ->
 
 
 def _wait_for(server: KCA, text: str, times: int) -> None:
-    import time
-
     deadline = time.monotonic() + 20
     while server.daemon.log().count(text) < times:
         assert time.monotonic() < deadline, server.daemon.log()
@@ -239,6 +241,35 @@ def test_monitors(realm: Realm, alice: dict[str, str], tmp_path: Path) -> None:
     assert 'kca_messages_total{outcome="repeated"} 2.0' in text
     assert 'kca_messages_total{outcome="confirmed"} 1.0' in text
     assert 'kca_decisions_total{action="ISSUE",verdict="permit"} 1.0' in text
+    assert all(f'kca_check{{part="{part}"}} 1.0' in text for part in ("keytab", "certificate", "store"))
+
+
+def test_balancers_hear_of_a_keytab_that_is_gone(realm: Realm, tmp_path: Path) -> None:
+    port, keytab, away = free_port(), tmp_path / "own.keytab", tmp_path / "away.keytab"
+    shutil.copy2(realm.keytab, keytab)
+
+    def wait_for_health(status: int, words: str) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as reply:
+                    found = reply.status, reply.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    found = error.code, error.read().decode()
+            if found == (status, words):
+                return
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+
+    place = dataclasses.replace(realm, keytab=keytab)
+    with kca_server(tmp_path, place, server=f'metrics = "127.0.0.1:{port}"', workers=1) as one:
+        wait_for_health(200, "ok\n")
+        keytab.rename(away)
+        wait_for_health(503, "keytab: fails; the log has more\n")
+        assert f"{keytab}: no key for the service" in one.daemon.log()
+        away.rename(keytab)
+        wait_for_health(200, "ok\n")
 
 
 def test_too_many_requests(realm: Realm, tmp_path: Path) -> None:

@@ -391,7 +391,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     texts = [
         asyncio.run(ask()),
         cas.metrics.render(cas.metrics.Metrics(), [parts.family("cas")]),
-        kca.metrics.render(kca.metrics.Metrics(), [parts.family("kca_http")]),
+        kca.metrics.render(kca.metrics.Metrics(), [parts.family("kca"), parts.family("kca_http")]),
         myproxy.portal.metrics.render(myproxy.portal.metrics.Metrics(), [parts.family("myproxy_portal")]),
         write_text([delegation.decision_family(), *delegation.audit_families(), parts.family("myproxy_delegation")]),
         *(Reloads().render(name) for name in ("myproxy_portal", "myproxy_delegation")),

@@ -26,7 +26,9 @@ service on any host whose key is in the keytab are taken, and no others), `worke
 `requests_per_second` (of one address, by UDP and by TCP each; what is beyond is dropped), `realm_tickets` (tickets for
 `krbtgt/`*REALM*, which Heimdal 8's client sends unless `kx509_hostname` is set in krb5.conf; their key is the realm's,
 so only on a KDC),
-`metrics` (*ADDRESS*`:`*PORT* on the loopback interface, where monitors get `/metrics` in Prometheus's format).
+`metrics` (*ADDRESS*`:`*PORT* on the loopback interface, where monitors get
+`/metrics` in Prometheus's format, and `/health`, which is 503 with the parts that fail: `store`, `keytab`,
+`certificate`).
 
 The key for the keytab is made by the KDC's administrator: `ktadd -k /etc/kca/kca.keytab kca_service/`*HOST*. A new one
 may be added while the server runs.
