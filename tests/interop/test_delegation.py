@@ -70,8 +70,13 @@ users = ["/O=Grid/*"]
     write_file(directory / "delegation.toml", text.encode(), 0o600)
     argv: list[str | Path] = [our_program("myproxy-delegation"), "-c", directory / "delegation.toml"]
     env = clean_environment(directory)
+    authorities = directory / "ca.pem"
+    authorities.write_bytes(b"".join(one.read_bytes() for one in grid.trust_dir.glob("*.0")))
     with listener:
         with running(argv, env=env, port=port, directory=directory, sockets=[listener]):
+            requests.get(
+                f"https://{HOST}:{port}/health", verify=str(authorities), timeout=30
+            ).raise_for_status()  # it serves
             yield Place(grid, directory, f"https://{HOST}:{port}")
         with socket.create_connection(("127.0.0.1", port), timeout=30):
             pass  # the service has left it open
@@ -85,7 +90,6 @@ class RESTClient:
         self._session = requests.Session()
         self._session.cert = (str(proxy), str(proxy))
         self._ca = place.directory / "ca.pem"
-        self._ca.write_bytes(b"".join(one.read_bytes() for one in place.grid.trust_dir.glob("*.0")))
         self._credential = load_proxy(str(proxy))
 
     def call(self, method: str, path: str, body: bytes | None = None) -> requests.Response:
