@@ -74,9 +74,7 @@ users = ["/O=Grid/*"]
     authorities.write_bytes(b"".join(one.read_bytes() for one in grid.trust_dir.glob("*.0")))
     with listener:
         with running(argv, env=env, port=port, directory=directory, sockets=[listener]):
-            requests.get(
-                f"https://{HOST}:{port}/health", verify=str(authorities), timeout=30
-            ).raise_for_status()  # it serves
+            requests.get(f"https://{HOST}:{port}/health", verify=str(authorities), timeout=30).raise_for_status()
             yield Place(grid, directory, f"https://{HOST}:{port}")
         with socket.create_connection(("127.0.0.1", port), timeout=30):
             pass  # the service has left it open
