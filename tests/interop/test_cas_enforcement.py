@@ -233,12 +233,13 @@ def assertion(site: Site, subject: str, directory: Path, **wishes: object) -> Pa
 
 def test_in_the_proxy(site: Site, user: UserEnvironment) -> None:
     """The worked example: reads what she was granted, as the community's account; writes nothing, and nothing else."""
-    proxy = carol(site, user)
+    proxy, before = carol(site, user), {one["id"] for one in site.records()}
     url, back = site.server.url(site.data / "f"), user.home / "back"
     wrapped = site.cas.ours("cas-wrap", "-p", proxy, c_program("globus-url-copy"), url, f"file://{back}", subject=CAROL)
     wrapped.check()
     assert back.read_bytes() == b"content"
-    (login,) = [one for one in site.records() if one["peer"] == CAROL and one["proof"] == "service"]
+    records = [one for one in site.records() if one["id"] not in before]
+    (login,) = [one for one in records if one["peer"] == CAROL and one["proof"] == "service"]
     assert (login["verdict"], login["account"]) == ("permit", service_account())
     assert str(login["reason"]).startswith("climate: assertion _")
     assert f"of {site.cas.host.subject} grants file/read on ftp://localhost{site.data}/f" in site.daemon.log

@@ -116,8 +116,7 @@ def test_a_user_and_a_service_from_nothing(site: Site, tmp_path: Path, kind: str
     authority = CASite(tmp_path / "authority")
     stem = authority.create()
     authority.trust(stem)
-    for path in authority.user.trust_dir.iterdir():
-        shutil.copy(path, site.grid.trust_dir / path.name)
+    added = [Path(shutil.copy(path, site.grid.trust_dir / path.name)) for path in authority.user.trust_dir.iterdir()]
     for name in ("globus-user-ssl.conf", "globus-host-ssl.conf", "grid-security.conf"):
         shutil.copy(authority.user.trust_dir / f"{name}.{stem}", authority.user.trust_dir / name)
     secret = site.directory / "secret"
@@ -146,3 +145,5 @@ def test_a_user_and_a_service_from_nothing(site: Site, tmp_path: Path, kind: str
     which = ["-k", "Carol"] if kind == "addservice" else []
     carol.run("myproxy-logon", "-S", "-l", "carol", "-o", carol.received, *which, stdin="correct horse\n").check()
     assert f"identity : {subject}" in carol.describe()
+    for path in added:
+        path.unlink()
