@@ -123,6 +123,7 @@ def test_myproxy_servers(grid: Grid, user: UserEnvironment, tmp_path: Path) -> N
         str(port),
         "-l",
         "127.0.0.1",
+        "-foreground",
     ]
     with our_server("myproxy-server", words, env=variables, port=port, directory=directory):
         found, _ = diagnose(user, "-s", f"localhost:{port}")
