@@ -178,7 +178,7 @@ class CADirectory:
                 return None
             raise
         files = {f"{self.hash}.0": self.certificate.pem(), f"{self.hash}.signing_policy": policy}
-        return build_anchors(files, loaded_at=self.certificate.not_before)
+        return build_anchors(files, loaded_at=self.certificate.not_before, anchor=self.certificate)
 
     # --- the books ----------------------------------------------------------------------------------------------------
 

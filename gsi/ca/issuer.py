@@ -35,7 +35,7 @@ from gsi.errors import (
     ParseError,
     VerificationError,
 )
-from gsi.names import oneline
+from gsi.names import oneline, same_name
 from gsi.trust.anchors import build_anchors
 from gsi.trust.hashes import subject_hash
 from gsi.trust.options import CRLPolicy, Purpose, ValidationOptions
@@ -117,7 +117,7 @@ class Issuer:
             request_checkers: What else is asked of a request, in this order.
             certificate_checkers: What else is asked of a certificate, in this order.
             anchors: A trust directory to validate against in step 6, with its signing policies; None makes one of this
-                CA, `chain` and `roots` without such policies.
+                CA, `chain` and `roots` without such policies, whose anchor is the highest of them.
 
         Raises:
             CredentialError: KEY_MISMATCH: the key is not that of the certificate; CANNOT_SIGN: not a CA's certificate,
@@ -135,7 +135,6 @@ class Issuer:
         self._key = load_key(certificate, None)
         self._above = tuple(one for one in (*chain, *roots) if one != certificate)
         self._anchors = anchors or _own_anchors((certificate, *self._above))
-        self._has_anchor = any(authority.is_anchor for authority in self._anchors.authorities)
 
     def issue(
         self,
@@ -270,10 +269,9 @@ class Issuer:
             raise IssuanceError(f"the certificate would be faulty: {'; '.join(faults)}", step=IssuanceStep.CHECK)
         try:
             check_certificate_signature(certificate, self._key, 0)
-            if self._has_anchor:
-                # One that begins later is judged for its first second.
-                at = max(now, certificate.not_before)
-                verify_chain((certificate, *self._path()), self._anchors, now=at, options=_OPTIONS)
+            # One that begins later is judged for its first second.
+            at = max(now, certificate.not_before)
+            verify_chain((certificate, *self._path()), self._anchors, now=at, options=_OPTIONS)
             for checker in self._certificate_checkers:
                 checker(certificate)
         except GridError as error:
@@ -312,11 +310,22 @@ def _check_authority(certificate: Certificate, signer: Signer) -> None:
 
 
 def _own_anchors(authorities: Sequence[Certificate]) -> TrustAnchors:
-    """Return a trust directory of these alone."""
+    """Return a trust directory of the issuing CA and those above it alone; a chain may end below its root."""
     files: dict[str, bytes] = {}
     for number, authority in enumerate(authorities):
         files[f"{subject_hash(authority.subject_der)}.{number}"] = authority.pem()
-    return build_anchors(files, loaded_at=authorities[0].not_before)
+    return build_anchors(files, loaded_at=authorities[0].not_before, anchor=_find_highest(authorities))
+
+
+def _find_highest(authorities: Sequence[Certificate]) -> Certificate:
+    """Return the CA to which the issuers lead, the first being the issuing one."""
+    highest, *left = authorities
+    while True:
+        above = next((one for one in left if same_name(one.subject_der, highest.issuer_der)), None)
+        if above is None:
+            return highest
+        left.remove(above)
+        highest = above
 
 
 def _stopped(error: GridError, step: IssuanceStep) -> IssuanceError:

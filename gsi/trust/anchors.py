@@ -82,21 +82,19 @@ class Authority:
         certificate: The certificate.
         path: The name of the file it came from.
         profile: What its extensions say.
+        is_anchor: Whether paths may end here: the CA names itself as its issuer, or was given as an anchor. Others need
+            a path upwards.
     """
 
-    __slots__ = ("_key", "_oneline", "certificate", "path", "profile")
+    __slots__ = ("_key", "_oneline", "certificate", "is_anchor", "path", "profile")
 
-    def __init__(self, certificate: Certificate, path: str, profile: Profile) -> None:
+    def __init__(self, certificate: Certificate, path: str, profile: Profile, *, is_anchor: bool = False) -> None:
         self.certificate = certificate
         self.path = path
         self.profile = profile
+        self.is_anchor = is_anchor or certificate.is_self_issued
         self._key: PublicKey | None = None
         self._oneline: str | None = None
-
-    @property
-    def is_anchor(self) -> bool:
-        """Whether paths may end here: the CA names itself as its issuer. Others need a path upwards."""
-        return self.certificate.is_self_issued
 
     @property
     def subject(self) -> str:
@@ -195,7 +193,11 @@ def is_trust_file(name: str) -> bool:
 
 
 def build_anchors(
-    files: Mapping[str, bytes | Problem], *, loaded_at: datetime, previous: TrustAnchors | None = None
+    files: Mapping[str, bytes | Problem],
+    *,
+    loaded_at: datetime,
+    previous: TrustAnchors | None = None,
+    anchor: Certificate | None = None,
 ) -> TrustAnchors:
     """Return the snapshot that these files make.
 
@@ -203,9 +205,10 @@ def build_anchors(
         files: Contents by name within the directory; a `Problem` for one that is there but could not be read.
         loaded_at: When they were read (aware UTC).
         previous: An earlier snapshot; what has not changed since is not parsed again.
+        anchor: A CA among them at which paths may end although another CA has issued it (RFC 5280 section 6.1.1 (d)).
     """
-    builder = _Builder({} if previous is None else previous._parsed)  # noqa: SLF001  its own class
-    digest = hashlib.sha256()
+    builder = _Builder({} if previous is None else previous._parsed, anchor)  # noqa: SLF001  its own class
+    digest = hashlib.sha256(b"" if anchor is None else anchor.der)
     for name in sorted(filter(is_trust_file, files)):
         content = files[name]
         if isinstance(content, Problem):
@@ -221,8 +224,9 @@ def build_anchors(
 class _Builder:
     """Gathers what one pass over the files finds."""
 
-    def __init__(self, known: Mapping[bytes, object]) -> None:
+    def __init__(self, known: Mapping[bytes, object], anchor: Certificate | None) -> None:
         self._known = known
+        self._anchor = anchor
         self._parsed: dict[bytes, object] = {}
         self._problems: list[Problem] = []
         self._authorities: dict[bytes, Authority] = {}
@@ -292,6 +296,8 @@ class _Builder:
         elif not authority.profile.is_ca and not (certificate.is_self_issued and certificate.version == 1):
             self._problems.append(Problem(name, f"{authority.subject} is not a CA"))
         else:
+            if certificate == self._anchor:
+                authority = Authority(certificate, name, authority.profile, is_anchor=True)
             self._authorities.setdefault(certificate.der, authority)
 
     def finish(self, loaded_at: datetime, generation: str) -> TrustAnchors:

@@ -86,13 +86,24 @@ def test_modes(tmp_path: Path, directory: CADirectory) -> None:
     assert modes("cacert.pem") == {0o644}
 
 
+@pytest.mark.parametrize("is_below", [False, True])
 def test_the_signing_policy_binds(
-    directory: CADirectory, grant: Grant, request_: CertificateRequest, now: datetime, tmp_path: Path
+    files: dict[str, tuple[bytes, int]],
+    grant: Grant,
+    request_: CertificateRequest,
+    now: datetime,
+    tmp_path: Path,
+    is_below: bool,
 ) -> None:
     from dataclasses import replace
 
+    if is_below:  # another CA has issued its certificate, which is not here
+        sub = TestCA("/O=Grid/CN=CA", "p256", parent=TestCA("/O=National/CN=Root", "p256"), not_before=now - DAY)
+        files |= {"cacert.pem": (sub.pem, 0o644), "private/cakey.pem": (encode_private_key(sub.key), 0o600)}
+    directory = CADirectory.create(str(tmp_path / "ca"), files)
     outside = replace(grant, subject_der=parse_oneline("/O=Elsewhere/CN=Alice"))
     issuer = directory.issuer(directory.load_signer())
+    issuer.issue(request_, grant, now=now)
     with pytest.raises(IssuanceError) as caught:
         issuer.issue(request_, outside, now=now)
     assert caught.value.step is IssuanceStep.CHECK

@@ -39,7 +39,7 @@ from gsi.keys import KeyType, generate_key
 from gsi.names import oneline, parse_oneline
 from gsi.trust.anchors import build_anchors
 from gsi.trust.hashes import subject_hash
-from tests.harness.ca import KeyKind, TestCA
+from tests.harness.ca import KeyKind, TestCA, parse_name
 from tests.unit.gsi.ca.support import Books, make_csr
 
 if TYPE_CHECKING:
@@ -369,8 +369,28 @@ def test_a_subordinate_ca_sends_its_chain(books: Books, grant: Grant, request_: 
     assert "signature" in refuse(broken, request_, grant, now).message  # also where no root is known to judge the path
     deep = TestCA("/O=Grid/CN=Deep", "p256", parent=sub)
     third = Certificate.parse(deep.der)
-    issuer = Issuer(third, KeySigner(deep.key), recorder=books, chain=(third, own), roots=(root,))
-    assert refuse(issuer, request_, grant, now).step is IssuanceStep.CHECK  # the path length forbids it
+    for roots in ((root,), ()):
+        issuer = Issuer(third, KeySigner(deep.key), recorder=books, chain=(third, own), roots=roots)
+        assert refuse(issuer, request_, grant, now).step is IssuanceStep.CHECK  # the path length forbids it
+
+
+def test_a_subordinate_ca_is_bound_by_its_own_certificate_where_the_root_is_not_known(
+    books: Books, grant: Grant, request_: CertificateRequest
+) -> None:
+    theirs = x509.NameConstraints(
+        permitted_subtrees=[x509.DirectoryName(parse_name("/O=Theirs"))], excluded_subtrees=None
+    )
+    top = TestCA("/O=Grid/CN=Root", "p256")
+    sub = TestCA("/O=Grid/CN=Sub", "p256", parent=top, extensions=[(theirs, True)])
+    low = TestCA("/O=Theirs/CN=Low", "p256", parent=sub)
+    sub_ca, low_ca = Certificate.parse(sub.der), Certificate.parse(low.der)
+    now = datetime.now(UTC)
+    for issuer in (
+        Issuer(sub_ca, KeySigner(sub.key), recorder=books),
+        Issuer(low_ca, KeySigner(low.key), recorder=books, chain=(low_ca, sub_ca)),
+    ):
+        assert refuse(issuer, request_, grant, now).step is IssuanceStep.CHECK
+        issuer.issue(request_, replace(grant, subject_der=parse_oneline("/O=Theirs/CN=Alice")), now=now)
 
 
 def test_a_trust_directory_binds_with_its_signing_policy(
