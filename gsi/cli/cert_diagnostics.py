@@ -88,7 +88,7 @@ def build_parser() -> CommandParser:
         metavar="SECONDS",
         convert=_seconds,
         default=TIMEOUT_SECONDS,
-        text=f"how long to wait for a server (default {TIMEOUT_SECONDS})",
+        text=f"time for each server, the whole talk with it (default {TIMEOUT_SECONDS})",
     )
     how.flag("-http", text="ask services of -s for the time by HTTP; without it only those at port 443 or 8443")
     how.value(

@@ -55,7 +55,7 @@ class Probe(NamedTuple):
         mode: How names are compared.
         crl: What to do about revocation lists.
         host: The name that servers must have, instead of the one they are reached by.
-        timeout: Seconds to wait for a connection, and for each answer.
+        timeout: Seconds for all that is said with one server, the connection included.
         http: Whether to speak HTTP whatever the port.
     """
 
@@ -111,7 +111,7 @@ def _with_connection(
     try:
         entry = parse_hosts(text, default_port=port)[0]
         where = str(entry)
-        stream, _ = connect([entry], timeout=probe.timeout, read_timeout=probe.timeout)
+        stream, _ = connect([entry], timeout=probe.timeout, read_timeout=probe.timeout, within=probe.timeout)
         try:
             yield Finding(Severity.OK, "connection", where, f"connected to {stream.peer}")
             yield from body(stream, entry, probe)

@@ -98,7 +98,7 @@ def ask_time(host: str, port: int = NTP_PORT, *, clock: Callable[[], datetime], 
         host: Its name or address.
         port: Its UDP port.
         clock: Returns the present time by this machine's clock (aware UTC).
-        timeout: Seconds to wait for each of two attempts.
+        timeout: Seconds to wait, two attempts together.
 
     Raises:
         TransportError: The name is not known, or the server cannot be reached.
@@ -112,7 +112,7 @@ def ask_time(host: str, port: int = NTP_PORT, *, clock: Callable[[], datetime], 
     family, kind, protocol, _, address = addresses[0]
     try:
         with socket.socket(family, kind, protocol) as sock:
-            sock.settimeout(timeout)
+            sock.settimeout(timeout / _ATTEMPTS)
             sock.connect(address)
             for _ in range(_ATTEMPTS):
                 nonce = token_bytes(8)

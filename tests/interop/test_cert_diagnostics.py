@@ -273,6 +273,39 @@ def test_servers_that_speak_something_else(option: str, said: bytes, mine: UserE
     assert not done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-s",), b"\x16\x03\x03\x3f\xff\x02"),  # a long TLS record
+        (("-g",), b"220-"),
+        (("-http", "-s"), b"HTTP/1.1 200 OK\r\nX: "),
+    ],
+)
+def test_a_server_that_never_ends_its_answer(
+    words: tuple[str, ...], said: bytes, host: Issued, mine: UserEnvironment
+) -> None:
+    host.write(mine.home / "cert.pem", mine.home / "key.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(mine.home / "cert.pem", mine.home / "key.pem")
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            accepted, _ = listening.accept()
+            with accepted, contextlib.suppress(OSError):
+                with context.wrap_socket(accepted, server_side=True) if "-http" in words else accepted as stream:
+                    stream.sendall(said)
+                    while not over.wait(0.1):
+                        stream.sendall(b"x")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        found, done = diagnose(mine, *words, f"localhost:{listening.getsockname()[1]}", "-timeout", "1")
+        over.set()
+        thread.join(30)
+    assert "did not answer in time" in found["findings"][-1]["message"], done
+
+
 # --- Clocks ----------------------------------------------------------------------------------------------------------
 
 

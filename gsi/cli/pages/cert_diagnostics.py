@@ -32,7 +32,9 @@ and could not be looked at is an error. Certificates of `-c` are taken for whate
 server's.
 
 Servers are shown no certificate, and their chain is judged before anything but a TLS hello is sent. A GridFTP server is
-asked to authenticate, as far as its certificates; no session comes of it, and its log will say so.
+asked to authenticate, as far as its certificates; no session comes of it, and its log will say so. `-timeout` bounds
+the whole talk with a server, from the connection to the last answer, however many pieces the answers come in. Looking
+names up has the system's own limits.
 
 How far a server's clock is off, TLS does not tell any more. Certificates that are not valid yet are a sign, and the
 `Date` of an HTTP reply is compared for services at port 443 or 8443, or with `-http`. `-n` asks a time server about
