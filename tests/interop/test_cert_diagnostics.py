@@ -292,11 +292,14 @@ def test_a_server_that_never_ends_its_answer(
 
         def serve() -> None:
             accepted, _ = listening.accept()
-            with accepted, contextlib.suppress(OSError):
-                with context.wrap_socket(accepted, server_side=True) if "-http" in words else accepted as stream:
-                    stream.sendall(said)
-                    while not over.wait(0.1):
-                        stream.sendall(b"x")
+            with (
+                accepted,
+                contextlib.suppress(OSError),
+                context.wrap_socket(accepted, server_side=True) if "-http" in words else accepted as stream,
+            ):
+                stream.sendall(said)
+                while not over.wait(0.1):
+                    stream.sendall(b"x")
 
         thread = threading.Thread(target=serve)
         thread.start()
