@@ -159,14 +159,16 @@ class CAPackage:
         )
 
     def _prerm(self) -> str:
-        return "#!/bin/sh\nset -e\n" + self._remove_links() + "exit 0\n"
+        """The script before removal, which dpkg also runs before an upgrade (`upgrade`, `deconfigure`, ...)."""
+        removal = self._remove_links(root="$DPKG_ROOT")
+        return f'#!/bin/sh\nset -e\nif [ "$1" = remove ]; then\n{removal}fi\nexit 0\n'
 
-    def _remove_links(self) -> str:
-        """Take away links of grid-default-ca that would lead nowhere."""
+    def _remove_links(self, *, root: str = "") -> str:
+        """Take away links of grid-default-ca that would lead nowhere, below the directory `root` (shell text)."""
         links = " ".join(_LINKS)
         return (
             f"for name in {links}; do\n"
-            f'    link="/etc/grid-security/$name"\n'
+            f'    link="{root}/etc/grid-security/$name"\n'
             f'    case "$(readlink "$link" 2>/dev/null)" in\n'
             f'        */"$name.{self.hash}") rm -f "$link" ;;\n'
             "    esac\n"

@@ -300,6 +300,31 @@ def test_the_deb_is_one_for_dpkg(site: Site) -> None:
     assert (installed / f"{stem}.0").stat().st_mode & 0o777 == 0o644
 
 
+def test_the_default_ca_stays_over_an_upgrade_and_goes_with_its_package(site: Site) -> None:
+    stem = site.create()
+    for version in ("1.0", "1.1"):
+        site.ours("grid-ca-package", "-cadir", site.ca, "-d", "-q", "-package-version", version).check()
+    root = site.home / "root"
+    books = root / "var/lib/dpkg"
+    for name in ("updates", "info"):
+        (books / name).mkdir(parents=True)
+    (books / "status").touch()
+
+    def dpkg(*words: str) -> None:
+        forced = ("--force-script-chrootless", "--force-not-root", "--force-bad-path")  # no programs are in the root
+        site.theirs("dpkg", f"--root={root}", *forced, *words).check()
+
+    dpkg("--install", f"globus-simple-ca-{stem}_1.0_all.deb")
+    security = root / "etc/grid-security"
+    chosen = {"grid-security.conf": stem, "globus-host-ssl.conf": stem, "globus-user-ssl.conf": "00000000"}
+    for name, ca in chosen.items():
+        (security / name).symlink_to(f"/etc/grid-security/certificates/{name}.{ca}")
+    dpkg("--install", f"globus-simple-ca-{stem}_1.1_all.deb")
+    assert {path.name for path in security.iterdir()} == {"certificates", *chosen}
+    dpkg("--remove", f"globus-simple-ca-{stem}")
+    assert {path.name for path in security.iterdir() if path.is_symlink()} == {"globus-user-ssl.conf"}
+
+
 def test_an_rpm_needs_rpmbuild(site: Site) -> None:
     site.create()
     site.variables["PATH"] = str(site.home)
