@@ -17,7 +17,7 @@ from gsi.cli.run import EXIT_OK, printable, run
 from gsi.errors import CredentialError, CredentialProblem, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gsi.cli.arguments import Namespace
     from gsi.cli.ca_files import FoundAuthority
@@ -145,7 +145,8 @@ def _choose(chosen: FoundAuthority, *, quiet: bool) -> dict[str, str]:
 
     Raises:
         NotFoundError: The CA's settings are not in the trust directory; nothing was changed.
-        CredentialError: UNWRITABLE.
+        CredentialError: UNWRITABLE: the directory cannot be written, or something that is no link is in the place of
+            one, or a link cannot be made; nothing was changed.
     """
     from gsi.cli.ca_files import CA_SETTINGS
 
@@ -171,31 +172,40 @@ def _choose(chosen: FoundAuthority, *, quiet: bool) -> dict[str, str]:
     own = os.path.join(security_dir, "directions")
     if os.path.isfile(directions):
         links[own] = directions
+    for link in links:
+        if os.path.lexists(link) and not os.path.islink(link):
+            raise CredentialError(
+                f"{link}: is no link, and is left alone",
+                problem=CredentialProblem.UNWRITABLE,
+                path=link,
+                hint="move it away if the default CA is to take its place",
+            )
     if not quiet:
         sys.stdout.write(f"\nsetting the default CA to: {chosen.subject}\n\n")
-    for link, target in links.items():
-        _link(link, target)
-        if not quiet:
+    _make_links(links)
+    if not quiet:
+        for link, target in links.items():
             sys.stdout.write(f"linking {printable(target)} to\n        {printable(link)}\n\n")
     if own not in links and os.path.islink(own):
         os.unlink(own)
     return links
 
 
-def _link(link: str, target: str) -> None:
-    """Put a link in place in one step.
+def _make_links(links: Mapping[str, str]) -> None:
+    """Make all links under other names, then put each in place in one step.
 
     Raises:
-        CredentialError: UNWRITABLE: it cannot be made, or something that is no link is there.
+        CredentialError: UNWRITABLE: one cannot be made.
     """
-    temporary = f"{link}.{os.urandom(8).hex()}"
+    made = {link: f"{link}.{os.urandom(8).hex()}" for link in links}
+    link = ""
     try:
-        if os.path.lexists(link) and not os.path.islink(link):
-            raise FileExistsError(0, "a file is there that is no link; it is left alone")
-        os.symlink(target, temporary)
-        os.rename(temporary, link)
+        for link, target in links.items():
+            os.symlink(target, made[link])
+        for link in links:
+            os.rename(made[link], link)
     except OSError as error:
-        if os.path.lexists(temporary):
+        for temporary in filter(os.path.lexists, made.values()):
             os.unlink(temporary)
         raise CredentialError(
             f"{link}: cannot be made: {error.strerror}", problem=CredentialProblem.UNWRITABLE, path=link

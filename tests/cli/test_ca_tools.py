@@ -301,13 +301,17 @@ def test_the_default_changes_as_a_whole_or_not_at_all(shell: Shell, stems: list[
         str(shell.home / "security" / name) for name in shell.names("security")
     }
     assert json.loads(shell.type("grid-default-ca", "-list", "-json").check().stdout)["default"] == first
-    link = shell.home / "security" / "globus-host-ssl.conf"
+    for setting in ("grid-security.conf", "globus-host-ssl.conf", "globus-user-ssl.conf"):
+        write_file(shell.user.trust_dir / f"{setting}.{second}", b"#\n", 0o644)
+    link = shell.home / "security" / "globus-user-ssl.conf"  # the last one
     link.unlink()
     link.write_text("mine")
-    done = shell.type("grid-default-ca", "-ca", first)
+    done = shell.type("grid-default-ca", "-ca", second)
     assert done.returncode == 1
+    assert "is no link" in done.stderr
     assert link.read_text() == "mine"
     assert shell.names("security") == {"grid-security.conf", "globus-host-ssl.conf", "globus-user-ssl.conf"}
+    assert json.loads(shell.type("grid-default-ca", "-list", "-json").check().stdout)["default"] == first
 
 
 def test_a_number_chooses(shell: Shell, stems: list[str]) -> None:

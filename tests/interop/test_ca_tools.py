@@ -312,7 +312,7 @@ def test_the_default_ca_stays_over_an_upgrade_and_goes_with_its_package(site: Si
 
     def dpkg(*words: str) -> None:
         forced = ("--force-script-chrootless", "--force-not-root", "--force-bad-path")  # no programs are in the root
-        site.theirs("dpkg", f"--root={root}", *forced, *words).check()
+        site.theirs("dpkg", f"--root={root}", f"--log={root}/log", *forced, *words).check()
 
     dpkg("--install", f"globus-simple-ca-{stem}_1.0_all.deb")
     security = root / "etc/grid-security"
