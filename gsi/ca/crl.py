@@ -102,6 +102,7 @@ def make_crl(
     number: int,
     now: datetime,
     lifetime: timedelta,
+    last: datetime | None = None,
 ) -> bytes:
     """Return a CRL in DER.
 
@@ -112,10 +113,13 @@ def make_crl(
         number: The list's number, larger than that of any list before.
         now: The time (aware UTC); thisUpdate is 5 minutes earlier, for readers whose clocks run behind.
         lifetime: From now to nextUpdate.
+        last: When the list before this was made (aware UTC); thisUpdate is never earlier, so that no reader takes this
+            list for the older one.
 
     Raises:
         ConfigError: A number or lifetime out of range.
-        IssuanceError: AUTHORITY: the CA may not sign CRLs or its certificate does not hold now; SIGN; CHECK.
+        IssuanceError: AUTHORITY: the CA may not sign CRLs, its certificate does not hold now, or `last` is yet to come;
+            SIGN; CHECK.
     """
     now = now.replace(microsecond=0)
     if not 0 <= number <= MAX_SERIAL:
@@ -127,7 +131,13 @@ def make_crl(
     except OverflowError as error:
         raise ConfigError("the CRL would last past the year 9999") from error
     _check_authority(certificate, now)
-    this_update = max(now - BACKDATE, certificate.not_before)
+    if last is not None and last > now:
+        raise IssuanceError(
+            f"the last CRL is of {last:%Y-%m-%d %H:%M:%S}Z, which is yet to come",
+            step=IssuanceStep.AUTHORITY,
+            hint="check this machine's clock; readers would take a new list for an older one",
+        )
+    this_update = max(now - BACKDATE, certificate.not_before, last or certificate.not_before)
     unique: dict[int, RevokedEntry] = {}
     for entry in entries:
         if not 0 < entry.serial <= MAX_SERIAL:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import stat
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gsi.ca.crl import RevocationReason, RevokedEntry, make_crl
@@ -33,7 +34,10 @@ from gsi.errors import (
     ConfigError,
     CredentialError,
     CredentialProblem,
+    IssuanceError,
+    IssuanceStep,
     NotFoundError,
+    ParseError,
     Reason,
     StorageError,
     VerificationError,
@@ -41,23 +45,27 @@ from gsi.errors import (
 from gsi.pem import encode_pem
 from gsi.system.files import FileLock, read_private, read_public, write_public
 from gsi.trust.anchors import build_anchors
+from gsi.trust.crl import MAX_CRL_BYTES, parse_crl_file
+from gsi.trust.crl_update import crl_number
 from gsi.trust.hashes import subject_hash
 from gsi.trust.signatures import check_certificate_signature, load_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from gsi.ca.issuer import CertificateChecker, RequestChecker
     from gsi.ca.records import IssuanceRecord
     from gsi.ca.signer import Digest, Signer
     from gsi.credential import PassphraseSource
     from gsi.trust.anchors import TrustAnchors
+    from gsi.trust.crl import CRL
 
 __all__ = ["SUBDIRECTORIES", "CADirectory"]
 
 SUBDIRECTORIES: Final = ("certs", "crl", "newcerts", "private")
 _MAX_FILE_BYTES: Final = 1 << 20  # certificates and policies take a few kB
+_MAX_NAMED: Final = 5  # of the serial numbers in a message
 
 
 class CADirectory:
@@ -256,20 +264,68 @@ class CADirectory:
         return entry
 
     def make_crl(self, signer: Signer, *, now: datetime, lifetime: timedelta) -> bytes:
-        """Return a new CRL in PEM, which is in `crl/crl.pem`, too.
+        """Return a new CRL in PEM, which is in `crl/crl.pem`, too. It is newer than the one that was there.
 
         Raises:
-            IssuanceError: As `gsi.ca.crl.make_crl`; SERIAL when the list's number cannot be taken.
+            IssuanceError: As `gsi.ca.crl.make_crl`; SERIAL when the list's number cannot be taken, or the last list had
+                it or a larger one; CHECK when the index has lost certificates that are on the last list.
             ConfigError: The lifetime is out of range.
+            ParseError: The index or the last CRL is malformed.
             StorageError: It cannot be written.
         """
-        number = SerialFile(self.file("crlnumber"), start=1)()
-        entries = self.read_index().revoked
+        index = self.read_index()
+        last = self._read_last_crl()
+        last_number = 0 if last is None else crl_number(last) or 0
+        if last is not None:
+            self._check_complete(index, last)
+        made = self._last_made(last, now)
+        number = SerialFile(self.file("crlnumber"), start=last_number + 1)()
+        if number <= last_number:
+            raise IssuanceError(
+                f"{self.file('crlnumber')}: says {number:X}, but the last CRL has number {last_number:X}",
+                step=IssuanceStep.SERIAL,
+                hint=f"write {encode_serial(last_number + 1).decode().strip()} into it: numbers only grow",
+            )
         crl = encode_pem(
-            "X509 CRL", make_crl(self.certificate, signer, entries, number=number, now=now, lifetime=lifetime)
+            "X509 CRL",
+            make_crl(self.certificate, signer, index.revoked, number=number, now=now, lifetime=lifetime, last=made),
         )
         self._write(os.path.join("crl", "crl.pem"), crl, 0o644)
         return crl
+
+    def _read_last_crl(self) -> CRL | None:
+        """Return the list in `crl/crl.pem`, if there is one."""
+        path = self.file("crl", "crl.pem")
+        try:
+            found = parse_crl_file(read_public(path, max_bytes=MAX_CRL_BYTES))
+        except CredentialError as error:
+            if error.problem is CredentialProblem.MISSING:
+                return None
+            raise
+        except ParseError as error:
+            error.hint = f"move {path} away, and see that crlnumber is larger than the number of any list before"
+            raise
+        return found[0]
+
+    def _last_made(self, last: CRL | None, now: datetime) -> datetime:
+        """Return when the last list was made; of one by `openssl ca` only the time of `crlnumber` may tell."""
+        try:
+            changed = datetime.fromtimestamp(os.stat(self.file("crlnumber")).st_mtime, UTC).replace(microsecond=0)
+        except OSError:
+            changed = self.certificate.not_before
+        changed = min(changed, now)
+        return changed if last is None else max(changed, last.this_update)
+
+    def _check_complete(self, index: Index, last: CRL) -> None:
+        """Insist that the index knows what is on the last list, before a new one takes that back."""
+        lost = last.serials - {entry.serial for entry in index.entries}
+        if lost:
+            some = ", ".join(f"{serial:X}" for serial in sorted(lost)[:_MAX_NAMED])
+            raise IssuanceError(
+                f"{self.file('index.txt')}: knows nothing of {len(lost)} certificates of the last CRL: {some}",
+                step=IssuanceStep.CHECK,
+                hint="restore the file, or put each back by its certificate: grid-ca-sign -revoke newcerts/SERIAL.pem",
+            )
 
     def _write(self, name: str, data: bytes, mode: int) -> None:
         try:

@@ -1,7 +1,7 @@
 """What is to be certified: a PKCS#10 request, proved by its signature, or a bare public key; grants nothing.
 
     request = parse_request(der)              # strict, signature checked over the bytes as sent
-    request = load_request(pem, what=path)    # the first request of a file, PEM or DER
+    request = load_request(pem, what=path)    # the one request of a file, PEM or DER
     request = CertificateRequest.from_public_key(spki_der)
 
 The subject and the extensions in a request are wishes. `gsi.ca.issuer` does not read them; a service that honours some
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from gsi import der, keys, oids
 from gsi.certificate import MAX_EXTENSIONS, Extension
-from gsi.errors import ParseError
+from gsi.errors import ParseError, Reason, VerificationError
 from gsi.pem import split_pem
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ _ATTRIBUTES: Final = der.context(0)
 _EMPTY_NAME: Final = der.encode_sequence()
 _LABELS: Final = frozenset({"CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"})
 _WHAT: Final = "certificate request"
+_HINTS: Final = {
+    Reason.BAD_SIGNATURE: "the request was changed, or signed by another key than the one in it; have it made anew",
+    Reason.WEAK_SIGNATURE: "have it signed with SHA-256: openssl req -new -sha256",
+    Reason.UNSUPPORTED_ALGORITHM: "have it signed with SHA-256: openssl req -new -sha256",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,11 @@ def parse_request(data: bytes) -> CertificateRequest:
     public_key = keys.parse_public_key(body.take_raw(der.SEQUENCE))
     extensions = _read_attributes(body.enter(_ATTRIBUTES)) if body.peek() == _ATTRIBUTES else ()
     body.finish()
-    keys.verify_signature(public_key, algorithm_der, signature, body_der)
+    try:
+        keys.verify_signature(public_key, algorithm_der, signature, body_der)
+    except VerificationError as error:
+        told = f"{_WHAT}: {error.message}"
+        raise VerificationError(told, reason=error.reason, hint=_HINTS.get(error.reason)) from error
     return CertificateRequest(public_key, keys.spki_der(public_key), subject_der, extensions, data)
 
 
@@ -138,14 +147,14 @@ def _read_extension(entry: der.Reader) -> Extension:
 
 
 def load_request(data: bytes, *, what: str = _WHAT) -> CertificateRequest:
-    """Return the first request of a file, PEM (with any text around it) or DER.
+    """Return the one request of a file, PEM (with any text around it) or DER.
 
     Args:
         data: The file's content.
         what: What or where it is, for the error text.
 
     Raises:
-        ParseError: There is none, or it is malformed.
+        ParseError: There is none, there are several, or it is malformed.
         CredentialError: As `parse_request`.
         VerificationError: As `parse_request`.
     """
@@ -153,12 +162,16 @@ def load_request(data: bytes, *, what: str = _WHAT) -> CertificateRequest:
         raise ParseError(f"{what}: {len(data)} bytes, limit {MAX_REQUEST_FILE_BYTES}", what=_WHAT)
     if data[:1] == b"\x30":
         return parse_request(data)
-    for block in split_pem(data, what=what):
-        if block.label in _LABELS:
-            return parse_request(block.data)
-    raise ParseError(
-        f"{what}: no certificate request in it", what=_WHAT, hint="it holds -----BEGIN CERTIFICATE REQUEST-----"
-    )
+    found = [block.data for block in split_pem(data, what=what) if block.label in _LABELS]
+    if not found:
+        raise ParseError(
+            f"{what}: no certificate request in it", what=_WHAT, hint="it holds -----BEGIN CERTIFICATE REQUEST-----"
+        )
+    if len(found) > 1:
+        raise ParseError(
+            f"{what}: {len(found)} certificate requests in it", what=_WHAT, hint="put each into a file of its own"
+        )
+    return parse_request(found[0])
 
 
 def _bad(why: str) -> ParseError:

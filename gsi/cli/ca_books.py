@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from gsi.ca.crl import RevocationReason, parse_reason
@@ -24,8 +24,6 @@ from gsi.system.files import read_public, write_public
 from gsi.trust.crl import parse_crl_file
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from gsi.ca.directory import CADirectory
     from gsi.ca.signer import Signer
     from gsi.cli.arguments import Namespace
@@ -37,13 +35,15 @@ __all__ = [
     "load_signer",
     "make_list",
     "mark_expired",
+    "parse_time",
     "revoke",
     "say",
     "serial_hex",
     "status",
 ]
 
-DEFAULT_CRL_DAYS: Final = 30
+DEFAULT_CRL_LIFETIME: Final = timedelta(days=30)
+_UNITS: Final = {"crldays": timedelta(days=1), "crlhours": timedelta(hours=1), "crlsec": timedelta(seconds=1)}
 MAX_CERTIFICATE_FILE_BYTES: Final = 1 << 20
 
 
@@ -68,8 +68,13 @@ def load_signer(arguments: Namespace, ca: CADirectory) -> Signer:
     return ca.load_signer(place, passphrase=ask, digest=arguments.md and Digest(arguments.md))
 
 
-def check_out(path: str) -> None:
-    """Refuse a place that cannot be written, before anything is issued.
+def check_out(path: str, ca: CADirectory, *others: str | None) -> None:
+    """Refuse a place that cannot be written or holds what must stay, before anything is issued.
+
+    Args:
+        path: The place.
+        ca: The CA, none of whose files but its CRL is replaced.
+        others: Further files that stay, where they are files.
 
     Raises:
         CredentialError: UNWRITABLE.
@@ -82,6 +87,36 @@ def check_out(path: str) -> None:
             problem=CredentialProblem.UNWRITABLE,
             path=path,
         )
+    if not os.path.exists(path) or _is_same(path, ca.file("crl", "crl.pem")):
+        return
+    inside = os.path.commonpath((os.path.realpath(path), os.path.realpath(ca.path))) == os.path.realpath(ca.path)
+    if inside or any(_is_same(path, other) for other in others if other is not None):
+        raise CredentialError(
+            f"{path}: is not replaced: it is a file of the CA, the request or the key",
+            problem=CredentialProblem.UNWRITABLE,
+            path=path,
+            hint="name another file with -out",
+        )
+
+
+def _is_same(path: str, other: str) -> bool:
+    return os.path.exists(other) and os.path.samefile(path, other)
+
+
+def parse_time(text: str, option: str) -> datetime:
+    """Read a time as `openssl ca` takes it: YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ.
+
+    Raises:
+        UsageError: It is none.
+    """
+    found = re.fullmatch(r"([0-9]{2}|[0-9]{4})([0-9]{10})Z", text)
+    if found is not None:
+        century = "" if len(found[1]) == 4 else "20" if int(found[1]) < 50 else "19"
+        try:
+            return datetime.strptime(f"{century}{found[1]}{found[2]}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            pass
+    raise UsageError(f"{option}: {text!r} is no time such as 20261121140000Z")
 
 
 def serial_hex(serial: int) -> str:
@@ -106,14 +141,35 @@ def revoke(arguments: Namespace) -> dict[str, object]:
         ConflictError: It is revoked already.
         ConfigError: There is no such reason.
     """
-    reason = RevocationReason.UNSPECIFIED if arguments.crl_reason is None else parse_reason(arguments.crl_reason)
+    reason, since = _parse_why(arguments)
     ca = open_ca_directory(arguments.dir)
     with ca.lock():
         serial = _which(arguments.revoke, ca)
-        entry = ca.revoke(serial, now=now(), reason=reason)
+        entry = ca.revoke(serial, now=now(), reason=reason, invalid_since=since)
     say(arguments, f"Revoked {serial_hex(serial)}: {printable(entry.subject)}")
     say(arguments, "It is on the next CRL: grid-ca-sign -gencrl")
     return {"serial": serial_hex(serial), "subject": entry.subject, "reason": reason.word}
+
+
+def _parse_why(arguments: Namespace) -> tuple[RevocationReason, datetime | None]:
+    """Return the reason, and since when the key has not been safe where that is said.
+
+    Raises:
+        ConfigError: There is no such reason.
+        UsageError: Two reasons, or a time that is none.
+    """
+    given = [
+        name for name in ("crl_reason", "crl_compromise", "crl_CA_compromise") if getattr(arguments, name) is not None
+    ]
+    if len(given) > 1:
+        raise UsageError(f"-{given[0]} and -{given[1]} are mutually exclusive")
+    if not given:
+        return RevocationReason.UNSPECIFIED, None
+    text = getattr(arguments, given[0])
+    if given[0] == "crl_reason":
+        return parse_reason(text), None
+    since = parse_time(text, f"-{given[0]}")
+    return RevocationReason.KEY_COMPROMISE if given[0] == "crl_compromise" else RevocationReason.CA_COMPROMISE, since
 
 
 def _which(text: str, ca: CADirectory) -> int:
@@ -138,14 +194,13 @@ def _parse_serial(text: str) -> int:
 
 def make_list(arguments: Namespace) -> dict[str, object]:
     """Make a CRL; raises as `CADirectory.load_signer` and `CADirectory.make_crl`."""
-    if arguments.crldays is not None and arguments.crlhours is not None:
-        raise UsageError("-crldays and -crlhours are mutually exclusive")
-    lifetime = timedelta(days=arguments.crldays or DEFAULT_CRL_DAYS)
-    if arguments.crlhours is not None:
-        lifetime = timedelta(hours=arguments.crlhours)
-    if arguments.out is not None:
-        check_out(arguments.out)
+    given = [name for name in _UNITS if getattr(arguments, name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"-{given[0]} and -{given[1]} are mutually exclusive")
+    lifetime = getattr(arguments, given[0]) * _UNITS[given[0]] if given else DEFAULT_CRL_LIFETIME
     ca = open_ca_directory(arguments.dir)
+    if arguments.out is not None:
+        check_out(arguments.out, ca, arguments.keyfile)
     with ca.lock():
         signer = load_signer(arguments, ca)
         pem = ca.make_crl(signer, now=now(), lifetime=lifetime)

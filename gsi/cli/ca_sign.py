@@ -34,25 +34,43 @@ DEFAULT_DAYS = 365
 DEFAULT_CRL_DAYS = 30
 MAX_DAYS = 100 * 365
 
+_SETTINGS = "the settings are the CA's own; grid-ca-sign has options for what varies"
+_EXTENSIONS = "extensions are written by rule; -san and -purpose say what varies"
+_TOKENS = "keys in tokens are reached by -keyfile pkcs11:..."
+_RANDOM = "the system's random numbers are used"
+
 _PASSED_ON = {
-    "config": "the settings are the CA's own; grid-ca-sign has options for what varies",
-    "name": "the settings are the CA's own; grid-ca-sign has options for what varies",
-    "section": "the settings are the CA's own; grid-ca-sign has options for what varies",
-    "extfile": "extensions are written by rule; -san and -purpose say what varies",
-    "extensions": "extensions are written by rule; -san and -purpose say what varies",
+    "config": _SETTINGS,
+    "name": _SETTINGS,
+    "section": _SETTINGS,
+    "extfile": _EXTENSIONS,
+    "extensions": _EXTENSIONS,
+    "crlexts": "the extensions of a CRL are written by rule",
     "policy": "names are checked against the CA's signing-policy file",
     "key": "a pass phrase on the command line can be read by others; give it with -passin",
-    "engine": "keys in tokens are reached by -keyfile pkcs11:...",
-    "keyform": "keys in tokens are reached by -keyfile pkcs11:...",
+    "engine": _TOKENS,
+    "keyform": _TOKENS,
+    "provider": _TOKENS,
+    "provider-path": _TOKENS,
+    "propquery": _TOKENS,
     "cert": "the CA's certificate is cacert.pem in its directory; -dir names that",
+    "certform": "the CA's certificate is cacert.pem in its directory; -dir names that",
     "infiles": "run the command once for each request",
     "ss_cert": "make a request first: openssl x509 -x509toreq",
     "spkac": "make a PKCS#10 request",
     "selfsign": "grid-ca-create makes self-signed certificates",
+    "sigopt": "the key decides how it signs; -md names another digest",
+    "vfyopt": "a request's signature says itself how it is verified",
     "outdir": "certificates are kept in newcerts in the CA's directory",
     "noemailDN": "give the name with -subj",
     "msie_hack": "no browser needs it any more",
+    "dateopt": "-json prints times in the form of ISO 8601",
     "valid": "certificates are put on record when they are issued",
+    "crl_hold": "what to do with a certificate on hold is no longer said in CRLs; -crl_reason certificateHold",
+    "crl_lastupdate": "a CRL holds from now on",
+    "crl_nextupdate": "-crldays, -crlhours or -crlsec says how long the CRL holds",
+    "rand": _RANDOM,
+    "writerand": _RANDOM,
 }
 """Options of `openssl ca` that are not taken, and what to do instead."""
 
@@ -98,6 +116,9 @@ def build_parser() -> CommandParser:
     issue.value(
         "-in", dest="input", metavar="FILE", completion=Completion.FILE, text="the certificate request, PEM or DER"
     )
+    issue.value(
+        "-inform", metavar="FORM", choices=("PEM", "DER"), text="accepted: either form is known when it is read"
+    )
     issue.value("-out", metavar="FILE", completion=Completion.FILE, text="where the new certificate is written")
     issue.flag("-force", text="revoke a good certificate of the same subject and issue the new one in its place")
     issue.value("-subj", metavar="NAME", text="the subject to certify (default: that of the request)")
@@ -121,12 +142,22 @@ def build_parser() -> CommandParser:
     issue.flag("-counter", text="take the serial number from the file serial, as the C tool does, and not at random")
     issue.flag("-batch", text="accepted: nothing is asked anyway")
     issue.flag("-rand_serial", text="accepted: serial numbers are random anyway")
+    issue.flag("-create_serial", text="accepted: serial numbers are random anyway")
     issue.flag("-preserveDN", text="accepted: the order of a name is kept anyway")
+    issue.flag("-multivalue-rdn", text="accepted: -subj takes such names anyway")
+    issue.flag("-utf8", text="accepted: text is UTF-8 anyway")
+    issue.flag("-verbose", text="accepted: what is done is said anyway")
     withdraw = parser.section("Revoking")
     withdraw.value(
         "-revoke", metavar="FILE", completion=Completion.FILE, text="revoke this certificate, or this serial number"
     )
     withdraw.value("-crl_reason", metavar="REASON", text="why: keyCompromise, superseded, cessationOfOperation, ...")
+    withdraw.value(
+        "-crl_compromise",
+        metavar="TIME",
+        text="revoke for keyCompromise, and say since when the key is not safe, as 20261121140000Z",
+    )
+    withdraw.value("-crl_CA_compromise", metavar="TIME", text="revoke for CACompromise, likewise")
     withdraw.flag("-gencrl", text="make a new CRL, in crl/crl.pem and in the file of -out")
     withdraw.value(
         "-crldays",
@@ -139,6 +170,12 @@ def build_parser() -> CommandParser:
         metavar="HOURS",
         convert=functools.partial(count, minimum=1, maximum=24 * MAX_DAYS),
         text="the same in hours",
+    )
+    withdraw.value(
+        "-crlsec",
+        metavar="SECONDS",
+        convert=functools.partial(count, minimum=1, maximum=86400 * MAX_DAYS),
+        text="the same in seconds",
     )
     books = parser.section("The books")
     books.value("-status", metavar="SERIAL", text="say what became of the certificate with this number (hexadecimal)")
@@ -173,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _execute(arguments: Namespace) -> int:
     if arguments.openssl_help:
         for name, instead in _PASSED_ON.items():
-            sys.stdout.write(f"-{name:<12} {instead}\n")
+            sys.stdout.write(f"-{name:<14} {instead}\n")
         return EXIT_OK
     chosen = [name for name in ("revoke", "gencrl", "status", "updatedb") if getattr(arguments, name)]
     if len(chosen) > 1:
@@ -204,8 +241,8 @@ def _sign(arguments: Namespace) -> dict[str, object]:
         raise UsageError("no request: name its file with -in", hint=f"'{PROG} -help' lists the options")
     if arguments.out is None:
         raise UsageError("no place for the certificate: name a file with -out")
-    check_out(arguments.out)
     ca = open_ca_directory(arguments.dir)
+    check_out(arguments.out, ca, arguments.input, arguments.keyfile)
     request = _read_request(arguments.input)
     moment = now()
     grant = _grant(arguments, request, moment)
@@ -248,15 +285,16 @@ def _grant(arguments: Namespace, request: CertificateRequest, now: datetime) -> 
     from datetime import timedelta
 
     from gsi.ca.grant import Grant
+    from gsi.cli.ca_books import parse_time
     from gsi.cli.ca_files import parse_name
 
     names = _alternative_names(arguments, request)
     subject_der = parse_name(arguments.subj) if arguments.subj else request.subject_der
-    begin = None if arguments.startdate is None else _parse_time(arguments.startdate, "-startdate")
+    begin = None if arguments.startdate is None else parse_time(arguments.startdate, "-startdate")
     if arguments.enddate is not None:
         if arguments.days is not None:
             raise UsageError("-days and -enddate are mutually exclusive")
-        end = _parse_time(arguments.enddate, "-enddate")
+        end = parse_time(arguments.enddate, "-enddate")
         lifetime = end - (begin or now.replace(microsecond=0))
         if lifetime <= timedelta(0):
             raise UsageError("-enddate: it would end before it begins")
@@ -308,25 +346,6 @@ def _purposes(wanted: str | None, subject_der: bytes, names: Sequence[bytes]) ->
         "server": (oids.SERVER_AUTH,),
         "both": (oids.SERVER_AUTH, oids.CLIENT_AUTH),
     }[wanted]
-
-
-def _parse_time(text: str, option: str) -> datetime:
-    """Read a time as `openssl ca` takes it: YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ.
-
-    Raises:
-        UsageError: It is none.
-    """
-    import re
-    from datetime import UTC, datetime
-
-    found = re.fullmatch(r"([0-9]{2}|[0-9]{4})([0-9]{10})Z", text)
-    if found is not None:
-        century = "" if len(found[1]) == 4 else "20" if int(found[1]) < 50 else "19"
-        try:
-            return datetime.strptime(f"{century}{found[1]}{found[2]}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-        except ValueError:
-            pass
-    raise UsageError(f"{option}: {text!r} is no time such as 20261121140000Z")
 
 
 def _refuse_proxys_name(index: Index, subject_der: bytes, now: datetime) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
 
+from gsi.trust.crl import parse_crl_file
 from tests.harness.ca import TestCA, subject_hash, write_file
 from tests.harness.environment import UserEnvironment
 from tests.harness.run import Done, our_program, run
@@ -197,6 +199,39 @@ def test_a_place_that_is_no_file_is_refused_before_anything_is_done(shell: Shell
         assert shell.type("grid-ca-sign", "-dir", "ca", "-gencrl", "-out", place).returncode == 1
     assert (shell.home / "ca" / "index.txt").read_text() == before
     assert (shell.home / "ca" / "crlnumber").read_text() == number
+
+
+def test_what_a_ca_needs_is_not_replaced(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    request = shell.request()
+    (shell.home / "way").symlink_to("ca")
+    for place in ("ca/private/cakey.pem", "ca/index.txt", "ca/cacert.pem", "way/serial", "ca/crlnumber", request):
+        before = (shell.home / place).read_bytes()
+        done = shell.type("grid-ca-sign", "-dir", "way", "-in", request, "-out", place)
+        assert (done.returncode, "is not replaced" in done.stderr) == (1, True), place
+        assert (shell.home / place).read_bytes() == before
+        if place != request:
+            assert shell.type("grid-ca-sign", "-dir", "ca", "-gencrl", "-out", place).returncode == 1
+    assert not shell.names("ca", "newcerts")
+    # A new file there, the list itself, and one's own old file elsewhere are another matter.
+    shell.type("grid-ca-sign", "-dir", "ca", "-in", request, "-out", "ca/alice.pem").check()
+    shell.type("grid-ca-sign", "-dir", "ca", "-in", request, "-out", "old.pem", "-force").check()
+    shell.type("grid-ca-sign", "-dir", "ca", "-in", request, "-out", "old.pem", "-force").check()
+    for _ in range(2):
+        shell.type("grid-ca-sign", "-dir", "ca", "-gencrl", "-out", "ca/crl/crl.pem", "-crlsec", "90").check()
+    (crl,) = parse_crl_file((shell.home / "ca" / "crl" / "crl.pem").read_bytes())
+    assert crl.next_update - crl.this_update <= timedelta(minutes=6, seconds=30)
+
+
+def test_a_ca_below_another_keeps_to_its_signing_policy(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    sub = TestCA("/O=Grid/CN=CA", "p256", parent=TestCA("/O=National/CN=Root", "p256"))
+    write_file(shell.home / "ca" / "cacert.pem", sub.pem, 0o644)
+    write_file(shell.home / "ca" / "private" / "cakey.pem", sub.credential.key_pem(), 0o600)
+    words = ("grid-ca-sign", "-dir", "ca", "-out", "cert.pem", "-in")
+    done = shell.type(*words, shell.request("/O=Other/CN=x"))
+    assert (done.returncode, "does not permit" in done.stderr) == (1, True)
+    shell.type(*words, shell.request()).check()
 
 
 def test_names_that_only_a_proxy_may_have(shell: Shell) -> None:

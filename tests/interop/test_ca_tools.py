@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from gsi.trust.crl import parse_crl_file
+from gsi.trust.crl_update import crl_number
 from tests.harness.ca import write_file
 from tests.harness.environment import UserEnvironment
 from tests.harness.run import Done, c_program, our_program, run
@@ -162,7 +164,7 @@ def test_openssl_works_in_our_directory(site: Site) -> None:
     site.theirs("openssl", *verify).check()
     # Ours knows what openssl has issued, and the reverse.
     assert "already a valid certificate" in site.sign(second, "again.pem").stderr
-    site.ours("grid-ca-sign", "-dir", site.ca, "-revoke", "two.pem", "-crl_reason", "keyCompromise").check()
+    site.ours("grid-ca-sign", "-dir", site.ca, "-revoke", "two.pem", "-crl_compromise", "20260102030405Z").check()
     site.openssl_ca("-revoke", "one.pem", "-crl_reason", "superseded").check()
     ours = site.ours("grid-ca-sign", "-dir", site.ca, "-gencrl", "-passin", f"file:{site.secret}").check()
     assert "2 entries" in ours.stdout
@@ -176,11 +178,28 @@ def test_openssl_works_in_our_directory(site: Site) -> None:
     assert sorted(serials[0]) == sorted(serials[1])
     for text in lists:
         assert re.findall(r"Key Compromise|Superseded", text).count("Superseded") == 1
+        assert "Invalidity Date" in text
+        assert "Jan  2 03:04:05 2026 GMT" in text
     numbers = [int(re.search(r"CRL Number: *\n *(\d+)", text)[1]) for text in lists]  # type: ignore[index]  # there
     assert numbers == [1, 2]
+    # By turns: no reader may take the next of ours, which is dated back, for an older one than theirs.
+    site.ours("grid-ca-sign", "-dir", site.ca, "-gencrl", "-passin", f"file:{site.secret}", "-out", "ours.crl").check()
+    (newest,) = parse_crl_file((site.home / "ours.crl").read_bytes())
+    (theirs,) = parse_crl_file((site.home / "theirs.crl").read_bytes())
+    assert (crl_number(newest), newest.this_update >= theirs.this_update) == (3, True)
     # openssl's own marking of what has expired leaves nothing that ours cannot read.
     site.openssl_ca("-updatedb").check()
     site.ours("grid-ca-sign", "-dir", site.ca, "-updatedb").check()
+
+
+def test_every_option_of_openssl_is_taken_or_refused_by_name(site: Site) -> None:
+    listed = site.theirs("openssl", "ca", "-help").check()
+    theirs = set(re.findall(r"^ -([A-Za-z][\w-]*)", listed.output, re.MULTILINE))
+    assert len(theirs) > 50
+    ours = set(re.findall(r"^ *-([\w-]+)", site.ours("grid-ca-sign", "-help").check().stdout, re.MULTILINE))
+    refused = set(re.findall(r"^-([\w-]+)", site.ours("grid-ca-sign", "-openssl-help").check().stdout, re.MULTILINE))
+    assert theirs <= ours | refused
+    assert not ours & refused
 
 
 @pytest.fixture

@@ -17,8 +17,10 @@ PAGE: Final = ManualPage(
 script). It also revokes certificates and makes the CA's revocation list.
 
 Before anything is signed, the request's own signature and the strength of its key are checked; afterwards the new
-certificate is judged by the rules of RFC 5280, and by the validator of grid services with the CA's signing policy. Only
-when it is on record in the CA's directory is it written to the file of `-out`.
+certificate is judged by the rules of RFC 5280, and by the validator of grid services with the CA's signing policy. A CA
+that another has certified is judged from its own certificate down: its name constraints and path length bind, those of
+the CAs above it are for the verifiers who know them. Only when the certificate is on record in the CA's directory is it
+written to the file of `-out`, which replaces no file of the CA.
 
 The request gives the key and, unless `-subj` does, the subject. Alternative names (host names, addresses) in a request
 are certified only with `-copy-names` or `-san`: look at them first. Nothing else in a request counts.
@@ -27,7 +29,8 @@ A second good certificate for the same subject is refused. With `-force` the fir
 step.
 
 A certificate that was revoked is refused by sites once they have the next CRL: make one with `-gencrl` after each
-revocation, and before the last one expires.
+revocation, and before the last one expires. A list is always newer than the last one, in `crl/crl.pem`, and none is
+made when the index has lost a certificate that the last one names.
 
 {SECRET_SOURCES} A file `passwd` in the CA's directory is used when there is one and `-passin` names no other place.""",
     exit_status=(
@@ -53,14 +56,17 @@ revocation, and before the last one expires.
     ),
     differences="""\
 Of the options of `openssl ca`, which the C script passes on, `-passin`, `-keyfile`, `-md`, `-subj`, `-days`,
-`-startdate`, `-enddate`, `-notext`, `-batch`, `-preserveDN`, `-rand_serial`, `-revoke`, `-crl_reason`, `-gencrl`,
-`-crldays`, `-crlhours`, `-status` and `-updatedb` are taken. The others are refused by name, with what to do instead.
+`-startdate`, `-enddate`, `-notext`, `-revoke`, `-crl_reason`, `-crl_compromise`, `-crl_CA_compromise`, `-gencrl`,
+`-crldays`, `-crlhours`, `-crlsec`, `-status` and `-updatedb` are taken; `-inform`, `-batch`, `-preserveDN`,
+`-rand_serial`, `-create_serial`, `-multivalue-rdn`, `-utf8` and `-verbose` change nothing. The others are refused by
+name, with what to do instead (`-openssl-help`).
 
 Serial numbers are random unless `-counter` is given. `grid-ca-ssl.conf` is not read: extensions are written by rule.
 Names are held to the file `signing-policy`, and not to the `policy` of that configuration.
 
 The C script revokes a good certificate of the same subject without `-force`, and refuses where the old one has expired;
-here it is the other way round, as documented.
+here it is the other way round, as documented. `-crldays`, `-crlhours` and `-crlsec` exclude one another, where
+openssl adds them.
 
 `-san`, `-copy-names`, `-purpose`, `-counter`, `-q` and `-json` are new.
 """,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,12 @@ from gsi.errors import (
     IssuanceError,
     IssuanceStep,
     NotFoundError,
+    ParseError,
 )
 from gsi.keys import KeyType, encode_private_key, generate_key
 from gsi.names import parse_oneline
 from gsi.trust.crl import parse_crl_file
+from gsi.trust.crl_update import crl_number
 from tests.harness.ca import TestCA, write_file
 from tests.unit.gsi.ca.support import Books
 
@@ -208,3 +211,52 @@ def test_the_key_may_lie_elsewhere(tmp_path: Path, files: dict[str, tuple[bytes,
     with pytest.raises(CredentialError) as caught:
         directory.load_signer(str(tmp_path / "other.pem"))
     assert caught.value.problem is CredentialProblem.KEY_MISMATCH
+
+
+def test_a_list_is_newer_than_the_last(
+    directory: CADirectory, grant: Grant, request_: CertificateRequest, now: datetime, tmp_path: Path
+) -> None:
+    signer = directory.load_signer()
+    counter, kept = tmp_path / "ca" / "crlnumber", tmp_path / "ca" / "crl" / "crl.pem"
+    long_ago = now.timestamp() - 86400
+    os.utime(counter, (long_ago, long_ago))
+    (first,) = parse_crl_file(directory.make_crl(signer, now=now, lifetime=DAY))
+    assert first.this_update == now - timedelta(minutes=5)  # for readers whose clocks run behind
+    # `openssl ca -gencrl` dates its list by the second, keeps it elsewhere, and has changed the counter.
+    made = now + timedelta(minutes=2)
+    os.utime(counter, (made.timestamp(), made.timestamp()))
+    (second,) = parse_crl_file(directory.make_crl(signer, now=made + timedelta(seconds=1), lifetime=DAY))
+    assert second.this_update == made
+    # A clock that was put back.
+    with pytest.raises(IssuanceError) as caught:
+        directory.make_crl(signer, now=now, lifetime=DAY)
+    assert "clock" in (caught.value.hint or "")
+    # Numbers only grow: one that was lost is counted on from the list.
+    counter.unlink()
+    (third,) = parse_crl_file(directory.make_crl(signer, now=made + DAY, lifetime=DAY))
+    assert [crl_number(one) for one in (first, second, third)] == [1, 2, 3]
+    counter.write_text("02\n")
+    with pytest.raises(IssuanceError) as caught:
+        directory.make_crl(signer, now=made + DAY, lifetime=DAY)
+    assert (caught.value.step, "04" in (caught.value.hint or "")) == (IssuanceStep.SERIAL, True)
+    assert parse_crl_file(kept.read_bytes())[0].der == third.der
+
+
+def test_a_list_takes_nothing_back_that_the_index_has_lost(
+    directory: CADirectory, grant: Grant, request_: CertificateRequest, now: datetime, tmp_path: Path
+) -> None:
+    signer = directory.load_signer()
+    certificate = directory.issuer(signer).issue(request_, grant, now=now).certificate
+    directory.revoke(certificate.serial, now=now)
+    directory.make_crl(signer, now=now, lifetime=DAY)
+    (tmp_path / "ca" / "index.txt").write_bytes(b"")
+    with pytest.raises(IssuanceError) as caught:
+        directory.make_crl(signer, now=now + DAY, lifetime=DAY)
+    assert caught.value.step is IssuanceStep.CHECK
+    directory.adopt(certificate)
+    directory.revoke(certificate.serial, now=now)
+    (crl,) = parse_crl_file(directory.make_crl(signer, now=now + DAY, lifetime=DAY))
+    assert crl.serials == {certificate.serial}
+    (tmp_path / "ca" / "crl" / "crl.pem").write_text("no list")
+    with pytest.raises(ParseError):
+        directory.make_crl(signer, now=now + DAY, lifetime=DAY)

@@ -86,6 +86,7 @@ def test_a_wrong_signature_is_refused(key: keys.PrivateKey) -> None:
     with pytest.raises(VerificationError) as caught:
         parse_request(sign_body(keys.generate_key(keys.KeyType.P256), make_body(key)))
     assert caught.value.reason is Reason.BAD_SIGNATURE
+    assert "request" in (caught.value.hint or "")  # the general hint is about certificates
 
 
 def test_weak_and_foreign_keys_are_refused() -> None:
@@ -111,6 +112,8 @@ def test_files() -> None:
     assert load_request(text).der == load_request(good).der == good
     with pytest.raises(ParseError, match=r"x\.pem: no certificate request"):
         load_request(encode_pem("CERTIFICATE", good), what="x.pem")
+    with pytest.raises(ParseError, match="2 certificate requests"):  # which one is meant is not known
+        load_request(text + text)
     with pytest.raises(ParseError):
         load_request(b" " * ((1 << 20) + 1))
 
