@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi.authz.gridmap import MAX_GRIDMAP_BYTES, Gridmap, parse_gridmap
 from gsi.errors import ConfigError, ConflictError, CredentialError, CredentialProblem, GridError
-from gsi.system.dirlock import DirectoryLock
-from gsi.system.files import read_public, write_public
+from gsi.system.files import FileLock, read_public, write_public
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +31,8 @@ __all__ = ["BACKUP_SUFFIX", "GridmapFile", "edit_file"]
 BACKUP_SUFFIX: Final = ".old"
 """What the tools of the C toolkit call the version before."""
 _DEFAULT_MODE: Final = 0o644
+_WAIT_SECONDS: Final = 30.0
+"""How long an editor waits for others: a file of half a gigabyte takes a few seconds, a stopped editor for ever."""
 _RACY_NS: Final = 100_000_000  # a file changed this shortly before being read may change again within one clock tick
 _SHOWN_PROBLEMS: Final = 5
 
@@ -159,28 +160,34 @@ class GridmapFile:
         self._report(f"{self.path}: {shown}{f'; and {more} more' if more else ''}")
 
 
-def edit_file(path: str, change: Callable[[bytes], bytes], *, create: bool = False) -> bool:
+def edit_file(path: str, change: Callable[[bytes], bytes], *, create: bool = False, dry_run: bool = False) -> bool:
     """Replace a grid-mapfile by a changed one, in one step, and keep the version before as `<path>.old`.
 
     Owner, group and mode stay; a symbolic link stays and what it leads to is replaced. Editors that use this function
-    wait for each other; a change by anyone else at the same time is noticed.
+    wait for each other, by a lock on the file `.<name>.lock` beside it; a change by anyone else at the same time is
+    noticed.
 
     Args:
         path: The file.
         change: Given the content, returns the new one; what it raises ends the edit with nothing changed.
         create: Begin with an empty file where there is none.
+        dry_run: Write nothing, which takes neither the lock nor the right to write.
 
     Returns:
-        Whether the content changed; if not, nothing was written.
+        Whether the content changed, or would; if not, nothing was written.
 
     Raises:
         NotFoundError: There is no such file, and `create` is not set.
         ConflictError: Another program changed the file meanwhile.
-        CredentialError: UNSAFE_FILE or UNWRITABLE: it cannot be read or written.
-        StorageError: Its directory cannot be locked.
+        CredentialError: UNSAFE_FILE or UNWRITABLE: it cannot be read or written, or not locked, be it that another
+            editor has not finished.
     """
     path = os.path.realpath(path)
-    with DirectoryLock(os.path.dirname(path)):
+    if dry_run:
+        _, data = _read(path, create=create)
+        return change(data) != data
+    directory, name = os.path.split(path)
+    with FileLock(os.path.join(directory, f".{name}.lock"), wait_seconds=_WAIT_SECONDS):
         before, data = _read(path, create=create)
         changed = change(data)
         if changed == data:

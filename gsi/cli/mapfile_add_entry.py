@@ -70,9 +70,9 @@ def _execute(arguments: Namespace) -> int:
 
     def change(data: bytes) -> bytes:
         made.append(add_accounts(data, dn, accounts))
-        return data if arguments.dryrun else made[0].data
+        return made[0].data
 
-    edit_file(path, change, create=True)
+    edit_file(path, change, create=True, dry_run=arguments.dryrun)
     _show(arguments, path, dn, made[0])
     return EXIT_OK
 

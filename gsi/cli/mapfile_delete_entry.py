@@ -67,9 +67,9 @@ def _execute(arguments: Namespace) -> int:
             raise NotFoundError(
                 "no such entry or mapping exists", hint="grid-mapfile-check-consistency shows odd lines"
             )
-        return data if arguments.dryrun else made[0].data
+        return made[0].data
 
-    edit_file(path, change)
+    edit_file(path, change, dry_run=arguments.dryrun)
     _show(arguments, path, made[0])
     for entry in made[0].revealed:
         warn(PROG, f"a later line counts now: {entry}", hint="a name's first line alone counts; delete the others, too")

@@ -5,13 +5,15 @@
 Each CA has its time, in which its sources are tried one after the other, and again; the time of one that hangs is the
 only thing lost. What comes is judged (`gsi.trust.crl_update`) and then put in place in one step (`crl_store`); whatever
 fails leaves the CA's list as it was, and all other CAs alone. Two runs in one directory do not mix: the second is
-refused. Other programs know nothing of that, so what is installed is looked at again right before it is replaced.
+refused, by a lock on a file there that only those can take who may write lists. Other programs know nothing of that, so
+what is installed is looked at again right before it is replaced.
 
 The fetching is done by threads that die with the process, so that a name server that does not answer cannot hold it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -25,8 +27,7 @@ from gsi.errors import ConfigError, GridError, ParseError, TimeoutExpiredError, 
 from gsi.system import clock
 from gsi.system.crl_plan import Job, plan_jobs
 from gsi.system.crl_store import CRLStore
-from gsi.system.dirlock import DirectoryLock
-from gsi.system.files import read_public
+from gsi.system.files import FileLock, read_public
 from gsi.system.trustdir import TrustDirectory
 from gsi.transport.http import Proxies, fetch, make_context
 from gsi.trust.crl_update import MAX_DOWNLOAD_BYTES, CRLUpdate, judge_again, judge_update
@@ -40,6 +41,7 @@ __all__ = ["FetchReport", "FetchResult", "FetchSettings", "FetchStatus", "fetch_
 _GRACE_SECONDS: Final = 2.0
 """How long after its time a job is given up: what the resolver, or judging a very long list, may take."""
 _RETRY_SECONDS: Final = 1.0
+_LOCK: Final = ".grid-fetch-crl.lock"
 _LOCAL: Final = frozenset({"", "localhost"})
 
 
@@ -133,7 +135,7 @@ class FetchReport:
 def fetch_crls(
     settings: FetchSettings, *, progress: Callable[[int, int, FetchResult | None], None] = lambda *_: None
 ) -> FetchReport:
-    """Fetch, judge and install the lists of a trust directory.
+    """Fetch, judge and install the lists of a trust directory. A dry run takes no lock.
 
     Args:
         settings: What to do.
@@ -141,13 +143,16 @@ def fetch_crls(
 
     Raises:
         ConfigError: No such directory, no CA in it, or one that is asked for is missing.
-        ConflictError: Another run is going on there.
-        StorageError: The directory of the lists cannot be read or locked.
+        CredentialError: Another run is going on there, or the directory of the lists cannot be locked.
+        StorageError: The directory of the lists cannot be read.
     """
     output = settings.output or settings.directory
+    if not os.path.isdir(output):
+        raise ConfigError("no such directory", path=output, hint="-dir, -output or X509_CERT_DIR names another")
     if not settings.dry_run and not os.access(output, os.W_OK):
         raise ConfigError("the revocation lists cannot be written", path=output, hint="run this as its owner")
-    with DirectoryLock(output, wait=False):
+    lock = FileLock(os.path.join(output, _LOCK), wait_seconds=0)
+    with contextlib.nullcontext() if settings.dry_run else lock:
         anchors = TrustDirectory(settings.directory).anchors()
         if not anchors.authorities:
             raise ConfigError("no CA certificates here", path=settings.directory, hint="install the CAs' package first")

@@ -20,6 +20,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gsi.errors import CredentialError, CredentialProblem, ParseError
@@ -40,6 +41,8 @@ _HANDED_OVER_MODE: Final = 0o640  # an access list for the service's user shows 
 _CREDENTIALS: Final = "/run/credentials"
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 _DIRECTORY_FLAGS: Final = os.O_DIRECTORY | os.O_CLOEXEC
+_LOCK_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_LOCK_TRIED_EACH: Final = 0.02  # seconds; those who hold a lock for others to wait do so for milliseconds
 _NO_DIRECTORY_SYNC: Final = frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS})
 """How file systems (several FUSE and network ones) say that directories are not synchronised; EBADF: O_PATH."""
 
@@ -349,48 +352,74 @@ def _sync_directory(path: str, directory: int) -> None:
 class FileLock:
     """An exclusive lock between processes, on a file of its own that stays; for use in a `with` statement.
 
-    The kernel lets go of it when the process ends, however that happens.
+    Only who may write to the directory of the lock file can take the lock, and so hold others up: the file is the
+    directory's owner's, and open to the group or to all only as far as the directory is. What lies there and is open to
+    more is refused. The kernel lets go of the lock when the process ends, however that happens.
     """
 
-    __slots__ = ("_descriptor", "_path", "_wait")
+    __slots__ = ("_descriptor", "_path", "_wait_seconds")
 
-    def __init__(self, path: str, *, wait: bool = True) -> None:
-        """Name the lock file; it is made with mode 0600 when needed.
+    def __init__(self, path: str, *, wait_seconds: float | None = None) -> None:
+        """Name the lock file; it is made when needed.
 
         Args:
             path: The lock file.
-            wait: Whether to wait while another process holds the lock.
+            wait_seconds: How long to wait while another process holds the lock; None for as long as it takes.
         """
         self._path = path
-        self._wait = wait
+        self._wait_seconds = wait_seconds
         self._descriptor = -1
 
     def __enter__(self) -> Self:
         """Take the lock.
 
         Raises:
-            CredentialError: UNWRITABLE: held by another process and not to be waited for, or no lock file can be made.
+            CredentialError: UNWRITABLE: held by another process for longer than is to be waited, or no lock file can be
+                made. UNSAFE_FILE: the lock file is none, or not only of those who may write to its directory.
         """
-        import fcntl
-
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            descriptor = os.open(self._path, flags, _PRIVATE_MODE)
+            descriptor = _open_lock(self._path)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
+                self._take(descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
-        except BlockingIOError as error:
-            raise CredentialError(
-                f"{self._path}: in use by another process", problem=CredentialProblem.UNWRITABLE, path=self._path
-            ) from error
         except (OSError, ValueError) as error:
-            raise CredentialError(
-                f"{self._path}: cannot be locked: {error}", problem=CredentialProblem.UNWRITABLE, path=self._path
-            ) from error
+            raise self._explain(error) from error
         self._descriptor = descriptor
         return self
+
+    def _take(self, descriptor: int) -> None:
+        import fcntl
+
+        if self._wait_seconds is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            return
+        end = time.monotonic() + self._wait_seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise
+                time.sleep(min(left, _LOCK_TRIED_EACH))
+            else:
+                return
+
+    def _explain(self, error: OSError | ValueError) -> CredentialError:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        message, hint = f"{self._path}: cannot be locked: {reason}", None
+        if isinstance(error, BlockingIOError):
+            waited = f", and was for {self._wait_seconds:g} seconds" if self._wait_seconds else ""
+            message, hint = f"{self._path}: in use by another process{waited}", f"see which: fuser -v {self._path}"
+        elif isinstance(error, PermissionError):
+            hint = f"run this as the owner of {os.path.dirname(self._path) or 'this directory'}"
+            if os.path.lexists(self._path):
+                hint = f"see whose it is: ls -l {self._path}; if a program of another user has left it, remove it"
+        elif isinstance(error, OSError) and error.errno == errno.ELOOP:
+            message, hint = f"{self._path}: cannot be locked: it is a symbolic link", f"remove it: rm {self._path}"
+        return CredentialError(message, problem=CredentialProblem.UNWRITABLE, path=self._path, hint=hint)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -398,3 +427,38 @@ class FileLock:
         """Let go of the lock."""
         os.close(self._descriptor)
         self._descriptor = -1
+
+
+def _open_lock(path: str) -> int:
+    """Open a lock file, or make it; refuse one that somebody can hold who may not write to its directory."""
+    directory = os.stat(os.path.dirname(path) or ".")
+    shared = 0 if directory.st_mode & stat.S_ISVTX else directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    mode = _PRIVATE_MODE | shared | shared << 1  # who may write there may read and write the lock
+    try:
+        descriptor = os.open(path, _LOCK_FLAGS)
+    except FileNotFoundError:
+        try:
+            return _make_lock(path, directory, mode)
+        except FileExistsError:  # by another process, this very moment
+            descriptor = os.open(path, _LOCK_FLAGS)
+    try:
+        found = os.fstat(descriptor)
+        _check_regular(path, found)
+        hint = f"remove it while no program uses it: rm {path}"
+        if not shared and found.st_uid not in {0, os.geteuid(), directory.st_uid}:
+            _unsafe(path, f"is a lock that uid {found.st_uid} has made, who may not replace files there", hint)
+        if found.st_mode & 0o066 & ~mode:
+            permissions = stat.S_IMODE(found.st_mode)
+            _unsafe(path, f"has permissions {permissions:03o}: others than may write there can hold the lock", hint)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _make_lock(path: str, directory: os.stat_result, mode: int) -> int:
+    descriptor = os.open(path, _LOCK_FLAGS | os.O_CREAT | os.O_EXCL, _PRIVATE_MODE)
+    with contextlib.suppress(OSError):  # a system that keeps no owners or modes; others are then told whose it is
+        os.fchown(descriptor, directory.st_uid if os.geteuid() == 0 else -1, directory.st_gid)
+        os.fchmod(descriptor, mode)
+    return descriptor

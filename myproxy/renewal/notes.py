@@ -108,7 +108,7 @@ class Notebook:
 
     def lock(self) -> FileLock:
         """Return the lock that lets one agent at a time use the directory."""
-        return FileLock(os.path.join(self.directory, "lock"), wait=False)
+        return FileLock(os.path.join(self.directory, "lock"), wait_seconds=0)
 
     def load(self, name: str) -> Note:
         """Return the note of an entry; an empty one where there is none that can be read."""

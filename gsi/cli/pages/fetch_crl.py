@@ -32,7 +32,8 @@ fetched or confirmed within the time of `-agingtolerance`, this is no failure.
 With `-output` the lists in that directory are the installed ones. Those in the trust directory are not looked at, so
 that a directory which begins empty takes any list that is in force; do not make it from sources that may show old ones.
 
-Only one run at a time works in a directory; another one ends with an error.
+Only one run at a time works in a directory; another one ends with an error. The file `.grid-fetch-crl.lock` there,
+which stays, is the lock. Dry runs do not look at it.
 
 Unlike fetch-crl, this command looks at distribution points, tries the next source also after a list that is not good,
 and has no configuration file, no state directory and no other formats. The tolerance is measured by the time of the

@@ -19,7 +19,8 @@ A name counts as the same in whatever letter case it is written. Every line of t
 the first, which services do not look at: otherwise the next one would step in for the one deleted. Should that happen
 because the lines hold different accounts, a warning says so.
 
-The file is replaced in one step, by one editor at a time. Comments, order, mode and owner stay, and the version before
+The file is replaced in one step, by one editor at a time; who waits for another editor gives up after 30 seconds. The
+file `.grid-mapfile.lock` beside it, which stays, is their lock. Comments, order, mode and owner stay, and the version before
 is kept beside it with the ending `.old`.
 """,
     exit_status=(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from gsi.authz import gridmap_file
 from gsi.authz.gridmap_edit import add_accounts
 from gsi.authz.gridmap_file import GridmapFile, edit_file
 from gsi.errors import ConfigError, ConflictError, CredentialError
+from gsi.system.files import FileLock
 
 A = "/O=Grid/CN=A"
 OLD = 1_000_000_000  # ns: long ago, so that the file counts as settled
@@ -142,7 +145,7 @@ def test_editing_keeps_mode_and_the_version_before(path: Path) -> None:
     backup = path.with_name("grid-mapfile.old")
     assert backup.read_text() == f'# x\n"{A}" a\n'
     assert backup.stat().st_mode & 0o777 == 0o640
-    assert sorted(os.listdir(path.parent)) == ["grid-mapfile", "grid-mapfile.old"]
+    assert sorted(os.listdir(path.parent)) == [".grid-mapfile.lock", "grid-mapfile", "grid-mapfile.old"]
 
 
 def test_no_change_writes_nothing(path: Path) -> None:
@@ -151,7 +154,15 @@ def test_no_change_writes_nothing(path: Path) -> None:
     assert not edit_file(str(path), lambda data: data)
     after = path.stat()  # but when it was read last
     assert (after[:7], after.st_mtime_ns, after.st_ctime_ns) == (before[:7], before.st_mtime_ns, before.st_ctime_ns)
+    assert sorted(os.listdir(path.parent)) == [".grid-mapfile.lock", "grid-mapfile"]
+
+
+def test_a_dry_run_takes_no_lock_and_writes_nothing(path: Path) -> None:
+    put(path, "")
+    assert edit_file(str(path), lambda _: add("a"), dry_run=True)
+    assert edit_file(str(path.with_name("none")), lambda _: add("a"), create=True, dry_run=True)
     assert os.listdir(path.parent) == ["grid-mapfile"]
+    assert not path.read_bytes()
 
 
 def test_a_new_file(path: Path) -> None:
@@ -208,3 +219,25 @@ def test_editors_wait_for_each_other(path: Path) -> None:
         thread.join()
     found = GridmapFile(str(path)).gridmap().accounts(A)
     assert sorted(found) == list("abcdefgh")
+
+
+def test_an_editor_that_hangs_is_not_waited_for_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(path, "")
+    monkeypatch.setattr(gridmap_file, "_WAIT_SECONDS", 0.05)
+    with FileLock(str(path.with_name(".grid-mapfile.lock"))), pytest.raises(CredentialError, match="another process"):
+        edit_file(str(path), lambda _: add("a"))
+    assert not path.read_bytes()
+
+
+def test_a_lock_that_any_reader_can_take_stops_no_editor(path: Path) -> None:
+    put(path, "")
+    path.parent.chmod(0o755)
+    opened = [os.open(place, os.O_RDONLY) for place in (path.parent, path)]
+    for descriptor in opened:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        assert edit_file(str(path), lambda _: add("a"))
+        assert path.with_name(".grid-mapfile.lock").stat().st_mode & 0o777 == 0o600
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)

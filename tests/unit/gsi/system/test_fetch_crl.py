@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gsi.errors import ConfigError, ConflictError, StorageError
+from gsi.errors import ConfigError, CredentialError
 from gsi.system import fetch_crl
 from gsi.system.crl_plan import Plan, plan_jobs
-from gsi.system.dirlock import DirectoryLock
 from gsi.system.fetch_crl import FetchReport, FetchResult, FetchSettings, FetchStatus, fetch_crls
+from gsi.system.files import FileLock
 from gsi.system.trustdir import TrustDirectory
 from gsi.trust.crl import parse_crl_file
 from tests.harness.ca import Extra, TestCA, subject_hash, write_file, write_trust_dir
@@ -24,6 +25,7 @@ from tests.harness.web import Answer, Drip, Hang, Raw, Script, WebServer
 UPDATED, UNCHANGED, KEPT = FetchStatus.UPDATED, FetchStatus.UNCHANGED, FetchStatus.KEPT
 FAILED, NO_SOURCE = FetchStatus.FAILED, FetchStatus.NO_SOURCE
 LONG_AGO = 1_000_000_000
+LOCK = ".grid-fetch-crl.lock"
 
 
 def cdp(*urls: str) -> list[Extra]:
@@ -153,7 +155,7 @@ def test_lists_are_installed_as_pem(trust: Path) -> None:
         assert path.read_bytes().startswith(b"-----BEGIN X509 CRL-----\n")
         assert path.stat().st_mode & 0o777 == 0o644
     assert not TrustDirectory(str(trust)).problems
-    assert not [name for name in os.listdir(trust) if name.startswith(".")]
+    assert [name for name in os.listdir(trust) if name.startswith(".")] == [LOCK]
 
 
 def test_one_failure_leaves_all_others_and_its_own_list(trust: Path) -> None:
@@ -408,7 +410,7 @@ def test_another_directory_for_the_lists(trust: Path, tmp_path: Path) -> None:
     out.mkdir()
     with serve(trust, {ca: Answer(ca.crl())}):
         fetch(trust, output=str(out))
-    assert os.listdir(out) == [f"{digest(ca)}.r0"]
+    assert sorted(os.listdir(out)) == [LOCK, f"{digest(ca)}.r0"]
     assert not (trust / f"{digest(ca)}.r0").exists()
 
 
@@ -489,18 +491,30 @@ def test_progress(trust: Path) -> None:
 
 def test_two_runs_do_not_mix(trust: Path) -> None:
     write_trust_dir(trust, new_ca())
-    with DirectoryLock(str(trust)), pytest.raises(ConflictError, match="another process"):
-        fetch(trust)
+    with FileLock(str(trust / LOCK)):
+        with pytest.raises(CredentialError, match="another process"):
+            fetch(trust)
+        assert statuses(fetch(trust, dry_run=True)) == {"/O=Grid/CN=CA": NO_SOURCE}
+
+
+def test_a_lock_that_any_reader_can_take_stops_nothing(trust: Path) -> None:
+    write_trust_dir(trust, new_ca())
+    directory = os.open(trust, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    try:
+        assert statuses(fetch(trust)) == {"/O=Grid/CN=CA": NO_SOURCE}
+    finally:
+        os.close(directory)
 
 
 def test_directories_that_cannot_be(trust: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="no such directory"):
         fetch(trust)
     trust.mkdir()
     with pytest.raises(ConfigError, match="no CA certificates"):
         fetch(trust)
     write_trust_dir(trust, new_ca())
-    with pytest.raises((ConfigError, StorageError)):
+    with pytest.raises(ConfigError, match="no such directory"):
         fetch(trust, output=str(tmp_path / "none"))
 
 

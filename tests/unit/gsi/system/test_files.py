@@ -494,7 +494,7 @@ def test_a_lock_excludes_other_holders_and_processes(tmp_path: Path) -> None:
     code = (
         "import sys; from gsi.system.files import FileLock\n"
         "from gsi.errors import CredentialError\n"
-        "try:\n    with FileLock(sys.argv[1], wait=False): print('held')\n"
+        "try:\n    with FileLock(sys.argv[1], wait_seconds=0): print('held')\n"
         "except CredentialError as error: print(error.problem)\n"
     )
 
@@ -504,7 +504,7 @@ def test_a_lock_excludes_other_holders_and_processes(tmp_path: Path) -> None:
 
     with FileLock(path):
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-        assert problem_of(FileLock(path, wait=False).__enter__, path) is CredentialProblem.UNWRITABLE
+        assert problem_of(FileLock(path, wait_seconds=0).__enter__, path) is CredentialProblem.UNWRITABLE
         assert try_elsewhere() == "unwritable"
     assert try_elsewhere() == "held"
 
@@ -513,6 +513,74 @@ def test_a_lock_follows_no_link(secret: Path, tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(secret)
     lock = tmp_path / "lock"
     assert problem_of(FileLock(str(lock)).__enter__, lock) is CredentialProblem.UNWRITABLE
+
+
+def test_waiting_for_a_lock_ends(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with FileLock(path), pytest.raises(CredentialError, match=r"in use .*, and was for 0\.05 seconds"):
+        FileLock(path, wait_seconds=0.05).__enter__()
+
+
+def test_a_waiting_lock_is_had_when_it_is_free(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    held = FileLock(path)
+    held.__enter__()
+    threading.Timer(0.05, held.__exit__, (None, None, None)).start()
+    with FileLock(path, wait_seconds=60):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("directory", "lock"), [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o777, 0o666), (0o1777, 0o600)]
+)
+def test_who_may_write_there_can_take_a_lock_and_nobody_else(tmp_path: Path, directory: int, lock: int) -> None:
+    tmp_path.chmod(directory)
+    with FileLock(str(tmp_path / "lock")):
+        pass
+    assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == lock
+    with FileLock(str(tmp_path / "lock")):
+        pass
+
+
+@pytest.mark.parametrize(("directory", "lock"), [(0o755, 0o644), (0o775, 0o664), (0o755, 0o660), (0o1777, 0o606)])
+def test_a_lock_that_others_can_hold_is_refused(tmp_path: Path, directory: int, lock: int) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    path.chmod(lock)
+    tmp_path.chmod(directory)
+    assert problem_of(FileLock(str(path)).__enter__, path) is CredentialProblem.UNSAFE_FILE
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_lock_is_a_file(tmp_path: Path, make: Callable[[str], None]) -> None:
+    path = tmp_path / "lock"
+    make(str(path))
+    assert problem_of(FileLock(str(path)).__enter__, path) in {
+        CredentialProblem.UNSAFE_FILE,
+        CredentialProblem.UNWRITABLE,
+    }
+
+
+@needs_root
+def test_a_lock_that_root_made_is_the_directorys_owners(tmp_path: Path) -> None:
+    os.chown(tmp_path, STRANGER, STRANGER)
+    with FileLock(str(tmp_path / "lock")):
+        pass
+    found = (tmp_path / "lock").stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (STRANGER, STRANGER, 0o600)
+
+
+@needs_root
+def test_a_strangers_lock_counts_only_where_strangers_may_write(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch(0o600)
+    os.chown(path, STRANGER, STRANGER)
+    for mode in (0o755, 0o1777):
+        tmp_path.chmod(mode)
+        assert problem_of(FileLock(str(path)).__enter__, path) is CredentialProblem.UNSAFE_FILE
+    tmp_path.chmod(0o777)
+    with FileLock(str(path)):
+        pass
 
 
 def test_the_clock_is_aware() -> None:
