@@ -207,17 +207,22 @@ def _check_place(directory: str, *, force: bool) -> bool:
         ConflictError: There is one, or something else, and it is to be kept.
     """
     try:
-        names = [name for name in os.listdir(directory) if not name.startswith("old-")]
+        present = os.listdir(directory)
     except FileNotFoundError:
         return False
     except OSError as error:
         raise CredentialError(
             f"{directory}: {error.strerror}", problem=CredentialProblem.UNWRITABLE, path=directory
         ) from error
+    names = [name for name in present if not name.startswith("old-")]
     if not names:
         return False
     if "cacert.pem" not in names:
-        raise ConflictError(f"{directory}: is there already, and is no CA's directory", hint="name another with -dir")
+        hint = "name another with -dir"
+        broken_off = max((name for name in present if name.startswith("old-")), default=None)
+        if broken_off is not None:
+            hint = f"where an earlier -force was broken off, move what is in {broken_off} back, cacert.pem last"
+        raise ConflictError(f"{directory}: is there already, and is no CA's directory", hint=hint)
     if not force:
         raise ConflictError(
             f"{directory}: there is a CA already",

@@ -92,6 +92,14 @@ def test_a_ca_comes_back_when_nothing_came_of_the_next(shell: Shell) -> None:
     shell.type("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem").check()
 
 
+def test_a_change_of_cas_that_was_broken_off(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    (shell.home / "ca" / "old-20260101T000000Z").mkdir()
+    (shell.home / "ca" / "cacert.pem").rename(shell.home / "ca" / "old-20260101T000000Z" / "cacert.pem")
+    done = shell.type(*CREATE, "-dir", "ca", "-force")
+    assert (done.returncode, "move what is in old-20260101T000000Z back" in done.stderr) == (1, True)
+
+
 def test_other_directories_are_left_alone(shell: Shell) -> None:
     write_file(shell.home / "mine" / "thesis.tex", b"x", 0o644)
     for words in ((), ("-force",)):
@@ -386,6 +394,6 @@ def test_packages_of_a_ca_without_a_policy_are_not_made(shell: Shell, stems: lis
     assert done.returncode == 1
     done = shell.type("grid-ca-package", "-ca", stems[0], "-package-version", "1\n2")
     assert done.returncode == 1
-    done = shell.type("grid-ca-package", "-ca", stems[0], "-crl-url", "crl.pem")
-    assert done.returncode == 1
+    for url in ("crl.pem", "ftp://ca.example.org/crl.pem", "http:crl.pem", "http://ca.example.org/#crl"):
+        assert "hint: " in shell.type("grid-ca-package", "-ca", stems[0], "-crl-url", url).stderr
     assert not any(name.endswith(".tar.gz") for name in shell.names())
