@@ -222,10 +222,11 @@ class CommandParser(argparse.ArgumentParser):
         self._many: str | None = None
         general = Section(self, "General")
         self.add_argument(*_spellings(help_names), action=_ShowHelp, nargs=0)
-        self.add_argument(*_spellings(("-version",)), action=_ShowVersion, nargs=0)
+        self.add_argument(*_spellings(("-version",)), action=_ShowVersion, nargs=0, const=versions)
         general.specs.append(OptionSpec(tuple(help_names), None, "print this help and exit"))
-        general.specs.append(OptionSpec(("-version",), None, "print the version to standard error and exit"))
-        if versions:  # which the C scripts have, and the C programs have not
+        stream = "" if versions else " to standard error"
+        general.specs.append(OptionSpec(("-version",), None, f"print the version{stream} and exit"))
+        if versions:  # which the C scripts have, and the C programs, which print -version to standard error, have not
             self.add_argument(*_spellings(("-versions",)), action=_ShowVersions, nargs=0)
             general.specs.append(OptionSpec(("-versions",), None, "print the package's version and exit"))
         general.flag("-debug", text="explain errors with their causes and the place in the program")
@@ -339,7 +340,8 @@ class _ShowVersion(argparse.Action):
         option_string: str | None = None,
     ) -> NoReturn:
         del namespace, values, option_string
-        sys.stderr.write(f"{parser.prog} (gsi-toolkit) {__version__}\n")
+        stream = sys.stdout if self.const else sys.stderr
+        stream.write(f"{parser.prog} (gsi-toolkit) {__version__}\n")
         sys.exit(0)
 
 

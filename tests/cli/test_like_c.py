@@ -244,3 +244,7 @@ def test_the_packages_version(name: str, user: UserEnvironment) -> None:
         assert re.fullmatch(r"[a-z_-]+: [0-9.]+[^\n]*\n", theirs.stdout), theirs
         assert not ours.stderr
     assert user.ours(name, "--versions").stdout == ours.stdout
+    for done in (user.ours(name, "-version"), user.theirs(name, "-version")):
+        assert done.returncode == 0
+        assert name in done.stdout  # where the C programs write it to standard error
+        assert not done.stderr

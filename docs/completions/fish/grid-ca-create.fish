@@ -17,6 +17,6 @@ complete -c grid-ca-create -o verbose -l verbose -d 'name every file that is wri
 complete -c grid-ca-create -s q -d 'print only warnings and errors'
 complete -c grid-ca-create -o json -l json -d 'print what was made as one JSON object'
 complete -c grid-ca-create -o help -l help -o usage -l usage -s h -s ? -d 'print this help and exit'
-complete -c grid-ca-create -o version -l version -d 'print the version to standard error and exit'
+complete -c grid-ca-create -o version -l version -d 'print the version and exit'
 complete -c grid-ca-create -o versions -l versions -d 'print the package\'s version and exit'
 complete -c grid-ca-create -o debug -l debug -d 'explain errors with their causes and the place in the program'

@@ -38,6 +38,6 @@ complete -c grid-ca-sign -o updatedb -l updatedb -d 'mark certificates past thei
 complete -c grid-ca-sign -s q -d 'print only warnings and errors'
 complete -c grid-ca-sign -o json -l json -d 'print what was done as one JSON object'
 complete -c grid-ca-sign -o help -l help -o usage -l usage -s h -s ? -d 'print this help and exit'
-complete -c grid-ca-sign -o version -l version -d 'print the version to standard error and exit'
+complete -c grid-ca-sign -o version -l version -d 'print the version and exit'
 complete -c grid-ca-sign -o versions -l versions -d 'print the package\'s version and exit'
 complete -c grid-ca-sign -o debug -l debug -d 'explain errors with their causes and the place in the program'

@@ -11,6 +11,6 @@ complete -c grid-cert-info -o all -l all -d 'every field, in the layout of opens
 complete -c grid-cert-info -o rfc2253 -l rfc2253 -d 'write names as CN=...,O=... (RFC 4514, formerly 2253)'
 complete -c grid-cert-info -o json -l json -d 'print everything but key and signature as one JSON object'
 complete -c grid-cert-info -o help -l help -o usage -l usage -s h -d 'print this help and exit'
-complete -c grid-cert-info -o version -l version -d 'print the version to standard error and exit'
+complete -c grid-cert-info -o version -l version -d 'print the version and exit'
 complete -c grid-cert-info -o versions -l versions -d 'print the package\'s version and exit'
 complete -c grid-cert-info -o debug -l debug -d 'explain errors with their causes and the place in the program'

@@ -17,6 +17,6 @@ complete -c grid-cert-request -o force -l force -d 'make new files although ther
 complete -c grid-cert-request -o verbose -l verbose -d 'tell which configuration is used'
 complete -c grid-cert-request -o json -l json -d 'print what was made as one JSON object instead of directions for people'
 complete -c grid-cert-request -o help -l help -o usage -l usage -s h -s ? -d 'print this help and exit'
-complete -c grid-cert-request -o version -l version -d 'print the version to standard error and exit'
+complete -c grid-cert-request -o version -l version -d 'print the version and exit'
 complete -c grid-cert-request -o versions -l versions -d 'print the package\'s version and exit'
 complete -c grid-cert-request -o debug -l debug -d 'explain errors with their causes and the place in the program'

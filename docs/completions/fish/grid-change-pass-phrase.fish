@@ -8,6 +8,6 @@ complete -c grid-change-pass-phrase -o nopassphrase -l nopassphrase -o nopw -l n
 complete -c grid-change-pass-phrase -s q -d 'print only errors'
 complete -c grid-change-pass-phrase -o json -l json -d 'print what was done as one JSON object'
 complete -c grid-change-pass-phrase -o help -l help -o usage -l usage -s h -d 'print this help and exit'
-complete -c grid-change-pass-phrase -o version -l version -d 'print the version to standard error and exit'
+complete -c grid-change-pass-phrase -o version -l version -d 'print the version and exit'
 complete -c grid-change-pass-phrase -o versions -l versions -d 'print the package\'s version and exit'
 complete -c grid-change-pass-phrase -o debug -l debug -d 'explain errors with their causes and the place in the program'

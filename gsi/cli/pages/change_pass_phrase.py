@@ -15,7 +15,8 @@ PAGE: Final = ManualPage(
 `grid-change-pass-phrase` puts the private key in a file under a new pass phrase. The old one is asked for if the key
 has one, then the new one, on the terminal twice.
 
-In a PEM file, certificates and everything else around the key stay byte for byte. A PKCS#12 file is written anew with
+In a PEM file, certificates and everything else around the key stay byte for byte. A bare key in DER is not taken; the
+message says how to put it into PEM. A PKCS#12 file is written anew with
 its key, its certificates and their friendly names. The key is locked by AES-256 under a key derived in 600,000 rounds
 of PBKDF2-HMAC-SHA-256.
 
