@@ -30,6 +30,7 @@ PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 _RSA_PSS: Final = "1.2.840.113549.1.1.10"
+_MAX_PSS_SALT: Final = 2048  # OpenSSL salts requests with as much as the key has room for; 16384 bits have no more
 _SHA256: Final = hashes.SHA256()
 _SHA384: Final = hashes.SHA384()
 _SHA512: Final = hashes.SHA512()
@@ -175,6 +176,6 @@ def _pss(algorithm_der: bytes) -> tuple[padding.PSS, hashes.SHA256 | hashes.SHA3
     digest = _PSS_DIGESTS.get(found[0])
     if not {"", _SHA1}.isdisjoint(found):  # SHA-1 is the default of both
         raise VerificationError("the signature uses SHA-1, which is broken", reason=Reason.WEAK_SIGNATURE)
-    if digest is None or found[0] != found[1] or not 0 <= salt <= digest.digest_size:
+    if digest is None or found[0] != found[1] or not 0 <= salt <= _MAX_PSS_SALT:
         _refuse_algorithm(oid)
     return padding.PSS(padding.MGF1(digest), salt), digest

@@ -98,10 +98,11 @@ def _execute(arguments: Namespace) -> int:
 
 def _gather(arguments: Namespace) -> CAPackage:
     from gsi.ca.directory import CADirectory
-    from gsi.ca.general_names import uri
     from gsi.ca.package import CAPackage
     from gsi.cli.ca_files import choose_authority, find_authority, find_package_files, trust_directories
 
+    if arguments.crl_url is not None:
+        _check_crl_url(arguments.crl_url)
     if arguments.cadir is not None:
         ca = CADirectory(arguments.cadir)
         certificate, ca_hash = ca.certificate, ca.hash
@@ -115,12 +116,27 @@ def _gather(arguments: Namespace) -> CAPackage:
         certificate, ca_hash = found.certificate, found.hash
         files = find_package_files(found.directory, ca_hash, is_ca_directory=False)
     if arguments.crl_url is not None:
-        uri(arguments.crl_url)
         files[f"{ca_hash}.crl_url"] = f"{arguments.crl_url}\n".encode()
     package = CAPackage(certificate, files, version=arguments.package_version)
     if package.hash != ca_hash:  # a file by the old hash; the names inside would not fit
         raise NotFoundError(f"{ca_hash}.0 is not named after its CA, whose hash is {package.hash}")
     return package
+
+
+def _check_crl_url(url: str) -> None:
+    """Refuse a place that grid-fetch-crl at the sites would not fetch from.
+
+    Raises:
+        UsageError: It is no URL, one of another scheme, or with a fragment, which a .crl_url file takes for a comment.
+    """
+    from gsi.trust.crl_sources import is_url
+
+    is_fetched = url.lower().startswith(("http://", "https://", "file:///"))
+    if not (is_fetched and is_url(url) and url.isascii() and "#" not in url):
+        raise UsageError(
+            f"-crl-url {url}: grid-fetch-crl does not fetch from there",
+            hint="name the place by http, https or file, like http://ca.example.org/ca.crl",
+        )
 
 
 def _find_rpmbuild() -> str:

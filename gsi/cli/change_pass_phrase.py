@@ -247,6 +247,12 @@ def _change_pkcs12(file: _File, path: str, arguments: Namespace) -> bytes:
     from gsi.pkcs12 import check_pkcs12, parse_pkcs12_bag, relock_pkcs12
 
     try:
+        if _is_der_key(file.data):
+            raise CredentialError(
+                "a private key in DER; here it must be in PEM",
+                problem=CredentialProblem.UNSUPPORTED_KEY,
+                hint="put it into PEM, under a pass phrase: openssl pkcs8 -topk8 -inform DER -in KEY -out NEW",
+            )
         check_pkcs12(file.data)
         old = _ask_old(arguments, path)
         parse_pkcs12_bag(file.data, old)  # a wrong old pass phrase shows before a new one is asked for
@@ -254,6 +260,20 @@ def _change_pkcs12(file: _File, path: str, arguments: Namespace) -> bytes:
         return relock_pkcs12(file.data, old, new)
     except (ParseError, CredentialError) as error:
         raise located(error, path) from error
+
+
+def _is_der_key(data: bytes) -> bool:
+    """Tell by its beginning whether this is a bare key: its version, or what it is locked with and locked bytes."""
+    from gsi import der
+
+    try:
+        reader = der.parse_one(data, what="private key")
+        if reader.peek() == der.INTEGER:
+            return reader.integer() in {0, 1}
+        reader.take_raw(der.SEQUENCE)
+        return reader.peek() == der.OCTET_STRING
+    except ParseError:
+        return False
 
 
 if __name__ == "__main__":

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING, Final
 
 import pexpect
 import pytest
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    pkcs12,
+)
 
 from tests.harness.ca import TestCA, write_file
 from tests.harness.environment import UserEnvironment
@@ -144,6 +152,25 @@ def test_the_file_is_untouched_when_anything_is_wrong(name: str, user: UserEnvir
         before[1].st_mtime_ns,
     )
     assert sorted(path.parent.iterdir()) == files
+
+
+def test_a_key_in_der_can_be_converted_as_the_hint_says(user: UserEnvironment, alice: Issued) -> None:
+    locked = BestAvailableEncryption(b"first one")
+    forms = {
+        "plain": alice.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        "old": alice.key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()),
+        "locked": alice.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, locked),
+    }
+    for name, data in forms.items():
+        write_file(user.home / name, data, 0o600)
+        done = user.ours("grid-change-pass-phrase", "-file", user.home / name, *OURS, stdin="first one\nsecond one\n")
+        assert done.returncode == 1
+        assert f"{name}: a private key in DER" in done.stderr
+        hint = done.stderr.partition("hint: ")[2].strip().rpartition(": ")[2]
+        words = hint.replace("KEY", str(user.home / name)).replace("NEW", str(user.home / "new")).split()
+        run([*words, "-passin", "pass:first one", "-passout", "pass:first one"], env=PATH).check()
+        os.chmod(user.home / "new", 0o600)
+        change_by_us(user, user.home / "new", "first one", "second one")
 
 
 def test_a_full_disk_leaves_the_old_key(user: UserEnvironment) -> None:

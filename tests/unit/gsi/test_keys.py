@@ -450,6 +450,9 @@ def test_verifies_pss() -> None:
     assert reason_of(public, pss_algorithm(SHA256, SHA384, 32), signature) is Reason.UNSUPPORTED_ALGORITHM
     assert reason_of(public, pss_algorithm(SHA1, SHA1, 20), signature) is Reason.WEAK_SIGNATURE
     assert reason_of(public, pss_algorithm(SHA256, SHA256, 1 << 20), signature) is Reason.UNSUPPORTED_ALGORITHM
+    longest = key.sign(b"data", padding.PSS(padding.MGF1(hashes.SHA256()), 222), hashes.SHA256())  # OpenSSL's default
+    keys.verify_signature(public, pss_algorithm(SHA256, SHA256, 222), longest, b"data")
+    assert reason_of(public, pss_algorithm(SHA256, SHA256, 2048), longest) is Reason.BAD_SIGNATURE  # no room for it
     empty = der.encode_sequence(der.encode_oid("1.2.840.113549.1.1.10"), der.encode_sequence())
     assert reason_of(public, empty, signature) is Reason.WEAK_SIGNATURE  # every default is SHA-1
 
