@@ -7,7 +7,8 @@
 A list replaces the file that holds the older list of the same key; else it takes the first number that is free, or
 whose file is of no use. Two CAs may share a hash, and a CA may have two keys, so the numbers are not the jobs'. Where
 the directory knows the CA under the old hash, too, the list is to be found under that as well. Lists of other
-keys in the file that is replaced stay in it.
+keys in the file that is replaced stay in it. A file that makes no sense is replaced; one that cannot be read is not,
+because it may hold a newer list (`check`).
 
 Other programs may change the directory at any time: `refresh` shortly before `install` takes their changes up.
 """
@@ -20,7 +21,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi import names
-from gsi.errors import CredentialError, GridError, StorageError
+from gsi.errors import CredentialError, CredentialProblem, GridError, ParseError, StorageError
 from gsi.pem import encode_pem
 from gsi.system.files import read_public, write_public
 from gsi.trust.crl import CRL, MAX_CRL_BYTES, parse_crl_file
@@ -48,9 +49,11 @@ class Installed(NamedTuple):
     modified: float
     """When it was last written or confirmed, in seconds since 1970."""
     is_damaged: bool
-    """Whether something in it cannot be read, so that no program can go by it."""
+    """Whether something in it makes no sense, so that no program can go by it."""
     state: tuple[int, ...]
     """What changes when the file does; empty when there is none."""
+    fault: str = ""
+    """Why it cannot be read, so that nobody knows what is in it; else empty."""
 
 
 class CRLStore:
@@ -88,6 +91,19 @@ class CRLStore:
         found = [name for name in self._names if name.startswith(job.hash) and _NAME.fullmatch(name)]
         return tuple(self._load(name) for name in sorted(found, key=_number))
 
+    def check(self, job: Job) -> None:
+        """See that every file under a CA's hash can be read: one that cannot may hold a newer list than any that comes.
+
+        Raises:
+            StorageError: One cannot.
+        """
+        for file in self.installed(job):
+            if file.fault:
+                raise StorageError(
+                    f"{file.path}: cannot be read: {file.fault}; nothing is put in its place, because it may be newer. "
+                    "Run this as the file's owner, or remove the file if it is of no use"
+                )
+
     def crls(self, job: Job) -> tuple[CRL, ...]:
         """Return the lists of a CA's name that are there."""
         return tuple(
@@ -98,7 +114,13 @@ class CRLStore:
         )
 
     def last_confirmed(self, job: Job, now: datetime) -> float | None:
-        """Return when a list of this CA that still holds was last written or confirmed; None when there is none."""
+        """Return when a list of this CA that still holds was last written or confirmed.
+
+        Returns:
+            None when there is none, or when there is a file that cannot be read.
+        """
+        if any(file.fault for file in self.installed(job)):
+            return None
         times = [
             file.modified
             for file in self.installed(job)
@@ -198,10 +220,9 @@ class CRLStore:
         if found is None:
             path = os.path.join(self.directory, name)
             state = _state(path)  # before reading: what changes meanwhile is read again
+            data, fault = _read(path)
             is_damaged = False
-            data = b""
             try:
-                data = read_public(path, max_bytes=MAX_CRL_BYTES)
                 crls = parse_crl_file(data)
             except GridError:
                 crls, is_damaged = salvage_crls(data), True
@@ -209,8 +230,20 @@ class CRLStore:
                 modified = os.stat(path).st_mtime
             except OSError:
                 modified = 0.0
-            found = self._files[name] = Installed(name, crls, modified, is_damaged=is_damaged, state=state)
+            found = self._files[name] = Installed(name, crls, modified, is_damaged=is_damaged, state=state, fault=fault)
         return found
+
+
+def _read(path: str) -> tuple[bytes, str]:
+    """Return what is in a file, nothing for one that is not there, or why it cannot be read."""
+    try:
+        return read_public(path, max_bytes=MAX_CRL_BYTES), ""
+    except CredentialError as error:
+        if error.problem is CredentialProblem.MISSING:
+            return b"", ""
+        return b"", error.message.removeprefix(path).lstrip(": ")
+    except ParseError as error:
+        return b"", error.message.removeprefix(path).lstrip(": ")
 
 
 def _number(name: str) -> int:

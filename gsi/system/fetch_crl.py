@@ -199,6 +199,12 @@ class _Runner:
         self._lock = threading.Lock()
         self._context = make_context(settings.directory)
         self._installed = [store.crls(job) for job in jobs]  # read before the threads start
+        self._faults: dict[int, GridError] = {}
+        for number, job in enumerate(jobs):
+            try:
+                store.check(job)
+            except GridError as error:
+                self._faults[number] = error
 
     def run(self, progress: Callable[[int, int, FetchResult | None], None]) -> list[FetchResult]:
         results: dict[int, FetchResult] = {}
@@ -271,6 +277,8 @@ class _Runner:
 
     def _fetch(self, number: int, deadline: float) -> tuple[CRLUpdate, str]:
         """Try the sources of a job in turn, and again; return the first list that may be installed."""
+        if number in self._faults:
+            raise self._faults[number]
         job, failures = self._jobs[number], dict[str, GridError]()
         for attempt in range(self._settings.retries + 1):
             left = [url for url in job.urls if not attempt or isinstance(failures[url], TransportError)]
@@ -321,6 +329,7 @@ class _Runner:
     def _judge_again(self, job: Job, update: CRLUpdate) -> CRLUpdate:
         """Measure a list against what is installed now: a newer one may have come there meanwhile."""
         self._store.refresh(job)
+        self._store.check(job)
         update = judge_again(update, installed=self._store.crls(job), now=clock.now())
         if update.is_unchanged and not self._store.holds(job, update):
             return update._replace(is_unchanged=False)  # it is there, in a file that is damaged

@@ -22,9 +22,12 @@ Sources are tried in this order until one brings a list that may be installed. W
 A list is installed only if it is a complete one of this CA, signed with its key, in force now, and not older than the
 installed one by its number or its time; of two that have both in common, the installed one stays. It is measured once
 more right before it is put in place, in case another program has installed a newer one meanwhile. A list that is whole
-counts although the rest of its file is damaged. It may come in PEM or DER and is written in PEM, in one step. It
-replaces the older list of the same key; else it takes the first free number in `HASH.r0`, `HASH.r1`, and so on. Where
-the directory knows the CA by the hash of old OpenSSL, too, the list is to be found under that as well.
+counts although the rest of its file is damaged, and a file without any is replaced. But an installed file that cannot
+be read (permissions, more than 64 MiB) may hold a newer list: nothing is installed for its CA then, which is a failure.
+
+A list may come in PEM or DER and is written in PEM, in one step. It replaces the older list of the same key; else it
+takes the first free number in `HASH.r0`, `HASH.r1`, and so on. Where the directory knows the CA by the hash of old
+OpenSSL, too, the list is to be found under that as well.
 
 A CA whose list cannot be had keeps the list it has, and holds up no other CA. As long as that list is in force, and was
 fetched or confirmed within the time of `-agingtolerance`, this is no failure.

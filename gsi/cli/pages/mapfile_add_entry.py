@@ -20,9 +20,9 @@ A name counts as the same in whatever letter case it is written, and with `E`, `
 attribute and `UID` or `USERID` for another, because that is how services look it up.
 
 The file is replaced in one step, by one editor at a time; who waits for another editor gives up after 30 seconds. The
-file `.grid-mapfile.lock` beside it, which stays, is their lock. Comments, order, mode and owner stay, and the version before
-is kept beside it with the ending `.old`. An entry whose line does not mean what it seems to is left to an editor;
-`grid-mapfile-check-consistency` shows such lines.
+file `.grid-mapfile.lock` beside it, which stays, is their lock. Comments, order, mode and owner stay, and the
+version before is kept beside it with the ending `.old`. An entry whose line does not mean what it seems to is left to
+an editor; `grid-mapfile-check-consistency` shows such lines.
 """,
     exit_status=(
         ("0", "The entry is there, be it new or not; with `-dryrun`, it could be."),

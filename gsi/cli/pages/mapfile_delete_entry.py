@@ -20,8 +20,8 @@ the first, which services do not look at: otherwise the next one would step in f
 because the lines hold different accounts, a warning says so.
 
 The file is replaced in one step, by one editor at a time; who waits for another editor gives up after 30 seconds. The
-file `.grid-mapfile.lock` beside it, which stays, is their lock. Comments, order, mode and owner stay, and the version before
-is kept beside it with the ending `.old`.
+file `.grid-mapfile.lock` beside it, which stays, is their lock. Comments, order, mode and owner stay, and the
+version before is kept beside it with the ending `.old`.
 """,
     exit_status=(
         ("0", "Mappings were removed; with `-dryrun`, they could be."),

@@ -7,6 +7,7 @@ import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -18,9 +19,12 @@ from gsi.system.crl_plan import Plan, plan_jobs
 from gsi.system.fetch_crl import FetchReport, FetchResult, FetchSettings, FetchStatus, fetch_crls
 from gsi.system.files import FileLock
 from gsi.system.trustdir import TrustDirectory
-from gsi.trust.crl import parse_crl_file
+from gsi.trust.crl import MAX_CRL_BYTES, parse_crl_file
 from tests.harness.ca import Extra, TestCA, subject_hash, write_file, write_trust_dir
 from tests.harness.web import Answer, Drip, Hang, Raw, Script, WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 UPDATED, UNCHANGED, KEPT = FetchStatus.UPDATED, FetchStatus.UNCHANGED, FetchStatus.KEPT
 FAILED, NO_SOURCE = FetchStatus.FAILED, FetchStatus.NO_SOURCE
@@ -284,6 +288,63 @@ def test_a_damaged_list_is_replaced(trust: Path, content: bytes) -> None:
         write_file(trust / f"{digest(ca)}.r0", content, 0o644)
         assert statuses(fetch(trust)) == {"/O=Grid/CN=CA": UPDATED}
     assert sorted(name for name in os.listdir(trust) if ".r" in name) == [f"{digest(ca)}.r0"]
+
+
+def lock_away(path: Path) -> None:
+    path.chmod(0)
+
+
+def make_too_long(path: Path) -> None:
+    os.truncate(path, MAX_CRL_BYTES + 1)
+
+
+def make_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        pytest.param(
+            lock_away, "Permission denied", marks=pytest.mark.skipif(os.geteuid() == 0, reason="root reads all files")
+        ),
+        (make_too_long, "longer than"),
+        (make_directory, "is a directory"),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_file_that_cannot_be_read_may_hold_a_newer_list(
+    trust: Path, spoil: Callable[[Path], None], why: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca, other = new_ca(), new_ca("/O=Grid/CN=Other")
+    path = trust / f"{digest(ca)}.r0"
+    load = fetch_crl._load
+
+    def overtaken(url: str, *rest: object) -> bytes:
+        data = load(url, *rest)  # type: ignore[arg-type]  # passed on as they came
+        if digest(ca) in url:
+            spoil(path)
+        return data
+
+    with serve(trust, {ca: Answer(ca.crl(number=5)), other: Answer(other.crl())}) as web:
+        write_file(path, ca.crl([77], number=9), 0o644)
+        if when == "before":
+            spoil(path)
+        else:
+            write_file(path, b"", 0o644)
+            monkeypatch.setattr(fetch_crl, "_load", overtaken)
+        before = path.lstat()
+        report = fetch(trust, tolerance_hours=24)
+        assert statuses(report) == {"/O=Grid/CN=CA": FAILED, "/O=Grid/CN=Other": UPDATED}
+        (message,) = (result.message for result in report.results if result.status is FAILED)
+        assert message.startswith(f"{path.name}: cannot be read: {why}")
+        assert "remove the file" in message
+        if when == "before":
+            after = path.lstat()
+            assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+            assert [request.split()[1] for request in web.requests] == [f"/{digest(other)}"]
+    assert {name for name in os.listdir(trust) if ".r" in name} == {path.name, f"{digest(other)}.r0"}
 
 
 def test_a_link_is_replaced_and_not_followed(trust: Path, tmp_path: Path) -> None:
