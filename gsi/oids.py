@@ -7,7 +7,7 @@ from typing import Final
 # Proxy certificates
 PROXY_CERT_INFO: Final = "1.3.6.1.5.5.7.1.14"  # RFC 3820 section 3.8, id-pe-proxyCertInfo
 PROXY_CERT_INFO_GT3: Final = "1.3.6.1.4.1.3536.1.222"  # the pre-RFC draft, gct:gsi/proxy/proxy_ssl
-ANY_LANGUAGE: Final = "1.3.6.1.5.5.7.21.0"  # RFC 3820 section 3.8.2, id-ppl-anyLanguage
+ANY_LANGUAGE: Final = "1.3.6.1.5.5.7.21.0"  # RFC 3820 appendix A, id-ppl-anyLanguage
 INHERIT_ALL: Final = "1.3.6.1.5.5.7.21.1"  # RFC 3820 section 3.8.2, id-ppl-inheritAll
 INDEPENDENT: Final = "1.3.6.1.5.5.7.21.2"  # RFC 3820 section 3.8.2, id-ppl-independent
 LIMITED: Final = "1.3.6.1.4.1.3536.1.1.1.9"  # Globus limited proxy policy language

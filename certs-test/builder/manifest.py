@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from builder.cases import all_cases
 from builder.reasons import REASONS
+from builder.specifications import SPECIFICATIONS, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,7 +53,8 @@ def build() -> dict[str, bytes]:
     """Return every file by its path relative to `certs-test`.
 
     Raises:
-        ValueError: Two cases share an id, or two different trust directories a name.
+        ValueError: Two cases share an id, or two different trust directories a name; a case cites nothing, or what is
+            not known.
     """
     files: dict[str, bytes] = {}
     listed: list[Json] = []
@@ -68,11 +70,16 @@ def build() -> dict[str, bytes]:
                 raise ValueError(f"two trust directories called {case.trust.label}")
         if case.reason is not None and case.reason not in REASONS:
             raise ValueError(f"{case.id}: no reason is called {case.reason}")
+        if not case.spec:
+            raise ValueError(f"{case.id}: nothing is cited")
+        for place in case.spec:
+            title(place)
         listed.append(_entry(case, chain_path))
     document: dict[str, Json] = {
         "version": 1,
         "options": {name: {"default": default, "meaning": text} for name, (default, text) in _OPTIONS.items()},
         "reasons": dict(REASONS),
+        "specifications": dict(SPECIFICATIONS),
     }
     files[_MANIFEST] = _written(document, listed).encode()
     return files

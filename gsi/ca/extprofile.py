@@ -119,7 +119,8 @@ def proxy_extensions(section: ExtensionSection, *, path: str) -> tuple[Extension
         path: Where it stands, for messages.
 
     Raises:
-        ConfigError: It asks for an extension that a proxy has already or must not have (RFC 3820 section 3.7).
+        ConfigError: It asks for an extension that a proxy has already or must not have (RFC 3820 sections 3.2, 3.5
+            and 3.7).
     """
     asked = {extension.oid for extension in section.extensions}
     if section.wants_key_identifier or section.wants_authority_identifier or asked & _IDENTIFIERS:

@@ -308,7 +308,7 @@ RULES: Final = (
     Rule(
         "SHA-1 and MD5",
         "OpenSSL 3.0 accepts SHA-1 at its default security level; here a switch does.",
-        "RFC 9155 and NIST SP 800-131A",
+        "RFC 8446 section 4.4.2.4; NIST SP 800-131A",
         frozenset({Reason.WEAK_SIGNATURE}),
     ),
     Rule(
@@ -370,7 +370,7 @@ RULES: Final = (
     Rule(
         "two ProxyCertInfo",
         "One of each form, or two of one.",
-        "RFC 3820 section 3.8",
+        "RFC 5280 section 4.2; RFC 3820 section 3.8",
         frozenset({Reason.PROXY_INFO_MALFORMED}),
         "more than one in a certificate",
     ),
@@ -389,7 +389,7 @@ RULES: Final = (
     Rule(
         "restricted proxies",
         "A policy language that nobody reads refuses; OpenSSL leaves policies to its caller.",
-        "RFC 3820 section 4.1",
+        "RFC 3820 sections 3.8.2 and 4.1.3",
         frozenset({Reason.PROXY_RESTRICTION}),
     ),
     Rule(
@@ -401,7 +401,7 @@ RULES: Final = (
     Rule(
         "keyCertSign in a proxy",
         "OpenSSL and GSI let it pass.",
-        "RFC 3820 section 3.6",
+        "RFC 5280 section 4.2.1.9",
         frozenset({Reason.KEY_USAGE}),
         "a proxy with key usage keyCertSign",
     ),

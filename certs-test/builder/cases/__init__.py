@@ -8,6 +8,7 @@ from builder.cases import (
     captured,
     chains,
     constraints,
+    crl_issuers,
     crls,
     depth,
     encoding,
@@ -35,7 +36,7 @@ __all__ = ["all_cases"]
 
 _MODULES = (
     kinds, depth, proxynames, info, extensions, legacy, issuers, chains, encoding, names, times, keytypes, path,
-    constraints, policies, namespaces, crls, mutations, captured,
+    constraints, policies, namespaces, crls, crl_issuers, mutations, captured,
 )  # fmt: skip
 
 

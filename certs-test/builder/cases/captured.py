@@ -25,6 +25,7 @@ _VOMS: Final = ("voms-proxy-init", "3.3.2 (Debian 12, voms-clients-java 3.3.2-2)
 _OPENSSL: Final = ("openssl x509", "3.0.22")
 _SIGNER: Final = "-cert alice.pem -key alice.key"
 _LONG: Final = "grid-proxy-init -q -valid 140000:0"
+_FORMS: Final = {"gt3": "draft-ietf-pkix-proxy (GT3)", "gt2": "Globus legacy proxies (GT2)"}
 _GT3: Final[dict[str, Option]] = {"accept_gt3": True}
 _GT2: Final[dict[str, Option]] = {"accept_gt2": True}
 
@@ -123,6 +124,21 @@ _TABLE: Final = (
 )  # fmt: skip
 
 
+def _spec(one: _Captured) -> tuple[str, ...]:
+    """Return where it is written what a proxy of this form and these kinds must come to."""
+    if one.form != "rfc3820":
+        found = [_FORMS[one.form]]
+    elif one.reason == "weak-key":
+        found = ["NIST SP 800-131A s. 3"]
+    elif one.depth_left is not None or one.reason == "proxy-path-length":
+        found = ["RFC 3820 s. 3.8.1", "RFC 3820 s. 4.1.3 (b) (1)", "RFC 3820 s. 4.1.4 (a)"]
+    elif one.reason == "proxy-restriction":
+        found = ["RFC 3820 s. 4.1.3 (b) (2)", "RFC 3820 s. 3.8.2"]
+    else:
+        found = ["RFC 3820 s. 4.1", "RFC 3820 s. 3.8.2"]
+    return (*found, *(["Globus limited proxies"] if "limited" in one.kinds else []))
+
+
 def cases() -> Iterator[Case]:
     """Yield one case for each file."""
     for one in _TABLE:
@@ -132,16 +148,18 @@ def cases() -> Iterator[Case]:
         options = {"gt3": _GT3, "gt2": _GT2}.get(one.form)
         features = ["captured", *([one.form] if one.form != "rfc3820" else [])]
         features += ["limited"] if "limited" in one.kinds else []
+        features += ["rsa-minimum"] if one.reason == "weak-key" else []
+        spec = _spec(one)
         if one.reason is None:
             end = datetime.strptime(one.end, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
             facts = Facts(one.identity, end, one.kinds, one.form, one.depth_left)
             case = accept(
-                f"captured::{one.name}", one.description, content, facts=facts, spec="as made by the program",
+                f"captured::{one.name}", one.description, content, facts=facts, spec=spec,
                 options=options, features=features, key=path,
             )  # fmt: skip
         else:
             case = refuse(
                 f"captured::{one.name}", one.description, content, one.reason, one.position,
-                spec="as made by the program", options=options, features=features, key=path,
+                spec=spec, options=options, features=features, key=path,
             )  # fmt: skip
         yield replace(case, captured={"file": path, "made_by": tool, "version": version, "command": one.command})

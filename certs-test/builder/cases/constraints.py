@@ -156,7 +156,7 @@ def cases() -> Iterator[Case]:
         proxy(ALICE, FULL),
         "name-constraints",
         1,
-        spec=(*spec, "RFC 5937"),
+        spec=(*spec, "RFC 5937 s. 3.2"),
         trust=TrustDir("root-constrained", authority_files(root)),
         features=["name-constraints"],
     )

@@ -1,4 +1,4 @@
-"""Path lengths of proxies, to five levels (RFC 3820 sections 3.8.1 and 4.1.4 (b))."""
+"""Path lengths of proxies, to five levels (RFC 3820 sections 3.8.1, 4.1.3 (b) (1) and 4.1.4 (a))."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cases"]
 
-_SPEC: Final = ("RFC 3820 s. 3.8.1", "RFC 3820 s. 4.1.4 (b)")
+_SPEC: Final = ("RFC 3820 s. 3.8.1", "RFC 3820 s. 4.1.3 (b) (1)", "RFC 3820 s. 4.1.4 (a)")
 _LIMIT: Final = 2**31 - 1
 
 Lengths = tuple[int | None, ...]

@@ -110,7 +110,8 @@ def _basic_constraints() -> Iterator[Case]:
 
 
 def _key_usages() -> Iterator[Case]:
-    spec = ("RFC 3820 s. 3.6", "RFC 3820 s. 4.1.3")
+    spec = ("RFC 3820 s. 3.6", "RFC 3820 s. 4.1.4 (f)")
+    no_ca = ("RFC 5280 s. 4.2.1.9", "RFC 5280 s. 4.2.1.3")
     yield accept(
         "rfc3820::key-usage::absent",
         "A proxy without key usage below an end entity that has one.",
@@ -133,14 +134,14 @@ def _key_usages() -> Iterator[Case]:
         "rfc3820::key-usage::wider-than-signer",
         "A proxy with dataEncipherment, which its signer does not have: RFC 3820 compares no bits.",
         proxy(ALICE, usage=(*EEC_BITS, "dataEncipherment")),
-        spec=spec,
+        spec=("RFC 3820 s. 3.6", "RFC 3820 s. 4.2"),
         importance="medium",
     )
     yield accept(
         "rfc3820::key-usage::non-repudiation",
-        "A proxy with nonRepudiation; RFC 3820 says it should not have it.",
+        "A proxy with nonRepudiation, which RFC 3820 leaves open.",
         proxy(ALICE, usage=(*EEC_BITS, "nonRepudiation")),
-        spec=spec,
+        spec="RFC 3820 s. 3.6",
         importance="low",
     )
     yield accept(
@@ -155,7 +156,8 @@ def _key_usages() -> Iterator[Case]:
         "A proxy with keyCertSign.",
         proxy(ALICE, usage=(*EEC_BITS, "keyCertSign")),
         "key-usage",
-        spec="RFC 3820 s. 3.6",
+        spec=no_ca,
+        importance="medium",
     )
     yield refuse(
         "rfc3820::key-usage::key-cert-sign-above",
@@ -163,7 +165,8 @@ def _key_usages() -> Iterator[Case]:
         proxy(proxy(ALICE, usage=(*EEC_BITS, "keyCertSign"))),
         "key-usage",
         1,
-        spec="RFC 3820 s. 3.6",
+        spec=no_ca,
+        importance="medium",
     )
     yield refuse(
         "rfc3820::key-usage::leaf-cannot-sign",
@@ -200,7 +203,7 @@ def _key_usages() -> Iterator[Case]:
             proxy(_alice(key_usage(*bits))),
             "key-usage",
             1,
-            spec=spec,
+            spec=("RFC 3820 s. 3.1", "RFC 3820 s. 3.6"),
         )
     yield refuse(
         "rfc3820::key-usage::no-bits",
@@ -216,7 +219,7 @@ def _key_usages() -> Iterator[Case]:
         "keyCertSign set among the bits that are said not to count.",
         proxy(ALICE, usage=None, more=[extension("2.5.29.15", b"\x03\x02\x05\xa4", critical=True)]),
         "malformed",
-        spec="X.690 s. 11.2.1",
+        spec=("RFC 5280 s. 4.2.1.3", "X.690 s. 11.2.1"),
         importance="medium",
     )
     yield refuse(
@@ -229,7 +232,7 @@ def _key_usages() -> Iterator[Case]:
 
 
 def _purposes() -> Iterator[Case]:
-    spec = ("RFC 5280 s. 4.2.1.12", "RFC 3820 s. 4.1.3")
+    spec = ("RFC 5280 s. 4.2.1.12", "RFC 3820 s. 4.2")
     usage = key_usage(*EEC_BITS)
 
     def eec(*names: str) -> Entity:
@@ -243,7 +246,6 @@ def _purposes() -> Iterator[Case]:
             "CLIENT",
         ),
         "client-and-server": ("Both usages.", proxy(eec("client", "server")), "SERVER"),
-        "any": ("anyExtendedKeyUsage.", proxy(eec("any")), "CLIENT"),
         "server-as-server": ("serverAuth, as a server.", eec("server"), "SERVER"),
         "narrower-proxy": (
             "A proxy with clientAuth alone below an end entity with both.",
@@ -254,6 +256,14 @@ def _purposes() -> Iterator[Case]:
     }
     for label, (words, entity, purpose) in good.items():
         yield accept(f"rfc3820::purpose::{label}", words, entity, spec=spec, purpose=purpose)
+    yield accept(
+        "rfc3820::purpose::any",
+        "anyExtendedKeyUsage. RFC 5280 lets a validator ask for the very purpose.",
+        proxy(eec("any")),
+        spec=spec,
+        features=["any-extended-key-usage"],
+        importance="low",
+    )
     bad: dict[str, tuple[str, Entity, str, int]] = {
         "server-as-client": ("serverAuth alone, as a client.", eec("server"), "CLIENT", 0),
         "server-as-client-proxy": (
@@ -312,8 +322,11 @@ def _purposes() -> Iterator[Case]:
 
 
 def _alternative_names() -> Iterator[Case]:
-    spec = "RFC 3820 s. 3.5"
-    for label, number, text in (("subject", _SAN, "A SubjectAltName"), ("issuer", _IAN, "An IssuerAltName")):
+    names = (
+        ("subject", _SAN, "A SubjectAltName", "RFC 3820 s. 3.5", "RFC 5280 s. 4.2.1.6"),
+        ("issuer", _IAN, "An IssuerAltName", "RFC 3820 s. 3.2", "RFC 5280 s. 4.2.1.7"),
+    )
+    for label, number, text, spec, general in names:
         for kind, value in (("dns", _DNS), ("mail", _MAIL), ("directory", _DIRECTORY)):
             yield refuse(
                 f"rfc3820::alt-name::{label}-{kind}",
@@ -335,21 +348,21 @@ def _alternative_names() -> Iterator[Case]:
             f"rfc3820::alt-name::{label}-in-end-entity",
             f"{text} in the end entity, which may have one.",
             proxy(_alice(key_usage(*EEC_BITS), extension(number, _MAIL))),
-            spec=spec,
+            spec=(general, spec),
         )
     yield refuse(
         "rfc3820::alt-name::subject-critical",
         "A critical SubjectAltName in a proxy.",
         proxy(ALICE, more=[extension(_SAN, _DNS, critical=True)]),
         "proxy-alt-name",
-        spec=spec,
+        spec="RFC 3820 s. 3.5",
     )
     yield refuse(
         "rfc3820::alt-name::subject-empty",
         "A SubjectAltName without names in a proxy.",
         proxy(ALICE, more=[extension(_SAN, der.sequence())]),
         "malformed",
-        spec=("RFC 5280 s. 4.2.1.6", spec),
+        spec=("RFC 5280 s. 4.2.1.6", "RFC 3820 s. 3.5"),
         importance="medium",
     )
 

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["cases"]
 
 _STRONG: Final = ("rsa3072", "rsa4096", "p256-eec", "p384", "p521", "ed25519")
-_SPEC: Final = "RFC 3279, RFC 5480, RFC 8410"
-_SIZES: Final = "NIST SP 800-131A"
+_RSA: Final = "RFC 3279 s. 2.3.1"
+_CURVE: Final = "RFC 5480 s. 2.1.1.1"
+_POINT: Final = "RFC 5480 s. 2.2"
+_EDWARDS: Final = "RFC 8410 s. 4"
+_SIZES: Final = "NIST SP 800-131A s. 3"
+_BROKEN: Final = ("RFC 8446 s. 4.4.2.4", _SIZES)
+_CHOICE: Final = "choice of algorithms"
 _WEAK: Final[dict[str, Option]] = {"accept_weak_signatures": True}
 
 
@@ -31,6 +36,12 @@ def _features(*names: str) -> tuple[str, ...]:
     found = {"ecdsa" for name in names if name.startswith(("p2", "p3", "p5"))}
     found |= {"ed25519" for name in names if name.startswith("ed25519")}
     return tuple(sorted(found))
+
+
+def _spec(*names: str) -> tuple[str, ...]:
+    """Return where each of these kinds of keys is described."""
+    places = {"r": _RSA, "p": _CURVE, "e": _EDWARDS}
+    return tuple(dict.fromkeys(places[name[0]] for name in names))
 
 
 def cases() -> Iterator[Case]:
@@ -49,21 +60,21 @@ def _strong() -> Iterator[Case]:
             f"keys::end-entity::{short}",
             f"A proxy with an RSA key of a user with a key of {short}.",
             proxy(_alice(key)),
-            spec=_SPEC,
+            spec=_spec(key),
             features=_features(key),
         )
         yield accept(
             f"keys::proxy::{short}",
             f"A proxy with a key of {short}.",
             proxy(ALICE, key=load(key)),
-            spec=_SPEC,
+            spec=_spec(key),
             features=_features(key),
         )
         yield accept(
             f"keys::signing-proxy::{short}",
             f"A proxy below a proxy with a key of {short}.",
             proxy(proxy(ALICE, key=load(key))),
-            spec=_SPEC,
+            spec=_spec(key),
             features=_features(key),
             importance="medium",
         )
@@ -76,7 +87,7 @@ def _strong() -> Iterator[Case]:
                 f"keys::ca::{key.removesuffix('-root')}-over-{below.removesuffix('-eec')}",
                 f"A CA with a key of {key.removesuffix('-root')}, a user with one of {below.removesuffix('-eec')}.",
                 proxy(alice),
-                spec=_SPEC,
+                spec=_spec(key, below),
                 trust=trust,
                 features=_features(key, below),
                 importance="medium",
@@ -86,12 +97,14 @@ def _strong() -> Iterator[Case]:
 def _weak_keys() -> Iterator[Case]:
     for key in ("rsa512", "rsa1024", "rsa1536"):
         importance = "medium" if key == "rsa1536" else "high"
+        features = () if key == "rsa512" else ("rsa-minimum",)
         yield refuse(
             f"keys::weak::proxy-{key}",
             f"A proxy with an RSA key of {key[3:]} bits.",
             proxy(ALICE, key=load(key)),
             "weak-key",
             spec=_SIZES,
+            features=features,
             importance=importance,
         )
         yield refuse(
@@ -101,6 +114,7 @@ def _weak_keys() -> Iterator[Case]:
             "weak-key",
             1,
             spec=_SIZES,
+            features=features,
             importance=importance,
         )
         yield refuse(
@@ -110,6 +124,7 @@ def _weak_keys() -> Iterator[Case]:
             "weak-key",
             1,
             spec=_SIZES,
+            features=features,
             importance=importance,
         )
     ca = authority(ROOT.subject, load("rsa1024"), text=ROOT.text)
@@ -121,6 +136,7 @@ def _weak_keys() -> Iterator[Case]:
         2,
         spec=_SIZES,
         trust=TrustDir("ca-rsa1024", authority_files(ca)),
+        features=["rsa-minimum"],
     )
     exponent_3 = proxy(_alice("rsa2048-exponent-3"))
     yield refuse(
@@ -130,6 +146,7 @@ def _weak_keys() -> Iterator[Case]:
         "weak-key",
         1,
         spec="FIPS 186-5 s. 5.1",
+        features=["rsa-minimum"],
         importance="low",
     )
     one = issue(ROOT, ALICE.subject, ALICE.key, text=ALICE.text, spki=rsa_spki(modulus_of(ALICE.key), 1))
@@ -166,7 +183,8 @@ def _odd_keys() -> Iterator[Case]:
             f"A proxy with a key of {key}.",
             proxy(ALICE, key=load(key)),
             "unsupported-algorithm",
-            spec="choice of algorithms",
+            spec=_CHOICE,
+            features=["algorithm-choice"],
             importance="low",
         )
         yield refuse(
@@ -175,7 +193,8 @@ def _odd_keys() -> Iterator[Case]:
             proxy(_alice(key)),
             "unsupported-algorithm",
             1,
-            spec="choice of algorithms",
+            spec=_CHOICE,
+            features=["algorithm-choice"],
             importance="low",
         )
     huge = (1 << 20000) + 1
@@ -224,7 +243,7 @@ def _odd_keys() -> Iterator[Case]:
             f"{words} in a proxy.",
             proxy(ALICE, spki=spki),
             "weak-key" if label == "rsa-negative" else "malformed",
-            spec=_SPEC,
+            spec={"ec": _POINT, "rsa": _RSA, "ed25519": _EDWARDS}[label.partition("-")[0]],
             importance="medium",
         )
     yield refuse(
@@ -239,7 +258,7 @@ def _odd_keys() -> Iterator[Case]:
         "P-256 spelled out in numbers in place of its name.",
         proxy(ALICE, spki=der.sequence(der.sequence(ec, _spelled_out_p256()), der.bit_string(point))),
         "unsupported-algorithm",
-        spec="RFC 5480 s. 2.1.1",
+        spec=("RFC 5480 s. 2.1.1", _CURVE),
     )
 
 
@@ -268,7 +287,7 @@ def _digests() -> Iterator[Case]:
             f"keys::digest::proxy-{digest}",
             f"A proxy signed with {digest}.",
             proxy(ALICE, digest=digest),
-            spec="RFC 4055",
+            spec="RFC 4055 s. 5",
             importance="medium",
         )
     yield accept(
@@ -284,7 +303,8 @@ def _digests() -> Iterator[Case]:
         "A proxy signed with SHA-224.",
         proxy(ALICE, digest="sha224"),
         "unsupported-algorithm",
-        spec="choice of algorithms",
+        spec=_CHOICE,
+        features=["algorithm-choice"],
         importance="low",
     )
     for digest in ("sha1", "md5"):
@@ -300,13 +320,13 @@ def _digests() -> Iterator[Case]:
                 entity,
                 "weak-signature",
                 position,
-                spec="RFC 9155, NIST SP 800-131A",
+                spec=_BROKEN,
             )
         yield accept(
             f"keys::digest::end-entity-{digest}-switch",
             f"A user's certificate signed with {digest.upper()} where that is accepted.",
             proxy(weak_alice),
-            spec="choice of algorithms",
+            spec=_CHOICE,
             options=_WEAK,
             features=["weak-signatures"],
             importance="low",
@@ -317,7 +337,7 @@ def _digests() -> Iterator[Case]:
             "A proxy signed with ECDSA and SHA-1.",
             proxy(_alice(key), digest="sha1"),
             "weak-signature",
-            spec="RFC 9155, NIST SP 800-131A",
+            spec=_BROKEN,
             features=["ecdsa"],
         )
     yield accept(

@@ -76,7 +76,7 @@ def _order(order: tuple[str, ...]) -> Case:
 def _restrictions() -> Iterator[Case]:
     policy = b"read"
     unknown = Info("1.2.3.4", policy=policy)
-    rule = "RFC 3820 s. 4.1.4 (a) (2)"
+    rule = ("RFC 3820 s. 4.1.3 (b) (2)", _S)
     yield refuse(
         "rfc3820::restricted::unknown-language",
         "A policy in a language that the validator does not know.",
@@ -143,7 +143,7 @@ def _restrictions() -> Iterator[Case]:
         "rfc3820::restricted::disjoint",
         "Two restrictions with nothing in common: nothing is granted.",
         proxy(proxy(ALICE, Info(WORDS, policy=b"read")), Info(WORDS, policy=b"write")),
-        spec="RFC 3820 s. 4.1.4 (a) (2)",
+        spec=rule,
         options=_LANGUAGES,
         features=["policy-language"],
     )
@@ -151,7 +151,7 @@ def _restrictions() -> Iterator[Case]:
         "rfc3820::restricted::does-not-widen",
         "A restriction below that names more than the one above: the intersection counts.",
         proxy(proxy(ALICE, Info(WORDS, policy=b"read")), Info(WORDS, policy=b"read write")),
-        spec="RFC 3820 s. 4.1.4 (a) (2)",
+        spec=rule,
         options=_LANGUAGES,
         features=["policy-language"],
     )
@@ -160,7 +160,7 @@ def _restrictions() -> Iterator[Case]:
         "A limited proxy at a service that starts jobs.",
         proxy(ALICE, LIMITED),
         "proxy-limited",
-        spec="Globus limited proxies",
+        spec=("Globus limited proxies", _S),
         options={"accept_limited": False},
         features=["limited", "limited-switch"],
     )
@@ -170,7 +170,7 @@ def _restrictions() -> Iterator[Case]:
         proxy(proxy(ALICE, LIMITED), INDEPENDENT),
         "proxy-limited",
         1,
-        spec="Globus limited proxies",
+        spec=("Globus limited proxies", _S),
         options={"accept_limited": False},
         features=["limited", "limited-switch"],
     )
@@ -178,7 +178,7 @@ def _restrictions() -> Iterator[Case]:
         "rfc3820::limited::with-policy",
         "The limited language with a policy beside it, which RFC 3820 does not forbid.",
         proxy(ALICE, Info(LIMITED.language, policy=b"x")),
-        spec="RFC 3820 s. 3.8.2",
+        spec=_S,
         features=["limited"],
         importance="low",
     )
@@ -189,7 +189,7 @@ def _restrictions() -> Iterator[Case]:
                 f"The language {kind} with {'an empty' if not text else 'a'} policy, which must be absent.",
                 proxy(ALICE, Info(info.language, policy=text)),
                 "proxy-policy-present",
-                spec="RFC 3820 s. 3.8.2",
+                spec=_S,
             )
         yield refuse(
             f"rfc3820::policy::{kind}-with-policy-above",
@@ -197,5 +197,5 @@ def _restrictions() -> Iterator[Case]:
             proxy(proxy(ALICE, Info(info.language, policy=b"hello"))),
             "proxy-policy-present",
             1,
-            spec="RFC 3820 s. 3.8.2",
+            spec=_S,
         )

@@ -314,7 +314,7 @@ def _mixtures() -> Iterator[Case]:
         proxy(rfc, None, form="rfc3820"),
         "not-a-ca",
         1,
-        spec="RFC 3820 s. 3.1",
+        spec=("RFC 3820 s. 3.8", "RFC 3820 s. 4.1.3 (b)"),
         options=_BOTH,
         features=["gt2", "gt3"],
     )

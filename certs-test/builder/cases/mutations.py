@@ -144,7 +144,7 @@ _STILL_PARSES: Final = {
 
 def cases() -> Iterator[Case]:
     """Yield the proxy as it is, then each bit."""
-    spec = "RFC 5280 s. 6.1.3 (a) (1): what is signed is all of it"
+    spec = ("RFC 3820 s. 4.1.3 (a) (1)", "RFC 5280 s. 4.1.1.3")
     yield accept("mutation::none", "The proxy of which the following are mutations.", _PROXY, spec=spec)
     for flip in (*_CONTENTS, *_frames()):
         yield refuse(

@@ -152,7 +152,7 @@ def _authorities() -> Iterator[Case]:
         "path::ca::requires-policy-that-is-there",
         "An intermediate CA that requires a policy, a user with one. Its proxy is no part of the path.",
         proxy(with_policy),
-        spec=("RFC 5280 s. 4.2.1.11", "RFC 3820 s. 4.2"),
+        spec=("RFC 5280 s. 4.2.1.11", "RFC 3820 s. 4.1"),
         trust=SUB_POLICY,
         features=["certificate-policies"],
         importance="medium",
@@ -184,7 +184,7 @@ def _path_lengths() -> Iterator[Case]:
             f"path::length::root-0-proxies-{levels}",
             f"A root with path length 0, a user, {levels} proxies: proxies do not count.",
             entity,
-            spec=(_BASIC, "RFC 3820 s. 4.2"),
+            spec=(_BASIC, "RFC 3820 s. 4.1"),
             trust=trust,
         )
     below_sub = proxy(
@@ -204,7 +204,7 @@ def _path_lengths() -> Iterator[Case]:
         "path::length::intermediate-0-two-proxies",
         "An intermediate CA with path length 0, a user, two proxies.",
         proxy(proxy(below(sub_zero))),
-        spec=(_BASIC, "RFC 3820 s. 4.2"),
+        spec=(_BASIC, "RFC 3820 s. 4.1"),
         trust=SUB_POLICY,
     )
     deeper_name = "/O=Grid/CN=Sub Sub CA"
@@ -373,6 +373,6 @@ def _trust_files() -> Iterator[Case]:
         "path::file::others-broken",
         "Files of other CAs that are no certificates.",
         good,
-        spec="one CA's fault is no other's",
+        spec="each for itself",
         trust=TrustDir("file-others-broken", {**PLAIN.files, "12345678.0": b"garbage", "12345678.r0": b"garbage"}),
     )

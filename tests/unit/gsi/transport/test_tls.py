@@ -331,7 +331,7 @@ def test_a_legacy_proxy_is_told_what_to_do(anchors: TrustAnchors, host: Credenti
 
 
 def test_what_openssl_lets_pass_is_still_judged(anchors: TrustAnchors, host: Credential) -> None:
-    """A full proxy below a limited one: OpenSSL accepts it, RFC 3820 section 4.1.3 does not."""
+    """A full proxy below a limited one: OpenSSL accepts it, which knows no limited proxies."""
     proxy = authority().issue(ALICE).proxy(info=LIMITED_INFO).proxy(info=FULL_INFO)
     _, server = pair(credential(proxy), host, anchors)
     with pytest.raises(VerificationError) as caught:
