@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 MEDIA_TYPE: Final = "application/xacml+json"
-"""RFC 7061 section 2.2."""
+"""As the JSON Profile of XACML 3.0 registers it; RFC 7061 has the media type of the XML form alone."""
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 """The longest request or response: a chain with VOMS attributes has 50 kB, a hundred groups 10."""
