@@ -22,6 +22,7 @@ __all__ = [
     "canonical_oneline",
     "check_text",
     "encode_text",
+    "escape_oneline",
     "fold_attribute_types",
     "plain_oneline",
     "quote_gridmap",
@@ -100,6 +101,18 @@ def same_oneline(first: str, second: str) -> bool:
 
 
 _SHOWN_BYTE: Final = r"\\x(?:[01][0-9A-F]|7F|[89A-F][0-9A-F])"
+
+
+def escape_oneline(text: str) -> str:
+    r"""Return a one-line name that a person typed in the form in which services see it: `/CN=Zoë` as `/CN=Zo\xC3\xAB`.
+
+    Bytes beyond ASCII become `\xHH`, and the digits of such escapes capitals. Control characters stay as they are.
+
+    Raises:
+        ParseError: The text is not encodable.
+    """
+    shown = "".join(ONELINE_BYTE[byte] if byte >= 0x80 else chr(byte) for byte in encode_text(text, "name"))
+    return re.sub(f"(?i){_SHOWN_BYTE}", lambda found: f"\\x{found[0][2:].upper()}", shown)
 
 
 def quote_gridmap(dn: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gsi.authz.gridmap import parse_gridmap
 from gsi.authz.gridmap_lines import GridmapLine, ProblemKind, is_account, parse_line
 from gsi.errors import ConflictError, ParseError
-from gsi.nametext import canonical_oneline, quote_gridmap
+from gsi.nametext import canonical_oneline, escape_oneline, quote_gridmap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,14 +59,14 @@ def add_accounts(data: bytes, dn: str, accounts: Sequence[str]) -> Addition:
 
     Args:
         data: The file.
-        dn: The name in one-line form.
+        dn: The name in one-line form, as services see it or with its letters beyond ASCII as they are.
         accounts: At least one; the first becomes the default of a new line.
 
     Raises:
         ParseError: The name is not in one-line form, or an account's name could not be read again.
         ConflictError: The line of this name does not mean what it seems to, and a person should look at it.
     """
-    _check(dn, accounts)
+    dn = _check(dn, accounts)
     lines = data.split(b"\n")
     key = canonical_oneline(dn)
     for number, text in enumerate(lines):
@@ -101,7 +101,7 @@ def remove_accounts(data: bytes, *, dn: str | None = None, accounts: Sequence[st
 
     Args:
         data: The file.
-        dn: The name in one-line form; None means every name.
+        dn: The name in one-line form, as for `add_accounts`; None means every name.
         accounts: What to take out; none means all accounts of the name.
 
     Raises:
@@ -110,7 +110,7 @@ def remove_accounts(data: bytes, *, dn: str | None = None, accounts: Sequence[st
     if dn is None and not accounts:
         raise ParseError("neither a name nor an account to remove", what="grid-mapfile")
     if dn is not None:
-        _check(dn, ())
+        dn = _check(dn, ())
     key = None if dn is None else canonical_oneline(dn)
     kept: list[bytes] = []
     removed = ignored = 0
@@ -136,7 +136,9 @@ def remove_accounts(data: bytes, *, dn: str | None = None, accounts: Sequence[st
     return Removal(found, removed, ignored, tuple(changed), tuple(deleted), _find_revealed(data, found, deleted))
 
 
-def _check(dn: str, accounts: Sequence[str]) -> None:
+def _check(dn: str, accounts: Sequence[str]) -> str:
+    """Return the name as services see it."""
+    dn = escape_oneline(dn)
     if not dn.startswith("/") or "=" not in dn or not dn.isprintable():
         raise ParseError(
             f"'{dn}' is no name in one-line form",
@@ -146,6 +148,7 @@ def _check(dn: str, accounts: Sequence[str]) -> None:
     for account in accounts:
         if not is_account(account):
             raise ParseError(f"'{account}' cannot be an account in a grid-mapfile", what="grid-mapfile account")
+    return dn
 
 
 def _left(line: GridmapLine, accounts: Sequence[str]) -> tuple[str, ...] | None:

@@ -207,6 +207,7 @@ class CommandParser(argparse.ArgumentParser):
         usage: Sequence[str] = ("[options]",),
         help_names: Sequence[str] = ("-help", "-usage"),
         versions: bool = False,
+        any_case: bool = False,
     ) -> None:
         # argparse makes a formatter per option; one that knows its width does not go and ask for the terminal's.
         super().__init__(
@@ -220,6 +221,9 @@ class CommandParser(argparse.ArgumentParser):
         self.sections: list[Section] = []
         self.operands: list[OptionSpec] = []
         self._many: str | None = None
+        self._any_case = any_case  # as the C scripts in Perl take options
+        if any_case:
+            self.spelling_note += " The letter case of options does not matter."
         general = Section(self, "General")
         self.add_argument(*_spellings(help_names), action=_ShowHelp, nargs=0)
         self.add_argument(*_spellings(("-version",)), action=_ShowVersion, nargs=0, const=versions)
@@ -270,7 +274,8 @@ class CommandParser(argparse.ArgumentParser):
 
         A bare `--` ends the options, also of a command that takes no operand.
         """
-        found, rest = super().parse_known_args(args, namespace)
+        words = list(sys.argv[1:] if args is None else args)
+        found, rest = super().parse_known_args(self._fold_case(words) if self._any_case else words, namespace)
         if self._many is None:
             return found, rest[1:] if rest[:1] == ["--"] else rest
         # argparse gives an operand what stands together at its first place, and has the others left over.
@@ -282,6 +287,16 @@ class CommandParser(argparse.ArgumentParser):
             return found, rest
         setattr(found, self._many, [*getattr(found, self._many), *before, *after])
         return found, []
+
+    def _fold_case(self, words: list[str]) -> list[str]:
+        """Return the command line with its options in lower case; all other words as they are."""
+        end = words.index("--") if "--" in words else len(words)
+        folded = list[str]()
+        for word in words[:end]:
+            name, equals, value = word.partition("=")
+            known = name.lower() in self._option_string_actions
+            folded.append(f"{name.lower()}{equals}{value}" if known else word)
+        return folded + words[end:]
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.

@@ -31,7 +31,9 @@ def build_parser() -> CommandParser:
         PROG,
         "add an entry to a grid-mapfile",
         usage=("-dn DN -ln ACCOUNT... [-mapfile FILE] [-dryrun] [-force]",),
+        help_names=("-help", "-usage", "-h"),
         versions=True,
+        any_case=True,
     )
     entry = parser.section("The entry")
     entry.value("-dn", metavar="DN", text="the name, in the form /O=Grid/CN=Alice, in quotes if it holds blanks")
@@ -58,14 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _execute(arguments: Namespace) -> int:
     from gsi.authz.gridmap_edit import add_accounts
     from gsi.authz.gridmap_file import edit_file
+    from gsi.nametext import escape_oneline
 
     if not arguments.dn or not arguments.ln:
         raise UsageError("-dn and -ln are needed", hint=f"{PROG} -dn /O=Grid/CN=Alice -ln alice")
-    dn, accounts = _check_name(arguments.dn), tuple(dict.fromkeys(arguments.ln))
+    dn, accounts = escape_oneline(_check_name(arguments.dn)), tuple(dict.fromkeys(arguments.ln))
     _check_accounts(accounts, force=arguments.force)
     path = arguments.mapfile or _default_mapfile()
     if not arguments.json:
         sys.stdout.write(f"Modifying {path} ...\n")
+        if dn != arguments.dn:
+            sys.stdout.write(f"Services see this name as {dn}\n")
     made: list[Addition] = []
 
     def change(data: bytes) -> bytes:

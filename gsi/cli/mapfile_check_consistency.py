@@ -44,7 +44,13 @@ class _CheckError(GridError):
 
 def build_parser() -> CommandParser:
     """Return the command's parser."""
-    parser = CommandParser(PROG, "check a grid-mapfile", usage=("[-mapfile FILE] [-json]",))
+    parser = CommandParser(
+        PROG,
+        "check a grid-mapfile",
+        usage=("[-mapfile FILE] [-json]",),
+        help_names=("-help", "-usage", "-h"),
+        any_case=True,
+    )
     files = parser.section("Where")
     files.value("-mapfile", "-file", "-f", metavar="FILE", completion=Completion.FILE, text="the grid-mapfile")
     output = parser.section("Output")

@@ -30,7 +30,9 @@ def build_parser() -> CommandParser:
         PROG,
         "delete entries from a grid-mapfile",
         usage=("-dn DN [-ln ACCOUNT...] [-mapfile FILE] [-dryrun]", "-ln ACCOUNT... [-mapfile FILE] [-dryrun]"),
+        help_names=("-help", "-usage", "-h"),
         versions=True,
+        any_case=True,
     )
     entry = parser.section("What to delete")
     entry.value("-dn", metavar="DN", text="the entries of this name, or of them the accounts given with -ln")

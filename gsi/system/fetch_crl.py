@@ -20,7 +20,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gsi.errors import ConfigError, GridError, ParseError, TimeoutExpiredError, TransportError
@@ -186,6 +186,14 @@ class _Outcome:
     seconds: float
 
 
+class _Failure(NamedTuple):
+    """Why a source brought nothing."""
+
+    message: str
+    may_pass: bool
+    """Whether it may be another answer the next time."""
+
+
 class _Runner:
     """The threads that fetch, and the one that installs what they bring."""
 
@@ -279,9 +287,9 @@ class _Runner:
         """Try the sources of a job in turn, and again; return the first list that may be installed."""
         if number in self._faults:
             raise self._faults[number]
-        job, failures = self._jobs[number], dict[str, GridError]()
+        job, failures = self._jobs[number], dict[str, _Failure]()  # not the errors, which hold on to what was fetched
         for attempt in range(self._settings.retries + 1):
-            left = [url for url in job.urls if not attempt or isinstance(failures[url], TransportError)]
+            left = [url for url in job.urls if not attempt or failures[url].may_pass]
             if attempt:
                 if not left or deadline - time.monotonic() <= _RETRY_SECONDS:
                     break
@@ -289,16 +297,15 @@ class _Runner:
             for place, url in enumerate(left):
                 share = (deadline - time.monotonic()) / (len(left) - place)
                 if share <= 0:
-                    failures.setdefault(url, TimeoutExpiredError("no time left to try it"))
+                    failures.setdefault(url, _Failure("no time left to try it", may_pass=True))
                     continue
                 try:
-                    data = _load(url, share, self._settings, self._context)
-                    return self._judge(number, data), url
+                    return self._judge(number, _load(url, share, self._settings, self._context)), url
                 except GridError as error:
-                    failures[url] = error
+                    failures[url] = _Failure(error.message, may_pass=isinstance(error, TransportError))
         if len(failures) == 1:
-            raise next(iter(failures.values()))
-        raise TransportError("; ".join(f"{url}: {error.message}" for url, error in failures.items()))
+            raise TransportError(next(iter(failures.values())).message)
+        raise TransportError("; ".join(f"{url}: {failure.message}" for url, failure in failures.items()))
 
     def _judge(self, number: int, data: bytes) -> CRLUpdate:
         return judge_update(

@@ -20,7 +20,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from gsi import names
 from gsi.errors import ConflictError, ParseError, Reason, VerificationError
 from gsi.pem import MAX_PEM_BYTES, encode_pem, split_pem
-from gsi.trust.crl import MAX_CRL_BYTES, parse_crl, parse_crl_file
+from gsi.trust.crl import parse_crl, parse_crl_file
 from gsi.trust.profile import CRL_SIGN
 from gsi.trust.signatures import check_signature
 
@@ -41,7 +41,7 @@ __all__ = [
     "salvage_crls",
 ]
 
-MAX_DOWNLOAD_BYTES: Final = MAX_CRL_BYTES  # what the trust directory reads
+MAX_DOWNLOAD_BYTES: Final = MAX_PEM_BYTES  # nothing longer could be judged in PEM, or be installed as PEM
 _MAX_SALVAGED: Final = 64  # more lists than any file of a trust directory has
 _LABEL: Final = "X509 CRL"
 _BEGIN: Final = b"-----BEGIN X509 CRL-----"

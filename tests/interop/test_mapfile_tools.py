@@ -90,6 +90,32 @@ def test_names_that_need_quoting(user: UserEnvironment, mapfile: Path, dn: str) 
     assert accounts_in_c(mapfile, dn) == accounts_in_ours(mapfile, dn) == {"bin"}
 
 
+def test_letters_beyond_ascii(user: UserEnvironment, mapfile: Path) -> None:
+    """The C script writes the bytes, ours what services compare with; both find, and take out, what either wrote."""
+    dn, shown = "/O=Grid/CN=Jürgen", "/O=Grid/CN=J\\xC3\\xBCrgen"
+    for tool in (user.theirs, user.ours):
+        mapfile.write_text(START)
+        tool(ADD, "-dn", dn, "-ln", "bin", "-mapfile", mapfile).check()
+        assert accounts_in_c(mapfile, shown) == accounts_in_ours(mapfile, shown) == {"bin"}
+        user.ours(ADD, "-dn", shown, "-ln", "sys", "-mapfile", mapfile).check()
+        user.ours(DELETE, "-dn", dn, "-ln", "bin", "-mapfile", mapfile).check()
+        assert accounts_in_c(mapfile, shown) == accounts_in_ours(mapfile, shown) == {"sys"}
+        user.ours(DELETE, "-dn", dn, "-mapfile", mapfile).check()
+        assert mapfile.read_text() == START
+
+
+@pytest.mark.parametrize(
+    "words", ["-h", "-H", "--Help", "-DN=/O=Grid/CN=A -LN daemon -D", "-Dn /O=Grid/CN=A -ln DAEMON"]
+)
+def test_options_in_any_case(user: UserEnvironment, mapfile: Path, words: str) -> None:
+    for name in (ADD, DELETE, CHECK)[: 3 if words.lower().endswith(("-h", "-help")) else 2]:
+        theirs = user.theirs(name, "-MapFile", mapfile, *words.split())
+        mapfile.write_text(START)
+        ours = user.ours(name, "-MapFile", mapfile, *words.split())
+        assert ours.returncode == theirs.returncode, f"{ours}\n{theirs}"
+        assert mapfile.read_text() == START
+
+
 def test_c_script_on_a_name_with_a_backslash(user: UserEnvironment, mapfile: Path) -> None:
     user.theirs(ADD, "-dn", "/CN=a\\b", "-ln", "bin", "-f", mapfile).check()
     assert accounts_in_c(mapfile, "/CN=a\\b") == set()

@@ -6,7 +6,7 @@ complete -c grid-mapfile-add-entry -o force -l force -d 'add accounts that do no
 complete -c grid-mapfile-add-entry -o mapfile -l mapfile -s f -r -F -d 'the grid-mapfile'
 complete -c grid-mapfile-add-entry -o dryrun -l dryrun -s d -d 'only say what would be done'
 complete -c grid-mapfile-add-entry -o json -l json -d 'print what was done as one JSON object'
-complete -c grid-mapfile-add-entry -o help -l help -o usage -l usage -d 'print this help and exit'
+complete -c grid-mapfile-add-entry -o help -l help -o usage -l usage -s h -d 'print this help and exit'
 complete -c grid-mapfile-add-entry -o version -l version -d 'print the version and exit'
 complete -c grid-mapfile-add-entry -o versions -l versions -d 'print the package\'s version and exit'
 complete -c grid-mapfile-add-entry -o debug -l debug -d 'explain errors with their causes and the place in the program'

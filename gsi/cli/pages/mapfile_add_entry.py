@@ -17,7 +17,9 @@ added to it, behind those it has; the first account of an entry is the default. 
 file. The file is made if there is none.
 
 A name counts as the same in whatever letter case it is written, and with `E`, `Email` or `emailAddress` for one
-attribute and `UID` or `USERID` for another, because that is how services look it up.
+attribute and `UID` or `USERID` for another, because that is how services look it up. Letters beyond ASCII may be typed
+as they are. They are found, and written, in the form in which services see UTF-8: `\\xHH` for each byte. A certificate
+may have them in another encoding; `grid-cert-info -subject` prints its name.
 
 The file is replaced in one step, by one editor at a time; who waits for another editor gives up after 30 seconds. The
 file `.grid-mapfile.lock` beside it, which stays, is their lock. Comments, order, mode and owner stay, and the

@@ -15,9 +15,10 @@ PAGE: Final = ManualPage(
 `grid-mapfile-delete-entry` takes mappings out of a grid-mapfile: all of a name (`-dn`), some accounts of a name (both
 options), or accounts wherever they are (`-ln`). An entry that is left without accounts is deleted.
 
-A name counts as the same in whatever letter case it is written. Every line of the name is changed, also those behind
-the first, which services do not look at: otherwise the next one would step in for the one deleted. Should that happen
-because the lines hold different accounts, a warning says so.
+A name counts as the same in whatever letter case it is written, and with letters beyond ASCII as they are or as
+`\\xHH`. Every line of the name is changed, also those behind the first, which services do not look at: otherwise the
+next one would step in for the one deleted. Should that happen because the lines hold different accounts, a warning says
+so.
 
 The file is replaced in one step, by one editor at a time; who waits for another editor gives up after 30 seconds. The
 file `.grid-mapfile.lock` beside it, which stays, is their lock. Comments, order, mode and owner stay, and the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gsi.authz.gridmap import parse_gridmap
+from gsi.authz.gridmap import ProblemKind, parse_gridmap
 from gsi.authz.gridmap_edit import add_accounts, remove_accounts
 from gsi.errors import ConflictError, ParseError
 
@@ -58,6 +58,19 @@ def test_names_are_quoted(dn: str) -> None:
     assert parse_gridmap(data).accounts(dn) == ("x",)
     assert add_accounts(data, dn, ["y"]).data == data.removesuffix(b"\n") + b",y\n"
     assert remove_accounts(data, dn=dn).data == FILE + b"\n"
+
+
+@pytest.mark.parametrize("dn", ["/CN=Zoë", "/CN=Zo\udcc3\udcab", "/CN=Zo\\xC3\\xAB", "/cn=zo\\xc3\\xab"])
+@pytest.mark.parametrize("field", ["Zoë", "Zo\\xC3\\xAB", "Zo\\xc3\\xab"])
+def test_letters_beyond_ascii_in_every_form(dn: str, field: str) -> None:
+    line = f'"/CN={field}" x'.encode()
+    assert add_accounts(line, dn, ["y"]).data == line + b",y"
+    assert remove_accounts(line + b"\n", dn=dn).data == b""
+    new = add_accounts(b"", dn, ["x"]).data
+    assert new.lower() == b'"/cn=zo\\xc3\\xab" x\n'
+    assert b"\\xC3\\xAB" in new
+    problems = parse_gridmap(line + b"\n" + new).problems
+    assert [problem.kind for problem in problems] == [ProblemKind.DUPLICATE]
 
 
 def test_removing_an_account_of_a_name() -> None:
