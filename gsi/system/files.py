@@ -414,8 +414,9 @@ class FileLock:
             waited = f", and was for {self._wait_seconds:g} seconds" if self._wait_seconds else ""
             message, hint = f"{self._path}: in use by another process{waited}", f"see which: fuser -v {self._path}"
         elif isinstance(error, PermissionError):
-            hint = f"run this as the owner of {os.path.dirname(self._path) or 'this directory'}"
-            if os.path.lexists(self._path):
+            directory = os.path.dirname(self._path) or "."
+            hint = f"only who may write to {directory} can do this"
+            if os.access(directory, os.W_OK):
                 hint = f"see whose it is: ls -l {self._path}; if a program of another user has left it, remove it"
         elif isinstance(error, OSError) and error.errno == errno.ELOOP:
             message, hint = f"{self._path}: cannot be locked: it is a symbolic link", f"remove it: rm {self._path}"
