@@ -57,7 +57,7 @@ def test_progress_on_a_terminal(user: UserEnvironment) -> None:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_leaves_nothing_behind(user: UserEnvironment, number: int, status: int) -> None:
+def test_an_interrupt_leaves_only_the_lock_behind(user: UserEnvironment, number: int, status: int) -> None:
     before = sorted(os.listdir(user.trust_dir))
     with WebServer({f"/{STEM}.r0": Hang()}) as web:
         session = start(user, "-base", web.url())
@@ -66,4 +66,4 @@ def test_an_interrupt_leaves_nothing_behind(user: UserEnvironment, number: int, 
         session.expect(pexpect.EOF)
         session.close()
         assert session.exitstatus == status
-    assert sorted(os.listdir(user.trust_dir)) == before
+    assert sorted(os.listdir(user.trust_dir)) == sorted([*before, ".grid-fetch-crl.lock"])
