@@ -117,8 +117,9 @@ class Agent:
             try:
                 stack.enter_context(self._notes.lock())
             except CredentialError as error:
+                hint = f"each agent needs a state directory of its own; {error.hint or 'name another'}"
                 raise ConfigError(
-                    f"another agent uses {self._config.state}", hint="each agent needs a state directory of its own"
+                    f"{self._config.state} cannot be taken, as when another agent uses it: {error.message}", hint=hint
                 ) from error
             self._pools = ThreadPoolExecutor(self._config.workers, "renew"), ThreadPoolExecutor(_TELLERS, "tell")
             try:

@@ -894,6 +894,7 @@ def test_detaching(site: Site) -> None:
     try:
         assert port_path.read_text() == f"{site.port}\n"
         assert pid_path.read_text() == str(pid)
+        assert pid_path.stat().st_mode & 0o077 == 0  # whoever may read it may lock it
         Person(site, "alice", site.grid.users["rsa2048", "rsa2048"]).put().check()
         site.port = free_port()
         again = start_detached(site, *files)
