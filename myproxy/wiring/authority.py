@@ -94,7 +94,7 @@ def _built_in(
         if not any(one.is_self_issued for one in (certificate, *chain, *above)):
             report(
                 "the CA above certificate_issuer_cert is in neither the trust directory nor "
-                "certificate_issuer_subca_certfile: chains of new certificates are judged only up to the highest CA known"
+                "certificate_issuer_subca_certfile: new certificates are judged only up to the highest CA that is known"
             )
         issuer = Issuer(
             certificate,
