@@ -25,6 +25,7 @@ __all__ = [
     "SUB_POLICY",
     "TrustDir",
     "authority_files",
+    "crl_pem",
     "pem",
     "policy",
     "user",
@@ -61,6 +62,11 @@ def pem(label: str, content: bytes) -> bytes:
     return b"\n".join((f"-----BEGIN {label}-----".encode(), *lines, f"-----END {label}-----".encode(), b""))
 
 
+def crl_pem(content: bytes) -> bytes:
+    """Return a revocation list as trust directories hold it."""
+    return pem("X509 CRL", content)
+
+
 def policy(ca: str = CA_NAME, subjects: str = "'\"*\"'", rights: str = "pos_rights") -> str:
     """Return a signing policy of one entry."""
     return f"access_id_CA X509 '{ca}'\n{rights} globus CA:sign\ncond_subjects globus {subjects}\n"
@@ -75,7 +81,7 @@ def authority_files(
     if signing_policy is not None:
         files[f"{stem}.signing_policy"] = (signing_policy or policy(ca.text)).encode("latin-1")
     if crl is not None:
-        files[f"{stem}.r{number}"] = pem("X509 CRL", crl)
+        files[f"{stem}.r{number}"] = crl_pem(crl)
     return files
 
 

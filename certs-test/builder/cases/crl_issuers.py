@@ -32,6 +32,7 @@ from builder.world import (
     SUB_POLICY,
     TrustDir,
     authority_files,
+    crl_pem,
     pem,
 )
 
@@ -56,10 +57,6 @@ _PAST: Final = datetime(2025, 1, 1, tzinfo=UTC)
 _ALICE: Final = crl_entry(serial_of(ALICE.certificate))
 
 
-def _text(content: bytes) -> bytes:
-    return pem("X509 CRL", content)
-
-
 def cases() -> Iterator[Case]:
     """Yield single CAs, then CAs below others."""
     yield from _keys()
@@ -79,7 +76,7 @@ def _keys() -> Iterator[Case]:
         "crl-signer",
         1,
         spec=_SIGNER,
-        trust=TrustDir("crl-without-crl-sign", {**authority_files(mute), f"{STEM}.r0": _text(crl(mute))}),
+        trust=TrustDir("crl-without-crl-sign", {**authority_files(mute), f"{STEM}.r0": crl_pem(crl(mute))}),
     )
     yield accept(
         "grid::crl::without-crl-sign-and-crl",
@@ -96,7 +93,9 @@ def _keys() -> Iterator[Case]:
         "A CA with an old and a new key, and a CRL by each.",
         proxy(ALICE),
         spec=(_SIGNER, _SIGNATURE),
-        trust=TrustDir("crl-rolled-both", {**both, f"{STEM}.r0": _text(crl(ROOT)), f"{STEM}.r1": _text(crl(rolled))}),
+        trust=TrustDir(
+            "crl-rolled-both", {**both, f"{STEM}.r0": crl_pem(crl(ROOT)), f"{STEM}.r1": crl_pem(crl(rolled))}
+        ),
     )
     yield refuse(
         "grid::crl::rolled-new-alone",
@@ -105,7 +104,7 @@ def _keys() -> Iterator[Case]:
         "crl-signer",
         1,
         spec=_SIGNER,
-        trust=TrustDir("crl-rolled-new", {**both, f"{STEM}.r0": _text(crl(rolled))}),
+        trust=TrustDir("crl-rolled-new", {**both, f"{STEM}.r0": crl_pem(crl(rolled))}),
     )
     yield refuse(
         "grid::crl::rolled-revoked-by-other",
@@ -116,14 +115,14 @@ def _keys() -> Iterator[Case]:
         spec=(_SERIAL, _FOUND),
         trust=TrustDir(
             "crl-rolled-revoked",
-            {**both, f"{STEM}.r0": _text(crl(ROOT)), f"{STEM}.r1": _text(crl(rolled, [_ALICE]))},
+            {**both, f"{STEM}.r0": crl_pem(crl(ROOT)), f"{STEM}.r1": crl_pem(crl(rolled, [_ALICE]))},
         ),
     )
     ec = authority(ROOT.subject, load("p256-root"), text=ROOT.text)
     bob = issue(ec, name(ALICE_NAME), ALICE.key, text=ALICE_NAME)
     for label, entries in (("good", ()), ("revoked", (crl_entry(serial_of(bob.certificate)),))):
         trust = TrustDir(
-            f"crl-ecdsa-{label}", {**authority_files(ec), f"{STEM}.r0": _text(crl(ec, entries, next_update=CA_END))}
+            f"crl-ecdsa-{label}", {**authority_files(ec), f"{STEM}.r0": crl_pem(crl(ec, entries, next_update=CA_END))}
         )
         if entries:
             yield refuse(
@@ -151,7 +150,7 @@ def _intermediates() -> Iterator[Case]:
         listed = {kind.replace("sub", stem).replace("root", STEM).replace("_", "."): c for kind, c in files.items()}
         return TrustDir(f"crl-sub-{label}", {**SUB_POLICY.files, **listed})
 
-    good_root, good_sub = _text(crl(ROOT)), _text(crl(SUB))
+    good_root, good_sub = crl_pem(crl(ROOT)), crl_pem(crl(SUB))
     yield accept(
         "grid::crl::both-cas",
         "CRLs of root and intermediate CA, both required.",
@@ -185,7 +184,7 @@ def _intermediates() -> Iterator[Case]:
         1,
         spec=(_PATH, _FOUND),
         trust=trust(
-            "user-revoked-in-directory", root_r0=good_root, sub_r0=_text(crl(SUB, [user_entry])), **in_directory
+            "user-revoked-in-directory", root_r0=good_root, sub_r0=crl_pem(crl(SUB, [user_entry])), **in_directory
         ),
     )
     yield refuse(
@@ -195,7 +194,7 @@ def _intermediates() -> Iterator[Case]:
         "revoked",
         2,
         spec=(_PATH, _FOUND),
-        trust=trust("revoked", root_r0=_text(crl(ROOT, [sub_entry])), sub_r0=good_sub),
+        trust=trust("revoked", root_r0=crl_pem(crl(ROOT, [sub_entry])), sub_r0=good_sub),
     )
     yield refuse(
         "grid::crl::user-of-intermediate-revoked",
@@ -204,7 +203,7 @@ def _intermediates() -> Iterator[Case]:
         "revoked",
         1,
         spec=(_PATH, _FOUND),
-        trust=trust("user-revoked", root_r0=good_root, sub_r0=_text(crl(SUB, [user_entry]))),
+        trust=trust("user-revoked", root_r0=good_root, sub_r0=crl_pem(crl(SUB, [user_entry]))),
     )
     yield refuse(
         "grid::crl::of-intermediate-expired",
@@ -213,7 +212,7 @@ def _intermediates() -> Iterator[Case]:
         "crl-expired",
         1,
         spec=(_PATH, _NEXT_UPDATE),
-        trust=trust("expired", root_r0=good_root, sub_r0=_text(crl(SUB, next_update=_PAST))),
+        trust=trust("expired", root_r0=good_root, sub_r0=crl_pem(crl(SUB, next_update=_PAST))),
     )
     yield refuse(
         "grid::crl::of-root-expired",
@@ -222,7 +221,7 @@ def _intermediates() -> Iterator[Case]:
         "crl-expired",
         2,
         spec=(_PATH, _NEXT_UPDATE),
-        trust=trust("root-expired", root_r0=_text(crl(ROOT, next_update=_PAST)), sub_r0=good_sub),
+        trust=trust("root-expired", root_r0=crl_pem(crl(ROOT, next_update=_PAST)), sub_r0=good_sub),
     )
     yield refuse(
         "grid::crl::of-intermediate-required",
@@ -240,5 +239,5 @@ def _intermediates() -> Iterator[Case]:
         "The root has revoked a certificate with the serial number that the intermediate CA gave to the user.",
         chain,
         spec=(_SERIAL, _ISSUER),
-        trust=trust("other-serial", root_r0=_text(crl(ROOT, [user_entry])), sub_r0=good_sub),
+        trust=trust("other-serial", root_r0=crl_pem(crl(ROOT, [user_entry])), sub_r0=good_sub),
     )

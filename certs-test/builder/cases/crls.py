@@ -21,6 +21,7 @@ from builder.world import (
     ROOT,
     STEM,
     TrustDir,
+    crl_pem,
     pem,
 )
 
@@ -47,10 +48,6 @@ _OTHER: Final = crl_entry(4711)
 _REASON: Final = extension("2.5.29.21", b"\x0a\x01\x01")
 
 
-def _text(content: bytes) -> bytes:
-    return pem("X509 CRL", content)
-
-
 def _trust(label: str, **files: bytes) -> TrustDir:
     return TrustDir(f"crl-{label}", {**PLAIN.files, **{f"{STEM}.{kind}": content for kind, content in files.items()}})
 
@@ -69,39 +66,39 @@ def cases() -> Iterator[Case]:
 
 def _good() -> Iterator[Case]:
     good = {
-        "empty-list": ("names nobody", (_REVOKED,), _trust("empty-list", r0=_text(crl(ROOT)))),
-        "others-revoked": ("names somebody else", (_FOUND,), _trust("others", r0=_text(crl(ROOT, [_OTHER])))),
+        "empty-list": ("names nobody", (_REVOKED,), _trust("empty-list", r0=crl_pem(crl(ROOT)))),
+        "others-revoked": ("names somebody else", (_FOUND,), _trust("others", r0=crl_pem(crl(ROOT, [_OTHER])))),
         "in-der": ("is in DER", (_FIELDS,), _trust("der", r0=crl(ROOT, [_OTHER]))),
         "with-text": (
             "has text before it",
             ("RFC 7468 s. 2", "RFC 7468 s. 6"),
-            _trust("with-text", r0=b"Certificate Revocation List:\n" + _text(crl(ROOT))),
+            _trust("with-text", r0=b"Certificate Revocation List:\n" + crl_pem(crl(ROOT))),
         ),
         "two-good": (
             "has a second beside it",
             (_SPEC,),
-            _trust("two", r0=_text(crl(ROOT)), r1=_text(crl(ROOT, [_OTHER]))),
+            _trust("two", r0=crl_pem(crl(ROOT)), r1=crl_pem(crl(ROOT, [_OTHER]))),
         ),
-        "version-1": ("is of version 1", (_VERSION,), _trust("v1", r0=_text(crl(ROOT, version=b"", extensions=())))),
+        "version-1": ("is of version 1", (_VERSION,), _trust("v1", r0=crl_pem(crl(ROOT, version=b"", extensions=())))),
         "without-number": (
             "has no number",
             ("RFC 5280 s. 5.2.3",),
-            _trust("no-number", r0=_text(crl(ROOT, extensions=()))),
+            _trust("no-number", r0=crl_pem(crl(ROOT, extensions=()))),
         ),
         "entry-with-reason": (
             "gives a reason with an entry",
             (_REASON_CODE,),
-            _trust("reason", r0=_text(crl(ROOT, [crl_entry(4711, _REASON)]))),
+            _trust("reason", r0=crl_pem(crl(ROOT, [crl_entry(4711, _REASON)]))),
         ),
         "after-2049": (
             "ends after 2049",
             (_NEXT_UPDATE,),
-            _trust("after-2049", r0=_text(crl(ROOT, next_update=_at(2055)))),
+            _trust("after-2049", r0=crl_pem(crl(ROOT, next_update=_at(2055)))),
         ),
         "of-others-broken": (
             "is in order, while another CA's is not",
             (_ISSUER, "each for itself"),
-            TrustDir("crl-of-others-broken", {**PLAIN.files, f"{STEM}.r0": _text(crl(ROOT)), "12345678.r0": b"x"}),
+            TrustDir("crl-of-others-broken", {**PLAIN.files, f"{STEM}.r0": crl_pem(crl(ROOT)), "12345678.r0": b"x"}),
         ),
     }
     for label, (words, spec, trust) in good.items():
@@ -112,42 +109,44 @@ def _good() -> Iterator[Case]:
         "The CRL names the serial number of a proxy, which no CA has issued.",
         proxy(ALICE, serial=4711),
         spec="RFC 3820 s. 4",
-        trust=_trust("others", r0=_text(crl(ROOT, [_OTHER]))),
+        trust=_trust("others", r0=crl_pem(crl(ROOT, [_OTHER]))),
     )
 
 
 def _revoked() -> Iterator[Case]:
     revoked = crl(ROOT, [_OTHER, _ALICE])
     places = {
-        "in-r0": ("The user is revoked.", _FOUND, _trust("revoked", r0=_text(revoked))),
+        "in-r0": ("The user is revoked.", _FOUND, _trust("revoked", r0=crl_pem(revoked))),
         "in-r1-alone": (
             "The user is revoked in .r1, and there is no .r0.",
             _FOUND,
-            _trust("revoked-r1", r1=_text(revoked)),
+            _trust("revoked-r1", r1=crl_pem(revoked)),
         ),
         "in-r1-beside-r0": (
             "The user is revoked in .r1 beside an .r0 that names nobody.",
             _FOUND,
-            _trust("revoked-r0-r1", r0=_text(crl(ROOT)), r1=_text(revoked)),
+            _trust("revoked-r0-r1", r0=crl_pem(crl(ROOT)), r1=crl_pem(revoked)),
         ),
-        "in-r7": ("The user is revoked in .r7, the only one.", _FOUND, _trust("revoked-r7", r7=_text(revoked))),
+        "in-r7": ("The user is revoked in .r7, the only one.", _FOUND, _trust("revoked-r7", r7=crl_pem(revoked))),
         "second-in-file": (
             "The user is revoked in the second CRL of one file.",
             _FOUND,
-            _trust("revoked-second", r0=_text(crl(ROOT)) + _text(revoked)),
+            _trust("revoked-second", r0=crl_pem(crl(ROOT)) + crl_pem(revoked)),
         ),
         "in-der": ("The user is revoked by a CRL in DER.", _FIELDS, _trust("revoked-der", r0=revoked)),
         "with-reason": (
             "The user is revoked, with a reason.",
             _REASON_CODE,
-            _trust("revoked-reason", r0=_text(crl(ROOT, [crl_entry(serial_of(ALICE.certificate), _REASON)]))),
+            _trust("revoked-reason", r0=crl_pem(crl(ROOT, [crl_entry(serial_of(ALICE.certificate), _REASON)]))),
         ),
         "on-hold": (
             "The user's certificate is on hold.",
             _REASON_CODE,
             _trust(
                 "revoked-hold",
-                r0=_text(crl(ROOT, [crl_entry(serial_of(ALICE.certificate), extension("2.5.29.21", b"\x0a\x01\x06"))])),
+                r0=crl_pem(
+                    crl(ROOT, [crl_entry(serial_of(ALICE.certificate), extension("2.5.29.21", b"\x0a\x01\x06"))])
+                ),
             ),
         ),
     }
@@ -160,7 +159,7 @@ def _revoked() -> Iterator[Case]:
         ALICE,
         "revoked",
         spec=(_REVOKED, _FOUND),
-        trust=_trust("revoked", r0=_text(revoked)),
+        trust=_trust("revoked", r0=crl_pem(revoked)),
     )
     yield refuse(
         "grid::crl::revoked-two-levels",
@@ -169,7 +168,7 @@ def _revoked() -> Iterator[Case]:
         "revoked",
         2,
         spec=(_REVOKED, _FOUND),
-        trust=_trust("revoked", r0=_text(revoked)),
+        trust=_trust("revoked", r0=crl_pem(revoked)),
     )
     yield refuse(
         "grid::crl::root-on-its-own-list",
@@ -178,13 +177,13 @@ def _revoked() -> Iterator[Case]:
         "revoked",
         2,
         spec="a root on its own list",
-        trust=_trust("revoked-root", r0=_text(crl(ROOT, [crl_entry(serial_of(ROOT.certificate))]))),
+        trust=_trust("revoked-root", r0=crl_pem(crl(ROOT, [crl_entry(serial_of(ROOT.certificate))]))),
         importance="medium",
     )
 
 
 def _failing() -> Iterator[Case]:
-    good = _text(crl(ROOT))
+    good = crl_pem(crl(ROOT))
     unknown = extension("1.2.3.4", der.NULL, critical=True)
     failing = {
         "expired": ("has expired", crl(ROOT, next_update=_at(2025)), "crl-expired", (_NEXT_UPDATE, f"{_SPEC} (a) (1)")),
@@ -281,15 +280,15 @@ def _failing() -> Iterator[Case]:
             reason,
             1,
             spec=spec,
-            trust=_trust(label, r0=_text(content)),
+            trust=_trust(label, r0=crl_pem(content)),
         )
     damaged = {
         "garbage": ("is garbage", b"garbage\n"),
-        "garbage-in-pem": ("is garbage within a good frame", _text(b"\xde\xad\xbe\xef")),
+        "garbage-in-pem": ("is garbage within a good frame", crl_pem(b"\xde\xad\xbe\xef")),
         "cut-off": ("is cut off", good[:-100]),
         "empty-file": ("is an empty file", b""),
         "certificate-in-place": ("is a certificate", pem("CERTIFICATE", ROOT.certificate)),
-        "second-in-file-broken": ("is in order, but a second one in its file is not", good + _text(b"\xde\xad")),
+        "second-in-file-broken": ("is in order, but a second one in its file is not", good + crl_pem(b"\xde\xad")),
     }
     for label, (words, text) in damaged.items():
         yield refuse(
@@ -308,7 +307,7 @@ def _failing() -> Iterator[Case]:
         "crl-expired",
         1,
         spec=(_NEXT_UPDATE, "fail closed"),
-        trust=_trust("good-beside-expired", r0=good, r1=_text(crl(ROOT, next_update=_at(2025)))),
+        trust=_trust("good-beside-expired", r0=good, r1=crl_pem(crl(ROOT, next_update=_at(2025)))),
         importance="medium",
     )
     last = datetime(2030, 1, 1, tzinfo=UTC)
@@ -322,7 +321,7 @@ def _failing() -> Iterator[Case]:
         "Judged in the very second of nextUpdate.",
         proxy(ALICE),
         spec=_NEXT_UPDATE,
-        trust=_trust("last-second", r0=_text(crl(ROOT, next_update=last))),
+        trust=_trust("last-second", r0=crl_pem(crl(ROOT, next_update=last))),
         importance="low",
         not_applicable=clock,
     )
@@ -346,12 +345,12 @@ def _switches() -> Iterator[Case]:
         "A CRL of the CA where one is required.",
         proxy(ALICE),
         spec=("switch", _SPEC),
-        trust=_trust("empty-list", r0=_text(crl(ROOT))),
+        trust=_trust("empty-list", r0=crl_pem(crl(ROOT))),
         options=dict(required),
         features=["crl-require"],
     )
     for label, trust in (
-        ("revoked", _trust("revoked", r0=_text(crl(ROOT, [_OTHER, _ALICE])))),
+        ("revoked", _trust("revoked", r0=crl_pem(crl(ROOT, [_OTHER, _ALICE])))),
         ("garbage", _trust("garbage", r0=b"garbage\n")),
     ):
         yield accept(
