@@ -6,10 +6,10 @@ yield from look_at_health("127.0.0.1:9512", visit)
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from gsi.errors import GridError, Reason
@@ -24,7 +24,10 @@ __all__ = ["local_place", "look_at_health", "look_at_stream", "look_at_tls", "lo
 
 MAX_HEALTH_BYTES: Final = 65536
 """Of a server's own words about itself: a few hundred bytes are usual."""
+MAX_LINE: Final = 300
+"""Characters shown of a line of text that a server tells instead."""
 
+_WELL_OR_NOT: Final = frozenset({HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE})
 _UNREACHED: Final = frozenset({"transport", "timeout"})
 
 
@@ -94,23 +97,19 @@ def look_at_health(listen: str, visit: Visit) -> Iterator[Finding]:
     except GridError as error:
         yield finding_of(error, listen, check="health")
         return
+    from gsi.transport.http import fetch
+
     where = f"http://{place}/health"
-    host, _, port = place.rpartition(":")
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=visit.timeout)
     try:
-        connection.request("GET", "/health")
-        answer = connection.getresponse()
-        body = answer.read(MAX_HEALTH_BYTES)
-    except (OSError, http.client.HTTPException) as error:
-        message = f"does not answer monitors: {getattr(error, 'strerror', None) or type(error).__name__}"
+        told = fetch(where, timeout=visit.timeout, max_bytes=MAX_HEALTH_BYTES, max_redirects=0, accepts=_WELL_OR_NOT)
+    except GridError as error:
+        message = f"does not answer monitors: {error.message}"
         yield Finding(Severity.ERROR, "health", where, message, "start the server, or see its log")
         return
-    finally:
-        connection.close()
-    if answer.status == http.client.OK:
+    if told.status == HTTPStatus.OK:
         yield Finding(Severity.OK, "health", where, "the server finds nothing wrong with itself")
         return
-    for message in _troubles(body) or [f"status {answer.status}"]:
+    for message in _troubles(told.data) or [f"status {told.status}"]:
         yield Finding(Severity.ERROR, "health", where, message, "see the server's log")
 
 
@@ -120,6 +119,6 @@ def _troubles(body: bytes) -> list[str]:
         told = json.loads(body)
         parts = told["checks"]
         return [f"{name}: {text}" for name, text in parts.items() if text != "ok"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         line = body.decode("utf-8", "replace").split("\n")[0].strip()
-        return [line] if line else []
+        return [line[:MAX_LINE]] if line else []

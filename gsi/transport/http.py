@@ -50,6 +50,8 @@ class Fetched(NamedTuple):
     data: bytes
     url: str
     """Where it came from in the end."""
+    status: int
+    """The HTTP status, one of those that were accepted."""
 
 
 class Post(NamedTuple):
@@ -143,8 +145,8 @@ def fetch(
             raise TransportError(f"{target.netloc}: {error.strerror or error}") from error
         except (http.client.HTTPException, ValueError) as error:
             raise TransportError(f"{target.netloc}: no HTTP answer: {type(error).__name__}: {error}"[:300]) from error
-        if isinstance(answer, bytes):
-            return Fetched(answer, target.geturl())
+        if isinstance(answer, _Document):
+            return Fetched(answer.data, target.geturl(), answer.status)
         if post is not None:
             raise TransportError(f"{target.netloc}: redirected, which is not followed with what was sent")
         target = _follow(target, answer.location)
@@ -153,6 +155,11 @@ def fetch(
 
 class _Redirection(NamedTuple):
     location: str
+
+
+class _Document(NamedTuple):
+    data: bytes
+    status: int
 
 
 def _parse_url(url: str) -> SplitResult:
@@ -185,7 +192,7 @@ def _get(
     *,
     post: Post | None,
     accepts: frozenset[int],
-) -> bytes | _Redirection:
+) -> _Document | _Redirection:
     host, port = target.hostname or "", target.port or _PORTS[target.scheme]
     proxy = proxies.find(target)
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
@@ -289,7 +296,7 @@ def _start_tls(connected: socket.socket, host: str, deadline: float, context: ss
 
 def _request(
     connected: socket.socket, netloc: str, path: str, max_bytes: int, *, post: Post | None, accepts: frozenset[int]
-) -> bytes | _Redirection:
+) -> _Document | _Redirection:
     connection = http.client.HTTPConnection("unused")
     connection.sock = connected
     connection.putrequest("GET" if post is None else "POST", path, skip_host=True, skip_accept_encoding=True)
@@ -316,7 +323,7 @@ def _request(
 
 def _take(
     answer: http.client.HTTPResponse, netloc: str, max_bytes: int, *, accepts: frozenset[int]
-) -> bytes | _Redirection:
+) -> _Document | _Redirection:
     if answer.status in _REDIRECTS and (location := answer.getheader("Location")):
         return _Redirection(location)
     if answer.status not in accepts:
@@ -326,7 +333,7 @@ def _take(
     expected = answer.length
     if expected is not None and expected > max_bytes:
         raise TransportError(f"{netloc}: {expected} bytes, limit {max_bytes}")
-    return _read(answer, netloc, expected, max_bytes)
+    return _Document(_read(answer, netloc, expected, max_bytes), answer.status)
 
 
 def _read(answer: http.client.HTTPResponse, netloc: str, expected: int | None, max_bytes: int) -> bytes:
