@@ -188,12 +188,15 @@ class CommandParser(argparse.ArgumentParser):
         sections: The options, in the order of the help text.
         operands: What stands on the command line without a dash.
         spelling_note: For the man page: how options may be written.
+        version_to_stdout: Whether -version prints to standard output; the C programs of Globus print it to standard error.
     """
 
     spelling_note = (
         "Every option may be written with one dash or two, and its value after a blank or an equals sign. "
         "A bare `--` ends the options."
     )
+
+    version_to_stdout = False
 
     def spellings(self, spec: OptionSpec) -> list[str]:
         """Return every way to write an option."""
@@ -206,6 +209,7 @@ class CommandParser(argparse.ArgumentParser):
         *,
         usage: Sequence[str] = ("[options]",),
         help_names: Sequence[str] = ("-help", "-usage"),
+        version_names: Sequence[str] = ("-version",),
         versions: bool = False,
         any_case: bool = False,
     ) -> None:
@@ -226,11 +230,12 @@ class CommandParser(argparse.ArgumentParser):
             self.spelling_note += " The letter case of options does not matter."
         general = Section(self, "General")
         self.add_argument(*_spellings(help_names), action=_ShowHelp, nargs=0)
-        self.add_argument(*_spellings(("-version",)), action=_ShowVersion, nargs=0, const=versions)
+        to_stdout = versions or self.version_to_stdout
+        self.add_argument(*_spellings(version_names), action=_ShowVersion, nargs=0, const=to_stdout)
         general.specs.append(OptionSpec(tuple(help_names), None, "print this help and exit"))
-        stream = "" if versions else " to standard error"
-        general.specs.append(OptionSpec(("-version",), None, f"print the version{stream} and exit"))
-        if versions:  # which the C scripts have, and the C programs, which print -version to standard error, have not
+        stream = "" if to_stdout else " to standard error"
+        general.specs.append(OptionSpec(tuple(version_names), None, f"print the version{stream} and exit"))
+        if versions:  # which the C scripts have, and the C programs have not
             self.add_argument(*_spellings(("-versions",)), action=_ShowVersions, nargs=0)
             general.specs.append(OptionSpec(("-versions",), None, "print the package's version and exit"))
         general.flag("-debug", text="explain errors with their causes and the place in the program")

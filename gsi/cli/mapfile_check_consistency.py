@@ -49,6 +49,8 @@ def build_parser() -> CommandParser:
         "check a grid-mapfile",
         usage=("[-mapfile FILE] [-json]",),
         help_names=("-help", "-usage", "-h"),
+        version_names=("-version", "-v"),
+        versions=True,
         any_case=True,
     )
     files = parser.section("Where")

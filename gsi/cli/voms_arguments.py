@@ -42,6 +42,8 @@ _CONF: Final = frozenset({"-conf", "--conf"})
 class VOMSParser(CommandParser):
     """A command line that may name files with further options; they count where `-conf` stands."""
 
+    version_to_stdout = True  # as in C and in Java
+
     def parse_known_args(  # type: ignore[override]  # argparse's is overloaded by the kind of namespace
         self, args: Sequence[str] | None = None, namespace: Namespace | None = None
     ) -> tuple[Namespace, list[str]]:

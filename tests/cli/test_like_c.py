@@ -244,7 +244,27 @@ def test_the_packages_version(name: str, user: UserEnvironment) -> None:
         assert re.fullmatch(r"[a-z_-]+: [0-9.]+[^\n]*\n", theirs.stdout), theirs
         assert not ours.stderr
     assert user.ours(name, "--versions").stdout == ours.stdout
-    for done in (user.ours(name, "-version"), user.theirs(name, "-version")):
-        assert done.returncode == 0
-        assert name in done.stdout  # where the C programs write it to standard error
-        assert not done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("grid-cert-info", "-version"),
+        ("grid-cert-request", "-version"),
+        ("grid-change-pass-phrase", "-version"),
+        ("grid-default-ca", "-version"),
+        ("grid-mapfile-add-entry", "-version -VERSION"),
+        ("grid-mapfile-check-consistency", "-version --version -v --V"),
+        ("grid-mapfile-delete-entry", "-version"),
+        ("voms-proxy-init", "-version --version"),
+        ("voms-proxy-info", "-version --version"),
+        ("voms-proxy-destroy", "-version --version"),
+    ],
+)
+def test_version_goes_to_standard_output(name: str, options: str, user: UserEnvironment) -> None:
+    """Where the C programs of Globus write it to standard error."""
+    for option in options.split():
+        for done in (user.ours(name, option), user.theirs(name, option)):
+            assert done.returncode == 0
+            assert name in done.stdout
+            assert not done.stderr or "uninitialized value $1" in done.stderr  # a fault of the script in Perl

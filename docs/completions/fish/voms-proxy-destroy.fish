@@ -5,5 +5,5 @@ complete -c voms-proxy-destroy -o dry -l dry -o dryrun -l dryrun -d 'only say wh
 complete -c voms-proxy-destroy -o conf -l conf -r -F -d 'read options from FILE, one on each line: -name, -name=value or -name value'
 complete -c voms-proxy-destroy -o quiet -l quiet -s q -d 'print nothing where there is no such file, or with -dry'
 complete -c voms-proxy-destroy -o help -l help -o usage -l usage -d 'print this help and exit'
-complete -c voms-proxy-destroy -o version -l version -d 'print the version to standard error and exit'
+complete -c voms-proxy-destroy -o version -l version -d 'print the version and exit'
 complete -c voms-proxy-destroy -o debug -l debug -d 'explain errors with their causes and the place in the program'

@@ -32,5 +32,5 @@ complete -c voms-proxy-info -o certdir -l certdir -x -a '(__fish_complete_direct
 complete -c voms-proxy-info -o vomsdir -l vomsdir -x -a '(__fish_complete_directories)' -d 'the directory of trusted VOMS servers (LSC files)'
 complete -c voms-proxy-info -o conf -l conf -r -F -d 'read options from FILE, one on each line: -name, -name=value or -name value'
 complete -c voms-proxy-info -o help -l help -o usage -l usage -d 'print this help and exit'
-complete -c voms-proxy-info -o version -l version -d 'print the version to standard error and exit'
+complete -c voms-proxy-info -o version -l version -d 'print the version and exit'
 complete -c voms-proxy-info -o debug -l debug -d 'explain errors with their causes and the place in the program'

@@ -22,5 +22,5 @@ complete -c voms-proxy-list -o failonwarn -l failonwarn -s f -d 'take warnings a
 complete -c voms-proxy-list -o ignorewarn -l ignorewarn -d 'show no warnings'
 complete -c voms-proxy-list -o quiet -l quiet -s q -d 'print only the attributes, and errors'
 complete -c voms-proxy-list -o help -l help -o usage -l usage -d 'print this help and exit'
-complete -c voms-proxy-list -o version -l version -d 'print the version to standard error and exit'
+complete -c voms-proxy-list -o version -l version -d 'print the version and exit'
 complete -c voms-proxy-list -o debug -l debug -d 'explain errors with their causes and the place in the program'
