@@ -188,7 +188,7 @@ class CommandParser(argparse.ArgumentParser):
         sections: The options, in the order of the help text.
         operands: What stands on the command line without a dash.
         spelling_note: For the man page: how options may be written.
-        version_to_stdout: Whether -version prints to standard output; the C programs of Globus print it to standard error.
+        version_to_stdout: Whether -version prints to standard output, and not, as in Globus's C, to standard error.
     """
 
     spelling_note = (
