@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.harness.ca import TestCA, write_file
 from tests.harness.environment import UserEnvironment
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.harness.run import Done
+from tests.harness.run import Done, c_program
 
 pytestmark = pytest.mark.interop
 
@@ -217,6 +213,32 @@ def test_every_option_of_the_c_program_is_ours(command: str, user: UserEnvironme
     known = user.ours(command, "-help").check().stdout
     missing = [option for option in options if not re.search(rf"(?m)^  (-\S+, )*{option}\b(?!-)", known)]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "grid-ca-create",
+        "grid-ca-package",
+        "grid-ca-sign",
+        "grid-cert-info",
+        "grid-cert-request",
+        "grid-change-pass-phrase",
+        "grid-default-ca",
+        "grid-mapfile-add-entry",
+        "grid-mapfile-check-consistency",
+        "grid-mapfile-delete-entry",
+    ],
+)
+def test_every_option_of_the_script_is_ours(command: str, user: UserEnvironment) -> None:
+    """The branches of a shell's `case`, and what Perl's Getopt::Long is given."""
+    script = Path(c_program(command)).read_text("latin-1")
+    branches = re.findall(r"^\s*((?:--?[a-zA-Z][\w-]*\s*\|?\s*)+)\)", script, re.MULTILINE)
+    getopt = re.findall(r'"([a-zA-Z|]+)(?:=s)?"\s*=>\s*\\', script)
+    options = {f"-{word.strip().lstrip('-')}" for text in branches + getopt for word in text.split("|")}
+    assert len(options) > 3
+    known = user.ours(command, "-help").check().stdout
+    assert not options - set(re.findall(r"(?<![\w-])-[\w-]+", known))
 
 
 @pytest.mark.parametrize("command", ["grid-proxy-init", "grid-proxy-info", "grid-proxy-destroy"])
