@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gsi.ca.signer import Signer
     from gsi.certificate import Certificate
 
-__all__ = ["RevocationReason", "RevokedEntry", "make_crl", "parse_reason"]
+__all__ = ["RevocationReason", "RevokedEntry", "long_time", "make_crl", "parse_reason"]
 
 
 class RevocationReason(IntEnum):
@@ -168,13 +168,18 @@ def _encode_entry(entry: RevokedEntry) -> bytes:
         reason = der.encode_tlv(der.ENUMERATED, bytes((entry.reason,)))
         extensions.append(encode_extension(oids.CRL_REASON, False, reason))
     if entry.invalid_since is not None:  # always GeneralizedTime (section 5.3.2)
-        since = der.encode_tlv(der.GENERALIZED_TIME, f"{entry.invalid_since:%Y%m%d%H%M%SZ}".encode())
+        since = der.encode_tlv(der.GENERALIZED_TIME, long_time(entry.invalid_since).encode())
         extensions.append(encode_extension(oids.INVALIDITY_DATE, False, since))
     return der.encode_sequence(
         der.encode_integer(entry.serial),
         der.encode_time(entry.time),
         der.encode_sequence(*extensions) if extensions else b"",
     )
+
+
+def long_time(moment: datetime) -> str:
+    """Return a time as GeneralizedTime says it; `%Y` would leave the zeros of early years out."""
+    return f"{moment.year:04d}{moment:%m%d%H%M%SZ}"
 
 
 def _check_authority(certificate: Certificate, now: datetime) -> None:

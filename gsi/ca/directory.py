@@ -19,6 +19,7 @@ written outside the directory; one whose parts are links leading elsewhere is re
 from __future__ import annotations
 
 import os
+import re
 import stat
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -64,6 +65,10 @@ if TYPE_CHECKING:
 __all__ = ["SUBDIRECTORIES", "CADirectory"]
 
 SUBDIRECTORIES: Final = ("certs", "crl", "newcerts", "private")
+_OWN: Final = re.compile(
+    r"(index\.txt|serial|crlnumber)(\..*)?|cacert\.pem|passwd|signing-policy|grid-ca-ssl\.conf|crl|newcerts|private"
+)
+"""The names that mean something here, with what `openssl ca` leaves beside the books."""
 _MAX_FILE_BYTES: Final = 1 << 20  # certificates and policies take a few kB
 _MAX_NAMED: Final = 5  # of the serial numbers in a message
 
@@ -97,6 +102,14 @@ class CADirectory:
     def file(self, *names: str) -> str:
         """Return the path of a file below the directory."""
         return os.path.join(self.path, *names)
+
+    def owns(self, path: str) -> bool:
+        """Return whether a file is in the directory, or would be taken for one of the CA's were it made."""
+        real = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
+        top = os.path.realpath(self.path)
+        if os.path.commonpath((real, top)) != top:
+            return False
+        return os.path.lexists(path) or _OWN.fullmatch(os.path.relpath(real, top).split(os.sep)[0]) is not None
 
     def lock(self) -> FileLock:
         """Return the lock that keeps other processes of ours out; `openssl ca` has none and does not look at it."""
@@ -273,6 +286,7 @@ class CADirectory:
             ParseError: The index or the last CRL is malformed.
             StorageError: It cannot be written.
         """
+        now = now.replace(microsecond=0)  # as lists say it
         index = self.read_index()
         last = self._read_last_crl()
         last_number = 0 if last is None else crl_number(last) or 0
@@ -317,15 +331,24 @@ class CADirectory:
         return changed if last is None else max(changed, last.this_update)
 
     def _check_complete(self, index: Index, last: CRL) -> None:
-        """Insist that the index knows what is on the last list, before a new one takes that back."""
-        lost = last.serials - {entry.serial for entry in index.entries}
-        if lost:
-            some = ", ".join(f"{serial:X}" for serial in sorted(lost)[:_MAX_NAMED])
+        """Insist that the index has as revoked what is on the last list, before a new one takes that back."""
+        lost = last.serials - {entry.serial for entry in index.revoked}
+        if not lost:
+            return
+        known = lost & {entry.serial for entry in index.entries}
+        some = ", ".join(f"{serial:X}" for serial in sorted(known or lost)[:_MAX_NAMED])
+        if known:
             raise IssuanceError(
-                f"{self.file('index.txt')}: knows nothing of {len(lost)} certificates of the last CRL: {some}",
+                f"{self.file('index.txt')}: {len(known)} certificates of the last CRL are not revoked: {some}",
                 step=IssuanceStep.CHECK,
-                hint="restore the file, or put each back by its certificate: grid-ca-sign -revoke newcerts/SERIAL.pem",
+                hint="if an older index was restored, revoke them again: grid-ca-sign -revoke SERIAL; if they were on "
+                "hold and are to be good again, move crl/crl.pem away",
             )
+        raise IssuanceError(
+            f"{self.file('index.txt')}: knows nothing of {len(lost)} certificates of the last CRL: {some}",
+            step=IssuanceStep.CHECK,
+            hint="restore the file, or put each back by its certificate: grid-ca-sign -revoke newcerts/SERIAL.pem",
+        )
 
     def _write(self, name: str, data: bytes, mode: int) -> None:
         try:

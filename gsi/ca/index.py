@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from gsi.ca.crl import RevocationReason, RevokedEntry
+from gsi.ca.crl import RevocationReason, RevokedEntry, long_time
 from gsi.ca.serials import MAX_SERIAL
 from gsi.errors import ConflictError, NotFoundError, ParseError
 from gsi.names import canonical_oneline, oneline
@@ -181,7 +181,7 @@ def _parse_revocation(text: str, serial: int) -> RevokedEntry:
     word, _, argument = rest.partition(",")
     if not word:
         return RevokedEntry(serial, _parse_time(when))
-    since = _parse_time(argument) if word in {"keyTime", "CAkeyTime"} else None
+    since = _parse_any_time(argument) if word in {"keyTime", "CAkeyTime"} else None
     reason = _LONGER_REASONS.get(word) or _REASONS.get(word.lower())
     if reason is None:
         raise ValueError(f"reason {word[:40]!r} is not known")
@@ -189,14 +189,20 @@ def _parse_revocation(text: str, serial: int) -> RevokedEntry:
 
 
 def _parse_time(text: str) -> datetime:
+    """Read the time of an event, which is written again as short as `openssl ca` does."""
+    moment = _parse_any_time(text)
+    if moment.year < _FIRST_SHORT_YEAR:
+        raise ValueError(f"{text[:20]!r} is a time before {_FIRST_SHORT_YEAR}, which two digits could not say again")
+    return moment
+
+
+def _parse_any_time(text: str) -> datetime:
     found = _TIME.fullmatch(text)
     if found is None:
         raise ValueError(f"{text[:20]!r} is no time")
     year, *rest = map(int, found.groups())
     if len(found[1]) == 2:
         year += 2000 if year < 50 else 1900
-    elif year < _FIRST_SHORT_YEAR:
-        raise ValueError(f"{text[:20]!r} is a time before {_FIRST_SHORT_YEAR}, which two digits could not say again")
     return datetime(year, *rest, tzinfo=UTC)  # type: ignore[misc, arg-type]  # five numbers follow, as the pattern says
 
 
@@ -225,7 +231,7 @@ def _encode_revocation(revoked: RevokedEntry) -> str:
         RevocationReason.CA_COMPROMISE,
     }:
         word = "keyTime" if revoked.reason is RevocationReason.KEY_COMPROMISE else "CAkeyTime"
-        return f"{when},{word},{revoked.invalid_since:%Y%m%d%H%M%SZ}"
+        return f"{when},{word},{long_time(revoked.invalid_since)}"
     if revoked.reason is RevocationReason.UNSPECIFIED:
         return when
     return f"{when},{revoked.reason.word}"

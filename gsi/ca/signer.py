@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from gsi.credential import PassphraseSource
     from gsi.keys import PrivateKey, PublicKey
 
-__all__ = ["Digest", "KeySigner", "Signer", "load_key_signer", "load_signer", "signature_scheme"]
+__all__ = [
+    "Digest",
+    "KeySigner",
+    "Signer",
+    "file_of",
+    "load_key_signer",
+    "load_signer",
+    "scheme_of",
+    "signature_scheme",
+]
 
 _SCHEMES: Final = frozenset({"file", "pkcs11", "program"})
 
@@ -199,6 +208,12 @@ def scheme_of(place: str) -> str:
     return kind if colon and kind in _SCHEMES else ""
 
 
+def file_of(place: str) -> str | None:
+    """Return the file that a place such as that of a key names, with `file:` before it or without, or None."""
+    kind = scheme_of(place)
+    return (place.partition(":")[2] if kind else place) if kind in {"", "file"} else None
+
+
 def load_signer(
     place: str,
     *,
@@ -234,7 +249,7 @@ def load_signer(
             raise ConfigError("a signing program needs the CA's certificate beside it")
         signer = ProgramSigner.from_command(rest, certificate.spki_der, digest=digest)
     else:
-        signer = load_key_signer(rest if kind == "file" else place, passphrase=passphrase, digest=digest)
+        signer = load_key_signer(file_of(place) or place, passphrase=passphrase, digest=digest)
     if certificate is not None and not _fits(signer, certificate):
         signer.close()
         raise CredentialError(

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from gsi.ca.crl import RevocationReason, parse_reason
-from gsi.ca.signer import Digest
+from gsi.ca.pkcs11_token import parse_pkcs11_uri
+from gsi.ca.signer import Digest, file_of, scheme_of
 from gsi.certificate import Certificate
 from gsi.cli.arguments import UsageError
 from gsi.cli.ca_files import open_ca_directory
@@ -21,7 +22,7 @@ from gsi.cli.secret_source import SecretSource, read_secret
 from gsi.errors import CredentialError, CredentialProblem, NotFoundError
 from gsi.system.clock import now
 from gsi.system.files import read_public, write_public
-from gsi.trust.crl import parse_crl_file
+from gsi.trust.crl import MAX_CRL_BYTES, parse_crl_file
 
 if TYPE_CHECKING:
     from gsi.ca.directory import CADirectory
@@ -44,6 +45,8 @@ __all__ = [
 
 DEFAULT_CRL_LIFETIME: Final = timedelta(days=30)
 _UNITS: Final = {"crldays": timedelta(days=1), "crlhours": timedelta(hours=1), "crlsec": timedelta(seconds=1)}
+FIRST_TIME: Final = datetime(1950, 1, 1, tzinfo=UTC)
+"""Before this, certificates do not say what they mean (RFC 5280 section 4.1.2.5)."""
 MAX_CERTIFICATE_FILE_BYTES: Final = 1 << 20
 
 
@@ -55,9 +58,6 @@ def say(arguments: Namespace, text: str) -> None:
 
 def load_signer(arguments: Namespace, ca: CADirectory) -> Signer:
     """Return the CA's key, asking for its pass phrase only when it is locked; raises as `CADirectory.load_signer`."""
-    place = arguments.keyfile
-    if place is not None and ":" not in place:
-        place = os.path.abspath(place)
 
     def ask() -> Passphrase:
         source = arguments.passin
@@ -65,20 +65,25 @@ def load_signer(arguments: Namespace, ca: CADirectory) -> Signer:
             source = SecretSource("file", ca.file("passwd"))  # where the C tool looks for it, too
         return read_secret(source, "Enter pass phrase of the CA's key:", option="-passin")
 
-    return ca.load_signer(place, passphrase=ask, digest=arguments.md and Digest(arguments.md))
+    return ca.load_signer(_key_place(arguments), passphrase=ask, digest=arguments.md and Digest(arguments.md))
 
 
-def check_out(path: str, ca: CADirectory, *others: str | None) -> None:
-    """Refuse a place that cannot be written or holds what must stay, before anything is issued.
+def _key_place(arguments: Namespace) -> str | None:
+    place: str | None = arguments.keyfile
+    return os.path.abspath(place) if place is not None and ":" not in place else place
 
-    Args:
-        path: The place.
-        ca: The CA, none of whose files but its CRL is replaced.
-        others: Further files that stay, where they are files.
+
+def check_out(arguments: Namespace, ca: CADirectory, *, is_list: bool = False) -> None:
+    """Refuse a place for -out that cannot be written or holds what must stay, before anything is issued.
+
+    What must stay is every file of the CA but, for a new list, the last one; the names of its directory that mean
+    something, also where there is no such file yet; the request; and whatever holds a key or its pass phrase.
 
     Raises:
         CredentialError: UNWRITABLE.
+        ConfigError: The place of the CA's key cannot be known.
     """
+    path: str = arguments.out
     directory = os.path.dirname(path) or "."
     is_other = os.path.lexists(path) and not os.path.isfile(path)
     if is_other or os.path.islink(path) or not os.access(directory, os.W_OK | os.X_OK):
@@ -87,20 +92,38 @@ def check_out(path: str, ca: CADirectory, *others: str | None) -> None:
             problem=CredentialProblem.UNWRITABLE,
             path=path,
         )
-    if not os.path.exists(path) or _is_same(path, ca.file("crl", "crl.pem")):
+    if is_list and os.path.realpath(path) == os.path.realpath(ca.file("crl", "crl.pem")):
         return
-    inside = os.path.commonpath((os.path.realpath(path), os.path.realpath(ca.path))) == os.path.realpath(ca.path)
-    if inside or any(_is_same(path, other) for other in others if other is not None):
+    if ca.owns(path) or any(_is_same(path, other) for other in _needed(arguments, ca)) or _holds_key(path):
         raise CredentialError(
-            f"{path}: is not replaced: it is a file of the CA, the request or the key",
+            f"{path}: is not replaced: it is a file of the CA, the request, or holds a key or a pass phrase",
             problem=CredentialProblem.UNWRITABLE,
             path=path,
             hint="name another file with -out",
         )
 
 
+def _needed(arguments: Namespace, ca: CADirectory) -> list[str]:
+    """Return the files, outside the CA's directory too, that this command reads."""
+    place = _key_place(arguments) or ca.key_place
+    is_token = scheme_of(place) == "pkcs11"
+    pin = parse_pkcs11_uri(f"pkcs11:{place.partition(':')[2]}").pin_source if is_token else None
+    found = [file_of(place), None if pin is None else file_of(pin), arguments.input]
+    if arguments.passin is not None and arguments.passin.kind == "file":
+        found.append(arguments.passin.place)
+    return [one for one in found if one is not None]
+
+
+def _holds_key(path: str) -> bool:
+    """Return whether a file holds a private key in PEM, whoever's it is."""
+    try:
+        return b"PRIVATE KEY-----" in read_public(path, max_bytes=MAX_CRL_BYTES)
+    except CredentialError as error:
+        return error.problem is not CredentialProblem.MISSING  # what cannot be looked at stays
+
+
 def _is_same(path: str, other: str) -> bool:
-    return os.path.exists(other) and os.path.samefile(path, other)
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def parse_time(text: str, option: str) -> datetime:
@@ -156,7 +179,7 @@ def _parse_why(arguments: Namespace) -> tuple[RevocationReason, datetime | None]
 
     Raises:
         ConfigError: There is no such reason.
-        UsageError: Two reasons, or a time that is none.
+        UsageError: Two reasons, or a time that is none in which a key can have been lost.
     """
     given = [
         name for name in ("crl_reason", "crl_compromise", "crl_CA_compromise") if getattr(arguments, name) is not None
@@ -169,6 +192,8 @@ def _parse_why(arguments: Namespace) -> tuple[RevocationReason, datetime | None]
     if given[0] == "crl_reason":
         return parse_reason(text), None
     since = parse_time(text, f"-{given[0]}")
+    if not FIRST_TIME <= since <= now():
+        raise UsageError(f"-{given[0]}: {text} is no time between {FIRST_TIME.year} and now")
     return RevocationReason.KEY_COMPROMISE if given[0] == "crl_compromise" else RevocationReason.CA_COMPROMISE, since
 
 
@@ -200,7 +225,7 @@ def make_list(arguments: Namespace) -> dict[str, object]:
     lifetime = getattr(arguments, given[0]) * _UNITS[given[0]] if given else DEFAULT_CRL_LIFETIME
     ca = open_ca_directory(arguments.dir)
     if arguments.out is not None:
-        check_out(arguments.out, ca, arguments.keyfile)
+        check_out(arguments, ca, is_list=True)
     with ca.lock():
         signer = load_signer(arguments, ca)
         pem = ca.make_crl(signer, now=now(), lifetime=lifetime)

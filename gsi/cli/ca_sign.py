@@ -196,9 +196,10 @@ class _SignParser(CommandParser):
             UsageError: Always.
         """
         words = message.removeprefix("unrecognized arguments: ").split()
-        hint = _PASSED_ON.get(words[0].lstrip("-")) if words else None
+        name = words[0].partition("=")[0] if words else ""
+        hint = _PASSED_ON.get(name.lstrip("-"))
         if hint is not None:
-            raise UsageError(f"{words[0]}: this option of openssl ca is not taken", hint=hint)
+            raise UsageError(f"{name}: this option of openssl ca is not taken", hint=hint)
         super().error(message)
 
 
@@ -215,6 +216,9 @@ def _execute(arguments: Namespace) -> int:
     chosen = [name for name in ("revoke", "gencrl", "status", "updatedb") if getattr(arguments, name)]
     if len(chosen) > 1:
         raise UsageError(f"-{chosen[0]} and -{chosen[1]} are mutually exclusive")
+    for name in () if arguments.revoke else ("crl_reason", "crl_compromise", "crl_CA_compromise"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(f"-{name} says why a certificate is revoked: it goes with -revoke")
     from gsi.cli import ca_books
 
     works = {"revoke": ca_books.revoke, "gencrl": ca_books.make_list, "status": ca_books.status}
@@ -242,7 +246,7 @@ def _sign(arguments: Namespace) -> dict[str, object]:
     if arguments.out is None:
         raise UsageError("no place for the certificate: name a file with -out")
     ca = open_ca_directory(arguments.dir)
-    check_out(arguments.out, ca, arguments.input, arguments.keyfile)
+    check_out(arguments, ca)
     request = _read_request(arguments.input)
     moment = now()
     grant = _grant(arguments, request, moment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -213,13 +213,21 @@ def test_what_a_ca_needs_is_not_replaced(shell: Shell) -> None:
     shell.type(*CREATE, "-dir", "ca").check()
     request = shell.request()
     (shell.home / "way").symlink_to("ca")
-    for place in ("ca/private/cakey.pem", "ca/index.txt", "ca/cacert.pem", "way/serial", "ca/crlnumber", request):
+    shell.type("grid-ca-sign", "-dir", "ca", "-gencrl").check()
+    (shell.home / "userkey.pem").write_bytes((shell.home / "ca" / "private" / "cakey.pem").read_bytes())
+    files = ("private/cakey.pem", "index.txt", "cacert.pem", "crl/crl.pem", "crlnumber")
+    for place in (*(f"ca/{name}" for name in files), "way/serial", "userkey.pem", request):
         before = (shell.home / place).read_bytes()
         done = shell.type("grid-ca-sign", "-dir", "way", "-in", request, "-out", place)
         assert (done.returncode, "is not replaced" in done.stderr) == (1, True), place
         assert (shell.home / place).read_bytes() == before
-        if place != request:
+        if place not in {request, "ca/crl/crl.pem"}:
             assert shell.type("grid-ca-sign", "-dir", "ca", "-gencrl", "-out", place).returncode == 1
+    for name in ("passwd", "private/keyfile", "serial.old", "index.txt.attr.new", "newcerts/01.pem", "crl/x.pem"):
+        place = f"ca/{name}"  # which would be taken for the CA's
+        done = shell.type("grid-ca-sign", "-dir", "ca", "-in", request, "-out", place)
+        assert (done.returncode, "is not replaced" in done.stderr) == (1, True), place
+        assert not (shell.home / place).exists()
     assert not shell.names("ca", "newcerts")
     # A new file there, the list itself, and one's own old file elsewhere are another matter.
     shell.type("grid-ca-sign", "-dir", "ca", "-in", request, "-out", "ca/alice.pem").check()
@@ -229,6 +237,50 @@ def test_what_a_ca_needs_is_not_replaced(shell: Shell) -> None:
         shell.type("grid-ca-sign", "-dir", "ca", "-gencrl", "-out", "ca/crl/crl.pem", "-crlsec", "90").check()
     (crl,) = parse_crl_file((shell.home / "ca" / "crl" / "crl.pem").read_bytes())
     assert crl.next_update - crl.this_update <= timedelta(minutes=6, seconds=30)
+
+
+@pytest.mark.parametrize("way", ["keyfile", "file:", "directory", "pin-source", "passin"])
+def test_a_key_that_lies_elsewhere_is_not_replaced(shell: Shell, way: str) -> None:
+    """However it is named; nor is the file of its pass phrase."""
+    shell.type(*CREATE, "-dir", "ca").check()
+    kept = shell.home / "elsewhere"
+    os.rename(shell.home / "ca" / "private" / "cakey.pem", kept)
+    words: tuple[str, ...] = ()
+    match way:
+        case "keyfile":
+            words = ("-keyfile", "elsewhere")
+        case "file:":
+            words = ("-keyfile", "file:elsewhere")
+        case "directory":
+            write_file(shell.home / "ca" / "private" / "keyfile", f"{kept}\n".encode(), 0o600)
+        case "pin-source":
+            words = ("-keyfile", f"PKCS11:token=t;object=x?module-path=/nonexistent&pin-source=file:{kept}")
+        case _:
+            words = ("-keyfile", "other", "-passin", "file:elsewhere")
+    kept.write_bytes(before := b"not to be lost\n")
+    request = shell.request()
+    for work in (("-in", request), ("-gencrl",)):
+        done = shell.type("grid-ca-sign", "-dir", "ca", *words, *work, "-out", "elsewhere")
+        assert (done.returncode, "is not replaced" in done.stderr) == (1, True), done.stderr
+        assert kept.read_bytes() == before
+
+
+def test_why_a_certificate_is_revoked(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    shell.type("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem").check()
+    revoke = ("grid-ca-sign", "-dir", "ca", "-revoke", "cert.pem")
+    for time in ("19000101000000Z", "00010101000000Z", "29990101000000Z", "20260230000000Z", "yesterday"):
+        for option in ("-crl_compromise", "-crl_CA_compromise"):
+            done = shell.type(*revoke, option, time)
+            assert (done.returncode, option in done.stderr, time in done.stderr) == (1, True, True), done
+    for option, value in (("-crl_compromise", "20260102030405Z"), ("-crl_reason", "superseded")):
+        done = shell.type("grid-ca-sign", "-dir", "ca", "-gencrl", option, value)
+        assert (done.returncode, "it goes with -revoke" in done.stderr) == (1, True), done
+    shell.type(*revoke, "-crl_CA_compromise", "19991231235959Z").check()
+    shell.type("grid-ca-sign", "-dir", "ca", "-gencrl").check()
+    (entry,) = x509.load_pem_x509_crl((shell.home / "ca" / "crl" / "crl.pem").read_bytes())
+    since = entry.extensions.get_extension_for_class(x509.InvalidityDate).value
+    assert since.invalidity_date_utc == datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def test_a_ca_below_another_keeps_to_its_signing_policy(shell: Shell) -> None:

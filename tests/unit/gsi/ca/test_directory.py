@@ -225,34 +225,43 @@ def test_a_list_is_newer_than_the_last(
     # `openssl ca -gencrl` dates its list by the second, keeps it elsewhere, and has changed the counter.
     made = now + timedelta(minutes=2)
     os.utime(counter, (made.timestamp(), made.timestamp()))
-    (second,) = parse_crl_file(directory.make_crl(signer, now=made + timedelta(seconds=1), lifetime=DAY))
+    later = made + timedelta(seconds=1)
+    (second,) = parse_crl_file(directory.make_crl(signer, now=later, lifetime=DAY))
     assert second.this_update == made
+    # A counter from a machine whose clock runs before ours says no more than that it was there.
+    os.utime(counter, (made.timestamp() + 86400, made.timestamp() + 86400))
+    (third,) = parse_crl_file(directory.make_crl(signer, now=later.replace(microsecond=7), lifetime=DAY))
+    assert third.this_update == later
     # A clock that was put back.
     with pytest.raises(IssuanceError) as caught:
         directory.make_crl(signer, now=now, lifetime=DAY)
     assert "clock" in (caught.value.hint or "")
     # Numbers only grow: one that was lost is counted on from the list.
     counter.unlink()
-    (third,) = parse_crl_file(directory.make_crl(signer, now=made + DAY, lifetime=DAY))
-    assert [crl_number(one) for one in (first, second, third)] == [1, 2, 3]
+    (fourth,) = parse_crl_file(directory.make_crl(signer, now=made + DAY, lifetime=DAY))
+    assert [crl_number(one) for one in (first, second, third, fourth)] == [1, 2, 3, 4]
     counter.write_text("02\n")
     with pytest.raises(IssuanceError) as caught:
         directory.make_crl(signer, now=made + DAY, lifetime=DAY)
-    assert (caught.value.step, "04" in (caught.value.hint or "")) == (IssuanceStep.SERIAL, True)
-    assert parse_crl_file(kept.read_bytes())[0].der == third.der
+    assert (caught.value.step, "05" in (caught.value.hint or "")) == (IssuanceStep.SERIAL, True)
+    assert parse_crl_file(kept.read_bytes())[0].der == fourth.der
 
 
 def test_a_list_takes_nothing_back_that_the_index_has_lost(
     directory: CADirectory, grant: Grant, request_: CertificateRequest, now: datetime, tmp_path: Path
 ) -> None:
     signer = directory.load_signer()
+    index = tmp_path / "ca" / "index.txt"
     certificate = directory.issuer(signer).issue(request_, grant, now=now).certificate
+    before = index.read_bytes()
     directory.revoke(certificate.serial, now=now)
     directory.make_crl(signer, now=now, lifetime=DAY)
-    (tmp_path / "ca" / "index.txt").write_bytes(b"")
-    with pytest.raises(IssuanceError) as caught:
-        directory.make_crl(signer, now=now + DAY, lifetime=DAY)
-    assert caught.value.step is IssuanceStep.CHECK
+    for older, why in ((before, "1 certificates of the last CRL are not revoked"), (b"", "knows nothing of 1")):
+        index.write_bytes(older)
+        with pytest.raises(IssuanceError, match=why) as caught:
+            directory.make_crl(signer, now=now + DAY, lifetime=DAY)
+        assert caught.value.step is IssuanceStep.CHECK
+        assert f"{certificate.serial:X}" in caught.value.message
     directory.adopt(certificate)
     directory.revoke(certificate.serial, now=now)
     (crl,) = parse_crl_file(directory.make_crl(signer, now=now + DAY, lifetime=DAY))

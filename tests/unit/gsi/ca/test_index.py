@@ -17,13 +17,14 @@ LINES = (
     b"R\t271121120000Z\t261121120000Z\t0A0B\tunknown\t/O=Grid/CN=B\\xC3\\xBCcher\n"
     b"E\t20510101000000Z\t\t7FFF\tunknown\t/O=Grid/CN=host\\/a.example\n"
     b"R\t271121120000Z\t261121120000Z,keyTime,20261101000000Z\t03\tunknown\t/O=Grid/CN=Carol\n"
+    b"R\t271121120000Z\t261121120000Z,CAkeyTime,09000101000000Z\t04\tunknown\t/O=Grid/CN=Dave\n"
 )
 
 
 def test_lines_read_back_as_they_were() -> None:
     index = parse_index(LINES)
     assert encode_index(index) == LINES
-    alice, bob, buecher, host, carol = index.entries
+    alice, bob, buecher, host, carol, dave = index.entries
     assert (alice.status, alice.serial, alice.subject) == (Status.VALID, 1, "/O=Grid/CN=Alice")
     assert alice.not_after == datetime(2027, 11, 21, 12, tzinfo=UTC)
     assert bob.revoked == RevokedEntry(2, NOW, RevocationReason.KEY_COMPROMISE)
@@ -31,7 +32,8 @@ def test_lines_read_back_as_they_were() -> None:
     assert host.not_after.year == 2051
     assert carol.revoked is not None
     assert carol.revoked.invalid_since == datetime(2026, 11, 1, tzinfo=UTC)
-    assert {entry.serial for entry in index.revoked} == {2, 3, 0xA0B}
+    assert dave.revoked == RevokedEntry(4, NOW, RevocationReason.CA_COMPROMISE, datetime(900, 1, 1, tzinfo=UTC))
+    assert {entry.serial for entry in index.revoked} == {2, 3, 4, 0xA0B}
     assert parse_index(b"# openssl's own remark\n\n").entries == ()
 
 
