@@ -183,10 +183,12 @@ def edit_file(path: str, change: Callable[[bytes], bytes], *, create: bool = Fal
             editor has not finished.
     """
     path = os.path.realpath(path)
-    if dry_run:
-        _, data = _read(path, create=create)
-        return change(data) != data
     directory, name = os.path.split(path)
+    if dry_run:
+        before, data = _read(path, create=create)
+        if before is None and not os.path.isdir(directory):
+            raise CredentialError(f"{directory}: no such directory", problem=CredentialProblem.MISSING, path=directory)
+        return change(data) != data
     with FileLock(os.path.join(directory, f".{name}.lock"), wait_seconds=_WAIT_SECONDS):
         before, data = _read(path, create=create)
         changed = change(data)

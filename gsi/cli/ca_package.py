@@ -129,14 +129,18 @@ def _check_crl_url(url: str) -> None:
     Raises:
         UsageError: It is no URL, one of another scheme, or with a fragment, which a .crl_url file takes for a comment.
     """
+    from gsi.errors import ParseError
+    from gsi.transport.http import parse_url
     from gsi.trust.crl_sources import is_url
 
-    is_fetched = url.lower().startswith(("http://", "https://", "file:///"))
-    if not (is_fetched and is_url(url) and url.isascii() and "#" not in url):
-        raise UsageError(
-            f"-crl-url {url}: grid-fetch-crl does not fetch from there",
-            hint="name the place by http, https or file, like http://ca.example.org/ca.crl",
-        )
+    hint = "name the place by http, https or file, like http://ca.example.org/ca.crl"
+    if not is_url(url) or not url.isascii() or "#" in url:
+        raise UsageError(f"-crl-url {url}: grid-fetch-crl does not fetch from there", hint=hint)
+    if not url.lower().startswith("file:///"):
+        try:
+            parse_url(url)
+        except ParseError as error:
+            raise UsageError(f"-crl-url: {error.message}", hint=hint) from error
 
 
 def _find_rpmbuild() -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gsi.cli.arguments import Namespace
     from gsi.cli.ca_files import FoundAuthority
 
-__all__ = ["build_parser", "main"]
+__all__ = ["build_parser", "main", "make_links"]
 
 PROG = "grid-default-ca"
 
@@ -182,7 +182,7 @@ def _choose(chosen: FoundAuthority, *, quiet: bool) -> dict[str, str]:
             )
     if not quiet:
         sys.stdout.write(f"\nsetting the default CA to: {chosen.subject}\n\n")
-    _make_links(links)
+    make_links(links)
     if not quiet:
         for link, target in links.items():
             sys.stdout.write(f"linking {printable(target)} to\n        {printable(link)}\n\n")
@@ -191,25 +191,37 @@ def _choose(chosen: FoundAuthority, *, quiet: bool) -> dict[str, str]:
     return links
 
 
-def _make_links(links: Mapping[str, str]) -> None:
-    """Make all links under other names, then put each in place in one step.
+def make_links(links: Mapping[str, str]) -> None:
+    """Make all the links, or none.
 
     Raises:
-        CredentialError: UNWRITABLE: one cannot be made.
+        CredentialError: UNWRITABLE: one cannot be made, and the others are as they were.
     """
-    made = {link: f"{link}.{os.urandom(8).hex()}" for link in links}
+    before = {link: os.readlink(link) if os.path.islink(link) else None for link in links}
+    changed: list[str] = []
     link = ""
     try:
         for link, target in links.items():
-            os.symlink(target, made[link])
-        for link in links:
-            os.rename(made[link], link)
+            _make_link(link, target)
+            changed.append(link)
     except OSError as error:
-        for temporary in filter(os.path.lexists, made.values()):
-            os.unlink(temporary)
+        for done in reversed(changed):
+            old = before[done]
+            os.unlink(done) if old is None else _make_link(done, old)
         raise CredentialError(
             f"{link}: cannot be made: {error.strerror}", problem=CredentialProblem.UNWRITABLE, path=link
         ) from error
+
+
+def _make_link(link: str, target: str) -> None:
+    """Put a link in place in one step."""
+    made = f"{link}.{os.urandom(8).hex()}"
+    os.symlink(target, made)
+    try:
+        os.rename(made, link)
+    except OSError:
+        os.unlink(made)
+        raise
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ __all__ = ["local_place", "look_at_health", "look_at_stream", "look_at_tls", "lo
 MAX_HEALTH_BYTES: Final = 65536
 """Of a server's own words about itself: a few hundred bytes are usual."""
 MAX_LINE: Final = 300
-"""Characters shown of a line of text that a server tells instead."""
+"""Characters shown of what a server tells of one part of it."""
+MAX_LINES: Final = 50
 
 _WELL_OR_NOT: Final = frozenset({HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE})
 _UNREACHED: Final = frozenset({"transport", "timeout"})
@@ -118,7 +119,7 @@ def _troubles(body: bytes) -> list[str]:
     try:
         told = json.loads(body)
         parts = told["checks"]
-        return [f"{name}: {text}" for name, text in parts.items() if text != "ok"]
+        return [f"{name}: {text}"[:MAX_LINE] for name, text in parts.items() if text != "ok"][:MAX_LINES]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         line = body.decode("utf-8", "replace").split("\n")[0].strip()
         return [line[:MAX_LINE]] if line else []

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["MAX_REDIRECTS", "Fetched", "Post", "Proxies", "fetch", "make_context", "read_proxies"]
+__all__ = ["MAX_REDIRECTS", "Fetched", "Post", "Proxies", "fetch", "make_context", "parse_url", "read_proxies"]
 
 MAX_REDIRECTS: Final = 5
 _MAX_PROXY_ANSWER: Final = 16 << 10  # bytes of a proxy's answer to CONNECT
@@ -132,7 +132,7 @@ def fetch(
         TransportError: No connection, a broken one, too many bytes, or a redirection that is not followed.
     """
     deadline = time.monotonic() + timeout
-    target = _parse_url(url)
+    target = parse_url(url)
     for _ in range(max_redirects + 1):
         try:
             answer = _get(target, deadline, max_bytes, proxies or Proxies(), context, post=post, accepts=accepts)
@@ -162,7 +162,12 @@ class _Document(NamedTuple):
     status: int
 
 
-def _parse_url(url: str) -> SplitResult:
+def parse_url(url: str) -> SplitResult:
+    """Return the parts of a URL that `fetch` would take.
+
+    Raises:
+        ParseError: It is none by http or https, names no host, or an account.
+    """
     try:
         parts = urlsplit(quote(url, safe=_SAFE))
         _ = parts.port  # raises for a number that is none
@@ -175,7 +180,7 @@ def _parse_url(url: str) -> SplitResult:
 
 def _follow(target: SplitResult, location: str) -> SplitResult:
     try:
-        found = _parse_url(urljoin(target.geturl(), location))
+        found = parse_url(urljoin(target.geturl(), location))
     except (ParseError, ValueError) as error:
         raise TransportError(f"{target.netloc}: redirected to '{location[:80]}', which is not followed") from error
     if target.scheme == "https" and found.scheme != "https":
@@ -199,7 +204,7 @@ def _get(
     if proxy is None:
         connected = _connect(host, port, deadline)
     else:
-        via = _parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        via = parse_url(proxy if "://" in proxy else f"http://{proxy}")
         connected = _connect(via.hostname or "", via.port or 3128, deadline)
     try:
         if target.scheme == "https":

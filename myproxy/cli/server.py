@@ -273,6 +273,7 @@ def _write_pid(asked: str | None, *, default: str | None = None) -> None:
     Raises:
         ConfigError: The file that was asked for cannot be written, or a running server has locked it.
     """
+    import contextlib
     import fcntl
 
     from gsi.errors import ConfigError
@@ -284,12 +285,15 @@ def _write_pid(asked: str | None, *, default: str | None = None) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)  # whoever may read a file may keep others from locking it
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError):  # another user's who lets us write it
+            os.fchmod(descriptor, 0o600)  # an older one may have been readable
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
     except OSError as error:
         why = "another server is running" if isinstance(error, BlockingIOError) else error.strerror
         if asked:
-            raise ConfigError(f"pid file {path}: {why}") from error
+            hint = f"see which program holds it: fuser -v {path}" if isinstance(error, BlockingIOError) else None
+            raise ConfigError(f"pid file {path}: {why}", hint=hint) from error
         warn(PROG, f"pid file {path}: {why}")
 
 

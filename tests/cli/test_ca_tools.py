@@ -437,6 +437,14 @@ def test_no_ca_at_all(shell: Shell) -> None:
     assert shell.type("grid-ca-sign", "-gencrl").returncode == 1
 
 
+BAD_URLS = (
+    "http:///crl.pem",
+    "http://ca.example.org:99999/crl.pem",
+    "https://[::1/crl.pem",
+    "http://me:secret@a/c.pem",
+)
+
+
 def test_packages_of_a_ca_without_a_policy_are_not_made(shell: Shell, stems: list[str]) -> None:
     (shell.user.trust_dir / f"{stems[1]}.signing_policy").unlink()
     done = shell.type("grid-ca-package", "-ca", stems[1])
@@ -446,6 +454,6 @@ def test_packages_of_a_ca_without_a_policy_are_not_made(shell: Shell, stems: lis
     assert done.returncode == 1
     done = shell.type("grid-ca-package", "-ca", stems[0], "-package-version", "1\n2")
     assert done.returncode == 1
-    for url in ("crl.pem", "ftp://ca.example.org/crl.pem", "http:crl.pem", "http://ca.example.org/#crl"):
+    for url in ("crl.pem", "ftp://ca.example.org/crl.pem", "http:crl.pem", "http://ca.example.org/#crl", *BAD_URLS):
         assert "hint: " in shell.type("grid-ca-package", "-ca", stems[0], "-crl-url", url).stderr
     assert not any(name.endswith(".tar.gz") for name in shell.names())

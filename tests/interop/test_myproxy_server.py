@@ -888,6 +888,7 @@ def start_detached(site: Site, *more: str | Path) -> Done:
 def test_detaching(site: Site) -> None:
     pid_path, port_path = site.directory / "pid", site.directory / "port"
     files = ("-P", pid_path, "-z", port_path)
+    write_file(pid_path, b"1", 0o644)  # from another server
     start_detached(site, *files).check()
     pid = int(pid_path.read_text())
     watch = os.pidfd_open(pid)

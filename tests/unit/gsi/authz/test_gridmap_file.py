@@ -163,6 +163,8 @@ def test_a_dry_run_takes_no_lock_and_writes_nothing(path: Path) -> None:
     assert edit_file(str(path.with_name("none")), lambda _: add("a"), create=True, dry_run=True)
     assert os.listdir(path.parent) == ["grid-mapfile"]
     assert not path.read_bytes()
+    with pytest.raises(CredentialError, match="no such directory"):  # as without dry_run
+        edit_file(str(path.parent / "none" / "map"), lambda _: add("a"), create=True, dry_run=True)
 
 
 def test_a_new_file(path: Path) -> None:

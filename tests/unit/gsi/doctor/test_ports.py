@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
-from gsi.doctor.ports import MAX_HEALTH_BYTES, MAX_LINE, look_at_health
+from gsi.doctor.ports import MAX_HEALTH_BYTES, MAX_LINE, MAX_LINES, look_at_health
 from gsi.doctor.visit import Visit
 from gsi.system.environ import read_locations
 from gsi.trust.diagnose import Finding, Severity
@@ -15,6 +16,7 @@ from gsi.trust.options import CRLPolicy
 from gsi.trust.peername import NameMode
 from tests.harness.web import Answer, Drip, Hang, Raw, Redirect, Script, WebServer
 
+LONG = json.dumps({"checks": {f"{number:04d}": "x" * 500 for number in range(100)}}).encode()
 DEEP = b"[" * (MAX_HEALTH_BYTES - 1)
 
 
@@ -40,11 +42,12 @@ def ask(script: Script, *, timeout: float = 20) -> list[Finding]:
     ("script", "messages"),
     [
         (Answer(b'{"checks": {"store": "locked", "trust": "ok"}}', "503 Service Unavailable"), ["store: locked"]),
+        (Answer(LONG, "503 Service Unavailable"), [f"{n:04d}: " + "x" * (MAX_LINE - 6) for n in range(MAX_LINES)]),
         (Answer(b"the key has expired\nmore\n", "503 Service Unavailable"), ["the key has expired"]),
         (Answer(b"", "503 Service Unavailable"), ["status 503"]),
         (Answer(DEEP, "503 Service Unavailable"), ["[" * MAX_LINE]),
     ],
-    ids=["parts", "text", "nothing", "deep"],
+    ids=["parts", "long", "text", "nothing", "deep"],
 )
 def test_a_server_tells_what_is_wrong(script: Script, messages: list[str]) -> None:
     found = ask(script)
