@@ -7,7 +7,9 @@ A list goes in only if `gsi.trust.revocation` would take it: complete, of this C
 never an older list in place of a newer one, lest whoever can replay old bytes un-revoke a certificate. Older is a lower
 CRL number or an earlier thisUpdate, and with both equal, nobody can tell, so that the installed one stays. Numbers that
 begin anew are accepted once the installed list has run out, and an installed list that is dated in the future may be
-replaced by any. What was judged some time ago is measured against what is installed by now with `judge_again`.
+replaced by any. It is measured against every installed list of its key, because there may be several and the newest by
+its time need not have the highest number. What was judged some time ago is measured against what is installed by now
+with `judge_again`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ __all__ = [
     "CRLUpdate",
     "crl_number",
     "find_signer",
+    "is_signed_by",
     "judge_again",
     "judge_update",
     "salvage_crls",
@@ -56,7 +59,7 @@ class CRLUpdate(NamedTuple):
     """The CRL number, or None where the list has none."""
     signer: Authority
     replaces: CRL | None
-    """The installed list of the same key, or None."""
+    """The newest installed list of the same key, or None."""
     is_unchanged: bool
     """Whether that is the very same list, be it signed anew."""
 
@@ -134,13 +137,15 @@ def judge_again(update: CRLUpdate, *, installed: Sequence[CRL], now: datetime) -
         now: The time.
 
     Raises:
-        ConflictError: It is not newer than the installed list.
+        ConflictError: It is not newer than an installed list.
     """
-    old = _find_same_signer(installed, update.signer)
-    is_unchanged = old is not None and old.tbs_der == update.crl.tbs_der
-    if old is not None and not is_unchanged:
-        _check_newer(update.crl, update.number, old, now)
-    return update._replace(replaces=old, is_unchanged=is_unchanged)
+    mine = [crl for crl in installed if is_signed_by(crl, update.signer)]
+    for old in mine:
+        if old.tbs_der != update.crl.tbs_der:
+            _check_newer(update.crl, update.number, old, now)
+    newest = max(mine, key=lambda crl: crl.this_update, default=None)
+    is_unchanged = newest is not None and newest.tbs_der == update.crl.tbs_der
+    return update._replace(replaces=newest, is_unchanged=is_unchanged)
 
 
 def salvage_crls(data: bytes) -> tuple[CRL, ...]:
@@ -188,19 +193,15 @@ def find_signer(crl: CRL, authorities: Sequence[Authority], *, accept_weak: bool
     raise VerificationError("the list is not signed by its CA", reason=Reason.CRL_BAD_SIGNATURE)
 
 
-def _find_same_signer(installed: Sequence[CRL], signer: Authority) -> CRL | None:
-    """Return the newest installed list that this key signed, however weakly."""
-    found: CRL | None = None
-    for crl in installed:
-        if not names.same_name(crl.issuer_der, signer.certificate.subject_der):
-            continue
-        try:
-            find_signer(crl, (signer,), accept_weak=True)
-        except VerificationError:
-            continue
-        if found is None or crl.this_update > found.this_update:
-            found = crl
-    return found
+def is_signed_by(crl: CRL, signer: Authority) -> bool:
+    """Tell whether a list is of this CA and signed with the key of this certificate of it, however weakly."""
+    if not names.same_name(crl.issuer_der, signer.certificate.subject_der):
+        return False
+    try:
+        find_signer(crl, (signer,), accept_weak=True)
+    except VerificationError:
+        return False
+    return True
 
 
 def _check_newer(crl: CRL, number: int | None, old: CRL, now: datetime) -> None:

@@ -187,6 +187,17 @@ def test_the_newest_of_several_installed_lists_counts() -> None:
     assert replaced.der == parsed(installed[1]).der
 
 
+def test_every_installed_list_counts() -> None:
+    """The newest by its date may have a lower number, be dated in the future, or be the very list that came."""
+    strict = crl(9, age=5 * HOUR)
+    for newest in (crl(3, age=2 * HOUR), crl(3, age=-HOUR), crl(4)):
+        with pytest.raises(ConflictError, match="has number 4, the installed one number 9"):
+            judge(crl(4), strict, newest)
+        with pytest.raises(ConflictError, match="has number 4, the installed one number 9"):
+            judge(crl(4), newest, strict)
+        assert judge(crl(10), strict, crl(3, age=2 * HOUR)).replaces is not None
+
+
 def test_what_was_judged_is_judged_again() -> None:
     update = judge(crl(6), crl(5, age=2 * HOUR))
     newer = parsed(crl(7, age=HOUR / 2))
