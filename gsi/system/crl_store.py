@@ -5,10 +5,13 @@
     store.install(job, update)                 # "a37d6494.r0"
 
 A list replaces the file that holds the older list of the same key; else it takes the first number that is free, or
-whose file is of no use. Two CAs may share a hash, and a CA may have two keys, so the numbers are not the jobs'. Where
-the directory knows the CA under the old hash, too, the list is to be found under that as well. Lists of other
-keys in the file that is replaced stay in it. A file that makes no sense is replaced; one that cannot be read is not,
-because it may hold a newer list (`check`).
+whose file is of no use. Two CAs may share a hash, and a CA may have two keys, so the numbers are not the jobs'. Lists
+of other keys in the file that is replaced stay in it. A file that makes no sense is replaced; one that cannot be read
+is not, because it may hold a newer list (`check`).
+
+Where the directory knows the CA under the old hash, too, the list is to be found under that as well: by a link, or by a
+copy where there is a file. Our validator reads both names, and so both count for what is installed. Only links from
+an old name to a new one do not, since they hold nothing of their own.
 
 Other programs may change the directory at any time: `refresh` shortly before `install` takes their changes up.
 """
@@ -25,7 +28,7 @@ from gsi.errors import CredentialError, CredentialProblem, GridError, ParseError
 from gsi.pem import encode_pem
 from gsi.system.files import read_public, write_public
 from gsi.trust.crl import CRL, MAX_CRL_BYTES, parse_crl_file
-from gsi.trust.crl_update import find_signer, salvage_crls
+from gsi.trust.crl_update import find_signer, is_signed_by, salvage_crls
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,23 +79,47 @@ class CRLStore:
             raise StorageError(f"{self.directory}: {error.strerror}") from error
 
     def refresh(self, job: Job) -> None:
-        """Take up what other programs have changed under a CA's hash; files that they left alone are not read again.
+        """Take up what other programs have changed under a CA's hashes; files that they left alone are not read again.
 
         Raises:
             StorageError: The directory cannot be read.
         """
         self._list()
-        for name in [name for name in self._files if name.startswith(job.hash)]:
+        for name in [name for name in self._files if name.startswith((job.hash, job.old_hash))]:
             if self._files[name].state != _state(os.path.join(self.directory, name)):
                 del self._files[name]
 
     def installed(self, job: Job) -> tuple[Installed, ...]:
-        """Return the files under a CA's hash, in the order of their numbers."""
-        found = [name for name in self._names if name.startswith(job.hash) and _NAME.fullmatch(name)]
-        return tuple(self._load(name) for name in sorted(found, key=_number))
+        """Return the files under a CA's hash, in the order of their numbers, then those under its old hash."""
+        return (*self._under_new(job), *self._under_old(job))
+
+    def _under_new(self, job: Job) -> tuple[Installed, ...]:
+        return tuple(self._load(name) for name in self._listed(job.hash))
+
+    def _under_old(self, job: Job) -> tuple[Installed, ...]:
+        """Return the files under a CA's old hash that are not just links to those under the new one."""
+        if job.old_hash == job.hash:
+            return ()
+        return tuple(self._load(name) for name in self._listed(job.old_hash) if self._find_target(job, name) is None)
+
+    def _listed(self, stem: str) -> list[str]:
+        return sorted((name for name in self._names if name.startswith(stem) and _NAME.fullmatch(name)), key=_number)
+
+    def _find_target(self, job: Job, name: str) -> str | None:
+        """Return which file under the CA's hash a link names, by whatever path; None for anything else.
+
+        A hard link is something else: it keeps the old list when the file is replaced.
+        """
+        try:
+            place, target = os.path.split(os.readlink(os.path.join(self.directory, name)))
+            is_here = os.path.samefile(os.path.join(self.directory, place), self.directory)
+        except OSError:
+            return None
+        is_new = target in self._names and target.startswith(job.hash) and _NAME.fullmatch(target) is not None
+        return target if is_here and is_new else None
 
     def check(self, job: Job) -> None:
-        """See that every file under a CA's hash can be read: one that cannot may hold a newer list than any that comes.
+        """See that every file under a CA's hashes can be read: one that cannot may hold a newer list than what comes.
 
         Raises:
             StorageError: One cannot.
@@ -117,45 +144,64 @@ class CRLStore:
         """Return when a list of this CA that still holds was last written or confirmed.
 
         Returns:
-            None when there is none, or when there is a file that cannot be read.
+            None when there is none under the present hash. None, too, when some file under either hash refuses all
+            certificates of the CA, whatever the others hold: one that cannot be read or makes no sense, or under the
+            old hash one that is not in force.
         """
-        if any(file.fault for file in self.installed(job)):
+        if any(file.fault or file.is_damaged for file in self.installed(job)):
+            return None
+        subject = job.authorities[0].certificate.subject_der
+        if any(
+            not crl.this_update <= now <= crl.next_update and names.same_name(crl.issuer_der, subject)
+            for file in self._under_old(job)
+            for crl in file.crls
+        ):
             return None
         times = [
             file.modified
-            for file in self.installed(job)
-            if not file.is_damaged
+            for file in self._under_new(job)
             for crl in file.crls
-            if crl.next_update >= now and names.same_name(crl.issuer_der, job.authorities[0].certificate.subject_der)
+            if crl.next_update >= now and names.same_name(crl.issuer_der, subject)
         ]
         return max(times, default=None)
 
     def holds(self, job: Job, update: CRLUpdate) -> bool:
-        """Tell whether the list that an update would replace is in a file that programs can go by."""
-        return any(crl is update.replaces for file in self.installed(job) if not file.is_damaged for crl in file.crls)
+        """Tell whether a list is in all its places, in files that programs can go by."""
+        name = self._find_place(job, update)
+        return name in self._names and _has(self._load(name), update) and not self._find_old_places(job, update, name)
 
     def install(self, job: Job, update: CRLUpdate) -> str:
-        """Put a list in its place and return the file's name; one that is there already is only marked as confirmed.
+        """Put a list in its places and return the file's name; one that is there already is only marked as confirmed.
 
         Raises:
-            StorageError: It cannot be written; what was there is unchanged.
+            StorageError: It cannot be written; no file holds an older list than before. Calling again completes it.
         """
         name = self._find_place(job, update)
+        old_names = self._find_old_places(job, update, name)
+        kept = {old: self._others(job, old, update) for old in old_names}
+        links = [old for old in old_names if not kept[old] and not self._is_file(old)]
         try:
+            # Links come last: before the file there is one, they would lead nowhere and refuse the CA's certificates.
+            for old in old_names:
+                if old not in links:
+                    self._write(old, (update.crl, *kept[old]))
             if update.is_unchanged:
                 with contextlib.suppress(PermissionError):
                     os.utime(os.path.join(self.directory, name))
                 self._files.pop(name, None)
             else:
-                crls = (update.crl, *self._others(job, name, update))
-                self._write(name, crls)
-            if job.old_hash != job.hash and any(entry.startswith(job.old_hash) for entry in self._names):
-                self._keep_old_name(job.old_hash + name[len(job.hash) :], name, is_unchanged=update.is_unchanged)
+                self._write(name, (update.crl, *self._others(job, name, update)))
+            for old in links:
+                self._link(old, name)
         except CredentialError as error:
             raise StorageError(error.message, hint=error.hint) from error
         except OSError as error:
             raise StorageError(f"{name}: {error.strerror}") from error
         return name
+
+    def _is_file(self, name: str) -> bool:
+        path = os.path.join(self.directory, name)
+        return os.path.isfile(path) and not os.path.islink(path)
 
     def _write(self, name: str, crls: tuple[CRL, ...]) -> None:
         path = os.path.join(self.directory, name)
@@ -179,14 +225,47 @@ class CRLStore:
         return tuple(found)
 
     def _find_place(self, job: Job, update: CRLUpdate) -> str:
-        files = {_number(file.path): file for file in self.installed(job)}
-        for file in files.values():
-            if update.replaces is not None and any(crl.der == update.replaces.der for crl in file.crls):
-                return file.path
+        """Return the name under the CA's hash: that with the newest list of the same key, else the first of no use."""
+        files = {_number(file.path): file for file in self._under_new(job)}
+        mine = [
+            (crl.this_update, file.path)
+            for file in files.values()
+            for crl in file.crls
+            if is_signed_by(crl, update.signer)
+        ]
+        if mine:
+            return max(mine, key=lambda one: one[0])[1]
         number = 0
         while number in files and not self._may_be_replaced(files[number], job):
             number += 1
         return f"{job.hash}.r{number}"
+
+    def _find_old_places(self, job: Job, update: CRLUpdate, name: str) -> tuple[str, ...]:
+        """Return the names under the CA's old hash that are to be written, when the list is in the file `name`.
+
+        Those are all that refuse the CA's certificates, or do so when they run out: files with another list of the same
+        key, damaged ones, and ones of no use. `judge_again` has seen to it that none of these lists is newer. Where the
+        list would not be found at all otherwise, one more.
+        """
+        if job.old_hash == job.hash or not any(entry.startswith(job.old_hash) for entry in self._names):
+            return ()
+        files = self._under_old(job)
+        found = [
+            file.path
+            for file in files
+            if file.is_damaged
+            or any(crl.tbs_der != update.crl.tbs_der and is_signed_by(crl, update.signer) for crl in file.crls)
+            or self._may_be_replaced(file, job)
+        ]
+        listed = self._listed(job.old_hash)
+        if not (
+            found
+            or any(_has(file, update) for file in files)
+            or any(self._find_target(job, entry) == name for entry in listed)
+        ):
+            numbers = (_number(name), *range(len(listed) + 1))
+            found = [next(one for number in numbers if (one := f"{job.old_hash}.r{number}") not in listed)]
+        return tuple(found)
 
     def _may_be_replaced(self, file: Installed, job: Job) -> bool:
         """Tell whether a file holds nothing that any of the CA's keys, or any other CA, has signed."""
@@ -198,22 +277,20 @@ class CRLStore:
                 return False
         return True
 
-    def _keep_old_name(self, old_name: str, name: str, *, is_unchanged: bool) -> None:
-        """Have the list under the old hash, too: a link, or a copy where there is one."""
-        path = os.path.join(self.directory, old_name)
-        if os.path.isfile(path) and not os.path.islink(path):
-            if not is_unchanged:
-                self._write(old_name, self._load(name).crls)
-            return
-        if os.path.islink(path) and os.readlink(path) == name:
-            return
+    def _link(self, old_name: str, name: str) -> None:
+        """Have a list under the old hash, too."""
         temporary = os.path.join(self.directory, f".{old_name}.{os.urandom(8).hex()}")
-        os.symlink(name, temporary)
         try:
-            os.rename(temporary, path)
-        except OSError:
-            os.unlink(temporary)
-            raise
+            os.symlink(name, temporary)
+            try:
+                os.rename(temporary, os.path.join(self.directory, old_name))
+            except OSError:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise StorageError(f"{old_name}: {error.strerror}") from error
+        self._names.add(old_name)
+        self._files.pop(old_name, None)
 
     def _load(self, name: str) -> Installed:
         found = self._files.get(name)
@@ -244,6 +321,11 @@ def _read(path: str) -> tuple[bytes, str]:
         return b"", error.message.removeprefix(path).lstrip(": ")
     except ParseError as error:
         return b"", error.message.removeprefix(path).lstrip(": ")
+
+
+def _has(file: Installed, update: CRLUpdate) -> bool:
+    """Tell whether a list is in a file that programs can go by."""
+    return not file.is_damaged and any(crl.tbs_der == update.crl.tbs_der for crl in file.crls)
 
 
 def _number(name: str) -> int:

@@ -339,7 +339,7 @@ class _Runner:
         self._store.check(job)
         update = judge_again(update, installed=self._store.crls(job), now=clock.now())
         if update.is_unchanged and not self._store.holds(job, update):
-            return update._replace(is_unchanged=False)  # it is there, in a file that is damaged
+            return update._replace(is_unchanged=False)  # in a damaged file, or not under both hashes
         return update
 
     def _is_tolerable(self, job: Job) -> bool:

@@ -20,17 +20,23 @@ distributions bring them, and by the distribution points in the certificates tha
 Sources are tried in this order until one brings a list that may be installed. With `-base` only that place is asked.
 
 A list is installed only if it is a complete one of this CA, signed with its key, in force now, and not older than the
-installed one by its number or its time; of two that have both in common, the installed one stays. It is measured once
-more right before it is put in place, in case another program has installed a newer one meanwhile. A list that is whole
-counts although the rest of its file is damaged, and a file without any is replaced. But an installed file that cannot
-be read (permissions, more than 64 MiB) may hold a newer list: nothing is installed for its CA then, which is a failure.
+installed ones of the same key by its number or its time; of two that have both in common, the installed one stays. It
+is measured once more right before it is put in place, in case another program has installed a newer one meanwhile. A
+list that is whole counts although the rest of its file is damaged, and a file without any is replaced. But an installed
+file that cannot be read (permissions, more than 64 MiB) may hold a newer list: nothing is installed for its CA then,
+which is a failure.
 
-A list may come in PEM or DER and is written in PEM, in one step. It replaces the older list of the same key; else it
-takes the first free number in `HASH.r0`, `HASH.r1`, and so on. Where the directory knows the CA by the hash of old
-OpenSSL, too, the list is to be found under that as well.
+A list may come in PEM or DER and is written in PEM, each file in one step. It replaces the older list of the same key;
+else it takes the first free number in `HASH.r0`, `HASH.r1`, and so on.
+
+Where the directory knows the CA by the hash of old OpenSSL, too, the list is to be found under that as well: by a link,
+or by a copy where there is a file. What is said above holds for the files under both hashes: a newer list under either
+stays, and one that cannot be read lets nothing be installed. Older, expired and damaged lists under the old hash are
+replaced by the current one, even when nothing has changed under the other.
 
 A CA whose list cannot be had keeps the list it has, and holds up no other CA. As long as that list is in force, and was
-fetched or confirmed within the time of `-agingtolerance`, this is no failure.
+fetched or confirmed within the time of `-agingtolerance`, this is no failure, unless another file under its hashes
+refuses all its certificates: a damaged one, or under the old hash one that is not in force.
 
 With `-output` the lists in that directory are the installed ones. Those in the trust directory are not looked at, so
 that a directory which begins empty takes any list that is in force; do not make it from sources that may show old ones.

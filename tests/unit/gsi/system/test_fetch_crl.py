@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -13,8 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gsi.errors import ConfigError, CredentialError
-from gsi.system import fetch_crl
+from gsi.errors import ConfigError, CredentialError, CredentialProblem
+from gsi.system import fetch_crl, files
 from gsi.system.crl_plan import Plan, plan_jobs
 from gsi.system.fetch_crl import FetchReport, FetchResult, FetchSettings, FetchStatus, fetch_crls
 from gsi.system.files import FileLock
@@ -432,6 +433,297 @@ def test_the_old_hash_has_it_too(trust: Path, copy: bool) -> None:
         fetch(trust)
         assert path.read_bytes() == (trust / f"{digest(ca)}.r0").read_bytes()
     assert not TrustDirectory(str(trust)).problems
+
+
+# --- the old hash -----------------------------------------------------------------------------------------------------
+
+NAME = "/O=Grid/CN=CA"
+NEWER, OFFERED, OLDER = (timedelta(hours=hours) for hours in (1, 5, 9))  # ages
+
+
+def aged(ca: TestCA, number: int, age: timedelta, revoked: tuple[int, ...] = ()) -> bytes:
+    return ca.crl(revoked, number=number, this_update=datetime.now(UTC) - age)
+
+
+def expired(ca: TestCA) -> bytes:
+    now = datetime.now(UTC)
+    return ca.crl(number=3, this_update=now - timedelta(days=31), next_update=now - timedelta(days=1))
+
+
+def serve_both(trust: Path, ca: TestCA, data: bytes) -> tuple[WebServer, Path, Path]:
+    """As `serve`, with the CA under both hashes, and where its list belongs under each."""
+    web = serve(trust, {ca: Answer(data)})
+    old = subject_hash(ca.certificate, old=True)
+    (trust / f"{old}.0").symlink_to(f"{digest(ca)}.0")
+    return web, trust / f"{digest(ca)}.r0", trust / f"{old}.r0"
+
+
+def lists(trust: Path) -> list[str]:
+    return sorted(name for name in os.listdir(trust) if ".r" in name)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+@pytest.mark.parametrize("has_new", [False, True])
+def test_an_older_list_does_not_replace_a_newer_one_under_the_old_hash(
+    trust: Path, has_new: bool, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca = new_ca()
+    newest = aged(ca, 5, NEWER, (7, 8))
+    web, path, old = serve_both(trust, ca, aged(ca, 4, OFFERED, (7,)))
+    load = fetch_crl._load
+
+    def overtaken(url: str, *rest: object) -> bytes:
+        write_file(old, newest, 0o644)
+        return load(url, *rest)  # type: ignore[arg-type]  # passed on as they came
+
+    with web:
+        before = {old.name: newest}
+        if has_new:
+            write_file(path, aged(ca, 3, OLDER, (7,)), 0o644)
+            before[path.name] = path.read_bytes()
+        if when == "before":
+            write_file(old, newest, 0o644)
+        else:
+            write_file(old, aged(ca, 3, OLDER, (7,)), 0o644)
+            monkeypatch.setattr(fetch_crl, "_load", overtaken)
+        (result,) = fetch(trust).results
+        assert (result.status, "older than the installed one" in result.message) == (FAILED, True)
+        assert {name: (trust / name).read_bytes() for name in lists(trust)} == before
+        web.routes[f"/{digest(ca)}"] = Answer(newest)
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+    assert {name: (trust / name).read_bytes() for name in lists(trust)} == {path.name: newest, old.name: newest}
+
+
+def test_a_list_of_higher_number_under_the_old_hash_counts_whatever_its_date(trust: Path) -> None:
+    ca = new_ca()
+    web, path, old = serve_both(trust, ca, aged(ca, 4, NEWER))
+    with web:
+        write_file(path, aged(ca, 3, OFFERED), 0o644)
+        write_file(old, aged(ca, 5, OLDER, (8,)), 0o644)
+        before = path.read_bytes(), old.read_bytes()
+        (result,) = fetch(trust).results
+        assert (result.status, "has number 4, the installed one number 5" in result.message) == (FAILED, True)
+        assert (path.read_bytes(), old.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        pytest.param(
+            lock_away, "Permission denied", marks=pytest.mark.skipif(os.geteuid() == 0, reason="root reads all files")
+        ),
+        (make_too_long, "longer than"),
+        (make_directory, "is a directory"),
+    ],
+)
+@pytest.mark.parametrize("state", ["nothing", "older", "current", "meanwhile"])
+def test_nothing_is_installed_beside_an_old_name_that_cannot_be_read(
+    trust: Path, spoil: Callable[[Path], None], why: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca = new_ca()
+    data = aged(ca, 5, OFFERED)
+    web, path, old = serve_both(trust, ca, data)
+    load = fetch_crl._load
+
+    def overtaken(url: str, *rest: object) -> bytes:
+        spoil(old)
+        return load(url, *rest)  # type: ignore[arg-type]  # passed on as they came
+
+    with web:
+        write_file(old, data, 0o644)
+        if state != "nothing":
+            write_file(path, data if state == "current" else aged(ca, 4, OLDER), 0o644)
+        if state == "meanwhile":
+            monkeypatch.setattr(fetch_crl, "_load", overtaken)
+        else:
+            spoil(old)
+        before = path.read_bytes() if path.exists() else None
+        (result,) = fetch(trust, tolerance_hours=24).results  # a list that is refused anyway is not "kept"
+        assert result.status is FAILED
+        assert result.message.startswith(f"{old.name}: cannot be read: {why}")
+        assert "remove the file" in result.message
+        assert (path.read_bytes() if path.exists() else None) == before
+    assert lists(trust) == sorted([old.name] if state == "nothing" else [path.name, old.name])
+
+
+@pytest.mark.parametrize(
+    "kind", ["older", "expired", "damaged", "rubbish", "empty", "dangling", "elsewhere", "unsigned"]
+)
+@pytest.mark.parametrize("is_current", [False, True])
+def test_a_stale_or_broken_list_under_the_old_hash_is_replaced(
+    trust: Path, tmp_path: Path, kind: str, is_current: bool
+) -> None:
+    ca = new_ca()
+    data = aged(ca, 5, OFFERED, (7,))
+    web, path, old = serve_both(trust, ca, data)
+    stale = {
+        "older": aged(ca, 4, OLDER),
+        "expired": expired(ca),
+        "damaged": data + DAMAGED,
+        "rubbish": b"rubbish",
+        "empty": b"",
+        "elsewhere": aged(ca, 4, OLDER),
+        "unsigned": ca.crl(key=new_ca().key),
+    }
+    with web:
+        if is_current:
+            write_file(path, data, 0o644)
+        if kind == "dangling":
+            old.symlink_to("nowhere")
+        elif kind == "elsewhere":
+            write_file(tmp_path / "elsewhere", stale[kind], 0o644)
+            old.symlink_to(tmp_path / "elsewhere")
+        else:
+            write_file(old, stale[kind], 0o644)
+        assert statuses(fetch(trust, dry_run=True)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+    assert {name: (trust / name).read_bytes() for name in lists(trust)} == {path.name: data, old.name: data}
+    assert old.is_symlink() == (kind in {"dangling", "elsewhere"})
+    assert not TrustDirectory(str(trust)).problems
+    if kind == "elsewhere":
+        assert (tmp_path / "elsewhere").read_bytes() == stale[kind]
+
+
+def test_every_stale_list_under_the_old_hash_is_replaced(trust: Path) -> None:
+    """One that has run out refuses the CA's certificates, whatever its number."""
+    ca = new_ca()
+    data = aged(ca, 5, OFFERED)
+    web, path, old = serve_both(trust, ca, data)
+    with web:
+        write_file(path, data, 0o644)
+        old.symlink_to(path.name)
+        write_file(old.with_suffix(".r3"), expired(ca), 0o644)
+        write_file(old.with_suffix(".r4"), b"rubbish", 0o644)
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+    assert old.readlink() == Path(path.name)
+    assert {(trust / name).read_bytes() for name in lists(trust)} == {data}
+    assert not TrustDirectory(str(trust)).problems
+
+
+def test_a_newer_list_replaces_those_under_both_hashes(trust: Path) -> None:
+    ca = new_ca()
+    data = aged(ca, 6, NEWER)
+    web, path, old = serve_both(trust, ca, data)
+    with web:
+        for path_number, old_number in ((3, 5), (5, 3)):
+            write_file(path, aged(ca, path_number, OLDER - timedelta(minutes=path_number)), 0o644)
+            write_file(old, aged(ca, old_number, OLDER - timedelta(minutes=old_number)), 0o644)
+            assert statuses(fetch(trust)) == {NAME: UPDATED}
+            assert {name: (trust / name).read_bytes() for name in lists(trust)} == {path.name: data, old.name: data}
+
+
+@pytest.mark.parametrize("kind", ["link", "absolute", "copy", "hard"])
+def test_what_is_right_under_the_old_hash_stays(trust: Path, kind: str) -> None:
+    ca = new_ca()
+    data = aged(ca, 5, OFFERED)
+    web, path, old = serve_both(trust, ca, data)
+    with web:
+        write_file(path, data, 0o644)
+        if kind == "copy":
+            write_file(old, data, 0o644)
+        elif kind == "hard":
+            old.hardlink_to(path)
+        else:
+            old.symlink_to(path if kind == "absolute" else path.name)
+        before = old.lstat()
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+        assert old.lstat().st_ino == before.st_ino
+        web.routes[f"/{digest(ca)}"] = Answer(aged(ca, 6, NEWER))
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert (old.lstat().st_ino == before.st_ino) == old.is_symlink()
+    assert old.read_bytes() == path.read_bytes() != data
+    assert lists(trust) == sorted([path.name, old.name])
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_lists_of_other_keys_under_the_old_hash_stay(trust: Path, tmp_path: Path, is_linked: bool) -> None:
+    """The files need not have the same numbers under both hashes, nor the same lists in them."""
+    ca, rolled = new_ca(), new_ca()
+    other = rolled.crl([5])
+    data = aged(ca, 2, NEWER)
+    web, path, old = serve_both(trust, ca, data)
+    with web:
+        write_trust_dir(trust, ca, rolled)
+        write_file(path, aged(ca, 1, OLDER), 0o644)
+        write_file(old, other, 0o644)
+        combined = tmp_path / "combined" if is_linked else old.with_suffix(".r1")
+        write_file(combined, other + aged(ca, 1, OLDER), 0o644)
+        if is_linked:
+            old.with_suffix(".r1").symlink_to(combined)
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+    assert old.read_bytes() == other
+    assert old.with_suffix(".r1").read_bytes() == data + other
+    assert path.read_bytes() == data
+
+
+def test_a_free_number_under_the_old_hash(trust: Path) -> None:
+    ca, rolled = new_ca(), new_ca()
+    web, path, old = serve_both(trust, ca, ca.crl())
+    with web:
+        write_trust_dir(trust, ca, rolled)
+        write_file(old, rolled.crl([5]), 0o644)
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+    assert old.with_suffix(".r1").readlink() == Path(path.name)
+    assert lists(trust) == sorted([path.name, old.name, old.with_suffix(".r1").name])
+
+
+def test_where_the_old_name_cannot_be_written_the_new_one_stays(trust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = new_ca()
+    web, path, old = serve_both(trust, ca, aged(ca, 5, NEWER))
+    write = files.write_public
+
+    def refuse(name: str, data: bytes, mode: int) -> None:
+        if name == str(old):
+            raise CredentialError(f"{name}: cannot be written", problem=CredentialProblem.UNWRITABLE, path=name)
+        write(name, data, mode)
+
+    with web:
+        for file in (path, old):
+            write_file(file, aged(ca, 4, OLDER), 0o644)
+        before = path.read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr("gsi.system.crl_store.write_public", refuse)
+            (result,) = fetch(trust).results
+            assert (result.status, result.message) == (FAILED, f"{old}: cannot be written")
+            assert path.read_bytes() == before
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert path.read_bytes() == old.read_bytes() != before
+
+
+def test_a_link_that_cannot_be_made_is_made_the_next_time(trust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = new_ca()
+    web, path, old = serve_both(trust, ca, ca.crl())
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with web:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "symlink", refuse)
+            (result,) = fetch(trust).results
+        assert (result.status, result.message) == (FAILED, f"{old.name}: No space left on device")
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+    assert old.readlink() == Path(path.name)
+
+
+@pytest.mark.parametrize("kind", ["link", "copy", "expired", "rubbish"])
+def test_tolerance_needs_a_list_under_the_old_hash_that_holds(trust: Path, kind: str) -> None:
+    ca = new_ca()
+    web, path, old = serve_both(trust, ca, ca.crl())
+    with web:
+        web.routes.clear()
+        write_file(path, ca.crl(), 0o644)
+        if kind == "link":
+            old.symlink_to(path.name)
+        else:
+            write_file(old, {"copy": path.read_bytes(), "expired": expired(ca), "rubbish": b"rubbish"}[kind], 0o644)
+        assert statuses(fetch(trust, tolerance_hours=24)) == {NAME: KEPT if kind in {"link", "copy"} else FAILED}
+
+
+# --- what is no failure, and what is ----------------------------------------------------------------------------------
 
 
 def test_tolerance(trust: Path) -> None:
