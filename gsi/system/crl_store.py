@@ -216,6 +216,8 @@ class CRLStore:
         others = [one for one in job.authorities if one is not update.signer]
         found: list[CRL] = []
         for crl in self._load(name).crls:
+            if is_signed_by(crl, update.signer):
+                continue  # also where a renewed certificate has the same key
             if names.same_name(crl.issuer_der, update.crl.issuer_der):
                 try:
                     find_signer(crl, others, accept_weak=True)

@@ -659,6 +659,23 @@ def test_lists_of_other_keys_under_the_old_hash_stay(trust: Path, tmp_path: Path
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_renewed_certificate_of_the_same_key_keeps_no_older_list(trust: Path, is_copied: bool) -> None:
+    """The second certificate's key has signed the older list, too, but its list is the new one as well."""
+    ca = new_ca()
+    renewed = TestCA("/O=Grid/CN=CA", key=ca.key)
+    data = aged(ca, 5, NEWER)
+    web, path, old = serve_both(trust, ca, data)
+    with web:
+        write_trust_dir(trust, ca, renewed)
+        write_file(path, aged(ca, 4, OLDER), 0o644)
+        if is_copied:
+            write_file(old, aged(ca, 4, OLDER), 0o644)
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert {(trust / name).read_bytes() for name in lists(trust)} == {data}
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+
+
 def test_a_free_number_under_the_old_hash(trust: Path) -> None:
     ca, rolled = new_ca(), new_ca()
     web, path, old = serve_both(trust, ca, ca.crl())
