@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gsi import keys
+from gsi.ca.above import find_above, find_highest
 from gsi.ca.build import encode_tbs, end_entity_extensions, sign_tbs
 from gsi.ca.lint import find_faults
 from gsi.ca.records import IssuanceRecord
@@ -35,7 +36,7 @@ from gsi.errors import (
     ParseError,
     VerificationError,
 )
-from gsi.names import oneline, same_name
+from gsi.names import oneline
 from gsi.trust.anchors import build_anchors
 from gsi.trust.hashes import subject_hash
 from gsi.trust.options import CRLPolicy, Purpose, ValidationOptions
@@ -89,6 +90,8 @@ class Issuer:
 
     Attributes:
         certificate: The CA's certificate.
+        above: Those of the CAs it was given that stand above it by name and key, the nearest first.
+        highest: The last of the path upwards, as far as it is known: a root, or else a CA whose issuer was not given.
     """
 
     def __init__(
@@ -111,13 +114,14 @@ class Issuer:
             signer: Its key.
             recorder: Takes a record of every certificate before it leaves.
             chain: CA certificates to be sent with each certificate issued: this CA's own if it is below another, and
-                those above it.
-            roots: Further CA certificates above this one, which are not sent; they serve the validation in step 6.
+                those above it. The chain may end below its root, and hold old certificates of the same CAs.
+            roots: Further CA certificates, which are not sent; they serve the validation in step 6. Where there is a
+                root among them, the path must lead to a root: step 6 refuses while a CA in between is missing.
             serials: Gives serial numbers; `random_serial` or a `SerialFile`.
             request_checkers: What else is asked of a request, in this order.
             certificate_checkers: What else is asked of a certificate, in this order.
             anchors: A trust directory to validate against in step 6, with its signing policies; None makes one of this
-                CA, `chain` and `roots` without such policies, whose anchor is the highest of them.
+                CA and those above it without such policies, whose anchor is the highest of them.
 
         Raises:
             CredentialError: KEY_MISMATCH: the key is not that of the certificate; CANNOT_SIGN: not a CA's certificate,
@@ -133,8 +137,12 @@ class Issuer:
         self._request_checkers = tuple(request_checkers)
         self._certificate_checkers = tuple(certificate_checkers)
         self._key = load_key(certificate, None)
-        self._above = tuple(one for one in (*chain, *roots) if one != certificate)
-        self._anchors = anchors or _own_anchors((certificate, *self._above))
+        self.above = find_above(certificate, (*chain, *roots))
+        self.highest = find_highest(certificate, self.above)
+        # All that is sent is judged; of a bundle of roots, what matters here.
+        self._presented = tuple(one for one in dict.fromkeys((*chain, *self.above)) if one != certificate)
+        is_incomplete = not self.highest.is_self_issued and any(one.is_self_issued for one in roots)
+        self._anchors = anchors or _own_anchors((certificate, *self.above), None if is_incomplete else self.highest)
 
     def issue(
         self,
@@ -279,7 +287,7 @@ class Issuer:
         return certificate
 
     def _path(self) -> tuple[Certificate, ...]:
-        return () if self.certificate.is_self_issued else (self.certificate, *self._above)
+        return () if self.certificate.is_self_issued else (self.certificate, *self._presented)
 
 
 def _record(recorder: Recorder, record: IssuanceRecord) -> None:
@@ -309,23 +317,12 @@ def _check_authority(certificate: Certificate, signer: Signer) -> None:
         )
 
 
-def _own_anchors(authorities: Sequence[Certificate]) -> TrustAnchors:
-    """Return a trust directory of the issuing CA and those above it alone; a chain may end below its root."""
+def _own_anchors(authorities: Sequence[Certificate], highest: Certificate | None) -> TrustAnchors:
+    """Return a trust directory of the issuing CA and those above it alone; paths may also end at the highest."""
     files: dict[str, bytes] = {}
     for number, authority in enumerate(authorities):
         files[f"{subject_hash(authority.subject_der)}.{number}"] = authority.pem()
-    return build_anchors(files, loaded_at=authorities[0].not_before, anchor=_find_highest(authorities))
-
-
-def _find_highest(authorities: Sequence[Certificate]) -> Certificate:
-    """Return the CA to which the issuers lead, the first being the issuing one."""
-    highest, *left = authorities
-    while True:
-        above = next((one for one in left if same_name(one.subject_der, highest.issuer_der)), None)
-        if above is None:
-            return highest
-        left.remove(above)
-        highest = above
+    return build_anchors(files, loaded_at=authorities[0].not_before, anchor=highest)
 
 
 def _stopped(error: GridError, step: IssuanceStep) -> IssuanceError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gsi import der, keys, oids
 from gsi.ca import (
@@ -391,6 +393,69 @@ def test_a_subordinate_ca_is_bound_by_its_own_certificate_where_the_root_is_not_
     ):
         assert refuse(issuer, request_, grant, now).step is IssuanceStep.CHECK
         issuer.issue(request_, replace(grant, subject_der=parse_oneline("/O=Theirs/CN=Alice")), now=now)
+
+
+@pytest.mark.parametrize("is_root_known", [False, True])
+def test_a_ca_above_that_has_changed_its_key_is_told_from_its_old_certificate(
+    books: Books, grant: Grant, request_: CertificateRequest, is_root_known: bool
+) -> None:
+    top = TestCA("/O=Grid/CN=Root", "p256")
+    old, new = (top.intermediate("/O=Grid/CN=Inter", "p256") for _ in range(2))
+    low = new.intermediate("/O=Grid/CN=Sub", "p256")
+    sub, x_old, x_new, root = (Certificate.parse(one.der) for one in (low, old, new, top))
+    roots = (root,) if is_root_known else ()
+    for chain in ((sub, x_old, x_new), (sub, x_new, x_old), (x_old, x_new, sub)):
+        issuer = Issuer(sub, KeySigner(low.key), recorder=books, chain=chain, roots=roots)
+        assert issuer.issue(request_, grant, now=datetime.now(UTC)).chain[1:] == chain
+        assert (issuer.above, issuer.highest) == ((x_new, *roots), root if is_root_known else x_new)
+
+
+def test_an_old_ca_of_the_name_is_none_above(books: Books, grant: Grant, request_: CertificateRequest) -> None:
+    old, new = (TestCA("/O=Grid/CN=Inter", "p256", parent=TestCA("/O=Grid/CN=Root", "p256")) for _ in range(2))
+    low = new.intermediate("/O=Grid/CN=Sub", "p256")
+    sub, x_old = Certificate.parse(low.der), Certificate.parse(old.der)
+    issuer = Issuer(sub, KeySigner(low.key), recorder=books, chain=(sub, x_old))
+    assert (issuer.above, issuer.highest) == ((), sub)
+    issuer.issue(request_, grant, now=datetime.now(UTC))
+
+
+def test_a_root_that_has_changed_its_key_or_its_dates(books: Books, grant: Grant, request_: CertificateRequest) -> None:
+    now = datetime.now(UTC)
+    top = TestCA("/O=Grid/CN=Root", "p256")
+    other = TestCA("/O=Grid/CN=Root", "p256")
+    over = TestCA("/O=Grid/CN=Root", top.key, not_before=now - timedelta(days=9), not_after=now - HOUR)
+    low = top.intermediate("/O=Grid/CN=Sub", "p256")
+    sub = Certificate.parse(low.der)
+    for some in itertools.permutations(Certificate.parse(one.der) for one in (top, other, over)):
+        issuer = Issuer(sub, KeySigner(low.key), recorder=books, chain=(sub,), roots=some)
+        issuer.issue(request_, grant, now=now)
+        assert issuer.highest.der == top.der
+    issuer = Issuer(sub, KeySigner(low.key), recorder=books, chain=(sub,), roots=(Certificate.parse(over.der),))
+    assert "expired" in refuse(issuer, request_, grant, now).message
+
+
+def test_a_weak_root_is_not_passed_over(books: Books, grant: Grant, request_: CertificateRequest) -> None:
+    top = TestCA("/O=Grid/CN=Root", rsa.generate_private_key(65537, 1024))
+    low = top.intermediate("/O=Grid/CN=Sub", "p256")
+    sub, root = Certificate.parse(low.der), Certificate.parse(top.der)
+    issuer = Issuer(sub, KeySigner(low.key), recorder=books, chain=(sub, root))
+    assert "1024 bits" in refuse(issuer, request_, grant, datetime.now(UTC)).message
+
+
+def test_a_path_to_given_roots_has_no_gap(books: Books, grant: Grant, request_: CertificateRequest) -> None:
+    top = TestCA("/O=Grid/CN=Root", "p256")
+    middle = top.intermediate("/O=Grid/CN=Inter", "p256")
+    low = middle.intermediate("/O=Grid/CN=Sub", "p256")
+    sub, inter, root = (Certificate.parse(one.der) for one in (low, middle, top))
+    strangers = [Certificate.parse(TestCA(f"/O=Other/CN={number}", "p256").der) for number in range(40)]
+    now = datetime.now(UTC)
+    gap = Issuer(sub, KeySigner(low.key), recorder=books, chain=(sub,), roots=(*strangers, root))
+    assert gap.highest == sub
+    assert refuse(gap, request_, grant, now).message.startswith("no CA /O=Grid/CN=Inter in the trust directory")
+    whole = Issuer(sub, KeySigner(low.key), recorder=books, chain=(sub, inter), roots=(*strangers, root))
+    whole.issue(request_, grant, now=now)
+    # What is sent may hold a root of other days, while the one of today is known elsewhere.
+    Issuer(sub, KeySigner(low.key), recorder=books, chain=(sub, strangers[0])).issue(request_, grant, now=now)
 
 
 def test_a_trust_directory_binds_with_its_signing_policy(
