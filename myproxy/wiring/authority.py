@@ -9,7 +9,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from gsi import names
+from gsi.ca.above import find_above
 from gsi.ca.general_names import email_address
 from gsi.ca.issuer import Issuer
 from gsi.ca.program import ProgramChecker
@@ -18,6 +18,7 @@ from gsi.ca.signer import Digest, load_signer
 from gsi.certificate import load_certificates
 from gsi.errors import ConfigError, GridError, ParseError
 from gsi.ldap import LDAPPlace
+from gsi.names import oneline
 from gsi.secret import Passphrase
 from gsi.system.environ import read_locations
 from gsi.system.files import read_public
@@ -27,7 +28,7 @@ from myproxy.wiring.extensions import make_certificate_extensions
 from myproxy.wiring.paths import executable, readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from gsi.ca.records import IssuanceRecord
     from gsi.certificate import Certificate
@@ -42,7 +43,6 @@ __all__ = ["make_authority"]
 MAX_CA_FILE_BYTES: Final = 1 << 20
 """CA certificates: a chain of five with their text forms takes 50 kB."""
 _MAX_SENT: Final = 254  # the count before certificates is one byte, and the new one counts
-_MAX_ABOVE: Final = 16  # CAs above one another; three are usual
 
 
 def make_authority(
@@ -90,22 +90,19 @@ def _built_in(
         digest=_digest(config.certificate_issuer_hashalg),
     )
     try:
-        above = _find_above(certificate, chain, anchors())
-        if not any(one.is_self_issued for one in (certificate, *chain, *above)):
-            report(
-                "the CA above certificate_issuer_cert is in neither the trust directory nor "
-                "certificate_issuer_subca_certfile: new certificates are judged only up to the highest CA that is known"
-            )
+        trusted = [authority.certificate for authority in anchors().authorities]
         issuer = Issuer(
             certificate,
             signer,
             recorder=_Nobody(),
             chain=chain,
-            roots=above,
+            roots=find_above(certificate, (*chain, *trusted)),
             serials=_serials(config, report),
             request_checkers=_checkers("certificate_request_checker", config.certificate_request_checker),
             certificate_checkers=_checkers("certificate_issuer_checker", config.certificate_issuer_checker),
         )
+        if not issuer.highest.is_self_issued:
+            report(_end_of_path(issuer.highest))
         return BuiltInAuthority(
             issuer,
             _names(config, report),
@@ -172,20 +169,13 @@ def _chain(config: ServerConfig) -> tuple[Certificate, ...]:
     return chain
 
 
-def _find_above(
-    certificate: Certificate, chain: Sequence[Certificate], anchors: TrustAnchors
-) -> tuple[Certificate, ...]:
-    """Return the CAs above this one that are not in the chain, from the trust directory."""
-    known = [*chain, *(authority.certificate for authority in anchors.authorities)]
-    above: list[Certificate] = []
-    current = certificate
-    while not current.is_self_issued and len(above) < _MAX_ABOVE:
-        issuer = next((one for one in known if names.same_name(one.subject_der, current.issuer_der)), None)
-        if issuer is None or issuer in above:
-            break
-        above.append(issuer)
-        current = issuer
-    return tuple(one for one in above if one not in chain)
+def _end_of_path(highest: Certificate) -> str:
+    """Say which CA is missing; one of its name may be there with another key."""
+    subject, issuer = oneline(highest.subject_der), oneline(highest.issuer_der)
+    return (
+        f"the CA above certificate_issuer_cert whose key signed {subject} is in neither the trust directory nor "
+        f"certificate_issuer_subca_certfile (it is named {issuer}): new certificates are judged only up to {subject}"
+    )
 
 
 def _digest(name: str | None) -> Digest | None:

@@ -13,7 +13,10 @@ from gsi.certificate import Certificate
 from gsi.delegation import DelegationRequester
 from gsi.errors import ConfigError, CredentialError, GridError
 from gsi.keys import KeyType, generate_key
+from gsi.names import parse_oneline
 from gsi.secret import Passphrase
+from gsi.system.trustdir import TrustDirectory
+from gsi.trust.hashes import subject_hash
 from myproxy.config import parse_config
 from myproxy.grants import IssuanceGrant, Settings
 from myproxy.issuing import Authority, BuiltInAuthority, ProgramAuthority
@@ -53,6 +56,7 @@ class Desk:
         self.world = world
         self.directory = directory
         self.told: list[str] = []
+        self.trusted = world.trust.anchors
 
     def make(self, *lines: str, base: str | None = None) -> Authority | None:
         own = "certificate_issuer_cert {d}/ca.pem\ncertificate_issuer_key {d}/cakey.pem\n" if base is None else base
@@ -60,7 +64,7 @@ class Desk:
             own += "certificate_mapfile {d}/mapfile\n"
         text = (own + "\n".join(lines)).replace("{d}", str(self.directory))
         config = parse_config(text, path="myproxy-server.config")
-        return make_authority(config, self.world.verify, self.world.trust.anchors, self.told.append)
+        return make_authority(config, self.world.verify, self.trusted, self.told.append)
 
     def issue(self, authority: Authority | None, portal: Issued) -> tuple[Certificate, ...]:
         self.world.configure(Settings(access=PORTAL), authority=authority)
@@ -210,21 +214,64 @@ def test_what_is_told(desk: Desk, tmp_path: Path) -> None:
     assert f"{tmp_path}/default-mapfile does not exist" in desk.told[0]
 
 
+SUBORDINATE = (
+    "certificate_issuer_cert {d}/sub.pem\ncertificate_issuer_key {d}/subkey.pem\ncertificate_mapfile {d}/mapfile\n"
+)
+
+
+def write_subordinate(sub: TestCA, directory: Path, *chain: TestCA) -> None:
+    sub.credential.write(directory / "sub.pem", directory / "subkey.pem")
+    write_file(directory / "sub.pem", sub.pem, 0o644)
+    write_file(directory / "chain.pem", b"".join(one.pem for one in (sub, *chain)), 0o644)
+
+
 def test_a_subordinate_authority_finds_its_root(desk: Desk, portal: Issued, tmp_path: Path, ca: TestCA) -> None:
-    sub = ca.intermediate("/O=Grid/CN=Sub", "p256")
-    sub.credential.write(tmp_path / "sub.pem", tmp_path / "subkey.pem")
-    write_file(tmp_path / "sub.pem", sub.pem, 0o644)
-    base = (
-        "certificate_issuer_cert {d}/sub.pem\ncertificate_issuer_key {d}/subkey.pem\ncertificate_mapfile {d}/mapfile\n"
-    )
-    authority = desk.make("certificate_issuer_subca_certfile {d}/sub.pem", base=base)
+    write_subordinate(ca.intermediate("/O=Grid/CN=Sub", "p256"), tmp_path)
+    authority = desk.make("certificate_issuer_subca_certfile {d}/sub.pem", base=SUBORDINATE)
     assert len(desk.issue(authority, portal)) == 2
     assert desk.told == []
     unknown = TestCA("/O=Other/CN=Root", "p256").intermediate("/O=Other/CN=Sub", "p256")
-    unknown.credential.write(tmp_path / "sub.pem", tmp_path / "subkey.pem")
-    write_file(tmp_path / "sub.pem", unknown.pem, 0o644)
-    desk.make(base=base)
+    write_subordinate(unknown, tmp_path)
+    desk.make(base=SUBORDINATE)
     assert "the CA above certificate_issuer_cert" in desk.told[0]
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (1, 0)])
+def test_a_root_has_changed_its_key(
+    desk: Desk, portal: Issued, tmp_path: Path, ca: TestCA, numbers: tuple[int, int]
+) -> None:
+    other = TestCA(ca.name, "p256")
+    trusted = tmp_path / "rollover"
+    trusted.mkdir()
+    for number, root in zip(numbers, (other, ca), strict=True):
+        write_file(trusted / f"{subject_hash(parse_oneline(ca.name))}.{number}", root.pem, 0o644)
+    desk.trusted = TrustDirectory(str(trusted)).anchors
+    write_subordinate(ca.intermediate("/O=Grid/CN=Sub", "p256"), tmp_path)
+    authority = desk.make("certificate_issuer_subca_certfile {d}/chain.pem", base=SUBORDINATE)
+    assert len(desk.issue(authority, portal)) == 2
+    assert desk.told == []
+
+
+def test_a_ca_above_is_missing(desk: Desk, portal: Issued, tmp_path: Path, ca: TestCA) -> None:
+    old, new = (ca.intermediate("/O=Grid/CN=Inter", "p256") for _ in range(2))
+    sub = new.intermediate("/O=Grid/CN=Sub", "p256")
+    for chain in ((), (old,), (ca,), (old, ca)):  # the root above it all is known, and the way to it is not
+        write_subordinate(sub, tmp_path, *chain)
+        desk.issue(desk.make("certificate_issuer_subca_certfile {d}/chain.pem", base=SUBORDINATE), portal)
+        (told,) = desk.told
+        assert "the CA above certificate_issuer_cert whose key signed /O=Grid/CN=Sub is in neither" in told
+        assert "/O=Grid/CN=Inter" in told
+        desk.told.clear()
+
+
+def test_the_ca_above_is_found_among_others_in_any_order(
+    desk: Desk, portal: Issued, tmp_path: Path, ca: TestCA
+) -> None:
+    old, new = (ca.intermediate("/O=Grid/CN=Inter", "p256") for _ in range(2))
+    for chain in ((new,), (old, new), (old, new, ca), (ca, new, old)):
+        write_subordinate(new.intermediate("/O=Grid/CN=Sub", "p256"), tmp_path, *chain)
+        desk.issue(desk.make("certificate_issuer_subca_certfile {d}/chain.pem", base=SUBORDINATE), portal)
+        assert desk.told == []
 
 
 def test_a_program(desk: Desk, tmp_path: Path) -> None:
