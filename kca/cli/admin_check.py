@@ -72,7 +72,13 @@ def _authority(config: KCAConfig) -> str:
     if not certificate.not_before <= now < certificate.not_after:
         raise IssuanceError("the CA's certificate does not hold now", step=IssuanceStep.AUTHORITY)
     words = f"{oneline(certificate.subject_der)} until {certificate.not_after:%Y-%m-%d}"
-    return f"{words}, which is soon" if certificate.not_after - now < SOON else words
+    if certificate.not_after - now < SOON:
+        words += ", which is soon"
+    # Old certificates may stay in the chain for a while; one in between that was forgotten shows here, too.
+    strays = [one for one in authority.chain if one not in (certificate, *authority.issuer.above)]
+    if strays:
+        words += f"; in the chain, but not above it: {', '.join(oneline(one.subject_der) for one in strays)}"
+    return words
 
 
 def _trust_files(config: KCAConfig) -> str:

@@ -21,8 +21,9 @@ from gsi.trust.verify import verify_chain
 from kca.cli.admin import main
 from kca.principal import RealmRules
 from kca.publishing import gridmap_line, make_namespaces, trust_files
+from tests.harness.ca import TestCA, write_file
 from tests.harness.environment import clean_environment
-from tests.harness.kca import REALM, KCAWorld, authority
+from tests.harness.kca import REALM, KCAWorld, authority, write_config
 from tests.harness.run import c_program, run
 
 TEXT = (
@@ -257,6 +258,18 @@ def test_checking(world: KCAWorld, admin: Callable[..., str], tmp_path: Path) ->
     keytab.chmod(0o644)
     (world.directory / "ca.key").unlink()
     assert main(["check", "-json", "-c", str(config)]) == 1
+
+
+def test_checking_the_chain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = TestCA("/O=Grid/CN=Root", "p256")
+    middle = root.intermediate("/O=Grid/CN=Inter", "p256")
+    sub = middle.intermediate("/O=Grid/CN=Sub", "p256")
+    config = write_config(tmp_path, ca=sub, authority=f'chain = "{tmp_path}/chain.pem"')
+    for chain, strays in (((root,), "; in the chain, but not above it: /O=Grid/CN=Root"), ((sub, middle, root), "")):
+        write_file(tmp_path / "chain.pem", b"".join(one.pem for one in chain), 0o644)
+        main(["check", "-c", str(config)])
+        until = f"{sub.certificate.not_valid_after_utc:%Y-%m-%d}"
+        assert f"authority: ok: /O=Grid/CN=Sub until {until}{strays}\n" in capsys.readouterr().out
 
 
 def test_words_that_are_none(world: KCAWorld, admin: Callable[..., str]) -> None:
