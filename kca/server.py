@@ -32,7 +32,7 @@ from gsi.transport.activation import Given
 from gsi.transport.documents_server import Document, listen_loopback, offer
 from gsi.transport.listening import split_address
 from gsi.transport.refusals import LineThinner
-from gsi.transport.serve import Limits, bound_port, listen, source_of
+from gsi.transport.serve import FREE_PORT_TRIES, Limits, bound_port, listen, source_of
 from kca.answering import Answerer
 from kca.datagrams import DatagramShell, RateCap, listen_udp, prepare_datagrams, share
 from kca.metrics import CONTENT_TYPE, Metrics, render
@@ -57,7 +57,6 @@ REPLAY_NAME: Final = "replay.rcache2"
 """Kerberos's replay cache, in the store's directory: one for all workers, and for nobody else."""
 REQUESTS_PER_CONNECTION: Final = 32
 """Clients send one; those that keep a connection may send some more."""
-FREE_PORT_TRIES: Final = 16
 CONNECTION_SECONDS: Final = 30.0
 """For all that happens on one connection."""
 _log = logging.getLogger("kca.server")

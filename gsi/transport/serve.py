@@ -25,7 +25,7 @@ import resource
 import signal
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gsi.errors import ConfigError, GridError, TimeoutExpiredError, TransportError
 from gsi.transport.connection import Connection, RawConnection
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gsi.transport.tls import TLSSession
 
 __all__ = [
+    "FREE_PORT_TRIES",
     "Connection",
     "Limits",
     "Service",
@@ -53,6 +54,9 @@ __all__ = [
 
 BACKLOG: Final = 512
 """Connections that the kernel holds for us: a burst of that many logons waits instead of being refused."""
+FREE_PORT_TRIES: Final = 16
+"""How many ports are looked at for one that is free in every family, or for datagrams too: the kernel chooses one for
+the first socket alone, and clients of other services hold some of the rest."""
 SILENT_SECONDS: Final = 1.0
 """At the end, for peers that have sent nothing yet: their request may be under way."""
 CLOSE_SECONDS: Final = 1.0
@@ -337,32 +341,44 @@ def listen(host: str | None, port: int) -> list[socket.socket]:
         )
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"cannot listen on {where}: {error}") from error
-    sockets: list[socket.socket] = []
-    try:
+    tries = 1 if port else FREE_PORT_TRIES
+    while True:
+        tries -= 1
+        try:
+            return _listen_on(found, everywhere=host is None)
+        except OSError as error:
+            if not tries or error.errno != errno.EADDRINUSE:
+                raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+def _listen_on(found: Sequence[tuple[int, int, int, str, Any]], *, everywhere: bool) -> list[socket.socket]:
+    """Open a socket for each address of `socket.getaddrinfo`, all or none.
+
+    Raises:
+        OSError: One cannot be had.
+    """
+    with contextlib.ExitStack() as undo:
+        sockets: list[socket.socket] = []
         for family, _, _, _, address in sorted(found, key=lambda one: one[0] != socket.AF_INET6):
-            if sockets and port == 0:
+            if sockets and address[1] == 0:
                 address = (address[0], bound_port(sockets), *address[2:])  # noqa: PLW2901  the same port for all
             # The protocol is named: asyncio sets TCP_NODELAY only on sockets that say they are TCP.
-            made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-            sockets.append(made)
+            made = undo.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
                 made.bind(address)
             except OSError:
-                if family != socket.AF_INET6 or host is not None:
+                if family != socket.AF_INET6 or not everywhere:
                     raise
-                sockets.remove(made)  # a machine without IPv6 still serves IPv4
-                made.close()
+                made.close()  # a machine without IPv6 still serves IPv4
                 continue
             made.listen(BACKLOG)
             made.setblocking(False)
-    except OSError as error:
-        for made in sockets:
-            made.close()
-        raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
-    return sockets
+            sockets.append(made)
+        undo.pop_all()
+        return sockets
 
 
 def serve_one(connection: socket.socket, make_service: Callable[[], Service]) -> None:

@@ -579,3 +579,36 @@ def test_a_port_that_is_taken() -> None:
     finally:
         for one in sockets:
             one.close()
+
+
+@pytest.mark.parametrize("taken_for_ever", [False, True])
+def test_a_free_port_that_somebody_has_in_the_other_family(
+    monkeypatch: pytest.MonkeyPatch, taken_for_ever: bool
+) -> None:
+    """Two addresses stand for the two families; the kernel is made to choose a port that the second one lacks."""
+    tried: list[int] = []
+    with socket.create_server(("127.0.0.2", 0)) as somebody:
+
+        def choose(sockets: list[socket.socket]) -> int:
+            tried.append(sockets[0].fileno())
+            return bound_port([somebody] if taken_for_ever or len(tried) < 3 else sockets)
+
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("127.0.0.1", "127.0.0.2")]
+        monkeypatch.setattr("gsi.transport.serve.bound_port", choose)
+        monkeypatch.setattr("gsi.transport.serve.socket.getaddrinfo", lambda *_, **__: found)
+        if taken_for_ever:
+            with pytest.raises(ConfigError, match="already in use"):
+                listen(None, 0)
+            assert len(tried) == serve.FREE_PORT_TRIES
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(tried[-1])
+            return
+        sockets = listen(None, 0)
+    try:
+        assert len(tried) == 3
+        assert [one.getsockname() for one in sockets] == [
+            (host, bound_port(sockets)) for host in ("127.0.0.1", "127.0.0.2")
+        ]
+    finally:
+        for one in sockets:
+            one.close()
