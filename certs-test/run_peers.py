@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from peers import gsi, openssl, proxy_init
 from peers.suite import load
-from peers.table import PAGE, Record, read_record, render, write_record
+from peers.table import PAGE, read_record, render, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def main() -> int:
             print("the C library of GSI or grid-proxy-init is not installed", file=sys.stderr)
             return 1
         versions = {peer.NAME: peer.version() for peer in (openssl, gsi, proxy_init)}
-        write_record(Record(versions, ask_all(cases)))
+        write_record(versions, ask_all(cases))
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(render(cases, read_record()), "utf-8")
     return 0

@@ -39,9 +39,9 @@ _UNKNOWN: Final = frozenset(
 
 
 def version() -> str:
-    """Return the program's own words."""
+    """Return the version of the library that validates, which may have been upgraded without the program."""
     done = subprocess.run(["openssl", "version"], capture_output=True, text=True, timeout=_TIMEOUT, check=True)
-    return " ".join(done.stdout.split()[:2])
+    return " ".join(done.stdout.partition("(Library: ")[2].split()[:2])
 
 
 def ask(case: Case) -> Verdict:

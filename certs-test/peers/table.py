@@ -10,7 +10,7 @@ from peers import gsi, openssl, proxy_init
 from peers.suite import HERE, Case, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["NAMES", "PAGE", "RECORD", "Record", "differs", "read_record", "render", "write_record"]
 
@@ -38,6 +38,14 @@ clock that the validator does not have, or has no key to sign with. **Bold**: no
 is a defect: the strengths of keys and digests, the order of certificates and limits of implementations are matters of
 policy, and OpenSSL knows neither limited proxies nor the forms before RFC 3820.
 """
+_EARLIER_HEAD: Final = """
+## With an earlier OpenSSL
+
+All three validate by the OpenSSL that is installed. {openssl} and those before it make the answers to these cases
+different from the tables above, and to no others: the C library then fails at a CRL that it cannot read, where with the
+later one it goes on as if there were none.
+"""
+_TABLE_HEAD: Final = (f"| case | expected | {' | '.join(NAMES)} | |", "|---" * (len(NAMES) + 3) + "|")
 
 
 class Record(NamedTuple):
@@ -46,10 +54,24 @@ class Record(NamedTuple):
     Attributes:
         versions: Each peer's version.
         verdicts: For each case, one verdict per peer in the order of `NAMES`.
+        earlier_openssl: The latest OpenSSL that was seen to answer otherwise, which all peers validate by.
+        earlier: The verdicts with that one, where they differ.
     """
 
     versions: dict[str, str]
     verdicts: dict[str, tuple[Verdict, ...]]
+    earlier_openssl: str
+    earlier: dict[str, tuple[Verdict, ...]]
+
+    def verdicts_with(self, version: str) -> dict[str, tuple[Verdict, ...]]:
+        """Return what the peers said with an OpenSSL, in its own words: "OpenSSL 3.0.22"."""
+        if _numbers(version) <= _numbers(self.earlier_openssl):
+            return self.verdicts | self.earlier
+        return self.verdicts
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split()[1].split(".")]
 
 
 def differs(case: Case, verdict: Verdict) -> bool:
@@ -62,15 +84,33 @@ def differs(case: Case, verdict: Verdict) -> bool:
 def read_record() -> Record:
     """Return what is recorded."""
     found = json.loads(RECORD.read_text("utf-8"))
-    return Record(found["versions"], {name: tuple(map(Verdict, said)) for name, said in found["verdicts"].items()})
+    said, earlier = (
+        {name: tuple(map(Verdict, words)) for name, words in found[key].items()} for key in ("verdicts", "earlier")
+    )
+    return Record(found["versions"], said, found["earlier_openssl"], earlier)
 
 
-def write_record(record: Record) -> None:
-    """Record anew, one case a line."""
-    lines = [f"  {json.dumps(name)}: {json.dumps(said)}" for name, said in record.verdicts.items()]
-    versions = json.dumps(record.versions)
-    text = f'{{\n "versions": {versions},\n "verdicts": {{\n' + ",\n".join(lines) + "\n }\n}\n"
-    RECORD.write_text(text, "utf-8")
+def write_record(versions: dict[str, str], said: dict[str, tuple[Verdict, ...]]) -> None:
+    """Record anew, one case a line; what an OpenSSL older than the recorded one says is kept beside it."""
+    old = read_record()
+    if _numbers(versions[openssl.NAME]) < _numbers(old.versions[openssl.NAME]):
+        earlier = {name: words for name, words in said.items() if words != old.verdicts.get(name)}
+        latest = max(versions[openssl.NAME], old.earlier_openssl, key=_numbers)
+        new = Record(old.versions, old.verdicts, latest if earlier == old.earlier else versions[openssl.NAME], earlier)
+    else:
+        earlier = {name: words for name, words in old.earlier.items() if name in said and words != said[name]}
+        new = Record(versions, said, old.earlier_openssl, earlier)
+    parts = [
+        f' "versions": {json.dumps(new.versions)}',
+        f' "earlier_openssl": {json.dumps(new.earlier_openssl)}',
+        f' "earlier": {{\n{_lines(new.earlier)}\n }}',
+        f' "verdicts": {{\n{_lines(new.verdicts)}\n }}',
+    ]
+    RECORD.write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
+
+
+def _lines(verdicts: Mapping[str, tuple[Verdict, ...]]) -> str:
+    return ",\n".join(f"  {json.dumps(name)}: {json.dumps(said)}" for name, said in verdicts.items())
 
 
 def render(cases: Mapping[str, Case], record: Record) -> str:
@@ -81,7 +121,19 @@ def render(cases: Mapping[str, Case], record: Record) -> str:
         gsi=record.versions[gsi.NAME],
         init=record.versions[proxy_init.NAME],
     )
-    return "\n".join([head, *_totals(cases, record), *_differences(cases, record)]) + "\n"
+    return (
+        "\n".join(
+            [
+                head,
+                *_totals(cases, record),
+                *_differences(cases, record.verdicts),
+                _EARLIER_HEAD.format(openssl=record.earlier_openssl),
+                *_TABLE_HEAD,
+                *(_row(cases[name], name, said) for name, said in record.earlier.items()),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _totals(cases: Mapping[str, Case], record: Record) -> Iterator[str]:
@@ -111,10 +163,10 @@ def _word(case: Case, verdict: Verdict) -> str:
     return "refuses what must be accepted" if case.is_good else "accepts what must be refused"
 
 
-def _differences(cases: Mapping[str, Case], record: Record) -> Iterator[str]:
+def _differences(cases: Mapping[str, Case], verdicts: Mapping[str, tuple[Verdict, ...]]) -> Iterator[str]:
     group = ""
     for case in cases.values():
-        said = record.verdicts[case.id]
+        said = verdicts[case.id]
         if not any(differs(case, verdict) for verdict in said):
             continue
         first, _, rest = case.id.partition("::")
@@ -123,9 +175,12 @@ def _differences(cases: Mapping[str, Case], record: Record) -> Iterator[str]:
         if here != group:
             group = here
             yield f"\n## {group}\n"
-            yield f"| case | expected | {' | '.join(NAMES)} | |"
-            yield "|---" * (len(NAMES) + 3) + "|"
-        shown = " | ".join(f"**{verdict.value}**" if differs(case, verdict) else verdict.value for verdict in said)
-        expected = "accept" if case.is_good else f"refuse: {case.reason}"
-        description = case.description.replace("|", "\\|")
-        yield f"| `{last or rest}` | {expected} | {shown} | {description} |"
+            yield from _TABLE_HEAD
+        yield _row(case, last or rest, said)
+
+
+def _row(case: Case, name: str, said: Sequence[Verdict]) -> str:
+    shown = " | ".join(f"**{verdict.value}**" if differs(case, verdict) else verdict.value for verdict in said)
+    expected = "accept" if case.is_good else f"refuse: {case.reason}"
+    description = case.description.replace("|", "\\|")
+    return f"| `{name}` | {expected} | {shown} | {description} |"
