@@ -52,6 +52,15 @@ class Browser:
     def get(self, url: str) -> None:
         self.driver.get(url)
 
+    def get_until(self, url: str, words: str) -> None:
+        """Get a page again and again until its source has the words: servers tell what happened a second later."""
+
+        def has_come(driver: webdriver.Chrome) -> bool:
+            driver.get(url)
+            return words in driver.page_source
+
+        WebDriverWait(self.driver, WAIT_SECONDS, 0.2).until(has_come, f"{url} does not say {words}")
+
     @property
     def path(self) -> str:
         """What follows the host in the page's address."""

@@ -155,8 +155,7 @@ def test_the_longest_name_fits_on_small_screens(browser: Browser, stored: Place)
     browser.look(narrow=True)
     try:
         for path in ("/", "/fetch?name=", "/store?name=", "/passphrase?name=", "/destroy?name=", "/activity"):
-            browser.get(stored.portal.url + path + (name if path.endswith("=") else ""))
-            assert name in browser.driver.page_source, path
+            browser.get_until(stored.portal.url + path + (name if path.endswith("=") else ""), name)
             assert not browser.overflows(), path
     finally:
         browser.look()
