@@ -9,6 +9,9 @@ whose file is of no use. Two CAs may share a hash, and a CA may have two keys, s
 of other keys in the file that is replaced stay in it. A file that makes no sense is replaced; one that cannot be read
 is not, because it may hold a newer list (`check`).
 
+Our validator goes by every file under a CA's hash, so one older or damaged list refuses the CA's certificates whatever
+the others hold. Hence all that are out of date are replaced, not only the first; they become copies.
+
 Where the directory knows the CA under the old hash, too, the list is to be found under that as well: by a link, or by a
 copy where there is a file. Our validator reads both names, and so both count for what is installed. Only links from
 an old name to a new one do not, since they hold nothing of their own.
@@ -31,6 +34,7 @@ from gsi.trust.crl import CRL, MAX_CRL_BYTES, parse_crl_file
 from gsi.trust.crl_update import find_signer, is_signed_by, salvage_crls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from gsi.system.crl_plan import Job
@@ -133,42 +137,34 @@ class CRLStore:
 
     def crls(self, job: Job) -> tuple[CRL, ...]:
         """Return the lists of a CA's name that are there."""
-        return tuple(
-            crl
-            for file in self.installed(job)
-            for crl in file.crls
-            if names.same_name(crl.issuer_der, job.authorities[0].certificate.subject_der)
-        )
+        subject = job.authorities[0].certificate.subject_der
+        return tuple(crl for file in self.installed(job) for crl in _of_name(file, subject))
 
     def last_confirmed(self, job: Job, now: datetime) -> float | None:
         """Return when a list of this CA that still holds was last written or confirmed.
 
         Returns:
             None when there is none under the present hash. None, too, when some file under either hash refuses all
-            certificates of the CA, whatever the others hold: one that cannot be read or makes no sense, or under the
-            old hash one that is not in force.
+            certificates of the CA, whatever the others hold: one that cannot be read or makes no sense, one that is
+            not in force beside one of the same key that is, or under the old hash any that is not in force.
         """
         if any(file.fault or file.is_damaged for file in self.installed(job)):
             return None
         subject = job.authorities[0].certificate.subject_der
-        if any(
-            not crl.this_update <= now <= crl.next_update and names.same_name(crl.issuer_der, subject)
-            for file in self._under_old(job)
-            for crl in file.crls
-        ):
+        of_old = [crl for file in self._under_old(job) for crl in _of_name(file, subject)]
+        if not all(_is_in_force(crl, now) for crl in of_old):
             return None
-        times = [
-            file.modified
-            for file in self._under_new(job)
-            for crl in file.crls
-            if crl.next_update >= now and names.same_name(crl.issuer_der, subject)
-        ]
-        return max(times, default=None)
+        of_new = [(file.modified, crl) for file in self._under_new(job) for crl in _of_name(file, subject)]
+        holding = [(modified, crl) for modified, crl in of_new if _is_in_force(crl, now)]
+        signers = [one for one in job.authorities if any(is_signed_by(crl, one) for _, crl in holding)]
+        if any(not _is_in_force(crl, now) and is_signed_by(crl, one) for _, crl in of_new for one in signers):
+            return None
+        return max((modified for modified, _ in holding), default=None)
 
     def holds(self, job: Job, update: CRLUpdate) -> bool:
         """Tell whether a list is in all its places, in files that programs can go by."""
         name = self._find_place(job, update)
-        return name in self._names and _has(self._load(name), update) and not self._find_old_places(job, update, name)
+        return name in self._names and _has(self._load(name), update) and not self._find_copies(job, update, name)
 
     def install(self, job: Job, update: CRLUpdate) -> str:
         """Put a list in its places and return the file's name; one that is there already is only marked as confirmed.
@@ -177,22 +173,22 @@ class CRLStore:
             StorageError: It cannot be written; no file holds an older list than before. Calling again completes it.
         """
         name = self._find_place(job, update)
-        old_names = self._find_old_places(job, update, name)
-        kept = {old: self._others(job, old, update) for old in old_names}
-        links = [old for old in old_names if not kept[old] and not self._is_file(old)]
+        copies = self._find_copies(job, update, name)
+        kept = {copy: self._others(job, copy, update) for copy in copies}
+        links = [copy for copy in copies if not kept[copy] and not self._is_file(copy)]
         try:
             # Links come last: before the file there is one, they would lead nowhere and refuse the CA's certificates.
-            for old in old_names:
-                if old not in links:
-                    self._write(old, (update.crl, *kept[old]))
+            for copy in copies:
+                if copy not in links:
+                    self._write(copy, (update.crl, *kept[copy]))
             if update.is_unchanged:
                 with contextlib.suppress(PermissionError):
                     os.utime(os.path.join(self.directory, name))
                 self._files.pop(name, None)
             else:
                 self._write(name, (update.crl, *self._others(job, name, update)))
-            for old in links:
-                self._link(old, name)
+            for copy in links:
+                self._link(copy, name)
         except CredentialError as error:
             raise StorageError(error.message, hint=error.hint) from error
         except OSError as error:
@@ -242,32 +238,34 @@ class CRLStore:
             number += 1
         return f"{job.hash}.r{number}"
 
-    def _find_old_places(self, job: Job, update: CRLUpdate, name: str) -> tuple[str, ...]:
-        """Return the names under the CA's old hash that are to be written, when the list is in the file `name`.
+    def _find_copies(self, job: Job, update: CRLUpdate, name: str) -> tuple[str, ...]:
+        """Return the names besides `name` that are to be written when the list is in that file.
 
-        Those are all that refuse the CA's certificates, or do so when they run out: files with another list of the same
-        key, damaged ones, and ones of no use. `judge_again` has seen to it that none of these lists is newer. Where the
-        list would not be found at all otherwise, one more.
+        Under either hash those are all that refuse the CA's certificates, or do so when they run out: files with
+        another list of the same key, damaged ones, and ones of no use. `judge_again` has seen to it that none of these
+        lists is newer. Where the list would not be found under the old hash at all otherwise, one more.
         """
+        new = [file.path for file in self._under_new(job) if file.path != name and self._is_stale(file, job, update)]
         if job.old_hash == job.hash or not any(entry.startswith(job.old_hash) for entry in self._names):
-            return ()
+            return tuple(new)
         files = self._under_old(job)
-        found = [
-            file.path
-            for file in files
-            if file.is_damaged
-            or any(crl.tbs_der != update.crl.tbs_der and is_signed_by(crl, update.signer) for crl in file.crls)
-            or self._may_be_replaced(file, job)
-        ]
+        old = [file.path for file in files if self._is_stale(file, job, update)]
         listed = self._listed(job.old_hash)
         if not (
-            found
+            old
             or any(_has(file, update) for file in files)
             or any(self._find_target(job, entry) == name for entry in listed)
         ):
             numbers = (_number(name), *range(len(listed) + 1))
-            found = [next(one for number in numbers if (one := f"{job.old_hash}.r{number}") not in listed)]
-        return tuple(found)
+            old = [next(one for number in numbers if (one := f"{job.old_hash}.r{number}") not in listed)]
+        return (*new, *old)
+
+    def _is_stale(self, file: Installed, job: Job, update: CRLUpdate) -> bool:
+        return (
+            file.is_damaged
+            or any(crl.tbs_der != update.crl.tbs_der and is_signed_by(crl, update.signer) for crl in file.crls)
+            or self._may_be_replaced(file, job)
+        )
 
     def _may_be_replaced(self, file: Installed, job: Job) -> bool:
         """Tell whether a file holds nothing that any of the CA's keys, or any other CA, has signed."""
@@ -323,6 +321,15 @@ def _read(path: str) -> tuple[bytes, str]:
         return b"", error.message.removeprefix(path).lstrip(": ")
     except ParseError as error:
         return b"", error.message.removeprefix(path).lstrip(": ")
+
+
+def _of_name(file: Installed, subject_der: bytes) -> Iterator[CRL]:
+    """Yield the lists in a file that are of a CA."""
+    return (crl for crl in file.crls if names.same_name(crl.issuer_der, subject_der))
+
+
+def _is_in_force(crl: CRL, now: datetime) -> bool:
+    return crl.this_update <= now <= crl.next_update
 
 
 def _has(file: Installed, update: CRLUpdate) -> bool:

@@ -31,12 +31,14 @@ else it takes the first free number in `HASH.r0`, `HASH.r1`, and so on.
 
 Where the directory knows the CA by the hash of old OpenSSL, too, the list is to be found under that as well: by a link,
 or by a copy where there is a file. What is said above holds for the files under both hashes: a newer list under either
-stays, and one that cannot be read lets nothing be installed. Older, expired and damaged lists under the old hash are
-replaced by the current one, even when nothing has changed under the other.
+stays, and one that cannot be read lets nothing be installed. Since every file counts when certificates are judged, all
+others with an older or expired list of the same key, and damaged ones, are replaced by the current list, even when it
+has not changed itself.
 
 A CA whose list cannot be had keeps the list it has, and holds up no other CA. As long as that list is in force, and was
 fetched or confirmed within the time of `-agingtolerance`, this is no failure, unless another file under its hashes
-refuses all its certificates: a damaged one, or under the old hash one that is not in force.
+refuses all its certificates: a damaged one, one that is not in force beside one of the same key that is, or under the
+old hash any that is not in force.
 
 With `-output` the lists in that directory are the installed ones. Those in the trust directory are not looked at, so
 that a directory which begins empty takes any list that is in force; do not make it from sources that may show old ones.

@@ -330,7 +330,7 @@ def test_a_file_that_cannot_be_read_may_hold_a_newer_list(
 
     with serve(trust, {ca: Answer(ca.crl(number=5)), other: Answer(other.crl())}) as web:
         write_file(path, ca.crl([77], number=9), 0o644)
-        write_file(path.with_suffix(".r1"), ca.crl(number=4), 0o644)  # for whose sake nothing is "kept"
+        write_file(path.with_suffix(".r1"), aged(ca, 4, OLDER), 0o644)  # for whose sake nothing is "kept"
         if when == "before":
             spoil(path)
         else:
@@ -738,6 +738,71 @@ def test_tolerance_needs_a_list_under_the_old_hash_that_holds(trust: Path, kind:
         else:
             write_file(old, {"copy": path.read_bytes(), "expired": expired(ca), "rubbish": b"rubbish"}[kind], 0o644)
         assert statuses(fetch(trust, tolerance_hours=24)) == {NAME: KEPT if kind in {"link", "copy"} else FAILED}
+
+
+# --- several files under one hash -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["older", "expired", "damaged", "rubbish", "dangling", "unsigned"])
+@pytest.mark.parametrize("is_current", [False, True])
+def test_a_stale_or_broken_list_beside_the_first_is_replaced(trust: Path, kind: str, is_current: bool) -> None:
+    """It refuses the CA's certificates, or will when it runs out, as fetched as the first may be."""
+    ca = new_ca()
+    data = aged(ca, 5, OFFERED, (7,))
+    stale = {
+        "older": aged(ca, 4, OLDER),
+        "expired": expired(ca),
+        "damaged": data + DAMAGED,
+        "rubbish": b"rubbish",
+        "unsigned": ca.crl(key=new_ca().key),
+    }
+    with serve(trust, {ca: Answer(data)}):
+        path, beside = (trust / f"{digest(ca)}.r{number}" for number in (0, 1))
+        write_file(path, data if is_current else aged(ca, 4, OLDER + timedelta(hours=1)), 0o644)
+        if kind == "dangling":
+            beside.symlink_to("nowhere")
+        else:
+            write_file(beside, stale[kind], 0o644)
+        assert statuses(fetch(trust, dry_run=True)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+    assert {name: (trust / name).read_bytes() for name in lists(trust)} == {path.name: data, beside.name: data}
+    assert not TrustDirectory(str(trust)).problems
+
+
+def test_lists_of_other_keys_beside_the_first_stay(trust: Path) -> None:
+    """Of those in the same file as an older one, too; one that has run out is somebody else's business."""
+    ca, rolled = new_ca(), new_ca()
+    data, others = aged(ca, 5, OFFERED), rolled.crl()
+    with serve(trust, {ca: Answer(data)}):
+        write_trust_dir(trust, ca, rolled)
+        path = trust / f"{digest(ca)}.r0"
+        write_file(path, data, 0o644)
+        write_file(path.with_suffix(".r1"), aged(ca, 4, OLDER) + others, 0o644)
+        write_file(path.with_suffix(".r2"), expired(rolled), 0o644)
+        before = path.with_suffix(".r2").read_bytes()
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+    assert path.with_suffix(".r1").read_bytes() == data + others
+    assert path.with_suffix(".r2").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("copy", KEPT), ("other key", KEPT), ("expired", FAILED), ("future", FAILED)]
+)
+def test_tolerance_needs_every_list_of_a_key_to_hold(trust: Path, kind: str, status: FetchStatus) -> None:
+    ca, rolled = new_ca(), new_ca()
+    beside = {
+        "copy": ca.crl(),
+        "other key": expired(rolled),
+        "expired": expired(ca),
+        "future": aged(ca, 9, timedelta(hours=-1)),
+    }
+    with serve(trust, {ca: Answer(b"", "503 Busy")}):
+        write_trust_dir(trust, ca, rolled)
+        write_file(trust / f"{digest(ca)}.r0", ca.crl(), 0o644)
+        write_file(trust / f"{digest(ca)}.r1", beside[kind], 0o644)
+        assert statuses(fetch(trust, tolerance_hours=24)) == {NAME: status}
 
 
 # --- what is no failure, and what is ----------------------------------------------------------------------------------
