@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from gsi.ca.crl import RevocationReason, parse_reason
 from gsi.ca.pkcs11_token import parse_pkcs11_uri
@@ -19,12 +23,15 @@ from gsi.cli.arguments import UsageError
 from gsi.cli.ca_files import open_ca_directory
 from gsi.cli.run import printable
 from gsi.cli.secret_source import SecretSource, read_secret
-from gsi.errors import CredentialError, CredentialProblem, NotFoundError
+from gsi.errors import CredentialError, CredentialProblem, NotFoundError, ParseError
+from gsi.pem import split_pem
 from gsi.system.clock import now
 from gsi.system.files import read_public, write_public
 from gsi.trust.crl import MAX_CRL_BYTES, parse_crl_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gsi.ca.directory import CADirectory
     from gsi.ca.signer import Signer
     from gsi.cli.arguments import Namespace
@@ -48,6 +55,9 @@ _UNITS: Final = {"crldays": timedelta(days=1), "crlhours": timedelta(hours=1), "
 FIRST_TIME: Final = datetime(1950, 1, 1, tzinfo=UTC)
 """Before this, certificates do not say what they mean (RFC 5280 section 4.1.2.5)."""
 MAX_CERTIFICATE_FILE_BYTES: Final = 1 << 20
+_OTHER: Final = "something else than certificates and revocation lists"
+_BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""What no text has, in whatever alphabet, and every key in DER: the tags of its numbers and identifiers."""
 
 
 def say(arguments: Namespace, text: str) -> None:
@@ -77,30 +87,51 @@ def check_out(arguments: Namespace, ca: CADirectory, *, is_list: bool = False) -
     """Refuse a place for -out that cannot be written or holds what must stay, before anything is issued.
 
     What must stay is every file of the CA but, for a new list, the last one; the names of its directory that mean
-    something, also where there is no such file yet; the request; and whatever holds a key or its pass phrase.
+    something, also where there is no such file yet; the request, the CA's key and its pass phrase. Of other files only
+    those are replaced that are empty or hold nothing but certificates or revocation lists: a key has too many forms to
+    be known by its own.
 
     Raises:
         CredentialError: UNWRITABLE.
         ConfigError: The place of the CA's key cannot be known.
+        UsageError: The name is empty.
     """
     path: str = arguments.out
-    directory = os.path.dirname(path) or "."
-    is_other = os.path.lexists(path) and not os.path.isfile(path)
-    if is_other or os.path.islink(path) or not os.access(directory, os.W_OK | os.X_OK):
-        raise CredentialError(
-            f"{path}: cannot be written: it is no regular file, or its directory is missing or not yours to write",
-            problem=CredentialProblem.UNWRITABLE,
-            path=path,
-        )
+    if not path:
+        raise UsageError("-out: the name of the file is empty", hint="name the file that is to be written")
+    obstacle = _find_obstacle(path)
+    if obstacle is not None:
+        raise CredentialError(f"{path}: cannot be written: {obstacle}", problem=CredentialProblem.UNWRITABLE, path=path)
     if is_list and os.path.realpath(path) == os.path.realpath(ca.file("crl", "crl.pem")):
         return
-    if ca.owns(path) or any(_is_same(path, other) for other in _needed(arguments, ca)) or _holds_key(path):
+    if ca.owns(path) or any(_is_same(path, other) for other in _needed(arguments, ca)):
         raise CredentialError(
-            f"{path}: is not replaced: it is a file of the CA, the request, or holds a key or a pass phrase",
+            f"{path}: is not replaced: it is a file of the CA, the request, or holds the CA's key or a pass phrase",
             problem=CredentialProblem.UNWRITABLE,
             path=path,
             hint="name another file with -out",
         )
+    why = _why_kept(path)
+    if why is not None:
+        raise CredentialError(
+            f"{path}: is not replaced: {why}",
+            problem=CredentialProblem.UNWRITABLE,
+            path=path,
+            hint="name another file with -out, or move this one away first",
+        )
+
+
+def _find_obstacle(path: str) -> str | None:
+    """Return why no file can be put there, or None."""
+    try:
+        is_other = not stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        is_other = False
+    except (OSError, ValueError) as error:  # a name that is too long, a file where a directory should be
+        return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if is_other or not os.access(os.path.dirname(path) or ".", os.W_OK | os.X_OK):
+        return "it is no regular file, or its directory is missing or not yours to write"
+    return None
 
 
 def _needed(arguments: Namespace, ca: CADirectory) -> list[str]:
@@ -114,12 +145,61 @@ def _needed(arguments: Namespace, ca: CADirectory) -> list[str]:
     return [one for one in found if one is not None]
 
 
-def _holds_key(path: str) -> bool:
-    """Return whether a file holds a private key in PEM, whoever's it is."""
+def _why_kept(path: str) -> str | None:
+    """Return why a file that is there is not replaced; None where it may be, or where there is none."""
     try:
-        return b"PRIVATE KEY-----" in read_public(path, max_bytes=MAX_CRL_BYTES)
+        data = read_public(path, max_bytes=MAX_CRL_BYTES)
+    except ParseError:
+        return f"it is longer than {MAX_CRL_BYTES} bytes, the most that is read of a revocation list"
     except CredentialError as error:
-        return error.problem is not CredentialProblem.MISSING  # what cannot be looked at stays
+        if error.problem is CredentialProblem.MISSING:
+            return None
+        return f"what it holds is not known: {error.message.removeprefix(f'{path}: ')}"
+    if not data or _is_well_formed(data, Certificate.parse) or _is_well_formed(data, _parse_any_list):
+        return None
+    if _BINARY.search(data):  # also behind a certificate: what is joined to it goes with it
+        return f"it holds {_OTHER}"
+    try:
+        blocks = split_pem(data, what="PEM")
+    except ParseError as error:
+        return f"it holds {_OTHER}, or damaged ones: {error.message}"
+    if not blocks:
+        return f"it holds {_OTHER}"
+    for block in blocks:
+        parse = _REPLACED.get(block.label)
+        if parse is None:
+            return f"it holds {_OTHER}: {block.label}"
+        if not _is_well_formed(block.data, parse):
+            return f"it holds {_OTHER}, or damaged ones: what it calls {block.label} cannot be read"
+    return None
+
+
+def _parse_any_list(data: bytes) -> object:
+    """Read a revocation list, also one that may not be used as a complete and current one of its issuer.
+
+    Raises:
+        ParseError: It is none.
+    """
+    try:
+        return x509.load_der_x509_crl(data)
+    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        raise ParseError(f"CRL: {error}", what="CRL") from error
+
+
+def _is_well_formed(data: bytes, parse: Callable[[bytes], object]) -> bool:
+    try:
+        parse(data)
+    except ParseError:
+        return False
+    return True
+
+
+_REPLACED: Final[dict[str, Callable[[bytes], object]]] = {
+    "CERTIFICATE": Certificate.parse,
+    "X509 CERTIFICATE": Certificate.parse,
+    "X509 CRL": _parse_any_list,
+}
+"""What the files may hold that -out replaces: what can be had again. A request cannot, without its key."""
 
 
 def _is_same(path: str, other: str) -> bool:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from gsi.trust.crl import parse_crl_file
+from gsi.pem import encode_pem
+from gsi.trust.crl import MAX_CRL_BYTES, parse_crl_file
 from tests.harness.ca import TestCA, subject_hash, write_file
 from tests.harness.environment import UserEnvironment
-from tests.harness.run import Done, our_program, run
+from tests.harness.run import Done, c_program, our_program, run
 from tests.harness.softhsm import make_token
 from tests.unit.gsi.ca.support import make_csr
 
@@ -263,6 +265,99 @@ def test_a_key_that_lies_elsewhere_is_not_replaced(shell: Shell, way: str) -> No
         done = shell.type("grid-ca-sign", "-dir", "ca", *words, *work, "-out", "elsewhere")
         assert (done.returncode, "is not replaced" in done.stderr) == (1, True), done.stderr
         assert kept.read_bytes() == before
+
+
+def test_a_file_that_may_hold_what_cannot_be_had_again_is_not_replaced(shell: Shell) -> None:
+    """Keys in every form, requests, and whatever else is no certificate and no list; nothing is issued."""
+    shell.type(*CREATE, "-dir", "ca").check()
+    made = TestCA("/O=Grid/CN=Other", "p256").issue("/O=Grid/CN=Alice", "p256")
+    words = Encoding.DER, PrivateFormat.PKCS8
+    pkcs8 = made.key.private_bytes(*words, NoEncryption())
+    wish = make_csr("p256")
+    kept = {
+        "PKCS8": pkcs8,
+        "locked PKCS8": made.key.private_bytes(*words, BestAvailableEncryption(b"secret")),
+        "SEC 1": made.key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()),
+        "PKCS12": made.pkcs12(b"secret"),
+        "PEM": made.key_pem(),
+        "locked PEM": made.key_pem(b"secret", traditional=True),
+        "bundle": made.bundle(),
+        "joined": made.pem + pkcs8,
+        "joined DER": made.der + pkcs8,
+        "called a certificate": encode_pem("CERTIFICATE", pkcs8),
+        "request": wish,
+        "PEM request": made.pem + encode_pem("CERTIFICATE REQUEST", wish),
+        "damaged": made.pem + made.key_pem().replace(b"-----BEGIN", b"----BEGIN"),
+        "notes": b"the pass phrase\n",
+    }
+    before, number = (shell.home.joinpath("ca", name).read_bytes() for name in ("index.txt", "crlnumber"))
+    for kind, data in kept.items():
+        (shell.home / "kept").write_bytes(data)
+        for work in (("-in", shell.request()), ("-gencrl",))[: 2 if kind in {"PKCS8", "request"} else 1]:
+            done = shell.type("grid-ca-sign", "-dir", "ca", *work, "-out", "kept")
+            assert (done.returncode, "kept: is not replaced: it holds" in done.stderr) == (1, True), (kind, done)
+            assert "name another file with -out, or move this one away" in done.stderr
+            assert (shell.home / "kept").read_bytes() == data, kind
+    assert shell.home.joinpath("ca", "index.txt").read_bytes() == before
+    assert shell.home.joinpath("ca", "crlnumber").read_bytes() == number
+    assert not shell.names("ca", "newcerts")
+
+
+def test_certificates_and_lists_are_replaced(shell: Shell) -> None:
+    """With the text that openssl writes around them, and in DER; and so is the empty file of grid-cert-request."""
+    shell.type(*CREATE, "-dir", "ca").check()
+    shell.type("grid-ca-sign", "-dir", "ca", "-in", shell.request(), "-out", "cert.pem").check()
+    authority = TestCA("/O=Grid/CN=Other", "p256")
+    made = authority.issue("/O=Grid/CN=Alice", "p256")
+    crl = authority.crl()
+    crl_der = x509.load_pem_x509_crl(crl).public_bytes(Encoding.DER)
+    attributes = "Bag Attributes\r\n    friendlyName: J\xf6rg\r\n".encode("latin-1")
+    text = "".join(
+        run([c_program("openssl"), kind, "-text"], env=shell.variables, stdin=pem).check().stdout
+        for kind, pem in (("x509", made.pem), ("crl", crl))
+    )
+    partial = authority.crl(extensions=[(x509.DeltaCRLIndicator(1), True)])
+    olds = [
+        b"",
+        (shell.home / "cert.pem").read_bytes(),
+        text.encode(),
+        text.replace("\n", "\r\n").encode(),
+        attributes + made.pem + authority.pem,
+        partial,
+        made.der,
+        crl_der,
+    ]
+    for number, old in enumerate(olds):
+        (shell.home / "old").write_bytes(old)
+        work = ("-in", "request", "-force") if number % 2 else ("-gencrl",)
+        shell.type("grid-ca-sign", "-dir", "ca", *work, "-out", "old").check()
+        assert (shell.home / "old").read_bytes() != old
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_anything_is_done(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    (shell.home / "program").write_bytes(b"")
+    (shell.home / "program").chmod(0o755)
+    before, number = (shell.home.joinpath("ca", name).read_bytes() for name in ("index.txt", "crlnumber"))
+    for name, why in (("", "-out: the name"), ("x" * 256, "too long"), ("program/", "Not a directory")):
+        for work in (("-in", shell.request()), ("-gencrl",)):
+            done = shell.type("grid-ca-sign", "-dir", "ca", *work, "-out", name)
+            assert (done.returncode, why in done.stderr) == (1, True), done
+    assert shell.home.joinpath("ca", "index.txt").read_bytes() == before
+    assert shell.home.joinpath("ca", "crlnumber").read_bytes() == number
+    assert not shell.names("ca", "newcerts") | shell.names("ca", "crl")
+
+
+def test_a_file_that_is_longer_than_any_list_is_not_replaced(shell: Shell) -> None:
+    shell.type(*CREATE, "-dir", "ca").check()
+    with (shell.home / "big").open("wb") as file:
+        file.truncate(MAX_CRL_BYTES + 1)
+    for work in (("-in", shell.request()), ("-gencrl",)):
+        done = shell.type("grid-ca-sign", "-dir", "ca", *work, "-out", "big")
+        assert (done.returncode, f"big: is not replaced: it is longer than {MAX_CRL_BYTES}" in done.stderr) == (1, True)
+        assert "name another file with -out" in done.stderr
+    assert (shell.home / "big").stat().st_size == MAX_CRL_BYTES + 1
+    assert not shell.names("ca", "newcerts")
 
 
 def test_why_a_certificate_is_revoked(shell: Shell) -> None:

@@ -20,7 +20,9 @@ Before anything is signed, the request's own signature and the strength of its k
 certificate is judged by the rules of RFC 5280, and by the validator of grid services with the CA's signing policy. A CA
 that another has certified is judged from its own certificate down: its name constraints and path length bind, those of
 the CAs above it are for the verifiers who know them. Only when the certificate is on record in the CA's directory is it
-written to the file of `-out`, which replaces no file of the CA, no key and no pass phrase file.
+written to the file of `-out`. A file that is there is replaced only if it is empty, or holds nothing but certificates
+or revocation lists, PEM (with any text around them) or DER: no key, no request, no file of the CA and no pass phrase
+file.
 
 The request gives the key and, unless `-subj` does, the subject. Alternative names (host names, addresses) in a request
 are certified only with `-copy-names` or `-san`: look at them first. Nothing else in a request counts.
