@@ -13,6 +13,7 @@ with several addresses a reply leaves from the address that the request came to 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -23,7 +24,7 @@ import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi.errors import ConfigError
-from gsi.transport.serve import source_of
+from gsi.transport.serve import bind, source_of
 from gsi.transport.stream import HostPort
 
 if TYPE_CHECKING:
@@ -83,33 +84,17 @@ def listen_udp(host: str | None, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"cannot listen on {where}: {error}") from error
-    sockets: list[socket.socket] = []
-    try:
+    with contextlib.ExitStack() as undo:
+        sockets: list[socket.socket] = []
         for family, kind, protocol, _, address in sorted(found, key=lambda one: one[0] != socket.AF_INET6):
             try:
-                made = socket.socket(family, kind, protocol)
-            except OSError:
-                if host is not None:
-                    raise
-                continue  # a kernel without this family
-            sockets.append(made)
-            if family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            prepare_datagrams(made)
-            try:
-                made.bind(address)
-            except OSError:
-                if family != socket.AF_INET6 or host is not None:
-                    raise
-                sockets.remove(made)  # a machine without IPv6 still serves IPv4
-                made.close()
-                continue
-            made.setblocking(False)
-    except OSError as error:
-        for made in sockets:
-            made.close()
-        raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
-    return sockets
+                made = bind(family, kind, protocol, address, everywhere=host is None, prepare=prepare_datagrams)
+            except OSError as error:
+                raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
+            if made is not None:
+                sockets.append(undo.enter_context(made))
+        undo.pop_all()
+        return sockets
 
 
 def prepare_datagrams(made: socket.socket) -> None:

@@ -44,6 +44,7 @@ __all__ = [
     "Service",
     "Watcher",
     "adopt",
+    "bind",
     "bound_port",
     "listen",
     "raise_descriptor_limit",
@@ -71,6 +72,7 @@ RESERVED_DESCRIPTORS: Final = 256
 """Open files of a worker besides its connections: 32 threads with a database each, files being read, two batches."""
 COMPLAIN_SECONDS: Final = 60.0
 """Between two reports that no connections can be accepted; asyncio tries every second."""
+_NO_FAMILY: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -363,22 +365,55 @@ def _listen_on(found: Sequence[tuple[int, int, int, str, Any]], *, everywhere: b
             if sockets and address[1] == 0:
                 address = (address[0], bound_port(sockets), *address[2:])  # noqa: PLW2901  the same port for all
             # The protocol is named: asyncio sets TCP_NODELAY only on sockets that say they are TCP.
-            made = undo.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                made.bind(address)
-            except OSError:
-                if family != socket.AF_INET6 or not everywhere:
-                    raise
-                made.close()  # a machine without IPv6 still serves IPv4
-                continue
-            made.listen(BACKLOG)
-            made.setblocking(False)
-            sockets.append(made)
+            made = bind(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, address, everywhere=everywhere)
+            if made is not None:
+                sockets.append(undo.enter_context(made))
+                made.listen(BACKLOG)
         undo.pop_all()
         return sockets
+
+
+def bind(
+    family: int,
+    kind: int,
+    protocol: int,
+    address: Any,  # noqa: ANN401  as socket.getaddrinfo has them
+    *,
+    everywhere: bool,
+    prepare: Callable[[socket.socket], None] = lambda _: None,
+) -> socket.socket | None:
+    """Return a socket that does not block, bound to one address of one family.
+
+    Args:
+        family: As `socket.getaddrinfo` says it, as all before `everywhere`.
+        kind: Streams or datagrams.
+        protocol: The protocol.
+        address: The address.
+        everywhere: Whether this is one of several families, all of whose addresses are wanted.
+        prepare: Called before the socket is bound.
+
+    Returns:
+        None on a machine without IPv6, which still serves IPv4.
+
+    Raises:
+        OSError: The address cannot be had; also by a port that somebody else has in this family alone.
+    """
+    with contextlib.ExitStack() as undo:
+        try:
+            made = undo.enter_context(socket.socket(family, kind, protocol))
+            if kind == socket.SOCK_STREAM:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            prepare(made)
+            made.bind(address)
+        except OSError as error:
+            if family == socket.AF_INET6 and everywhere and error.errno in _NO_FAMILY:
+                return None
+            raise
+        made.setblocking(False)
+        undo.pop_all()
+        return made
 
 
 def serve_one(connection: socket.socket, make_service: Callable[[], Service]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -612,3 +613,30 @@ def test_a_free_port_that_somebody_has_in_the_other_family(
     finally:
         for one in sockets:
             one.close()
+
+
+@pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.EACCES])
+def test_only_a_machine_without_ipv6_serves_ipv4_alone(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Where somebody else has the port in that family, its clients would come to him."""
+    make = socket.socket
+
+    def without(family: int, *rest: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(number, os.strerror(number))
+        return make(family, *rest)
+
+    found = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+    ]
+    monkeypatch.setattr("gsi.transport.serve.socket.getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr("gsi.transport.serve.socket.socket", without)
+    if number in {errno.EADDRINUSE, errno.EACCES}:
+        with pytest.raises(ConfigError, match=os.strerror(number)):
+            listen(None, 0)
+        return
+    (only,) = listen(None, 0)
+    with only:
+        assert only.family == socket.AF_INET
+    with pytest.raises(ConfigError, match=os.strerror(number)):
+        listen("localhost", 0)
