@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -45,6 +46,7 @@ All three validate by the OpenSSL that is installed. {openssl} and those before 
 different from the tables above, and to no others: the C library then fails at a CRL that it cannot read, where with the
 later one it goes on as if there were none.
 """
+_VERSION: Final = re.compile(r"OpenSSL ([0-9]+)\.([0-9]+)\.([0-9]+)")
 _TABLE_HEAD: Final = (f"| case | expected | {' | '.join(NAMES)} | |", "|---" * (len(NAMES) + 3) + "|")
 
 
@@ -70,8 +72,11 @@ class Record(NamedTuple):
         return self.verdicts
 
 
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split()[1].split(".")]
+def _numbers(version: str) -> tuple[int, ...]:
+    found = _VERSION.match(version)
+    if found is None:
+        raise ValueError(f"'{version}' is no version of OpenSSL")
+    return tuple(map(int, found.groups()))
 
 
 def differs(case: Case, verdict: Verdict) -> bool:
@@ -91,15 +96,24 @@ def read_record() -> Record:
 
 
 def write_record(versions: dict[str, str], said: dict[str, tuple[Verdict, ...]]) -> None:
-    """Record anew, one case a line; what an OpenSSL older than the recorded one says is kept beside it."""
+    """Record anew, one case a line; what an OpenSSL older than the recorded one says is kept beside it.
+
+    Raises:
+        ValueError: That is neither what the recorded one says nor what an older one said: there is no third column.
+    """
     old = read_record()
-    if _numbers(versions[openssl.NAME]) < _numbers(old.versions[openssl.NAME]):
-        earlier = {name: words for name, words in said.items() if words != old.verdicts.get(name)}
-        latest = max(versions[openssl.NAME], old.earlier_openssl, key=_numbers)
-        new = Record(old.versions, old.verdicts, latest if earlier == old.earlier else versions[openssl.NAME], earlier)
-    else:
+    version = versions[openssl.NAME]
+    if _numbers(version) >= _numbers(old.versions[openssl.NAME]):
         earlier = {name: words for name, words in old.earlier.items() if name in said and words != said[name]}
         new = Record(versions, said, old.earlier_openssl, earlier)
+    else:
+        differing = {name: words for name, words in said.items() if words != old.verdicts.get(name)}
+        if differing == old.earlier:
+            new = old._replace(earlier_openssl=max(version, old.earlier_openssl, key=_numbers))
+        elif not differing and _numbers(version) > _numbers(old.earlier_openssl):
+            new = old
+        else:
+            raise ValueError(f"{version} says neither what {old.earlier_openssl} said nor what the latest did")
     parts = [
         f' "versions": {json.dumps(new.versions)}',
         f' "earlier_openssl": {json.dumps(new.earlier_openssl)}',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ import pytest
 
 from peers import gsi, openssl, proxy_init
 from peers.suite import HERE, Verdict, load
-from peers.table import NAMES, PAGE, differs, read_record, render
+from peers.table import NAMES, PAGE, differs, read_record, render, write_record
 from tests.harness.run import require_peer
 
 if TYPE_CHECKING:
@@ -73,6 +74,24 @@ def test_the_example_finds_what_is_recorded() -> None:
         if recorded is not Verdict.NOT_ASKED:  # by the other, which tells more cases that OpenSSL cannot judge
             assert words[recorded] == verdict, case_id
             assert differs(CASES[case_id], recorded), case_id
+
+
+def test_another_openssl_is_recorded_without_losing_what_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peers.table.RECORD", tmp_path / "verdicts.json")
+    shutil.copy(HERE / "verdicts.json", tmp_path)
+    with_earlier = RECORD.verdicts | RECORD.earlier
+    for version, said, expected in (
+        ("3.0.22", RECORD.verdicts, "OpenSSL 3.0.20"),
+        ("3.0.19", with_earlier, "OpenSSL 3.0.20"),
+        ("3.0.21", RECORD.verdicts, "OpenSSL 3.0.20"),
+        ("3.0.21-dev", with_earlier, "OpenSSL 3.0.21-dev"),
+    ):
+        write_record(RECORD.versions | {openssl.NAME: f"OpenSSL {version}"}, said)
+        assert read_record() == RECORD._replace(earlier_openssl=expected), version
+    for version, said in (("OpenSSL 3.0.10", RECORD.verdicts), ("", with_earlier)):
+        with pytest.raises(ValueError, match=r"says neither|is no version"):
+            write_record(RECORD.versions | {openssl.NAME: version}, said)
+    assert read_record().earlier == RECORD.earlier
 
 
 def test_a_crash_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
