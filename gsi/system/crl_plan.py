@@ -53,6 +53,9 @@ class Job(NamedTuple):
     """Which of the CA's lists it is."""
     urls: tuple[str, ...]
     """Where to get it, in the order to try."""
+    is_alone: bool
+    """Whether its certificates are all that the files under its hashes can be about: no CA of another name has the same
+    hash, and no certificate file of such a hash is broken."""
 
 
 class Plan(NamedTuple):
@@ -83,6 +86,7 @@ def plan_jobs(directory: str, anchors: TrustAnchors, *, base: str | None = None,
     jobs: list[Job] = []
     without: list[Job] = []
     wanted = {canonical_oneline(word) for word in only}
+    missing = set(wanted)
     for key, authorities in planner.by_name.items():
         hashes = hash_names(authorities[0].certificate.subject_der)
         found = planner.infos.get(key)
@@ -90,14 +94,14 @@ def plan_jobs(directory: str, anchors: TrustAnchors, *, base: str | None = None,
         mine = {canonical_oneline(word) for word in (alias, *hashes, authorities[0].subject)}
         if wanted and not wanted & mine:
             continue
-        wanted -= mine
+        missing -= mine
         lists = [(f"{base.rstrip('/')}/{hashes[0]}.r0",)] if base is not None else planner.lists_of(key, found)
-        job = Job(alias, authorities[0].subject, *hashes, authorities, 0, ())
+        job = Job(alias, authorities[0].subject, *hashes, authorities, 0, (), planner.is_alone(hashes))
         jobs += [job._replace(position=number, urls=urls) for number, urls in enumerate(lists)]
         if not lists:
             without.append(job)
-    if wanted:
-        raise ConfigError(f"no CA called {', '.join(sorted(wanted))} in {directory}", hint="name it by hash or alias")
+    if missing:
+        raise ConfigError(f"no CA called {', '.join(sorted(missing))} in {directory}", hint="name it by hash or alias")
     return Plan(tuple(jobs), tuple(without), tuple(planner.problems))
 
 
@@ -112,14 +116,27 @@ class _Planner:
         self.problems: list[str] = []
         self._points: dict[bytes, list[str]] = {}
         self._stems: dict[str, bytes] = {}
+        self._hashes: set[str] = set()
+        self._shared = {problem.path.partition(".")[0] for problem in anchors.problems if problem.reason is None}
         for authority in anchors.authorities:
             certificate = authority.certificate
             key = names.canonical(certificate.subject_der)
+            if key not in self.by_name:
+                self._note_hashes(certificate.subject_der)
             self.by_name[key] = (*self.by_name.get(key, ()), authority)
             for stem in (*hash_names(certificate.subject_der), self._link_stem(authority.path)):
                 self._stems.setdefault(stem, key)
             self._note_points(authority)
         self._by_subject = {canonical_oneline(found[0].subject): key for key, found in self.by_name.items()}
+
+    def _note_hashes(self, subject_der: bytes) -> None:
+        hashes = set(hash_names(subject_der))
+        self._shared |= hashes & self._hashes
+        self._hashes |= hashes
+
+    def is_alone(self, hashes: Sequence[str]) -> bool:
+        """Tell whether no other name has one of these hashes, and no broken certificate file either."""
+        return not self._shared.intersection(hashes)
 
     def _link_stem(self, path: str) -> str:
         """Return the alias that `<hash>.0` links to, or its own stem."""

@@ -1,16 +1,19 @@
 """The `.rN` files of a trust directory: which list goes where, put there in one step; judges no list.
 
-    store = CRLStore(directory)
+    store = CRLStore(directory, now=now)
     store.installed(job)                       # the CA's lists that are there
     store.install(job, update)                 # "a37d6494.r0"
 
 A list replaces the file that holds the older list of the same key; else it takes the first number that is free, or
 whose file is of no use. Two CAs may share a hash, and a CA may have two keys, so the numbers are not the jobs'. Lists
-of other keys in the file that is replaced stay in it. A file that makes no sense is replaced; one that cannot be read
-is not, because it may hold a newer list (`check`).
+of other keys in the file that is replaced stay in it. A file that cannot be read is never replaced, because it may hold
+a newer list (`check`).
 
-Our validator goes by every file under a CA's hash, so one older or damaged list refuses the CA's certificates whatever
-the others hold. Hence all that are out of date are replaced, not only the first; they become copies.
+Our validator goes by every file under a CA's hash, so an older or expired list refuses the CA's certificates whatever
+the others hold. Hence all of the same key are replaced, not only the first; they become copies. A file that makes no
+sense refuses them, too, and rightly: nobody knows which key's list it was and whom that revoked. It is replaced only
+when every key that it can be of has got its current list in this run; otherwise it is a hindrance, and somebody has to
+look at it (`find_hindrance`).
 
 Where the directory knows the CA under the old hash, too, the list is to be found under that as well: by a link, or by a
 copy where there is a file. Our validator reads both names, and so both count for what is installed. Only links from
@@ -31,10 +34,12 @@ from gsi.errors import CredentialError, CredentialProblem, GridError, ParseError
 from gsi.pem import encode_pem
 from gsi.system.files import read_public, write_public
 from gsi.trust.crl import CRL, MAX_CRL_BYTES, parse_crl_file
-from gsi.trust.crl_update import find_signer, is_signed_by, salvage_crls
+from gsi.trust.crl_update import is_signed_by, salvage_crls
+from gsi.trust.hashes import hash_names
+from gsi.trust.profile import CRL_SIGN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
 
     from gsi.system.crl_plan import Job
@@ -68,10 +73,13 @@ class CRLStore:
 
     Args:
         directory: Where the lists are.
+        now: The time.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, now: datetime) -> None:
         self.directory = directory
+        self._now = now
+        self._current: set[bytes] = set()  # the keys whose lists have come in this run
         self._names: set[str] = set()
         self._files: dict[str, Installed] = {}
         self._list()
@@ -137,63 +145,104 @@ class CRLStore:
 
     def crls(self, job: Job) -> tuple[CRL, ...]:
         """Return the lists of a CA's name that are there."""
-        subject = job.authorities[0].certificate.subject_der
-        return tuple(crl for file in self.installed(job) for crl in _of_name(file, subject))
+        return tuple(crl for file in self.installed(job) for crl in file.crls if _is_of(crl, job))
 
-    def last_confirmed(self, job: Job, now: datetime) -> float | None:
-        """Return when a list of this CA that still holds was last written or confirmed.
+    def find_keys(self, job: Job) -> frozenset[bytes]:
+        """Return the keys of the CA, as SubjectPublicKeyInfo, with which it may still issue and be believed."""
+        found: set[bytes] = set()
+        for one in job.authorities:
+            with contextlib.suppress(GridError):
+                one.load_key(None)
+                if one.certificate.not_after >= self._now:
+                    found.add(one.certificate.spki_der)
+        return frozenset(found)
+
+    def find_hindrance(self, job: Job) -> str:
+        """Return what refuses all certificates of a CA, whatever lists are installed; empty when nothing does."""
+        for file in self.installed(job):
+            if file.fault:
+                return f"{file.path}: cannot be read: {file.fault}"
+            if self._is_unknown(file, job) and not self._is_settled(job, self._current):
+                what = "damaged" if file.is_damaged else "a list that none of the CA's known keys has signed"
+                return (
+                    f"{file.path}: {what}, which refuses all certificates of the CA; it stays, because it may be of a "
+                    "key or CA whose current list has not come. Remove it when that is settled"
+                )
+        return ""
+
+    def count_confirmed(self, job: Job, since: float, *, accept_weak: bool) -> int:
+        """Return for how many keys of a CA certificates can be judged, by lists last written or confirmed since then.
+
+        Args:
+            job: A list of the CA.
+            since: A time in seconds since 1970.
+            accept_weak: Whether lists signed with MD5 or SHA-1 count.
 
         Returns:
-            None when there is none under the present hash. None, too, when some file under either hash refuses all
-            certificates of the CA, whatever the others hold: one that cannot be read or makes no sense, one that is
-            not in force beside one of the same key that is, or under the old hash any that is not in force.
+            0 when a file under either hash refuses all certificates of the CA, whatever the others hold. Else the
+            number of keys all of whose lists are in force, under both hashes, with one under the present hash that is
+            recent enough.
         """
-        if any(file.fault or file.is_damaged for file in self.installed(job)):
-            return None
-        subject = job.authorities[0].certificate.subject_der
-        of_old = [crl for file in self._under_old(job) for crl in _of_name(file, subject)]
-        if not all(_is_in_force(crl, now) for crl in of_old):
-            return None
-        of_new = [(file.modified, crl) for file in self._under_new(job) for crl in _of_name(file, subject)]
-        holding = [(modified, crl) for modified, crl in of_new if _is_in_force(crl, now)]
-        signers = [one for one in job.authorities if any(is_signed_by(crl, one) for _, crl in holding)]
-        if any(not _is_in_force(crl, now) and is_signed_by(crl, one) for _, crl in of_new for one in signers):
-            return None
-        return max((modified for modified, _ in holding), default=None)
+        new = self._under_new(job)
+        files = (*new, *self._under_old(job))
+        if any(file.fault or self._is_unknown(file, job) or self._has_strangers(file, job) for file in files):
+            return 0
+        found = 0
+        for key in self.find_keys(job):
+            mine = [one for one in job.authorities if one.certificate.spki_der == key]
+            lists = [(file, crl) for file in files for crl in file.crls if is_signed_by(crl, mine[0])]
+            found += (
+                any(file in new and file.modified >= since for file, _ in lists)
+                and all(crl.this_update <= self._now <= crl.next_update for _, crl in lists)
+                and all(is_signed_by(crl, mine[0], accept_weak=accept_weak) for _, crl in lists)
+                and any(one.profile.may(CRL_SIGN) for one in mine)
+            )
+        return found
 
     def holds(self, job: Job, update: CRLUpdate) -> bool:
         """Tell whether a list is in all its places, in files that programs can go by."""
         name = self._find_place(job, update)
-        return name in self._names and _has(self._load(name), update) and not self._find_copies(job, update, name)
+        if name not in self._names or self._find_copies(job, update, name):
+            return False
+        file = self._load(name)
+        return _has(file, update) and not self._is_stale(file, job, update)
 
     def install(self, job: Job, update: CRLUpdate) -> str:
         """Put a list in its places and return the file's name; one that is there already is only marked as confirmed.
 
         Raises:
-            StorageError: It cannot be written; no file holds an older list than before. Calling again completes it.
+            StorageError: Some place cannot be written; all the others are, and no file holds an older list than before.
+                Calling again completes it.
         """
         name = self._find_place(job, update)
         copies = self._find_copies(job, update, name)
         kept = {copy: self._others(job, copy, update) for copy in copies}
         links = [copy for copy in copies if not kept[copy] and not self._is_file(copy)]
-        try:
-            # Links come last: before the file there is one, they would lead nowhere and refuse the CA's certificates.
-            for copy in copies:
-                if copy not in links:
-                    self._write(copy, (update.crl, *kept[copy]))
+        failures: list[str] = []
+        with _noting(name, failures):
             if update.is_unchanged:
                 with contextlib.suppress(PermissionError):
                     os.utime(os.path.join(self.directory, name))
                 self._files.pop(name, None)
             else:
                 self._write(name, (update.crl, *self._others(job, name, update)))
-            for copy in links:
+            self.note(update)
+        is_written = not failures
+        for copy in copies:
+            if copy not in links:
+                with _noting(copy, failures):
+                    self._write(copy, (update.crl, *kept[copy]))
+        # Links come last, and only to the new list: without it they would lead nowhere, or to an older one.
+        for copy in links if is_written else ():
+            with _noting(copy, failures):
                 self._link(copy, name)
-        except CredentialError as error:
-            raise StorageError(error.message, hint=error.hint) from error
-        except OSError as error:
-            raise StorageError(f"{name}: {error.strerror}") from error
+        if failures:
+            raise StorageError("; ".join(failures))
         return name
+
+    def note(self, update: CRLUpdate) -> None:
+        """Note that the current list of a key has come, as `install` does: for a run that writes nothing."""
+        self._current.add(update.signer.certificate.spki_der)
 
     def _is_file(self, name: str) -> bool:
         path = os.path.join(self.directory, name)
@@ -203,28 +252,26 @@ class CRLStore:
         path = os.path.join(self.directory, name)
         write_public(path, b"".join(encode_pem("X509 CRL", crl.der) for crl in crls), _MODE)
         self._names.add(name)
-        self._files[name] = Installed(name, crls, 0.0, is_damaged=False, state=_state(path))
+        modified = os.stat(path).st_mtime
+        self._files[name] = Installed(name, crls, modified, is_damaged=False, state=_state(path))
 
     def _others(self, job: Job, name: str, update: CRLUpdate) -> tuple[CRL, ...]:
-        """Return the lists in a file that are to stay beside the new one: other CAs', and of other keys of this CA."""
+        """Return the lists in a file that are to stay beside the new one: of other keys, and of CAs with this hash."""
         if name not in self._names:
             return ()
-        others = [one for one in job.authorities if one is not update.signer]
-        found: list[CRL] = []
-        for crl in self._load(name).crls:
-            if is_signed_by(crl, update.signer):
-                continue  # also where a renewed certificate has the same key
-            if names.same_name(crl.issuer_der, update.crl.issuer_der):
-                try:
-                    find_signer(crl, others, accept_weak=True)
-                except GridError:
-                    continue
-            found.append(crl)
-        return tuple(found)
+        return tuple(
+            crl
+            for crl in self._load(name).crls
+            if not is_signed_by(crl, update.signer)  # also where a renewed certificate has the same key
+            and (
+                any(is_signed_by(crl, one) for one in job.authorities)
+                or (not _is_of(crl, job) and _stem(name) in hash_names(crl.issuer_der))
+            )
+        )
 
     def _find_place(self, job: Job, update: CRLUpdate) -> str:
         """Return the name under the CA's hash: that with the newest list of the same key, else the first of no use."""
-        files = {_number(file.path): file for file in self._under_new(job)}
+        files = {_number(file.path): file for file in self._under_new(job) if self._may_be_replaced(file, job, update)}
         mine = [
             (crl.this_update, file.path)
             for file in files.values()
@@ -233,16 +280,15 @@ class CRLStore:
         ]
         if mine:
             return max(mine, key=lambda one: one[0])[1]
-        number = 0
-        while number in files and not self._may_be_replaced(files[number], job):
-            number += 1
-        return f"{job.hash}.r{number}"
+        taken = {_number(name) for name in self._listed(job.hash)}
+        taken -= {number for number, file in files.items() if not self._others(job, file.path, update)}
+        return f"{job.hash}.r{next(number for number in range(len(taken) + 1) if number not in taken)}"
 
     def _find_copies(self, job: Job, update: CRLUpdate, name: str) -> tuple[str, ...]:
         """Return the names besides `name` that are to be written when the list is in that file.
 
         Under either hash those are all that refuse the CA's certificates, or do so when they run out: files with
-        another list of the same key, damaged ones, and ones of no use. `judge_again` has seen to it that none of these
+        another list of the same key, of strangers, or without sense. `judge_again` has seen to it that none of these
         lists is newer. Where the list would not be found under the old hash at all otherwise, one more.
         """
         new = [file.path for file in self._under_new(job) if file.path != name and self._is_stale(file, job, update)]
@@ -251,31 +297,41 @@ class CRLStore:
         files = self._under_old(job)
         old = [file.path for file in files if self._is_stale(file, job, update)]
         listed = self._listed(job.old_hash)
+        targets = [target for entry in listed if (target := self._find_target(job, entry)) is not None]
         if not (
             old
             or any(_has(file, update) for file in files)
-            or any(self._find_target(job, entry) == name for entry in listed)
+            or any(target == name or target in new or _has(self._load(target), update) for target in targets)
         ):
             numbers = (_number(name), *range(len(listed) + 1))
             old = [next(one for number in numbers if (one := f"{job.old_hash}.r{number}") not in listed)]
         return (*new, *old)
 
     def _is_stale(self, file: Installed, job: Job, update: CRLUpdate) -> bool:
-        return (
-            file.is_damaged
-            or any(crl.tbs_der != update.crl.tbs_der and is_signed_by(crl, update.signer) for crl in file.crls)
-            or self._may_be_replaced(file, job)
+        return self._may_be_replaced(file, job, update) and (
+            any(crl.tbs_der != update.crl.tbs_der and is_signed_by(crl, update.signer) for crl in file.crls)
+            or self._is_unknown(file, job)
+            or self._has_strangers(file, job)
         )
 
-    def _may_be_replaced(self, file: Installed, job: Job) -> bool:
-        """Tell whether a file holds nothing that any of the CA's keys, or any other CA, has signed."""
-        for crl in file.crls:
-            if not names.same_name(crl.issuer_der, job.authorities[0].certificate.subject_der):
-                return False  # another CA with the same hash
-            with contextlib.suppress(GridError):
-                find_signer(crl, job.authorities, accept_weak=True)
-                return False
-        return True
+    def _may_be_replaced(self, file: Installed, job: Job, update: CRLUpdate) -> bool:
+        """Tell whether it is known whose lists the file holds, or every list that it can be of has come."""
+        current = self._current | {update.signer.certificate.spki_der}
+        return not self._is_unknown(file, job) or self._is_settled(job, current)
+
+    def _is_settled(self, job: Job, current: Collection[bytes]) -> bool:
+        """Tell whether every list has come that a file under a CA's hashes can be: of all its keys, and no other CA."""
+        return job.is_alone and self.find_keys(job).issubset(current)
+
+    def _is_unknown(self, file: Installed, job: Job) -> bool:
+        """Tell whether something in a file is damaged, or a list in the CA's name that none of its keys has signed."""
+        return file.is_damaged or any(
+            _is_of(crl, job) and not any(is_signed_by(crl, one) for one in job.authorities) for crl in file.crls
+        )
+
+    def _has_strangers(self, file: Installed, job: Job) -> bool:
+        """Tell whether a file holds a list of a CA that has another hash: no program goes by it."""
+        return any(not _is_of(crl, job) and _stem(file.path) not in hash_names(crl.issuer_der) for crl in file.crls)
 
     def _link(self, old_name: str, name: str) -> None:
         """Have a list under the old hash, too."""
@@ -323,13 +379,24 @@ def _read(path: str) -> tuple[bytes, str]:
         return b"", error.message.removeprefix(path).lstrip(": ")
 
 
-def _of_name(file: Installed, subject_der: bytes) -> Iterator[CRL]:
-    """Yield the lists in a file that are of a CA."""
-    return (crl for crl in file.crls if names.same_name(crl.issuer_der, subject_der))
+@contextlib.contextmanager
+def _noting(name: str, failures: list[str]) -> Iterator[None]:
+    """Go on after a file that cannot be written, and take note of it."""
+    try:
+        yield
+    except (CredentialError, StorageError) as error:
+        failures.append(error.message)
+    except OSError as error:
+        failures.append(f"{name}: {error.strerror}")
 
 
-def _is_in_force(crl: CRL, now: datetime) -> bool:
-    return crl.this_update <= now <= crl.next_update
+def _is_of(crl: CRL, job: Job) -> bool:
+    """Tell whether a list is in a CA's name."""
+    return names.same_name(crl.issuer_der, job.authorities[0].certificate.subject_der)
+
+
+def _stem(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _has(file: Installed, update: CRLUpdate) -> bool:

@@ -18,12 +18,12 @@ import os
 import queue
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from gsi.errors import ConfigError, GridError, ParseError, TimeoutExpiredError, TransportError
+from gsi.errors import ConfigError, GridError, ParseError, StorageError, TimeoutExpiredError, TransportError
 from gsi.system import clock
 from gsi.system.crl_plan import Job, plan_jobs
 from gsi.system.crl_store import CRLStore
@@ -157,7 +157,7 @@ def fetch_crls(
         if not anchors.authorities:
             raise ConfigError("no CA certificates here", path=settings.directory, hint="install the CAs' package first")
         plan = plan_jobs(settings.directory, anchors, base=settings.base, only=settings.only)
-        runner = _Runner(settings, CRLStore(output), plan.jobs)
+        runner = _Runner(settings, CRLStore(output, now=clock.now()), plan.jobs)
         results = runner.run(progress)
     results += [FetchResult(job, FetchStatus.NO_SOURCE) for job in plan.without_source]
     broken = [f"{problem.path}: {problem.message}" for problem in anchors.problems if problem.reason is None]
@@ -208,6 +208,7 @@ class _Runner:
         self._context = make_context(settings.directory)
         self._installed = [store.crls(job) for job in jobs]  # read before the threads start
         self._faults: dict[int, GridError] = {}
+        self._unwritten: set[int] = set()
         for number, job in enumerate(jobs):
             try:
                 store.check(job)
@@ -228,7 +229,7 @@ class _Runner:
                     result = self._finish(outcome)
                     results[outcome.number] = result
                     progress(len(results), len(self._jobs), result)
-        return [results[number] for number in range(len(self._jobs))]
+        return [self._look_again(number, results[number]) for number in range(len(self._jobs))]
 
     def _start_thread(self) -> None:
         threading.Thread(target=self._work, daemon=True, name="fetch-crl").start()
@@ -323,15 +324,31 @@ class _Runner:
         if update is not None:
             try:
                 update = self._judge_again(job, update)
-                file = None if self._settings.dry_run else self._store.install(job, update)
+                if self._settings.dry_run:
+                    self._store.note(update)
+                else:
+                    file = self._store.install(job, update)
             except GridError as failure:
                 error = failure
         if error is None and update is not None:
             status = FetchStatus.UNCHANGED if update.is_unchanged else FetchStatus.UPDATED
             return FetchResult(job, status, "", file, outcome.url, update, outcome.seconds)
+        # What came and could not be written may revoke certificates: nobody may go on with the list that is there.
+        if isinstance(error, StorageError):
+            self._unwritten.add(outcome.number)
         message = "" if error is None else error.message
-        status = FetchStatus.KEPT if self._is_tolerable(job) else FetchStatus.FAILED
-        return FetchResult(job, status, message, None, outcome.url, None, outcome.seconds)
+        return FetchResult(job, self._judge_failure(outcome.number), message, None, outcome.url, None, outcome.seconds)
+
+    def _judge_failure(self, number: int) -> FetchStatus:
+        is_kept = number not in self._unwritten and self._is_tolerable(self._jobs[number])
+        return FetchStatus.KEPT if is_kept else FetchStatus.FAILED
+
+    def _look_again(self, number: int, result: FetchResult) -> FetchResult:
+        """Return what a result is when all is done: others may have brought, or may lack, what a CA needs."""
+        if result.status in {FetchStatus.FAILED, FetchStatus.KEPT}:
+            return replace(result, status=self._judge_failure(number))
+        hindrance = self._store.find_hindrance(result.job)
+        return replace(result, status=FetchStatus.FAILED, message=hindrance) if hindrance else result
 
     def _judge_again(self, job: Job, update: CRLUpdate) -> CRLUpdate:
         """Measure a list against what is installed now: a newer one may have come there meanwhile."""
@@ -343,9 +360,11 @@ class _Runner:
         return update
 
     def _is_tolerable(self, job: Job) -> bool:
-        now = clock.now()
-        confirmed = self._store.last_confirmed(job, now)
-        return confirmed is not None and now.timestamp() - confirmed < self._settings.tolerance_hours * 3600
+        """Tell whether as many keys of the CA as lists of it are published have a list that can be gone by for now."""
+        since = clock.now().timestamp() - self._settings.tolerance_hours * 3600
+        lists = sum(one.hash == job.hash and one.subject == job.subject for one in self._jobs)
+        wanted = max(1, min(lists, len(self._store.find_keys(job))))
+        return self._store.count_confirmed(job, since, accept_weak=self._settings.accept_weak) >= wanted
 
 
 def _load(url: str, timeout: float, settings: FetchSettings, context: ssl.SSLContext) -> bytes:

@@ -24,8 +24,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from gsi import der, oids
-from gsi.errors import ParseError
+from gsi.errors import ParseError, VerificationError
 from gsi.pem import split_pem
+from gsi.trust.signatures import check_signature
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -108,14 +109,26 @@ class CRL:
         """
         return serial in self.serials
 
-    def recall_signer(self, spki_der: bytes) -> bool | None:
-        """Return what `remember_signer` was told about this key, or None."""
-        return self._verified.get(spki_der)
+    def is_signed_with(self, spki_der: bytes, key: object, *, accept_weak: bool = False) -> bool:
+        """Tell whether a key, however weak itself, made the signature; remembers it, since checking again costs much.
 
-    def remember_signer(self, spki_der: bytes, *, signed: bool) -> None:
-        """Note whether this key made the signature, since checking it again costs the same each time."""
+        Args:
+            spki_der: The key's SubjectPublicKeyInfo, by which it is remembered.
+            key: The key.
+            accept_weak: Whether a signature with a weak digest counts.
+        """
+        memory = spki_der + b"\x01" if accept_weak else spki_der  # what the switch let pass needs the switch
+        known = self._verified.get(memory)
+        if known is not None:
+            return known
+        try:
+            check_signature(key, self.signature_algorithm_der, self.signature, self.tbs_der, accept_weak=accept_weak)
+            signed = True
+        except VerificationError:
+            signed = False
         if len(self._verified) < _MAX_SIGNERS:
-            self._verified[spki_der] = signed
+            self._verified[memory] = signed
+        return signed
 
     def __repr__(self) -> str:
         return f"<CRL until {self.next_update:%Y-%m-%d %H:%M:%S}Z, {len(self.der)} bytes>"

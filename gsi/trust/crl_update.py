@@ -115,7 +115,8 @@ def judge_update(
             f"the list is of {names.oneline(crl.issuer_der)}, not of {authorities[0].subject}", reason=Reason.CRL_SIGNER
         )
     signer = find_signer(crl, authorities, accept_weak=accept_weak)
-    if not signer.profile.may(CRL_SIGN):
+    key = signer.certificate.spki_der  # of several certificates of one key, as after a renewal, any is good enough
+    if not any(one.profile.may(CRL_SIGN) for one in authorities if one.certificate.spki_der == key):
         raise VerificationError("the CA's key usage lacks cRLSign", reason=Reason.CRL_SIGNER)
     _ = crl.serials  # refuses malformed entries now, and not when certificates are judged
     if now < crl.this_update:
@@ -193,15 +194,15 @@ def find_signer(crl: CRL, authorities: Sequence[Authority], *, accept_weak: bool
     raise VerificationError("the list is not signed by its CA", reason=Reason.CRL_BAD_SIGNATURE)
 
 
-def is_signed_by(crl: CRL, signer: Authority) -> bool:
-    """Tell whether a list is of this CA and signed with the key of this certificate of it, however weakly."""
+def is_signed_by(crl: CRL, signer: Authority, *, accept_weak: bool = True) -> bool:
+    """Tell whether a list is of this CA and signed with the key of this certificate of it, however weak that is."""
     if not names.same_name(crl.issuer_der, signer.certificate.subject_der):
         return False
     try:
-        find_signer(crl, (signer,), accept_weak=True)
-    except VerificationError:
-        return False
-    return True
+        key = signer.certificate.public_key()
+    except ParseError:
+        return False  # a key that nobody can use has signed nothing
+    return crl.is_signed_with(signer.certificate.spki_der, key, accept_weak=accept_weak)
 
 
 def _check_newer(crl: CRL, number: int | None, old: CRL, now: datetime) -> None:

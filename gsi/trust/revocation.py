@@ -22,7 +22,6 @@ from gsi.errors import ParseError, Reason, VerificationError
 from gsi.trust.anchors import BrokenFile
 from gsi.trust.options import CRLPolicy
 from gsi.trust.profile import CRL_SIGN
-from gsi.trust.signatures import check_signature
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -129,11 +128,11 @@ class _Question:
         """
         own = (issuer, *issuer.elders)
         for one in own:
-            if self._is_signed_by(one.certificate.spki_der, one.key, accept_weak=self._accept_weak):
+            if self._crl.is_signed_with(one.certificate.spki_der, one.key, accept_weak=self._accept_weak):
                 return one
         # Who signed, however weakly; an old CA's weak key or digest must not refuse the certificates of the new one.
         if not self._accept_weak and any(
-            self._is_signed_by(one.certificate.spki_der, one.key, accept_weak=True) for one in own
+            self._crl.is_signed_with(one.certificate.spki_der, one.key, accept_weak=True) for one in own
         ):
             raise _refusal(f"CRL {self._path}: the signature is too weak", Reason.WEAK_SIGNATURE, self._position)
         spki_der = issuer.certificate.spki_der
@@ -147,21 +146,7 @@ class _Question:
             key = other.certificate.public_key()
         except ParseError:
             return False  # a key that nobody can use has signed nothing
-        return self._is_signed_by(other.certificate.spki_der, key, accept_weak=True)
-
-    def _is_signed_by(self, spki_der: bytes, key: object, *, accept_weak: bool) -> bool:
-        crl = self._crl
-        memory = spki_der + b"\x01" if accept_weak else spki_der  # what the switch let pass needs the switch
-        known = crl.recall_signer(memory)
-        if known is not None:
-            return known
-        signed = True
-        try:
-            check_signature(key, crl.signature_algorithm_der, crl.signature, crl.tbs_der, accept_weak=accept_weak)
-        except VerificationError:
-            signed = False
-        crl.remember_signer(memory, signed=signed)
-        return signed
+        return self._crl.is_signed_with(other.certificate.spki_der, key, accept_weak=True)
 
     def check_time(self, now: datetime) -> None:
         """Refuse a CRL that does not hold at `now`."""

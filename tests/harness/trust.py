@@ -6,7 +6,10 @@ twice = forge(proxy.der, alice.key, extensions=[one, one])
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives import hashes
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.harness.ca import PrivateKey
 
-__all__ = ["SHA1_WITH_RSA", "forge", "make_anchors", "make_files", "reason_of", "utc_now"]
+__all__ = ["SHA1_WITH_RSA", "forge", "make_anchors", "make_files", "reason_of", "utc_now", "weak_crl"]
 
 SHA1_WITH_RSA: Final = bytes.fromhex("300d06092a864886f70d0101050500")
 
@@ -125,3 +128,19 @@ def _encode_extension(extension: Extension) -> bytes:
 def reason_of(error: BaseException) -> str:
     """The reason code of a refusal, for comparing tables."""
     return str(getattr(error, "reason", type(error).__name__))
+
+
+def weak_crl(ca: TestCA, this_update: datetime) -> bytes:
+    """A list of number 5 that is signed with SHA-1, by the `openssl` program, since pyca no longer does."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        ca.credential.write(directory / "ca.pem", directory / "ca.key")
+        (directory / "index.txt").touch()
+        (directory / "number").write_text("05\n")
+        (directory / "ca.cnf").write_text(
+            f"[ca]\ndefault_ca=a\n[a]\ndatabase={directory}/index.txt\ncrlnumber={directory}/number\n"
+            "default_md=sha1\ndefault_crl_days=30\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n"
+        )
+        argv = ["openssl", "ca", "-gencrl", "-config", "ca.cnf", "-keyfile", "ca.key", "-cert", "ca.pem"]
+        argv += ["-crl_lastupdate", f"{this_update:%Y%m%d%H%M%SZ}"]
+        return subprocess.run(argv, cwd=directory, check=True, capture_output=True, timeout=30).stdout

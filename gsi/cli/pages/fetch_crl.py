@@ -32,13 +32,16 @@ else it takes the first free number in `HASH.r0`, `HASH.r1`, and so on.
 Where the directory knows the CA by the hash of old OpenSSL, too, the list is to be found under that as well: by a link,
 or by a copy where there is a file. What is said above holds for the files under both hashes: a newer list under either
 stays, and one that cannot be read lets nothing be installed. Since every file counts when certificates are judged, all
-others with an older or expired list of the same key, and damaged ones, are replaced by the current list, even when it
-has not changed itself.
+others with an older or expired list of the same key, or with one of a CA that has another hash, are replaced by the
+current list, even when it has not changed itself. Nobody knows what a damaged file has revoked, and of which key. It is
+replaced when all keys of the CA have got their lists in this run; until then, and where another CA has the same hash or
+a certificate file is broken, it stays, which is a failure.
 
 A CA whose list cannot be had keeps the list it has, and holds up no other CA. As long as that list is in force, and was
-fetched or confirmed within the time of `-agingtolerance`, this is no failure, unless another file under its hashes
-refuses all its certificates: a damaged one, one that is not in force beside one of the same key that is, or under the
-old hash any that is not in force.
+fetched or confirmed within the time of `-agingtolerance`, this is no failure; where a CA publishes several lists, as
+many of its keys need such a list. It is a failure when a file under the CA's hashes refuses all its certificates: a
+damaged one, one that is not in force beside one of the same key that is, or one that none of its keys has signed. So is
+a list that has come and cannot be written to all its places; it counts where it could be written.
 
 With `-output` the lists in that directory are the installed ones. Those in the trust directory are not looked at, so
 that a directory which begins empty takes any list that is in force; do not make it from sources that may show old ones.

@@ -12,21 +12,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gsi.errors import ConfigError, CredentialError, CredentialProblem
+from gsi.errors import ConfigError, CredentialError, CredentialProblem, VerificationError
 from gsi.system import fetch_crl, files
+from gsi.system.clock import now
 from gsi.system.crl_plan import Plan, plan_jobs
 from gsi.system.fetch_crl import FetchReport, FetchResult, FetchSettings, FetchStatus, fetch_crls
 from gsi.system.files import FileLock
 from gsi.system.trustdir import TrustDirectory
 from gsi.trust.crl import MAX_CRL_BYTES, parse_crl_file
-from tests.harness.ca import Extra, TestCA, subject_hash, write_file, write_trust_dir
+from gsi.trust.verify import verify_chain
+from tests.harness.ca import Extra, Issued, TestCA, subject_hash, write_file, write_trust_dir
+from tests.harness.trust import weak_crl
 from tests.harness.web import Answer, Drip, Hang, Raw, Script, WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SAME_HASH = ("/O=Grid/CN=C83890", "/O=Grid/CN=C99700")
+"""Two names with one hash, found by trying."""
 UPDATED, UNCHANGED, KEPT = FetchStatus.UPDATED, FetchStatus.UNCHANGED, FetchStatus.KEPT
 FAILED, NO_SOURCE = FetchStatus.FAILED, FetchStatus.NO_SOURCE
 LONG_AGO = 1_000_000_000
@@ -118,6 +124,9 @@ def test_only_some(trust: Path) -> None:
     (trust / "Second.info").write_text('alias = Second\ncrl_url = http://two/\nsubjectdn = "/O=Grid/CN=Two"\n')
     for word in ("Second", "second", digest(two), subject_hash(two.certificate, old=True), "/O=Grid/CN=Two"):
         assert [job.name for job in plan(trust, only=[word]).jobs] == ["Second"]
+    for ca, name in ((one, "/O=Grid/CN=One"), (two, "/O=Grid/CN=Two")):  # whichever of them comes first
+        found = plan(trust, only=[digest(ca)])
+        assert [job.subject for job in (*found.jobs, *found.without_source)] == [name]
     with pytest.raises(ConfigError, match="no CA called nobody"):
         plan(trust, only=["nobody", "Second"])
 
@@ -261,14 +270,16 @@ def test_a_whole_list_counts_in_a_damaged_file(trust: Path) -> None:
 
 
 def test_lists_of_other_keys_in_the_file_stay(trust: Path) -> None:
-    ca, rolled, other = new_ca(), new_ca(), new_ca("/O=Grid/CN=Other")
+    """Of another CA with the same hash, too, but not of one that is looked for elsewhere."""
+    name, other_name = SAME_HASH
+    ca, rolled, other = new_ca(name), new_ca(name), new_ca(other_name)
     ago = datetime.now(UTC) - timedelta(hours=9)
     path = trust / f"{digest(ca)}.r0"
     kept = rolled.crl([5]) + other.crl()
     with serve(trust, {ca: Answer(ca.crl(number=2))}):
         write_trust_dir(trust, ca, rolled)
-        write_file(path, ca.crl(this_update=ago) + kept + ca.crl(key=other.key), 0o644)
-        assert statuses(fetch(trust)) == {"/O=Grid/CN=CA": UPDATED}
+        write_file(path, ca.crl(this_update=ago) + kept + new_ca("/O=Grid/CN=Stranger").crl(), 0o644)
+        assert statuses(fetch(trust)) == {name: UPDATED}
     assert path.read_bytes() == ca_list(path, ca) + kept
 
 
@@ -408,7 +419,8 @@ def test_two_cas_of_one_name(trust: Path) -> None:
 
 
 def test_a_file_of_another_ca_with_the_same_hash_is_left(trust: Path) -> None:
-    first, second = new_ca("/O=Grid/CN=First"), new_ca("/O=Grid/CN=Second")
+    first, second = map(new_ca, SAME_HASH)
+    assert digest(first) == digest(second)
     foreign = first.crl()
     with serve(trust, {second: Answer(second.crl())}):
         write_file(trust / f"{digest(second)}.r0", foreign, 0o644)
@@ -687,7 +699,8 @@ def test_a_free_number_under_the_old_hash(trust: Path) -> None:
     assert lists(trust) == sorted([path.name, old.name, old.with_suffix(".r1").name])
 
 
-def test_where_the_old_name_cannot_be_written_the_new_one_stays(trust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_cannot_be_written_keeps_no_list_out(trust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is revoked is revoked from now on, and the run has failed, whatever is tolerated."""
     ca = new_ca()
     web, path, old = serve_both(trust, ca, aged(ca, 5, NEWER))
     write = files.write_public
@@ -701,11 +714,14 @@ def test_where_the_old_name_cannot_be_written_the_new_one_stays(trust: Path, mon
         for file in (path, old):
             write_file(file, aged(ca, 4, OLDER), 0o644)
         before = path.read_bytes()
+        for beside in (path.with_suffix(".r1"), path.with_suffix(".r2")):
+            write_file(beside, aged(ca, 4, OLDER), 0o644)
         with monkeypatch.context() as patch:
             patch.setattr("gsi.system.crl_store.write_public", refuse)
-            (result,) = fetch(trust).results
-            assert (result.status, result.message) == (FAILED, f"{old}: cannot be written")
-            assert path.read_bytes() == before
+            for _ in range(2):
+                (result,) = fetch(trust, tolerance_hours=24).results
+                assert (result.status, result.message) == (FAILED, f"{old}: cannot be written")
+                assert path.read_bytes() == beside.read_bytes() != before
         assert statuses(fetch(trust)) == {NAME: UPDATED}
         assert path.read_bytes() == old.read_bytes() != before
 
@@ -785,6 +801,151 @@ def test_lists_of_other_keys_beside_the_first_stay(trust: Path) -> None:
         assert statuses(fetch(trust)) == {NAME: UNCHANGED}
     assert path.with_suffix(".r1").read_bytes() == data + others
     assert path.with_suffix(".r2").read_bytes() == before
+
+
+def serve_two(trust: Path, first: TestCA, second: TestCA, routes: dict[str, Script]) -> WebServer:
+    """A CA with two keys that publishes a list for each, at /1 and /2."""
+    write_trust_dir(trust, first, second)
+    web = WebServer(routes)
+    (trust / f"{digest(first)}.info").write_text(f"crl_url = {web.url('/1')}\ncrl_url.1 = {web.url('/2')}\n")
+    return web
+
+
+def is_accepted(trust: Path, issued: Issued) -> bool:
+    try:
+        verify_chain(issued.chain_der, TrustDirectory(str(trust)).anchors(), now=now())
+    except VerificationError:
+        return False
+    return True
+
+
+BUSY = Answer(b"", "503 Busy")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("kind", ["cut off", "empty", "dangling", "unsigned"])
+def test_nobody_knows_whose_list_a_broken_one_was(trust: Path, kind: str, order: int) -> None:
+    """It refuses the certificates of both keys until both lists have come, lest the revoked one be taken again."""
+    ca, rolled = new_ca(), new_ca()
+    eve, bob = ca.issue("/O=Grid/CN=Eve", "p256"), rolled.issue("/O=Grid/CN=Bob", "p256")
+    first, second = aged(ca, 5, OFFERED, (eve.certificate.serial_number,)), aged(rolled, 5, OFFERED)
+    path = trust / f"{digest(ca)}.r0"
+    with serve_two(trust, ca, rolled, {}) as web:
+        own, other = ("/1", "/2")[::order]
+        web.routes |= {own: BUSY, other: Answer(second)}
+        if kind == "dangling":
+            path.symlink_to("nowhere")
+        else:
+            broken = {"cut off": first[:-60], "empty": b"", "unsigned": ca.crl(key=new_ca().key)}
+            write_file(path, broken[kind], 0o644)
+        write_file(path.with_suffix(".r2"), aged(ca, 4, OLDER), 0o644)  # in force, and without Eve
+        for _ in range(2):
+            results = fetch(trust, tolerance_hours=24, retries=0, parallel=1).results
+            assert [result.status for result in results] == [FAILED, FAILED]
+            assert any(result.message.startswith(f"{path.name}: ") for result in results)
+            assert not is_accepted(trust, eve)
+            assert not is_accepted(trust, bob)
+            assert fetch(trust, tolerance_hours=24, retries=0, dry_run=True).has_failed
+        web.routes[own] = Answer(first)
+        assert not fetch(trust, parallel=1, dry_run=True).has_failed
+        assert not fetch(trust, parallel=1).has_failed
+        assert not is_accepted(trust, eve)
+        assert is_accepted(trust, bob)
+        assert [result.status for result in fetch(trust, parallel=1).results] == [UNCHANGED, UNCHANGED]
+
+
+@pytest.mark.parametrize("is_broken", ["list", "certificate"])
+def test_a_broken_list_may_be_of_another_ca_with_the_same_hash(trust: Path, is_broken: str) -> None:
+    """Or of one whose certificate cannot be read just now."""
+    names_ = SAME_HASH if is_broken == "list" else (NAME, NAME)
+    ca, other = map(new_ca, names_)
+    eve = other.issue("/O=Grid/CN=Eve", "p256")
+    theirs = aged(other, 5, OFFERED, (eve.certificate.serial_number,))
+    with serve(trust, {ca: Answer(ca.crl())}):
+        write_trust_dir(trust, ca, other)
+        path, beside = (trust / f"{digest(ca)}.r{number}" for number in (0, 1))
+        write_file(path, ca.crl(), 0o644)
+        certificate = max(trust.glob(f"{digest(other)}.[0-9]"))
+        if is_broken == "list":
+            write_file(beside, theirs[:-60], 0o644)
+        else:
+            write_file(beside, theirs, 0o644)
+            write_file(certificate, other.pem[:-60], 0o644)
+        before = beside.read_bytes()
+        report = fetch(trust, only=(names_[0],), tolerance_hours=24)
+        assert statuses(report) == {names_[0]: FAILED}
+        assert report.results[0].message.startswith(f"{beside.name}: ")
+        assert beside.read_bytes() == before
+        write_file(certificate, other.pem, 0o644)
+        assert not is_accepted(trust, eve)
+
+
+def test_the_list_of_a_weak_key_is_somebodys(trust: Path) -> None:
+    """C programs go by it; and no other can ever take its place."""
+    ca, weak = new_ca(), TestCA(NAME, key=rsa.generate_private_key(65537, 1024))
+    path = trust / f"{digest(ca)}.r0"
+    with serve(trust, {ca: Answer(ca.crl())}):
+        write_trust_dir(trust, ca, weak)
+        write_file(path, weak.crl(), 0o644)
+        before = path.read_bytes()
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+    assert path.read_bytes() == before
+    assert lists(trust) == [path.name, path.with_suffix(".r1").name]
+
+
+@pytest.mark.parametrize("place", ["beside", "within"])
+def test_a_list_that_belongs_elsewhere_is_replaced(trust: Path, place: str) -> None:
+    """It refuses all certificates of the CA whose hash the file has, and serves nobody."""
+    ca, stranger = new_ca(), new_ca("/O=Grid/CN=Other")
+    data = aged(ca, 5, OFFERED)
+    with serve(trust, {ca: Answer(data)}) as web:
+        path = trust / f"{digest(ca)}.r0"
+        write_file(path, data + (stranger.crl() if place == "within" else b""), 0o644)
+        if place == "beside":
+            write_file(path.with_suffix(".r1"), stranger.crl(), 0o644)
+        web.routes[f"/{digest(ca)}"] = BUSY
+        assert statuses(fetch(trust, tolerance_hours=24, retries=0)) == {NAME: FAILED}
+        web.routes[f"/{digest(ca)}"] = Answer(data)
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+    assert {(trust / name).read_bytes() for name in lists(trust)} == {data}
+
+
+def test_an_older_list_in_the_same_file_goes(trust: Path) -> None:
+    ca = new_ca()
+    data = aged(ca, 5, OFFERED)
+    with serve(trust, {ca: Answer(data)}):
+        path = trust / f"{digest(ca)}.r0"
+        write_file(path, data + aged(ca, 4, OLDER), 0o644)
+        assert statuses(fetch(trust)) == {NAME: UPDATED}
+        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", ["good", "expired", "long ago", "absent"])
+def test_each_published_list_is_tolerated_for_itself(trust: Path, kind: str) -> None:
+    ca, rolled = new_ca(), new_ca()
+    with serve_two(trust, ca, rolled, {"/1": Answer(ca.crl()), "/2": BUSY}):
+        path = trust / f"{digest(ca)}.r1"
+        if kind != "absent":
+            write_file(path, expired(rolled) if kind == "expired" else rolled.crl(), 0o644)
+        if kind == "long ago":
+            os.utime(path, (LONG_AGO, LONG_AGO))
+        results = fetch(trust, tolerance_hours=24, retries=0).results
+        assert [result.status for result in results] == [UPDATED, KEPT if kind == "good" else FAILED]
+
+
+@pytest.mark.parametrize("kind", ["unsigned", "weak"])
+def test_no_list_is_kept_whose_signature_refuses_everything(trust: Path, kind: str) -> None:
+    ca = TestCA(NAME)
+    bad = ca.crl(key=new_ca().key) if kind == "unsigned" else weak_crl(ca, datetime.now(UTC) - OLDER)
+    with serve(trust, {ca: BUSY}):
+        write_file(trust / f"{digest(ca)}.r0", ca.crl(), 0o644)
+        write_file(trust / f"{digest(ca)}.r1", bad, 0o644)
+        assert statuses(fetch(trust, tolerance_hours=24, retries=0)) == {NAME: FAILED}
+        accepting = fetch(trust, tolerance_hours=24, retries=0, accept_weak=True)
+        assert statuses(accepting) == {NAME: KEPT if kind == "weak" else FAILED}
 
 
 @pytest.mark.parametrize(

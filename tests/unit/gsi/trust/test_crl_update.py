@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -18,6 +15,7 @@ from gsi.trust.anchors import Authority, build_anchors
 from gsi.trust.crl import CRL, parse_crl_file
 from gsi.trust.crl_update import CRLUpdate, crl_number, judge_again, judge_update, salvage_crls
 from tests.harness.ca import TestCA, new_key, subject_hash
+from tests.harness.trust import weak_crl
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR = timedelta(hours=1)
@@ -255,24 +253,8 @@ RSA_CA = TestCA("/O=Grid/CN=Old CA")
 
 
 def test_weak_signatures() -> None:
-    weak = weak_crl()
+    weak = weak_crl(RSA_CA, NOW - HOUR)
     with pytest.raises(VerificationError) as caught:
         judge(weak, cas=(RSA_CA,))
     assert caught.value.reason is Reason.WEAK_SIGNATURE
     assert judge_update(weak, authorities(RSA_CA), now=NOW, accept_weak=True).number == 5
-
-
-def weak_crl() -> bytes:
-    """A list signed with SHA-1 by the `openssl` program, since pyca no longer does."""
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        RSA_CA.credential.write(directory / "ca.pem", directory / "ca.key")
-        (directory / "index.txt").touch()
-        (directory / "number").write_text("05\n")
-        (directory / "ca.cnf").write_text(
-            f"[ca]\ndefault_ca=a\n[a]\ndatabase={directory}/index.txt\ncrlnumber={directory}/number\n"
-            "default_md=sha1\ndefault_crl_days=30\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n"
-        )
-        argv = ["openssl", "ca", "-gencrl", "-config", "ca.cnf", "-keyfile", "ca.key", "-cert", "ca.pem"]
-        argv += ["-crl_lastupdate", f"{NOW - HOUR:%Y%m%d%H%M%SZ}"]
-        return subprocess.run(argv, cwd=directory, check=True, capture_output=True, timeout=30).stdout
