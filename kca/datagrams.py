@@ -14,6 +14,7 @@ with several addresses a reply leaves from the address that the request came to 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -93,6 +94,8 @@ def listen_udp(host: str | None, port: int) -> list[socket.socket]:
                 raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
             if made is not None:
                 sockets.append(undo.enter_context(made))
+        if not sockets:
+            raise ConfigError(f"cannot listen on {where}: {os.strerror(errno.EAFNOSUPPORT)}")
         undo.pop_all()
         return sockets
 

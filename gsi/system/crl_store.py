@@ -25,6 +25,7 @@ Other programs may change the directory at any time: `refresh` shortly before `i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -79,7 +80,7 @@ class CRLStore:
     def __init__(self, directory: str, *, now: datetime) -> None:
         self.directory = directory
         self._now = now
-        self._current: set[bytes] = set()  # the keys whose lists have come in this run
+        self._current: dict[tuple[str, bytes], bytes] = {}  # what has come in this run, by CA and key: its signed part
         self._names: set[str] = set()
         self._files: dict[str, Installed] = {}
         self._list()
@@ -147,28 +148,28 @@ class CRLStore:
         """Return the lists of a CA's name that are there."""
         return tuple(crl for file in self.installed(job) for crl in file.crls if _is_of(crl, job))
 
-    def find_keys(self, job: Job) -> frozenset[bytes]:
-        """Return the keys of the CA, as SubjectPublicKeyInfo, with which it may still issue and be believed."""
-        found: set[bytes] = set()
-        for one in job.authorities:
-            with contextlib.suppress(GridError):
-                one.load_key(None)
-                if one.certificate.not_after >= self._now:
-                    found.add(one.certificate.spki_der)
-        return frozenset(found)
-
     def find_hindrance(self, job: Job) -> str:
         """Return what refuses all certificates of a CA, whatever lists are installed; empty when nothing does."""
         for file in self.installed(job):
             if file.fault:
                 return f"{file.path}: cannot be read: {file.fault}"
-            if self._is_unknown(file, job) and not self._is_settled(job, self._current):
-                what = "damaged" if file.is_damaged else "a list that none of the CA's known keys has signed"
+            if _is_foreign(file, job):
                 return (
-                    f"{file.path}: {what}, which refuses all certificates of the CA; it stays, because it may be of a "
+                    f"{file.path}: a list that none of the CA's known keys has signed, which refuses all certificates "
+                    "of the CA. Install the CA's other certificate, or remove the file if it is of no use"
+                )
+            if file.is_damaged and not self._is_settled(job, self._current):
+                return (
+                    f"{file.path}: damaged, which refuses all certificates of the CA; it stays, because it may be of a "
                     "key or CA whose current list has not come. Remove it when that is settled"
                 )
         return ""
+
+    def find_keys(self, job: Job) -> frozenset[bytes]:
+        """Return the keys of a CA that certificates are judged by now, as SubjectPublicKeyInfo; all if none is fit."""
+        fit = [one for one in job.authorities if one.certificate.not_after >= self._now]
+        keys = _strong_keys(job).intersection(one.certificate.spki_der for one in fit)
+        return keys or frozenset(one.certificate.spki_der for one in job.authorities)
 
     def count_confirmed(self, job: Job, since: float, *, accept_weak: bool) -> int:
         """Return for how many keys of a CA certificates can be judged, by lists last written or confirmed since then.
@@ -185,7 +186,7 @@ class CRLStore:
         """
         new = self._under_new(job)
         files = (*new, *self._under_old(job))
-        if any(file.fault or self._is_unknown(file, job) or self._has_strangers(file, job) for file in files):
+        if any(file.fault or _is_unknown(file, job) or _has_strangers(file, job) for file in files):
             return 0
         found = 0
         for key in self.find_keys(job):
@@ -217,7 +218,12 @@ class CRLStore:
         name = self._find_place(job, update)
         copies = self._find_copies(job, update, name)
         kept = {copy: self._others(job, copy, update) for copy in copies}
-        links = [copy for copy in copies if not kept[copy] and not self._is_file(copy)]
+        content = (update.crl, *self._others(job, name, update))
+        links = [
+            copy
+            for copy in copies
+            if not kept[copy] and not self._is_file(copy) and all(_belongs(crl, copy) for crl in content)
+        ]
         failures: list[str] = []
         with _noting(name, failures):
             if update.is_unchanged:
@@ -225,8 +231,8 @@ class CRLStore:
                     os.utime(os.path.join(self.directory, name))
                 self._files.pop(name, None)
             else:
-                self._write(name, (update.crl, *self._others(job, name, update)))
-            self.note(update)
+                self._write(name, content)
+            self.note(job, update)
         is_written = not failures
         for copy in copies:
             if copy not in links:
@@ -240,9 +246,9 @@ class CRLStore:
             raise StorageError("; ".join(failures))
         return name
 
-    def note(self, update: CRLUpdate) -> None:
+    def note(self, job: Job, update: CRLUpdate) -> None:
         """Note that the current list of a key has come, as `install` does: for a run that writes nothing."""
-        self._current.add(update.signer.certificate.spki_der)
+        self._current[job.subject, update.signer.certificate.spki_der] = update.crl.tbs_der
 
     def _is_file(self, name: str) -> bool:
         path = os.path.join(self.directory, name)
@@ -262,27 +268,38 @@ class CRLStore:
         return tuple(
             crl
             for crl in self._load(name).crls
-            if not is_signed_by(crl, update.signer)  # also where a renewed certificate has the same key
-            and (
-                any(is_signed_by(crl, one) for one in job.authorities)
-                or (not _is_of(crl, job) and _stem(name) in hash_names(crl.issuer_der))
-            )
+            if _belongs(crl, name)
+            and not is_signed_by(crl, update.signer)  # also where a renewed certificate has the same key
+            and not self._is_outdated(crl, job)
+        )
+
+    def _is_outdated(self, crl: CRL, job: Job) -> bool:
+        """Tell whether another list of the same key has come in this run."""
+        return any(
+            crl.tbs_der != current and is_signed_by(crl, one)
+            for one in job.authorities
+            if (current := self._current.get((job.subject, one.certificate.spki_der))) is not None
         )
 
     def _find_place(self, job: Job, update: CRLUpdate) -> str:
         """Return the name under the CA's hash: that with the newest list of the same key, else the first of no use."""
-        files = {_number(file.path): file for file in self._under_new(job) if self._may_be_replaced(file, job, update)}
-        mine = [
-            (crl.this_update, file.path)
-            for file in files.values()
-            for crl in file.crls
-            if is_signed_by(crl, update.signer)
-        ]
+        files = [file for file in self._under_new(job) if self._may_be_replaced(file, job, update)]
+        mine = [(crl.this_update, file.path) for file in files for crl in file.crls if is_signed_by(crl, update.signer)]
         if mine:
             return max(mine, key=lambda one: one[0])[1]
-        taken = {_number(name) for name in self._listed(job.hash)}
-        taken -= {number for number, file in files.items() if not self._others(job, file.path, update)}
-        return f"{job.hash}.r{next(number for number in range(len(taken) + 1) if number not in taken)}"
+        taken = set(self._listed(job.hash)) - {file.path for file in files if not self._others(job, file.path, update)}
+        if not self._is_settled(job, self._with(job, update)):
+            taken |= self._find_missing()
+        return next(name for number in itertools.count() if (name := f"{job.hash}.r{number}") not in taken)
+
+    def _find_missing(self) -> set[str]:
+        """Return the names that links lead to where nothing is: a list put there would come under those names, too."""
+        found: set[str] = set()
+        for name in self._names:
+            path = os.path.join(self.directory, name)
+            if _NAME.fullmatch(name) and os.path.islink(path) and not os.path.exists(path):
+                found.add(os.path.basename(os.path.realpath(path)))
+        return found
 
     def _find_copies(self, job: Job, update: CRLUpdate, name: str) -> tuple[str, ...]:
         """Return the names besides `name` that are to be written when the list is in that file.
@@ -292,7 +309,8 @@ class CRLStore:
         lists is newer. Where the list would not be found under the old hash at all otherwise, one more.
         """
         new = [file.path for file in self._under_new(job) if file.path != name and self._is_stale(file, job, update)]
-        if job.old_hash == job.hash or not any(entry.startswith(job.old_hash) for entry in self._names):
+        is_known = any(entry.startswith(job.old_hash) for entry in self._names)
+        if job.old_hash == job.hash or not is_known or not _belongs(update.crl, f"{job.old_hash}.r0"):
             return tuple(new)
         files = self._under_old(job)
         old = [file.path for file in files if self._is_stale(file, job, update)]
@@ -310,28 +328,26 @@ class CRLStore:
     def _is_stale(self, file: Installed, job: Job, update: CRLUpdate) -> bool:
         return self._may_be_replaced(file, job, update) and (
             any(crl.tbs_der != update.crl.tbs_der and is_signed_by(crl, update.signer) for crl in file.crls)
-            or self._is_unknown(file, job)
-            or self._has_strangers(file, job)
+            or file.is_damaged
+            or _has_strangers(file, job)
         )
 
     def _may_be_replaced(self, file: Installed, job: Job, update: CRLUpdate) -> bool:
         """Tell whether it is known whose lists the file holds, or every list that it can be of has come."""
-        current = self._current | {update.signer.certificate.spki_der}
-        return not self._is_unknown(file, job) or self._is_settled(job, current)
+        if _is_foreign(file, job):
+            return False
+        return not file.is_damaged or self._is_settled(job, self._with(job, update))
 
-    def _is_settled(self, job: Job, current: Collection[bytes]) -> bool:
-        """Tell whether every list has come that a file under a CA's hashes can be: of all its keys, and no other CA."""
-        return job.is_alone and self.find_keys(job).issubset(current)
+    def _with(self, job: Job, update: CRLUpdate) -> Collection[tuple[str, bytes]]:
+        return {*self._current, (job.subject, update.signer.certificate.spki_der)}
 
-    def _is_unknown(self, file: Installed, job: Job) -> bool:
-        """Tell whether something in a file is damaged, or a list in the CA's name that none of its keys has signed."""
-        return file.is_damaged or any(
-            _is_of(crl, job) and not any(is_signed_by(crl, one) for one in job.authorities) for crl in file.crls
-        )
+    def _is_settled(self, job: Job, current: Collection[tuple[str, bytes]]) -> bool:
+        """Tell whether every list has come that a file under a CA's hashes can be: of all its keys, and no other CA.
 
-    def _has_strangers(self, file: Installed, job: Job) -> bool:
-        """Tell whether a file holds a list of a CA that has another hash: no program goes by it."""
-        return any(not _is_of(crl, job) and _stem(file.path) not in hash_names(crl.issuer_der) for crl in file.crls)
+        Keys whose certificate here has run out count, since others may present a newer one; those that are too weak for
+        the validator do not.
+        """
+        return job.is_alone and all((job.subject, key) in current for key in _strong_keys(job))
 
     def _link(self, old_name: str, name: str) -> None:
         """Have a list under the old hash, too."""
@@ -357,6 +373,8 @@ class CRLStore:
             is_damaged = False
             try:
                 crls = parse_crl_file(data)
+                for crl in crls:
+                    _ = crl.serials  # refuses malformed entries, as the validator does
             except GridError:
                 crls, is_damaged = salvage_crls(data), True
             try:
@@ -390,13 +408,39 @@ def _noting(name: str, failures: list[str]) -> Iterator[None]:
         failures.append(f"{name}: {error.strerror}")
 
 
+def _strong_keys(job: Job) -> frozenset[bytes]:
+    """Return the keys of a CA that certificates can be judged with, as SubjectPublicKeyInfo."""
+    found: set[bytes] = set()
+    for one in job.authorities:
+        with contextlib.suppress(GridError):
+            one.load_key(None)
+            found.add(one.certificate.spki_der)
+    return frozenset(found)
+
+
+def _is_unknown(file: Installed, job: Job) -> bool:
+    """Tell whether a file refuses all certificates of a CA, whatever the others hold."""
+    return file.is_damaged or _is_foreign(file, job)
+
+
+def _is_foreign(file: Installed, job: Job) -> bool:
+    """Tell whether a whole list in the CA's name is there that none of its keys has signed: perhaps one to come."""
+    return any(_is_of(crl, job) and not any(is_signed_by(crl, one) for one in job.authorities) for crl in file.crls)
+
+
+def _has_strangers(file: Installed, job: Job) -> bool:
+    """Tell whether a file holds a list of a CA that has another hash: no program goes by it."""
+    return any(not _is_of(crl, job) and not _belongs(crl, file.path) for crl in file.crls)
+
+
+def _belongs(crl: CRL, name: str) -> bool:
+    """Tell whether a list is looked for under a file's name."""
+    return name.partition(".")[0] in hash_names(crl.issuer_der)
+
+
 def _is_of(crl: CRL, job: Job) -> bool:
     """Tell whether a list is in a CA's name."""
     return names.same_name(crl.issuer_der, job.authorities[0].certificate.subject_der)
-
-
-def _stem(name: str) -> str:
-    return name.partition(".")[0]
 
 
 def _has(file: Installed, update: CRLUpdate) -> bool:

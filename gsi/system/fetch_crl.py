@@ -325,7 +325,7 @@ class _Runner:
             try:
                 update = self._judge_again(job, update)
                 if self._settings.dry_run:
-                    self._store.note(update)
+                    self._store.note(job, update)
                 else:
                     file = self._store.install(job, update)
             except GridError as failure:
@@ -345,9 +345,11 @@ class _Runner:
 
     def _look_again(self, number: int, result: FetchResult) -> FetchResult:
         """Return what a result is when all is done: others may have brought, or may lack, what a CA needs."""
-        if result.status in {FetchStatus.FAILED, FetchStatus.KEPT}:
-            return replace(result, status=self._judge_failure(number))
         hindrance = self._store.find_hindrance(result.job)
+        if result.status in {FetchStatus.FAILED, FetchStatus.KEPT}:
+            is_told = not hindrance or hindrance.partition(":")[0] in result.message
+            message = result.message if is_told else f"{result.message}; {hindrance}"
+            return replace(result, status=self._judge_failure(number), message=message)
         return replace(result, status=FetchStatus.FAILED, message=hindrance) if hindrance else result
 
     def _judge_again(self, job: Job, update: CRLUpdate) -> CRLUpdate:
@@ -363,7 +365,7 @@ class _Runner:
         """Tell whether as many keys of the CA as lists of it are published have a list that can be gone by for now."""
         since = clock.now().timestamp() - self._settings.tolerance_hours * 3600
         lists = sum(one.hash == job.hash and one.subject == job.subject for one in self._jobs)
-        wanted = max(1, min(lists, len(self._store.find_keys(job))))
+        wanted = min(lists, len(self._store.find_keys(job)))
         return self._store.count_confirmed(job, since, accept_weak=self._settings.accept_weak) >= wanted
 
 

@@ -266,7 +266,7 @@ def _check_target(path: str, name: str, directory: int) -> None:
 
 def _replace(name: str, data: bytes, mode: int, owner: tuple[int, int] | None, directory: int) -> os.stat_result:
     """Put the new file in place of the old one; whatever is raised, the old one is still there."""
-    temporary = f".{name[:100]}.{os.urandom(8).hex()}"
+    temporary = f".{os.fsdecode(os.fsencode(name)[:100])}.{os.urandom(8).hex()}"
     try:  # from here on, lest a signal find the file made and not yet guarded
         written = write_new(temporary, data, mode, owner=owner, directory=directory)
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)

@@ -369,6 +369,8 @@ def _listen_on(found: Sequence[tuple[int, int, int, str, Any]], *, everywhere: b
             if made is not None:
                 sockets.append(undo.enter_context(made))
                 made.listen(BACKLOG)
+        if not sockets:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         undo.pop_all()
         return sockets
 
@@ -393,7 +395,7 @@ def bind(
         prepare: Called before the socket is bound.
 
     Returns:
-        None on a machine without IPv6, which still serves IPv4.
+        None where there is no such family, as on a machine without IPv6, which still serves IPv4.
 
     Raises:
         OSError: The address cannot be had; also by a port that somebody else has in this family alone.
@@ -408,7 +410,7 @@ def bind(
             prepare(made)
             made.bind(address)
         except OSError as error:
-            if family == socket.AF_INET6 and everywhere and error.errno in _NO_FAMILY:
+            if everywhere and error.errno in _NO_FAMILY:
                 return None
             raise
         made.setblocking(False)

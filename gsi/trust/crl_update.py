@@ -14,12 +14,13 @@ with `judge_again`.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from gsi import names
+from gsi import der, names
 from gsi.errors import ConflictError, ParseError, Reason, VerificationError
 from gsi.pem import MAX_PEM_BYTES, encode_pem, split_pem
 from gsi.trust.crl import parse_crl, parse_crl_file
@@ -47,6 +48,7 @@ __all__ = [
 MAX_DOWNLOAD_BYTES: Final = MAX_PEM_BYTES  # nothing longer could be judged in PEM, or be installed as PEM
 _MAX_SALVAGED: Final = 64  # more lists than any file of a trust directory has
 _LABEL: Final = "X509 CRL"
+_SEQUENCE: Final = b"\x30"
 _BEGIN: Final = b"-----BEGIN X509 CRL-----"
 _END: Final = b"-----END X509 CRL-----"
 
@@ -150,12 +152,18 @@ def judge_again(update: CRLUpdate, *, installed: Sequence[CRL], now: datetime) -
 
 
 def salvage_crls(data: bytes) -> tuple[CRL, ...]:
-    """Return the lists in a damaged PEM file that are whole.
+    """Return the lists in a damaged file that are whole: in PEM anywhere, in DER at its beginning.
 
     No judge of certificates may go by such a file. But a list that is whole and signed was published, and so an older
     one must not take its place, whatever lies around it.
     """
     found: list[CRL] = []
+    position = 0
+    with contextlib.suppress(ParseError):
+        while len(found) < _MAX_SALVAGED and data.startswith(_SEQUENCE, position):
+            one = der.Reader(data, what="CRL", offset=position).take_raw(der.SEQUENCE)
+            found.append(parse_crl(one))
+            position += len(one)
     position = 0
     while len(found) < _MAX_SALVAGED and (begin := data.find(_BEGIN, position)) >= 0:
         position = begin + len(_BEGIN)

@@ -22,9 +22,8 @@ Sources are tried in this order until one brings a list that may be installed. W
 A list is installed only if it is a complete one of this CA, signed with its key, in force now, and not older than the
 installed ones of the same key by its number or its time; of two that have both in common, the installed one stays. It
 is measured once more right before it is put in place, in case another program has installed a newer one meanwhile. A
-list that is whole counts although the rest of its file is damaged, and a file without any is replaced. But an installed
-file that cannot be read (permissions, more than 64 MiB) may hold a newer list: nothing is installed for its CA then,
-which is a failure.
+list that is whole counts although the rest of its file is damaged. An installed file that cannot be read (permissions,
+more than 64 MiB) may hold a newer list: nothing is installed for its CA then, which is a failure.
 
 A list may come in PEM or DER and is written in PEM, each file in one step. It replaces the older list of the same key;
 else it takes the first free number in `HASH.r0`, `HASH.r1`, and so on.
@@ -33,9 +32,10 @@ Where the directory knows the CA by the hash of old OpenSSL, too, the list is to
 or by a copy where there is a file. What is said above holds for the files under both hashes: a newer list under either
 stays, and one that cannot be read lets nothing be installed. Since every file counts when certificates are judged, all
 others with an older or expired list of the same key, or with one of a CA that has another hash, are replaced by the
-current list, even when it has not changed itself. Nobody knows what a damaged file has revoked, and of which key. It is
-replaced when all keys of the CA have got their lists in this run; until then, and where another CA has the same hash or
-a certificate file is broken, it stays, which is a failure.
+current list, even when it has not changed itself. Nobody knows whom a damaged file has revoked, and of which key. It is
+replaced when all keys of the CA that are strong enough have got their lists in this run; until then, and where another
+CA has the same hash or a certificate file is broken, it stays, which is a failure. So is a list that none of the CA's
+keys has signed, which always stays: it may be of a key whose certificate is to come.
 
 A CA whose list cannot be had keeps the list it has, and holds up no other CA. As long as that list is in force, and was
 fetched or confirmed within the time of `-agingtolerance`, this is no failure; where a CA publishes several lists, as

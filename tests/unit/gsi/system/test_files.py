@@ -153,6 +153,14 @@ def test_refuses_what_is_no_file_without_hanging(tmp_path: Path) -> None:
     assert reading(tmp_path / "empty") is CredentialProblem.MISSING
 
 
+def test_a_name_as_long_as_a_name_may_be_is_written(tmp_path: Path) -> None:
+    """In bytes, of which a letter may have several."""
+    path = tmp_path / ("\u4e2d" * 80)
+    write_public(str(path), b"content", 0o644)
+    assert path.read_bytes() == b"content"
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
 def test_bounds_what_is_read(secret: Path) -> None:
     for read in (read_private, read_public):
         with pytest.raises(ParseError, match="longer than 6 bytes"):

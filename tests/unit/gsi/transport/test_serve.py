@@ -640,3 +640,6 @@ def test_only_a_machine_without_ipv6_serves_ipv4_alone(monkeypatch: pytest.Monke
         assert only.family == socket.AF_INET
     with pytest.raises(ConfigError, match=os.strerror(number)):
         listen("localhost", 0)
+    found.pop()
+    with pytest.raises(ConfigError, match="not supported"):
+        listen(None, 0)

@@ -240,8 +240,18 @@ def test_whole_lists_are_found_in_damaged_files(before: bytes, behind: bytes) ->
     assert salvage_crls(before + behind) == ()
 
 
+def test_whole_lists_are_found_in_der_before_what_is_no_list() -> None:
+    pem = crl(6)
+    one, two = parsed(crl()).der, parsed(pem).der
+    for behind in (b"\n", b"rubbish", two[:-1], GARBAGE):
+        assert [crl.der for crl in salvage_crls(one + two + behind)] == [one, two]
+    assert [crl.der for crl in salvage_crls(one + pem)] == [one, two]
+    assert salvage_crls(one[:-1]) == ()
+
+
 def test_salvage_has_an_end() -> None:
     assert len(salvage_crls(crl() * 100)) == 64
+    assert len(salvage_crls(parsed(crl()).der * 100)) == 64
 
 
 def test_numbers() -> None:
