@@ -87,9 +87,9 @@ def listen_udp(host: str | None, port: int) -> list[socket.socket]:
         raise ConfigError(f"cannot listen on {where}: {error}") from error
     with contextlib.ExitStack() as undo:
         sockets: list[socket.socket] = []
-        for family, kind, protocol, _, address in sorted(found, key=lambda one: one[0] != socket.AF_INET6):
+        for place in sorted(found, key=lambda one: one[0] != socket.AF_INET6):
             try:
-                made = bind(family, kind, protocol, address, everywhere=host is None, prepare=prepare_datagrams)
+                made = bind(place, everywhere=host is None, prepare=prepare_datagrams)
             except OSError as error:
                 raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
             if made is not None:

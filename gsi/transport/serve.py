@@ -56,8 +56,7 @@ __all__ = [
 BACKLOG: Final = 512
 """Connections that the kernel holds for us: a burst of that many logons waits instead of being refused."""
 FREE_PORT_TRIES: Final = 16
-"""How many ports are looked at for one that is free in every family, or for datagrams too: the kernel chooses one for
-the first socket alone, and clients of other services hold some of the rest."""
+"""How many ports are looked at for one that is free in every family, or for datagrams too: the kernel looks at one."""
 SILENT_SECONDS: Final = 1.0
 """At the end, for peers that have sent nothing yet: their request may be under way."""
 CLOSE_SECONDS: Final = 1.0
@@ -337,7 +336,7 @@ def listen(host: str | None, port: int) -> list[socket.socket]:
         ConfigError: The name or port cannot be listened on.
     """
     where = f"{host or '*'}:{port}"
-    try:
+    try:  # the protocol is named: asyncio sets TCP_NODELAY only on sockets that say they are TCP
         found = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )
@@ -361,11 +360,10 @@ def _listen_on(found: Sequence[tuple[int, int, int, str, Any]], *, everywhere: b
     """
     with contextlib.ExitStack() as undo:
         sockets: list[socket.socket] = []
-        for family, _, _, _, address in sorted(found, key=lambda one: one[0] != socket.AF_INET6):
+        for *place, address in sorted(found, key=lambda one: one[0] != socket.AF_INET6):
             if sockets and address[1] == 0:
                 address = (address[0], bound_port(sockets), *address[2:])  # noqa: PLW2901  the same port for all
-            # The protocol is named: asyncio sets TCP_NODELAY only on sockets that say they are TCP.
-            made = bind(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, address, everywhere=everywhere)
+            made = bind((*place, address), everywhere=everywhere)
             if made is not None:
                 sockets.append(undo.enter_context(made))
                 made.listen(BACKLOG)
@@ -376,10 +374,7 @@ def _listen_on(found: Sequence[tuple[int, int, int, str, Any]], *, everywhere: b
 
 
 def bind(
-    family: int,
-    kind: int,
-    protocol: int,
-    address: Any,  # noqa: ANN401  as socket.getaddrinfo has them
+    place: tuple[int, int, int, str, Any],
     *,
     everywhere: bool,
     prepare: Callable[[socket.socket], None] = lambda _: None,
@@ -387,10 +382,7 @@ def bind(
     """Return a socket that does not block, bound to one address of one family.
 
     Args:
-        family: As `socket.getaddrinfo` says it, as all before `everywhere`.
-        kind: Streams or datagrams.
-        protocol: The protocol.
-        address: The address.
+        place: What `socket.getaddrinfo` says of it.
         everywhere: Whether this is one of several families, all of whose addresses are wanted.
         prepare: Called before the socket is bound.
 
@@ -398,8 +390,9 @@ def bind(
         None where there is no such family, as on a machine without IPv6, which still serves IPv4.
 
     Raises:
-        OSError: The address cannot be had; also by a port that somebody else has in this family alone.
+        OSError: The address cannot be had.
     """
+    family, kind, protocol, _, address = place
     with contextlib.ExitStack() as undo:
         try:
             made = undo.enter_context(socket.socket(family, kind, protocol))
