@@ -13,8 +13,6 @@ with several addresses a reply leaves from the address that the request came to 
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import math
 import os
@@ -25,7 +23,7 @@ import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gsi.errors import ConfigError
-from gsi.transport.serve import bind, source_of
+from gsi.transport.serve import bind_all, source_of
 from gsi.transport.stream import HostPort
 
 if TYPE_CHECKING:
@@ -85,19 +83,10 @@ def listen_udp(host: str | None, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"cannot listen on {where}: {error}") from error
-    with contextlib.ExitStack() as undo:
-        sockets: list[socket.socket] = []
-        for place in sorted(found, key=lambda one: one[0] != socket.AF_INET6):
-            try:
-                made = bind(place, everywhere=host is None, prepare=prepare_datagrams)
-            except OSError as error:
-                raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
-            if made is not None:
-                sockets.append(undo.enter_context(made))
-        if not sockets:
-            raise ConfigError(f"cannot listen on {where}: {os.strerror(errno.EAFNOSUPPORT)}")
-        undo.pop_all()
-        return sockets
+    try:
+        return bind_all(found, everywhere=host is None, prepare=prepare_datagrams)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
 
 
 def prepare_datagrams(made: socket.socket) -> None:

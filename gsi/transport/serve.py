@@ -25,7 +25,7 @@ import resource
 import signal
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from gsi.errors import ConfigError, GridError, TimeoutExpiredError, TransportError
 from gsi.transport.connection import Connection, RawConnection
@@ -44,7 +44,7 @@ __all__ = [
     "Service",
     "Watcher",
     "adopt",
-    "bind",
+    "bind_all",
     "bound_port",
     "listen",
     "raise_descriptor_limit",
@@ -53,6 +53,8 @@ __all__ = [
     "source_of",
 ]
 
+Place: TypeAlias = "tuple[int, int, int, str, Any]"
+"""Family, kind, protocol, canonical name and address, as `socket.getaddrinfo` has them."""
 BACKLOG: Final = 512
 """Connections that the kernel holds for us: a burst of that many logons waits instead of being refused."""
 FREE_PORT_TRIES: Final = 16
@@ -346,52 +348,41 @@ def listen(host: str | None, port: int) -> list[socket.socket]:
     while True:
         tries -= 1
         try:
-            return _listen_on(found, everywhere=host is None)
+            return bind_all(found, everywhere=host is None)
         except OSError as error:
             if not tries or error.errno != errno.EADDRINUSE:
                 raise ConfigError(f"cannot listen on {where}: {error.strerror or error}") from error
 
 
-def _listen_on(found: Sequence[tuple[int, int, int, str, Any]], *, everywhere: bool) -> list[socket.socket]:
-    """Open a socket for each address of `socket.getaddrinfo`, all or none.
+def bind_all(
+    places: Sequence[Place], *, everywhere: bool, prepare: Callable[[socket.socket], None] = lambda _: None
+) -> list[socket.socket]:
+    """Open a socket that does not block for each place, all or none; those for streams listen.
+
+    Args:
+        places: What `socket.getaddrinfo` found. With port 0 all get the same free one.
+        everywhere: Whether these are all addresses of the machine, of which one without IPv6 has some.
+        prepare: Called with each socket before it is bound.
 
     Raises:
         OSError: One cannot be had.
     """
     with contextlib.ExitStack() as undo:
         sockets: list[socket.socket] = []
-        for *place, address in sorted(found, key=lambda one: one[0] != socket.AF_INET6):
+        for *rest, address in sorted(places, key=lambda one: one[0] != socket.AF_INET6):
             if sockets and address[1] == 0:
                 address = (address[0], bound_port(sockets), *address[2:])  # noqa: PLW2901  the same port for all
-            made = bind((*place, address), everywhere=everywhere)
+            made = _bind((*rest, address), prepare, may_lack=everywhere)
             if made is not None:
                 sockets.append(undo.enter_context(made))
-                made.listen(BACKLOG)
         if not sockets:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         undo.pop_all()
         return sockets
 
 
-def bind(
-    place: tuple[int, int, int, str, Any],
-    *,
-    everywhere: bool,
-    prepare: Callable[[socket.socket], None] = lambda _: None,
-) -> socket.socket | None:
-    """Return a socket that does not block, bound to one address of one family.
-
-    Args:
-        place: What `socket.getaddrinfo` says of it.
-        everywhere: Whether this is one of several families, all of whose addresses are wanted.
-        prepare: Called before the socket is bound.
-
-    Returns:
-        None where there is no such family, as on a machine without IPv6, which still serves IPv4.
-
-    Raises:
-        OSError: The address cannot be had.
-    """
+def _bind(place: Place, prepare: Callable[[socket.socket], None], *, may_lack: bool) -> socket.socket | None:
+    """Open one socket; None where its family is lacking and may be."""
     family, kind, protocol, _, address = place
     with contextlib.ExitStack() as undo:
         try:
@@ -403,9 +394,11 @@ def bind(
             prepare(made)
             made.bind(address)
         except OSError as error:
-            if everywhere and error.errno in _NO_FAMILY:
+            if may_lack and error.errno in _NO_FAMILY:
                 return None
             raise
+        if kind == socket.SOCK_STREAM:
+            made.listen(BACKLOG)
         made.setblocking(False)
         undo.pop_all()
         return made

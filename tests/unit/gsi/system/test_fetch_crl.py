@@ -471,6 +471,13 @@ def serve_both(trust: Path, ca: TestCA, data: bytes) -> tuple[WebServer, Path, P
     return web, trust / f"{digest(ca)}.r0", trust / f"{old}.r0"
 
 
+def check_updated_once(trust: Path) -> None:
+    """A dry run says what the first run does; the second has nothing to do."""
+    assert statuses(fetch(trust, dry_run=True)) == {NAME: UPDATED}
+    assert statuses(fetch(trust)) == {NAME: UPDATED}
+    assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+
+
 def lists(trust: Path) -> list[str]:
     return sorted(name for name in os.listdir(trust) if ".r" in name)
 
@@ -586,9 +593,7 @@ def test_a_stale_or_broken_list_under_the_old_hash_is_replaced(
             old.symlink_to(tmp_path / "elsewhere")
         else:
             write_file(old, stale[kind], 0o644)
-        assert statuses(fetch(trust, dry_run=True)) == {NAME: UPDATED}
-        assert statuses(fetch(trust)) == {NAME: UPDATED}
-        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+        check_updated_once(trust)
     assert {name: (trust / name).read_bytes() for name in lists(trust)} == {path.name: data, old.name: data}
     assert old.is_symlink() == (kind in {"dangling", "elsewhere"})
     assert not TrustDirectory(str(trust)).problems
@@ -776,9 +781,7 @@ def test_a_stale_or_broken_list_beside_the_first_is_replaced(trust: Path, kind: 
             beside.symlink_to("nowhere")
         else:
             write_file(beside, stale[kind], 0o644)
-        assert statuses(fetch(trust, dry_run=True)) == {NAME: UPDATED}
-        assert statuses(fetch(trust)) == {NAME: UPDATED}
-        assert statuses(fetch(trust)) == {NAME: UNCHANGED}
+        check_updated_once(trust)
     assert {name: (trust / name).read_bytes() for name in lists(trust)} == {path.name: data, beside.name: data}
     assert not TrustDirectory(str(trust)).problems
 
